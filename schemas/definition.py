@@ -1,0 +1,120 @@
+"""Job definitions: the entries of the configuration, once they are known to be right."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Amounts = Mapping[str, str]
+"""Quantities by resource name, as written."""
+
+RestartPolicy = Literal["Never", "OnFailure"]
+Visibility = Literal["Public", "Private"]
+
+RESERVED_PREFIX = "SLIMFAAS_"
+"""Environment variables that begin so are set by the service alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """An environment variable of a definition or a request.
+
+    Attributes:
+        name: the variable's name.
+        value: the value; `None` where `source` gives it.
+        literal: whether `$(NAME)` in the value stands for itself. In a definition Kubernetes expands it; a request's
+            value is applied as it was given, and could otherwise spell out a Secret that the container holds.
+        source: a Kubernetes EnvVarSource (`secretKeyRef`, `configMapKeyRef`, `fieldRef` or `resourceFieldRef`).
+    """
+
+    name: str
+    value: str | None = None
+    literal: bool = False
+    source: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What the runs of one name are made of, and the bounds of what a request may change.
+
+    Attributes:
+        name: a DNS label of at most 30 characters.
+        image: the image of a run whose request names none.
+        images_whitelist: patterns of the other images that a request may name (`schemas.images`).
+        requests: the pod's resource requests; each is also the most that a request may ask for.
+        limits: the same for resource limits.
+        depends_on: Deployments or StatefulSets of the namespace that must be ready before a run starts.
+        environments: environment variables, names unique.
+        backoff_limit: retries before a run counts as failed.
+        visibility: `Private` answers trusted callers only.
+        number_parallel_job: slots: how many runs may be active at once.
+        ttl_seconds_after_finished: when Kubernetes deletes a finished run; `None`: never.
+        restart_policy: of the run's pod.
+        command: replaces the image's entrypoint; `None`: the image's own.
+        args: the arguments of a run whose request gives none; `None`: the image's own.
+    """
+
+    name: str
+    image: str
+    images_whitelist: tuple[str, ...] = ()
+    requests: Amounts = field(default_factory=dict)
+    limits: Amounts = field(default_factory=dict)
+    depends_on: tuple[str, ...] = ()
+    environments: tuple[Variable, ...] = ()
+    backoff_limit: int = 1
+    visibility: Visibility = "Private"
+    number_parallel_job: int = 1
+    ttl_seconds_after_finished: int | None = None
+    restart_policy: RestartPolicy = "Never"
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
+
+
+def build_definition(name: str, entry: Mapping[str, Any]) -> Definition:
+    """Build a definition from an entry that the JSON Schema has accepted; absent fields take their defaults."""
+    resources = entry.get("Resources", {})
+    given: dict[str, Any] = {
+        "images_whitelist": tuple(entry.get("ImagesWhitelist", ())),
+        "requests": dict(resources.get("Requests", {})),
+        "limits": dict(resources.get("Limits", {})),
+        "depends_on": tuple(entry.get("DependsOn", ())),
+        "environments": tuple(build_variable(item) for item in entry.get("Environments", ())),
+        "command": tuple(entry["Command"]) if "Command" in entry else None,
+        "args": tuple(entry["Args"]) if "Args" in entry else None,
+    }
+    for key, attribute in _PLAIN_FIELDS.items():
+        if key in entry:
+            given[attribute] = entry[key]
+    return Definition(name=name, image=entry["Image"], **given)
+
+
+_PLAIN_FIELDS = {
+    "BackoffLimit": "backoff_limit",
+    "Visibility": "visibility",
+    "NumberParallelJob": "number_parallel_job",
+    "TtlSecondsAfterFinished": "ttl_seconds_after_finished",
+    "RestartPolicy": "restart_policy",
+}
+
+
+def variable_name(entry: Mapping[str, Any]) -> str:
+    """The name in an entry of `Environments`, which may be written `Name` or `name`."""
+    return str(entry["Name"] if "Name" in entry else entry["name"])
+
+
+def build_variable(entry: Mapping[str, Any]) -> Variable:
+    """Build an environment variable from an entry that the JSON Schema has accepted."""
+    name = variable_name(entry)
+    if "SecretRef" in entry or "ConfigMapRef" in entry:
+        kind, reference = (
+            ("secretKeyRef", entry["SecretRef"]) if "SecretRef" in entry else ("configMapKeyRef", entry["ConfigMapRef"])
+        )
+        return Variable(name, source={kind: {"name": reference["Name"], "key": reference["Key"]}})
+    if "FieldRef" in entry:
+        return Variable(name, source={"fieldRef": {"fieldPath": entry["FieldRef"]["FieldPath"]}})
+    if "ResourceFieldRef" in entry:
+        reference = entry["ResourceFieldRef"]
+        source = {"resource": reference["Resource"]}
+        if "Divisor" in reference:
+            source["divisor"] = reference["Divisor"]
+        return Variable(name, source={"resourceFieldRef": source})
+    return Variable(name, value=entry["Value"] if "Value" in entry else entry["value"])

@@ -1,0 +1,83 @@
+"""Reading JSON strictly: what two readers could understand differently is a fault, not a guess."""
+
+import json
+from collections.abc import Iterator
+
+from schemas.faults import Fault, pointer_to, printable
+
+MAX_DEPTH = 64
+"""Levels of nesting that a document may have; a configuration needs 7, a request 4."""
+
+
+class NotJson(ValueError):
+    """The text is no JSON document (RFC 8259), or is nested deeper than `MAX_DEPTH`."""
+
+
+class _Object(dict[str, object]):
+    """A JSON object that remembers the keys it was given more than once."""
+
+    repeated: tuple[str, ...] = ()
+
+
+def _build_object(pairs: list[tuple[str, object]]) -> _Object:
+    built = _Object(pairs)
+    if len(built) < len(pairs):
+        keys = [key for key, _ in pairs]
+        built.repeated = tuple(key for key in built if keys.count(key) > 1)
+    return built
+
+
+def _refuse_constant(name: str) -> object:
+    raise NotJson(f"{name} is not a JSON value")
+
+
+def parse(document: bytes | str) -> tuple[object, list[Fault]]:
+    """Parse a JSON document and find what makes its meaning uncertain.
+
+    Args:
+        document: UTF-8 bytes, or text.
+
+    Returns:
+        The value, and a fault for every key given twice in one object (readers differ in which one they take) and for
+        every text that no Kubernetes object can hold: one with a NUL, or with half of a surrogate pair.
+
+    Raises:
+        NotJson: the document isn't JSON, isn't UTF-8, holds NaN or Infinity, or is nested too deep.
+    """
+    try:
+        text = document if isinstance(document, str) else document.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise NotJson(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+    except RecursionError as error:
+        raise NotJson(f"nested deeper than {MAX_DEPTH} levels") from error
+    except NotJson:
+        raise
+    except ValueError as error:  # an integer of thousands of digits, which Python declines to convert
+        raise NotJson("holds a number of too many digits") from error
+    return value, list(_uncertainties(value, ()))
+
+
+def _uncertainties(value: object, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    if len(path) > MAX_DEPTH:
+        raise NotJson(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        yield from _text_faults(value, path)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _uncertainties(item, (*path, index))
+    elif isinstance(value, _Object):
+        for key in value.repeated:
+            yield Fault(pointer_to(*path, key), "given more than once")
+        for key, item in value.items():
+            yield from _text_faults(key, (*path, key))
+            yield from _uncertainties(item, (*path, key))
+
+
+def _text_faults(text: str, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    if "\0" in text:
+        yield Fault(pointer_to(*path), "holds a NUL character")
+    if printable(text) != text:
+        yield Fault(pointer_to(*path), "holds half of a surrogate pair, which is no Unicode text")

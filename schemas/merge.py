@@ -1,0 +1,159 @@
+"""What one run is made of: a request over a definition, field by field.
+
+The rule of every field: a value is applied as it was given, or the request is refused naming it. Nothing is clamped,
+changed or dropped. The one value that follows another is documented at `_merge_resources`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from schemas.definition import Amounts, Definition, RestartPolicy, Variable
+from schemas.faults import Fault, Refused, pointer_to
+from schemas.images import is_allowed, is_image
+from schemas.quantities import NotAQuantity, parse_quantity
+from schemas.request import Request
+
+_T = TypeVar("_T")
+
+_WORKLOAD_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What one run is made of.
+
+    Attributes:
+        definition: the name of the definition.
+        image: allowed by the definition.
+        command: the definition's; `None`: the image's entrypoint.
+        args: the request's, else the definition's; `None`: the image's own.
+        literal_args: whether the args came with the request, so that Kubernetes must not expand `$(NAME)` in them.
+        requests: resource requests, none above the definition's.
+        limits: resource limits, none above the definition's.
+        depends_on: Deployments or StatefulSets that must be ready before the run starts.
+        environments: the definition's variables, each at its place, with the request's value where it gives one, then
+            those that only the request has. The order matters: Kubernetes expands references to earlier ones.
+        backoff_limit: retries before the run counts as failed.
+        ttl_seconds_after_finished: `None`: kept until deleted.
+        restart_policy: of the run's pod.
+    """
+
+    definition: str
+    image: str
+    command: tuple[str, ...] | None
+    args: tuple[str, ...] | None
+    literal_args: bool
+    requests: Amounts
+    limits: Amounts
+    depends_on: tuple[str, ...]
+    environments: tuple[Variable, ...]
+    backoff_limit: int
+    ttl_seconds_after_finished: int | None
+    restart_policy: RestartPolicy
+
+
+def merge(definition: Definition, request: Request) -> RunSpec:
+    """Apply a request to a definition.
+
+    Raises:
+        Refused: the request asks for what the definition doesn't allow; it carries every fault.
+    """
+    requests, limits, faults = _merge_resources(definition, request)
+    faults += _image_faults(definition, request)
+    faults += _dependency_faults(request)
+    faults += _environment_faults(request)
+    if faults:
+        raise Refused(faults)
+    given = {variable.name: variable for variable in request.environments}
+    defined = {variable.name: variable for variable in definition.environments}
+    return RunSpec(
+        definition=definition.name,
+        image=_given(request.image, definition.image),
+        command=definition.command,
+        args=_given(request.args, definition.args),
+        literal_args=request.args is not None,
+        requests=requests,
+        limits=limits,
+        depends_on=_given(request.depends_on, definition.depends_on),
+        environments=tuple((defined | given).values()),
+        backoff_limit=_given(request.backoff_limit, definition.backoff_limit),
+        ttl_seconds_after_finished=_given(request.ttl_seconds_after_finished, definition.ttl_seconds_after_finished),
+        restart_policy=_given(request.restart_policy, definition.restart_policy),
+    )
+
+
+def _given(value: _T | None, default: _T) -> _T:
+    return default if value is None else value
+
+
+def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    if request.image is None or request.image == definition.image:
+        return
+    if not is_image(request.image):
+        yield Fault("/Image", "not an image reference; write it like registry/repository:tag")
+    elif not is_allowed(request.image, default=definition.image, whitelist=definition.images_whitelist):
+        yield Fault("/Image", "not an image that this job allows")
+
+
+def _dependency_faults(request: Request) -> Iterator[Fault]:
+    names = request.depends_on or ()
+    for index, name in enumerate(names):
+        if not _WORKLOAD_NAME.fullmatch(name):
+            yield Fault(
+                pointer_to("DependsOn", index),
+                "not the name of a Deployment or StatefulSet (a DNS subdomain)",
+            )
+        elif name in names[:index]:
+            yield Fault(pointer_to("DependsOn", index), "named twice")
+
+
+def _environment_faults(request: Request) -> Iterator[Fault]:
+    names = [variable.name for variable in request.environments]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Fault(pointer_to("Environments", index), "named twice")
+
+
+def _merge_resources(definition: Definition, request: Request) -> tuple[Amounts, Amounts, list[Fault]]:
+    """Lay the request's amounts over the definition's, key by key.
+
+    A request and a limit of one resource belong together: Kubernetes refuses a request above its limit. So when only
+    the limit is lowered, an inherited request above it follows it down; one that was given is the caller's mistake.
+    """
+    faults: list[Fault] = []
+    requests = _lower("Requests", definition.requests, request.requests, faults)
+    limits = _lower("Limits", definition.limits, request.limits, faults)
+    for resource in request.limits.keys() & requests.keys() & limits.keys() - request.requests.keys():
+        if _exceeds(requests[resource], limits[resource]):
+            requests[resource] = limits[resource]
+    for resource in request.requests:
+        if resource in requests and resource in limits and _exceeds(requests[resource], limits[resource]):
+            pointer = pointer_to("Resources", "Requests", resource)
+            faults.append(Fault(pointer, f"above the limit of {limits[resource]}"))
+    return requests, limits, faults
+
+
+def _exceeds(amount: str, bound: str) -> bool:
+    return parse_quantity(amount) > parse_quantity(bound)
+
+
+def _lower(part: str, defined: Amounts, given: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
+    """The defined amounts with the given ones over them; what isn't allowed becomes a fault and changes nothing."""
+    merged = dict(defined)
+    for resource, text in given.items():
+        pointer = pointer_to("Resources", part, resource)
+        if resource not in defined:
+            faults.append(Fault(pointer, f"not among the {part} of this job"))
+            continue
+        try:
+            amount = parse_quantity(text)
+        except NotAQuantity as error:
+            faults.append(Fault(pointer, str(error)))
+            continue
+        if amount > parse_quantity(defined[resource]):
+            faults.append(Fault(pointer, f"above this job's {defined[resource]}"))
+        else:
+            merged[resource] = text
+    return merged

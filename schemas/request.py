@@ -1,0 +1,219 @@
+"""The body of one call: its fields, strictly typed. What they may hold beyond that is for `schemas.merge` to say."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+
+from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
+from schemas.documents import parse
+from schemas.faults import Fault, Refused, pointer_to, unknown_field
+
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a caller overrides; `None` (or nothing) where it says nothing.
+
+    Attributes:
+        args: replaces the definition's.
+        image: replaces the definition's, when it is allowed.
+        depends_on: replaces the definition's; empty: wait for nothing.
+        requests: resource requests to lower, by resource name.
+        limits: resource limits to lower, by resource name.
+        environments: literal variables, over those of the definition by name.
+        backoff_limit: replaces the definition's.
+        ttl_seconds_after_finished: replaces the definition's.
+        restart_policy: replaces the definition's.
+    """
+
+    args: tuple[str, ...] | None = None
+    image: str | None = None
+    depends_on: tuple[str, ...] | None = None
+    requests: Mapping[str, str] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
+    environments: tuple[Variable, ...] = ()
+    backoff_limit: int | None = None
+    ttl_seconds_after_finished: int | None = None
+    restart_policy: RestartPolicy | None = None
+
+
+def parse_request(body: bytes) -> Request:
+    """Read the body of a call, whatever its content type.
+
+    Args:
+        body: a JSON object, or nothing at all.
+
+    Raises:
+        schemas.documents.NotJson: the body isn't JSON.
+        Refused: it is JSON, but not a request; it carries every fault.
+    """
+    if not body:
+        return Request()
+    value, faults = parse(body)
+    if not isinstance(value, dict):
+        raise Refused([Fault("", "must be a JSON object")])
+    try:
+        request = _SCHEMA.load(value)
+    except ValidationError as error:
+        faults += _flatten(error.messages, ())
+    if faults:
+        raise Refused(sorted(set(faults)))
+    assert isinstance(request, Request)
+    return request
+
+
+def _messages(must_be: str) -> dict[str, Any]:
+    """What a field says of a value of another type, or of none."""
+    return {
+        "invalid": must_be,
+        "type": must_be,
+        "null": f"{must_be}, not null",
+        "required": "required, but missing",
+    }
+
+
+class _Text(fields.String):
+    """A string."""
+
+    default_error_messages = _messages("must be a string")
+
+
+class _List(fields.List[Any]):
+    """A list."""
+
+    default_error_messages = _messages("must be a list")
+
+
+class _Nested(fields.Nested):
+    """An object with a schema of its own."""
+
+    default_error_messages = _messages("must be an object")
+
+
+class _Count(fields.Field[int]):
+    """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
+
+    default_error_messages = _messages("must be an integer")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        if not 0 <= value <= _INT32_MAX:
+            raise ValidationError(f"must be from 0 to {_INT32_MAX}")
+        return value
+
+
+class _Amounts(fields.Field[dict[str, str]]):
+    """Quantities by resource name, as text: a number would have been read, and perhaps changed, by somebody before."""
+
+    default_error_messages = _messages("must be an object of quantities by resource name")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        wrong = {
+            name: ['must be a quantity written as a string, like "500m"']
+            for name, quantity in value.items()
+            if not isinstance(quantity, str)
+        }
+        if wrong:
+            raise ValidationError(wrong)
+        return dict(value)
+
+
+class _StrictSchema(Schema):
+    """A schema whose unknown fields are faults that name the nearest known field."""
+
+    error_messages = _messages("must be an object")
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
+        """Replace marshmallow's word for an unknown field by ours."""
+        if isinstance(error.messages, dict) and isinstance(data, dict):
+            known = [declared.data_key or name for name, declared in self.fields.items()]
+            error.messages.update({key: [unknown_field(key, known)] for key in data.keys() - set(known)})
+
+
+class ResourcesSchema(_StrictSchema):
+    """`Resources` of a request."""
+
+    requests = _Amounts(data_key="Requests", load_default=dict)
+    limits = _Amounts(data_key="Limits", load_default=dict)
+
+
+_REFERENCES = {"SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"}
+
+
+def _check_variable_name(name: str) -> None:
+    if not re.fullmatch(r"(?!\.\Z|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", name):
+        raise ValidationError("not the name of an environment variable (letters, digits, -, . and _, no digit first)")
+    if name.startswith(RESERVED_PREFIX):
+        raise ValidationError(f"names that begin with {RESERVED_PREFIX} are set by the service")
+
+
+class VariableSchema(_StrictSchema):
+    """An entry of `Environments` of a request: literal values only; `name` and `value` are accepted, too."""
+
+    name = _Text(data_key="Name", required=True, validate=_check_variable_name)
+    value = _Text(data_key="Value", required=True)
+
+    @pre_load
+    def accept_lower_case(self, data: Any, **_: Any) -> Any:
+        """Take `name` for `Name` and `value` for `Value`, but not both."""
+        if not isinstance(data, dict):
+            return data
+        twice = {key: ["given in upper case, too"] for key in ("name", "value") if {key, key.title()} <= data.keys()}
+        if twice:
+            raise ValidationError(twice)
+        return {key.title() if key in ("name", "value") else key: value for key, value in data.items()}
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
+        """Say why a reference isn't taken."""
+        super().handle_error(error, data, many=many, **kwargs)
+        if isinstance(error.messages, dict) and isinstance(data, dict):
+            for reference in data.keys() & _REFERENCES:
+                error.messages[reference] = ["a request gives literal values only; references belong in the definition"]
+                error.messages.pop("Value", None)
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> Variable:
+        """Build the variable."""
+        return Variable(data["name"], value=data["value"], literal=True)
+
+
+class RequestSchema(_StrictSchema):
+    """The body of `POST /job/<name>`."""
+
+    args = _List(_Text(), data_key="Args")
+    image = _Text(data_key="Image")
+    depends_on = _List(_Text(), data_key="DependsOn")
+    resources = _Nested(ResourcesSchema, data_key="Resources")
+    environments = _List(_Nested(VariableSchema), data_key="Environments")
+    backoff_limit = _Count(data_key="BackoffLimit")
+    ttl_seconds_after_finished = _Count(data_key="TtlSecondsAfterFinished")
+    restart_policy = _Text(
+        data_key="RestartPolicy",
+        validate=validate.OneOf(("Never", "OnFailure"), error="must be one of {choices}"),
+    )
+
+    @post_load
+    def build(self, data: dict[str, Any], **_: Any) -> Request:
+        """Build the request; its collections can't be changed afterwards."""
+        resources = data.pop("resources", {})
+        tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+        return Request(**{**data, **tuples, **resources})
+
+
+_SCHEMA = RequestSchema()
+
+
+def _flatten(messages: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Turn marshmallow's nested messages into faults; `_schema` is its name for the object itself."""
+    if isinstance(messages, dict):
+        for key, inner in messages.items():
+            yield from _flatten(inner, path if key == "_schema" else (*path, key))
+    else:
+        yield from (Fault(pointer_to(*path), message) for message in messages)
