@@ -161,9 +161,22 @@ def _resource_faults(path: tuple[str, ...], resources: object) -> Iterator[Fault
 def _environment_faults(path: tuple[str, ...], entry: object) -> Iterator[Fault]:
     seen: set[str] = set()
     for index, variable in enumerate(_list_in(entry, "Environments")):
-        if not isinstance(variable, dict) or not {"Name", "name"} & variable.keys():
+        if not isinstance(variable, dict):
             continue
-        name = variable_name(variable)
+        yield from _divisor_faults((*path, "Environments", index, "ResourceFieldRef"), variable.get("ResourceFieldRef"))
+        name = variable_name(variable) if {"Name", "name"} & variable.keys() else None
+        if not isinstance(name, str):
+            continue
         if name in seen:
-            yield Fault(pointer_to(*path, "Environments", index), f"{name} is named by another entry before")
+            # Without the name: who takes NAME=value for one has written a value into it.
+            yield Fault(pointer_to(*path, "Environments", index), "named twice")
         seen.add(name)
+
+
+def _divisor_faults(path: tuple[str | int, ...], reference: object) -> Iterator[Fault]:
+    divisor = reference.get("Divisor") if isinstance(reference, dict) else None
+    if isinstance(divisor, str) and divisor:
+        try:
+            parse_quantity(divisor)
+        except NotAQuantity as error:
+            yield Fault(pointer_to(*path, "Divisor"), str(error))

@@ -98,7 +98,8 @@ _PLAIN_FIELDS = {
 
 def variable_name(entry: Mapping[str, Any]) -> str:
     """The name in an entry of `Environments`, which may be written `Name` or `name`."""
-    return str(entry["Name"] if "Name" in entry else entry["name"])
+    name: str = entry["Name"] if "Name" in entry else entry["name"]
+    return name
 
 
 def build_variable(entry: Mapping[str, Any]) -> Variable:

@@ -1,6 +1,7 @@
 """Reading JSON strictly: what two readers could understand differently is a fault, not a guess."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from schemas.faults import Fault, pointer_to, printable
@@ -22,8 +23,8 @@ class _Object(dict[str, object]):
 def _build_object(pairs: list[tuple[str, object]]) -> _Object:
     built = _Object(pairs)
     if len(built) < len(pairs):
-        keys = [key for key, _ in pairs]
-        built.repeated = tuple(key for key in built if keys.count(key) > 1)
+        counts = Counter(key for key, _ in pairs)
+        built.repeated = tuple(key for key, count in counts.items() if count > 1)
     return built
 
 

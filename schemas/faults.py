@@ -17,6 +17,9 @@ class Fault:
     pointer: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.pointer or '(the whole document)'}: {self.message}"
+
 
 class Refused(Exception):
     """A document that can't be applied as it was given.
@@ -26,7 +29,7 @@ class Refused(Exception):
     """
 
     def __init__(self, faults: Sequence[Fault]) -> None:
-        super().__init__("; ".join(f"{fault.pointer or '(document)'}: {fault.message}" for fault in faults))
+        super().__init__("; ".join(map(str, faults)))
         self.faults = tuple(faults)
 
 
@@ -46,6 +49,8 @@ def printable(text: str) -> str:
 
 def unknown_field(name: str, known: Iterable[str]) -> str:
     """Say that a field isn't known, and which known one was probably meant."""
-    by_lower_case = {field.lower(): field for field in known}
+    by_lower_case: dict[str, str] = {}
+    for field in known:  # of two spellings, the first is the one to suggest
+        by_lower_case.setdefault(field.lower(), field)
     nearest = get_close_matches(name.lower(), by_lower_case, n=1)
     return f"unknown field; did you mean {by_lower_case[nearest[0]]}?" if nearest else "unknown field"

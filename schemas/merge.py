@@ -5,7 +5,7 @@ changed or dropped. The one value that follows another is documented at `_merge_
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -54,18 +54,24 @@ class RunSpec:
     restart_policy: RestartPolicy
 
 
-def merge(definition: Definition, request: Request) -> RunSpec:
+def merge(definition: Definition, request: Request, faults_before: Iterable[Fault] = ()) -> RunSpec:
     """Apply a request to a definition.
+
+    Args:
+        definition: the bounds.
+        request: what to change.
+        faults_before: what `schemas.request.read_request` has found, to be refused together with what is found here.
 
     Raises:
         Refused: the request asks for what the definition doesn't allow; it carries every fault.
     """
     requests, limits, faults = _merge_resources(definition, request)
+    faults += faults_before
     faults += _image_faults(definition, request)
     faults += _dependency_faults(request)
     faults += _environment_faults(request)
     if faults:
-        raise Refused(faults)
+        raise Refused(sorted(set(faults)))
     given = {variable.name: variable for variable in request.environments}
     defined = {variable.name: variable for variable in definition.environments}
     return RunSpec(
@@ -98,22 +104,24 @@ def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
 
 
 def _dependency_faults(request: Request) -> Iterator[Fault]:
-    names = request.depends_on or ()
-    for index, name in enumerate(names):
+    seen: set[str] = set()
+    for index, name in enumerate(request.depends_on or ()):
         if not _WORKLOAD_NAME.fullmatch(name):
             yield Fault(
                 pointer_to("DependsOn", index),
                 "not the name of a Deployment or StatefulSet (a DNS subdomain)",
             )
-        elif name in names[:index]:
+        elif name in seen:
             yield Fault(pointer_to("DependsOn", index), "named twice")
+        seen.add(name)
 
 
 def _environment_faults(request: Request) -> Iterator[Fault]:
-    names = [variable.name for variable in request.environments]
-    for index, name in enumerate(names):
-        if name in names[:index]:
+    seen: set[str] = set()
+    for index, variable in enumerate(request.environments):
+        if variable.name in seen:
             yield Fault(pointer_to("Environments", index), "named twice")
+        seen.add(variable.name)
 
 
 def _merge_resources(definition: Definition, request: Request) -> tuple[Amounts, Amounts, list[Fault]]:

@@ -16,7 +16,9 @@ _QUANTITY = re.compile(
     r"(?:(?P<binary>[KMGTPE]i)|(?P<decimal>[numkMGTPE])|[eE](?P<exponent>[+-]?\d{1,3}))?",
     re.ASCII,
 )
-_BINARY = {suffix: 1024**power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
+_BINARY: dict[str, int] = {
+    suffix: 1024**power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)
+}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 
 
@@ -43,6 +45,7 @@ def parse_quantity(text: str) -> int:
     exponent = 9 - len(fraction) + (_DECIMAL[match["decimal"]] if match["decimal"] else int(match["exponent"] or 0))
     scaled = digits * _BINARY.get(match["binary"] or "", 1)
     factor: int = 10 ** abs(exponent)
+    amount: int
     amount, rest = (scaled * factor, 0) if exponent >= 0 else divmod(scaled, factor)
     if rest:
         raise NotAQuantity("finer than 1n, which Kubernetes would round")

@@ -51,19 +51,52 @@ def parse_request(body: bytes) -> Request:
         schemas.documents.NotJson: the body isn't JSON.
         Refused: it is JSON, but not a request; it carries every fault.
     """
+    request, faults = read_request(body)
+    if faults:
+        raise Refused(sorted(set(faults)))
+    return request
+
+
+def read_request(body: bytes) -> tuple[Request, list[Fault]]:
+    """Read what can be read of a body, so that `schemas.merge.merge` can name its own faults beside those found here.
+
+    Args:
+        body: a JSON object, or nothing at all.
+
+    Returns:
+        The request, without the fields that aren't what they must be, and all that is wrong with them.
+
+    Raises:
+        schemas.documents.NotJson: the body isn't JSON.
+        Refused: it is JSON, but no object.
+    """
     if not body:
-        return Request()
+        return Request(), []
     value, faults = parse(body)
     if not isinstance(value, dict):
         raise Refused([Fault("", "must be a JSON object")])
     try:
         request = _SCHEMA.load(value)
     except ValidationError as error:
-        faults += _flatten(error.messages, ())
-    if faults:
-        raise Refused(sorted(set(faults)))
+        faults += _flatten(error.messages, value, ())
+        request = _build_request(_readable(error))
     assert isinstance(request, Request)
-    return request
+    return request, faults
+
+
+def _readable(error: ValidationError) -> dict[str, Any]:
+    """The fields without a fault; of a list with one, nothing, since its indices would no longer be the caller's."""
+    assert isinstance(error.messages, dict)
+    assert isinstance(error.valid_data, dict)
+    faulty = error.messages.keys() - {"Resources"}  # whose two parts are fields of their own
+    return {name: value for name, value in error.valid_data.items() if _SCHEMA.fields[name].data_key not in faulty}
+
+
+def _build_request(loaded: Mapping[str, Any]) -> Request:
+    """Build the request; its collections can't be changed afterwards."""
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
+    resources = plain.pop("resources", {})
+    return Request(**plain, **resources)
 
 
 def _messages(must_be: str) -> dict[str, Any]:
@@ -134,7 +167,8 @@ class _StrictSchema(Schema):
         """Replace marshmallow's word for an unknown field by ours."""
         if isinstance(error.messages, dict) and isinstance(data, dict):
             known = [declared.data_key or name for name, declared in self.fields.items()]
-            error.messages.update({key: [unknown_field(key, known)] for key in data.keys() - set(known)})
+            unknown = error.messages.keys() & data.keys() - set(known)
+            error.messages.update({key: [unknown_field(key, known)] for key in unknown})
 
 
 class ResourcesSchema(_StrictSchema):
@@ -144,6 +178,7 @@ class ResourcesSchema(_StrictSchema):
     limits = _Amounts(data_key="Limits", load_default=dict)
 
 
+_LOWER_CASE = {"name": "Name", "value": "Value"}
 _REFERENCES = {"SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"}
 
 
@@ -162,21 +197,27 @@ class VariableSchema(_StrictSchema):
 
     @pre_load
     def accept_lower_case(self, data: Any, **_: Any) -> Any:
-        """Take `name` for `Name` and `value` for `Value`, but not both."""
+        """Take `name` for `Name` and `value` for `Value`; where both are given, the lower-case one stays unknown."""
         if not isinstance(data, dict):
             return data
-        twice = {key: ["given in upper case, too"] for key in ("name", "value") if {key, key.title()} <= data.keys()}
-        if twice:
-            raise ValidationError(twice)
-        return {key.title() if key in ("name", "value") else key: value for key, value in data.items()}
+        taken = {lower: upper for lower, upper in _LOWER_CASE.items() if upper not in data}
+        return {taken.get(key, key): value for key, value in data.items()}
 
     def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
-        """Say why a reference isn't taken."""
+        """Name the fields as the caller wrote them, and say why a reference isn't taken."""
         super().handle_error(error, data, many=many, **kwargs)
-        if isinstance(error.messages, dict) and isinstance(data, dict):
-            for reference in data.keys() & _REFERENCES:
-                error.messages[reference] = ["a request gives literal values only; references belong in the definition"]
-                error.messages.pop("Value", None)
+        if not isinstance(error.messages, dict) or not isinstance(data, dict):
+            return
+        references = data.keys() & _REFERENCES
+        if references and not {"Value", "value"} & data.keys():
+            del error.messages["Value"]  # it is missing because the reference stands in its place
+        for reference in references:
+            error.messages[reference] = ["a request gives literal values only; references belong in the definition"]
+        for lower, upper in _LOWER_CASE.items():
+            if {lower, upper} <= data.keys():
+                error.messages[lower] = [f"given as {upper}, too"]
+            elif lower in data and upper in error.messages:
+                error.messages[lower] = error.messages.pop(upper)
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> Variable:
@@ -201,19 +242,25 @@ class RequestSchema(_StrictSchema):
 
     @post_load
     def build(self, data: dict[str, Any], **_: Any) -> Request:
-        """Build the request; its collections can't be changed afterwards."""
-        resources = data.pop("resources", {})
-        tuples = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
-        return Request(**{**data, **tuples, **resources})
+        """Build the request."""
+        return _build_request(data)
 
 
 _SCHEMA = RequestSchema()
 
 
-def _flatten(messages: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
-    """Turn marshmallow's nested messages into faults; `_schema` is its name for the object itself."""
-    if isinstance(messages, dict):
-        for key, inner in messages.items():
-            yield from _flatten(inner, path if key == "_schema" else (*path, key))
-    else:
+def _flatten(messages: Any, value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
+    """Turn marshmallow's nested messages about a value into faults.
+
+    `_schema` is its name for what should have been an object and is none; in an object it is just an unknown field.
+    """
+    if not isinstance(messages, dict):
         yield from (Fault(pointer_to(*path), message) for message in messages)
+        return
+    for key, inner in messages.items():
+        if isinstance(value, dict):
+            yield from _flatten(inner, value.get(key), (*path, key))
+        elif isinstance(value, list) and isinstance(key, int):
+            yield from _flatten(inner, value[key], (*path, key))
+        else:
+            yield from _flatten(inner, value, path)

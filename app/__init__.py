@@ -1,0 +1,56 @@
+"""SlimFaas Jobs: starts Kubernetes Jobs over HTTP, when their dependencies are ready and a slot is free."""
+
+from flask import Flask
+
+from app.api.health import health_blueprint
+from app.api.jobs import RestOfPath, jobs_blueprint
+from app.api.problems import answer_with_problems
+from app.cluster.client import ClusterSettingsError
+from app.service import Service, build_service
+from app.services.callers import Callers
+from app.services.health import Health
+from app.services.runs import Runs
+from app.services.submit import Submitter
+from app.settings import Settings, SettingsError
+from schemas.faults import Refused
+
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body that a call may have."""
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Put the web application together.
+
+    Args:
+        settings: `None`: those of the environment.
+
+    Raises:
+        SystemExit: the settings or the configuration are faulty; the message names every fault.
+    """
+    try:
+        service = build_service(settings or Settings.from_environment())
+    except Refused as refusal:
+        raise SystemExit("\n".join(["the job configuration is faulty:", *map(str, refusal.faults)])) from refusal
+    except (SettingsError, ClusterSettingsError) as error:
+        raise SystemExit(str(error)) from error
+    return _compose(service)
+
+
+def _compose(service: Service) -> Flask:
+    app = Flask("slimfaas-jobs", static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
+    # A path is the caller's data: it reaches the run as it was sent, not tidied up by a redirect.
+    app.url_map.merge_slashes = False
+    app.url_map.converters["rest"] = RestOfPath
+    app.extensions["slimfaas-jobs"] = service
+    answer_with_problems(app)
+    app.register_blueprint(
+        jobs_blueprint(
+            service.catalogue,
+            Callers(service.settings.trusted_networks),
+            Submitter(service.namespace),
+            Runs(service.namespace, service.catalogue),
+        )
+    )
+    app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
+    return app

@@ -1,0 +1,199 @@
+"""Calls to the API server through the official client's transport.
+
+The client's `ApiClient` knows kubeconfigs, tokens that change, TLS and connection reuse. Its generated methods and
+models stay unimported: they would build an object per field of every Job (docs/adr/0002-raw-json.md gives the cost).
+"""
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config.config_exception import ConfigException
+from kubernetes.utils.keepalive import tcp_keepalive_socket_options
+
+from app.cluster.errors import UnavailableError, error_of
+
+Json = dict[str, Any]
+
+CONNECT_SECONDS = 2.0
+READ_SECONDS = 4.0
+CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
+"""The longest that one call can take: after it the caller knows no more, and the kernel gives the bytes up, too."""
+
+MERGE_PATCH = "application/merge-patch+json"
+
+_POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class ClusterSettingsError(Exception):
+    """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
+
+
+class ApiServer:
+    """One API server, and one namespace on it. Safe to share between threads; connects when first called.
+
+    Attributes:
+        namespace: where all our objects live.
+    """
+
+    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = 32) -> None:
+        # Whether a call is repeated is decided by those who know what repeating it means.
+        configuration.retries = False
+        configuration.connection_pool_maxsize = connections
+        configuration.socket_options = [
+            *tcp_keepalive_socket_options(),
+            # A request that can't be delivered is given up by the kernel when its caller gives it up.
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_SECONDS * 1000)),
+        ]
+        self._client = ApiClient(configuration)
+        self._client.user_agent = "slimfaas-jobs"
+        self.namespace = namespace
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        body: Json | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        """Make one call and read its answer.
+
+        Args:
+            method: the HTTP method.
+            path: from `/api` or `/apis` on; the caller has made it of parts that need no quoting.
+            query: parameters to be quoted.
+            body: to be sent as JSON.
+            content_type: of the body; patches have types of their own.
+
+        Raises:
+            ClusterError: the API server did not do it, or nobody can say whether it did.
+        """
+        with self._open(method, path, query, body, content_type, READ_SECONDS) as response:
+            try:
+                answer: Json = json.loads(response.data)
+            except ValueError as error:
+                raise UnavailableError("the API server's answer was cut off or is no JSON") from error
+            return answer
+
+    @contextmanager
+    def stream(self, path: str, query: Mapping[str, str | int], *, silence_seconds: float) -> Iterator["Stream"]:
+        """Open a watch.
+
+        Args:
+            path: of the collection.
+            query: parameters, `watch` among them.
+            silence_seconds: how long the connection may bring nothing at all before it counts as dead.
+
+        Raises:
+            ClusterError: also while the stream is read.
+        """
+        with self._open("GET", path, query, None, "application/json", silence_seconds) as response:
+            yield Stream(response)
+
+    @contextmanager
+    def _open(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int] | None,
+        body: Json | None,
+        content_type: str,
+        read_seconds: float,
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        request = self._client.param_serialize(
+            method,
+            path,
+            query_params=list((query or {}).items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        response: urllib3.BaseHTTPResponse | None = None
+        try:
+            response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
+            assert response is not None
+            if not 200 <= response.status <= 299:
+                raise error_of(response.status, response.data)
+            yield response
+        except urllib3.exceptions.HTTPError as error:
+            raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
+        except ApiException as error:  # the client's own word for a failed TLS handshake
+            raise UnavailableError("no TLS connection to the API server") from error
+        finally:
+            if response is not None:
+                # A connection whose answer was read to its end is back in the pool by now; any other is closed.
+                response.close()
+
+
+class Stream:
+    """The lines of a response that goes on for as long as both sides like."""
+
+    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
+        self._response = response
+
+    def lines(self) -> Iterator[bytes]:
+        """Each line as it arrives, without its end; ends when the API server ends the response."""
+        rest = b""
+        for chunk in self._response.stream(amt=None):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from lines
+
+    def close(self) -> None:
+        """End the stream from another thread: whoever waits for a line sees its end at once."""
+        with suppress(ValueError, RuntimeError, OSError):  # it has ended already
+            self._response.shutdown()
+
+
+def connect(kubeconfig: str | None, namespace: str | None) -> ApiServer:
+    """Find the API server and the namespace.
+
+    Args:
+        kubeconfig: path (or paths, as `KUBECONFIG` has them) of a kubeconfig; `None`: the pod's own credentials.
+        namespace: `None`: the pod's own, else the kubeconfig context's, else `default`.
+
+    Raises:
+        ClusterSettingsError: there are no usable credentials.
+    """
+    configuration = Configuration()
+    try:
+        if kubeconfig:
+            config.load_kube_config(  # type: ignore[no-untyped-call] # the client has no annotations here
+                config_file=kubeconfig, client_configuration=configuration
+            )
+        else:
+            config.load_incluster_config(  # type: ignore[no-untyped-call] # the client has no annotations here
+                client_configuration=configuration
+            )
+    except ConfigException as error:
+        where = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod (KUBECONFIG isn't set)"
+        raise ClusterSettingsError(f"no way to an API server in {where}: {error}") from error
+    return ApiServer(configuration, namespace or _pod_namespace() or _context_namespace(kubeconfig) or "default")
+
+
+def _pod_namespace() -> str | None:
+    try:
+        return _POD_NAMESPACE_FILE.read_text("utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _context_namespace(kubeconfig: str | None) -> str | None:
+    if not kubeconfig:
+        return None
+    _, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call] # the client has no annotations here
+        config_file=kubeconfig
+    )
+    namespace: str | None = active["context"].get("namespace")
+    return namespace

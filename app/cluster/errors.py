@@ -1,0 +1,103 @@
+"""What can go wrong when the API server is asked: our own tree, made from the client's errors in one place.
+
+The question that matters after a failed write is whether it may have been carried out all the same. `may_have_happened`
+answers it for every error here.
+"""
+
+import json
+from typing import Any
+
+
+class ClusterError(Exception):
+    """The API server did not do what it was asked.
+
+    Attributes:
+        message: the API server's own words where it gave any.
+        may_have_happened: whether a write that ended so may have been stored.
+    """
+
+    may_have_happened = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NotFoundError(ClusterError):
+    """404: there is no such object."""
+
+
+class AlreadyExistsError(ClusterError):
+    """409 with reason AlreadyExists: an object of this name is there."""
+
+
+class ConflictError(ClusterError):
+    """409: the object has changed since its resourceVersion was read."""
+
+
+class ExpiredError(ClusterError):
+    """410: the resourceVersion or the continue token is too old to go on from."""
+
+
+class InvalidError(ClusterError):
+    """400 or 422: the API server does not accept the object.
+
+    Attributes:
+        causes: `(field, message)` pairs, as the API server gave them.
+    """
+
+    def __init__(self, message: str, causes: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.causes = causes
+
+
+class ForbiddenError(ClusterError):
+    """401 or 403: this service may not do that, or a quota or an admission policy refuses it."""
+
+
+class ThrottledError(ClusterError):
+    """429: the API server is busy and has not looked at the request."""
+
+
+class UnavailableError(ClusterError):
+    """5xx, no connection, or no answer in time: nobody can say whether the request was carried out."""
+
+    may_have_happened = True
+
+
+def error_of(status: int, body: bytes) -> ClusterError:
+    """Turn an answer that is no success into an error.
+
+    Args:
+        status: the HTTP status.
+        body: a `metav1.Status` as JSON, as the API server writes it; anything else that a proxy may have put there.
+    """
+    try:
+        answer: Any = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or answer.get("kind") != "Status":
+        answer = {}
+    message = str(answer.get("message") or f"the API server answered {status}")
+    match status:
+        case 404:
+            return NotFoundError(message)
+        case 409 if answer.get("reason") == "AlreadyExists":
+            return AlreadyExistsError(message)
+        case 409:
+            return ConflictError(message)
+        case 410:
+            return ExpiredError(message)
+        case 400 | 422:
+            return InvalidError(message, _causes_in(answer))
+        case 401 | 403:
+            return ForbiddenError(message)
+        case 429:
+            return ThrottledError(message)
+        case _:
+            return UnavailableError(message)
+
+
+def _causes_in(status: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    details = status.get("details") or {}
+    return tuple((str(cause.get("field", "")), str(cause.get("message", ""))) for cause in details.get("causes") or ())

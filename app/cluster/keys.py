@@ -1,0 +1,46 @@
+"""Every label, annotation and name that this service reads or writes in the cluster.
+
+Others may rely on these: changing one orphans the runs of an earlier version.
+"""
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+"""On runs and their pods: who made them. https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"""
+
+MANAGED_BY = "slimfaas-jobs"
+"""The value of `MANAGED_BY_LABEL`; Jobs without it are none of ours."""
+
+DEFINITION_LABEL = "slimfaas.dev/job"
+"""On runs and their pods: the name of the definition."""
+
+QUEUED_AT_ANNOTATION = "slimfaas.dev/queued-at"
+"""On runs: when the call was accepted, RFC 3339 in UTC with microseconds; what a definition's queue is ordered by."""
+
+DEPENDS_ON_ANNOTATION = "slimfaas.dev/depends-on"
+"""On runs: a JSON list of the Deployments and StatefulSets that must be ready before the run starts."""
+
+CALL_ANNOTATION = "slimfaas.dev/call"
+"""On runs: a random mark of the call that made it, by which a repeated create knows its own work."""
+
+FENCE_ANNOTATION = "slimfaas.dev/fence"
+"""On runs whose admission was sent and never answered: written to make that admission, should it still be on its way,
+conflict."""
+
+REPLICAS_MIN_ANNOTATION = "SlimFaas/ReplicasMin"
+"""On Deployments and StatefulSets, set by their owners: how many replicas must be ready."""
+
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+"""On pods, set by Kubernetes: the Job that they belong to."""
+
+LEASE_NAME = "slimfaas-jobs-dispatcher"
+"""The Lease by which one dispatcher at a time is elected in a namespace."""
+
+COMPONENT = "slimfaas-jobs-dispatcher"
+"""Who reports the Events on runs."""
+
+RUNS_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{DEFINITION_LABEL}"
+"""Selects every run in the namespace."""
+
+
+def runs_selector(definition: str) -> str:
+    """Select the runs of one definition."""
+    return f"{MANAGED_BY_LABEL}={MANAGED_BY},{DEFINITION_LABEL}={definition}"

@@ -1,0 +1,138 @@
+"""What this service writes into the cluster, built from our own types; nothing here talks to anyone."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from app.cluster import keys
+from app.cluster.client import Json
+from app.cluster.names import job_name
+from schemas.definition import Variable
+from schemas.merge import RunSpec
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, as Kubernetes' MicroTime has it; such texts sort like the moments."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, path: str = "", query: str = "") -> Json:
+    """Build the Job that is a run, suspended: it takes its place in the queue by being stored.
+
+    Args:
+        spec: what the run is made of.
+        run_id: its id.
+        queued_at: when the call was accepted, aware of its time zone.
+        call: a mark that no other call has.
+        path: the part of the call's path after the definition's name, decoded; empty: none.
+        query: the call's raw query string; empty: none.
+    """
+    labels = {keys.MANAGED_BY_LABEL: keys.MANAGED_BY, keys.DEFINITION_LABEL: spec.definition}
+    job: dict[str, Any] = {
+        "suspend": True,
+        "parallelism": 1,
+        "completions": 1,
+        "backoffLimit": spec.backoff_limit,
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"restartPolicy": spec.restart_policy, "containers": [_container(spec, run_id, path, query)]},
+        },
+    }
+    if spec.ttl_seconds_after_finished is not None:
+        job["ttlSecondsAfterFinished"] = spec.ttl_seconds_after_finished
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(spec.definition, run_id),
+            "labels": labels,
+            "annotations": {
+                keys.QUEUED_AT_ANNOTATION: format_time(queued_at),
+                keys.DEPENDS_ON_ANNOTATION: json.dumps(spec.depends_on),
+                keys.CALL_ANNOTATION: call,
+            },
+        },
+        "spec": job,
+    }
+
+
+def _container(spec: RunSpec, run_id: str, path: str, query: str) -> Json:
+    ours = [Variable("SLIMFAAS_JOB_NAME", spec.definition), Variable("SLIMFAAS_JOB_ID", run_id)]
+    if path:
+        ours.append(Variable("SLIMFAAS_JOB_PATH", path, literal=True))
+    if query:
+        ours.append(Variable("SLIMFAAS_JOB_QUERY", query, literal=True))
+    container: Json = {
+        "name": spec.definition,
+        "image": spec.image,
+        # Ours come first, so that a definition's own values can refer to them as $(SLIMFAAS_JOB_ID).
+        "env": [_variable(variable) for variable in (*ours, *spec.environments)],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if spec.command is not None:
+        container["command"] = list(spec.command)
+    if spec.args is not None:
+        container["args"] = [escape(arg) if spec.literal_args else arg for arg in spec.args]
+    amounts = {"requests": dict(spec.requests), "limits": dict(spec.limits)}
+    if resources := {part: values for part, values in amounts.items() if values}:
+        container["resources"] = resources
+    return container
+
+
+def _variable(variable: Variable) -> Json:
+    if variable.source is not None:
+        return {"name": variable.name, "valueFrom": dict(variable.source)}
+    value = variable.value or ""
+    return {"name": variable.name, "value": escape(value) if variable.literal else value}
+
+
+def escape(text: str) -> str:
+    """Write a text so that the kubelet's expansion of `$(NAME)` gives it back unchanged.
+
+    Source: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    return text.replace("$", "$$")
+
+
+def build_admission(resource_version: int) -> Json:
+    """The merge patch that admits a run, provided that nobody has changed it since that resourceVersion."""
+    return {"metadata": {"resourceVersion": str(resource_version)}, "spec": {"suspend": False}}
+
+
+def build_fence(resource_version: int, mark: str) -> Json:
+    """The merge patch that changes nothing but the resourceVersion, so that an admission still on its way conflicts."""
+    return {"metadata": {"resourceVersion": str(resource_version), "annotations": {keys.FENCE_ANNOTATION: mark}}}
+
+
+def build_event(
+    *, name: str, namespace: str, job: str, uid: str, reason: str, message: str, kind: str, at: datetime, reporter: str
+) -> Json:
+    """Build a core/v1 Event about a run.
+
+    Args:
+        name: of the Event itself.
+        namespace: of the run.
+        job: the run's name.
+        uid: the run's uid.
+        reason: CamelCase.
+        message: for people; at most 1,024 characters are kept.
+        kind: `Normal` or `Warning`.
+        at: when, aware of its time zone.
+        reporter: which instance of the dispatcher.
+    """
+    second = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": namespace},
+        "involvedObject": {"apiVersion": "batch/v1", "kind": "Job", "name": job, "namespace": namespace, "uid": uid},
+        "reason": reason,
+        "message": message[:1024],
+        "type": kind,
+        "count": 1,
+        "firstTimestamp": second,
+        "lastTimestamp": second,
+        "source": {"component": keys.COMPONENT},
+        "reportingComponent": keys.COMPONENT,
+        "reportingInstance": reporter[:128],
+    }

@@ -1,0 +1,28 @@
+"""The names of runs: a run `<id>` of definition `<definition>` is the Job `<definition>-slimfaas-job-<id>`."""
+
+import base64
+import re
+import secrets
+
+_INFIX = "-slimfaas-job-"
+_ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
+
+
+def new_id() -> str:
+    """Make up a run's id: 12 lower-case base-32 characters (60 random bits)."""
+    return base64.b32encode(secrets.token_bytes(8)).decode("ascii").lower()[:12]
+
+
+def is_id(text: str) -> bool:
+    """Whether the text has the form of a run's id."""
+    return _ID.fullmatch(text) is not None
+
+
+def job_name(definition: str, run_id: str) -> str:
+    """The name of the Job that is this run."""
+    return f"{definition}{_INFIX}{run_id}"
+
+
+def id_in(name: str) -> str:
+    """The run's id in a Job's name: what follows the last `-slimfaas-job-`."""
+    return name.rpartition(_INFIX)[2]

@@ -1,0 +1,113 @@
+"""One namespace of one API server, in the verbs that this service needs of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.cluster import keys
+from app.cluster.client import MERGE_PATCH, ApiServer, Json
+from app.cluster.errors import NotFoundError
+
+_PAGE = 250
+"""Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The objects of one kind in the namespace, or those of them that a selector picks.
+
+    Attributes:
+        path: of the collection, from `/api` or `/apis` on.
+        label_selector: empty: all.
+    """
+
+    path: str
+    label_selector: str = ""
+
+
+class Namespace:
+    """The namespace that the service lives in. Safe to share between threads."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.server = server
+        self.name = server.namespace
+        self._jobs = f"/apis/batch/v1/namespaces/{self.name}/jobs"
+        self._core = f"/api/v1/namespaces/{self.name}"
+        self._apps = f"/apis/apps/v1/namespaces/{self.name}"
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.name}/leases"
+        self.runs = Collection(self._jobs, keys.RUNS_SELECTOR)
+        self.workloads = {
+            "Deployment": Collection(f"{self._apps}/deployments"),
+            "StatefulSet": Collection(f"{self._apps}/statefulsets"),
+        }
+
+    def runs_of(self, definition: str) -> Collection:
+        """The runs of one definition."""
+        return Collection(self._jobs, keys.runs_selector(definition))
+
+    def pods_of(self, job: str) -> Collection:
+        """The pods of one run."""
+        return Collection(f"{self._core}/pods", f"{keys.JOB_NAME_LABEL}={job}")
+
+    def pages(self, collection: Collection) -> Iterator[tuple[list[Json], int]]:
+        """Read a collection as it is now, page by page.
+
+        Yields:
+            Objects, and the resourceVersion of the moment that all pages show.
+
+        Raises:
+            ExpiredError: reading took so long that the API server has forgotten that moment; begin again.
+            ClusterError: anything else.
+        """
+        query: dict[str, str | int] = {"limit": _PAGE}
+        if collection.label_selector:
+            query["labelSelector"] = collection.label_selector
+        while True:
+            page = self.server.call("GET", collection.path, query=query)
+            metadata = page["metadata"]
+            yield page.get("items") or [], int(metadata["resourceVersion"])
+            if not metadata.get("continue"):
+                return
+            query["continue"] = metadata["continue"]
+
+    def objects(self, collection: Collection) -> Iterator[Json]:
+        """Read the objects of a collection as they are now."""
+        for items, _ in self.pages(collection):
+            yield from items
+
+    def create_job(self, job: Json) -> Json:
+        """Store a Job."""
+        return self.server.call("POST", self._jobs, body=job)
+
+    def get_job(self, name: str) -> Json:
+        """Read a Job, whosever it is."""
+        return self.server.call("GET", f"{self._jobs}/{name}")
+
+    def patch_job(self, name: str, patch: Json) -> Json:
+        """Merge a patch into a Job; one that carries a resourceVersion conflicts when the Job has changed since."""
+        return self.server.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+
+    def find_workloads(self, name: str) -> list[tuple[str, Json]]:
+        """The Deployment and the StatefulSet of this name, as `(kind, object)`; none where there is neither."""
+        found = []
+        for kind, collection in self.workloads.items():
+            try:
+                found.append((kind, self.server.call("GET", f"{collection.path}/{name}")))
+            except NotFoundError:
+                continue
+        return found
+
+    def create_event(self, event: Json) -> Json:
+        """Store a core/v1 Event."""
+        return self.server.call("POST", f"{self._core}/events", body=event)
+
+    def get_lease(self, name: str) -> Json:
+        """Read a Lease."""
+        return self.server.call("GET", f"{self._leases}/{name}")
+
+    def create_lease(self, lease: Json) -> Json:
+        """Store a Lease."""
+        return self.server.call("POST", self._leases, body=lease)
+
+    def replace_lease(self, lease: Json) -> Json:
+        """Replace a Lease by one that carries the resourceVersion of what it replaces."""
+        return self.server.call("PUT", f"{self._leases}/{lease['metadata']['name']}", body=lease)

@@ -1,0 +1,185 @@
+"""What this service reads of the cluster's objects: small records, so that ten thousand fit in little memory."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+from app.cluster import keys
+from app.cluster.client import Json
+
+
+class Phase(Enum):
+    """Where a run is in its life."""
+
+    QUEUED = "queued"
+    """Suspended, with nothing of it running: it waits to be admitted."""
+    ADMITTED = "admitted"
+    """Neither queued nor finished: it holds a slot."""
+    FINISHED = "finished"
+    """It has a terminal condition, or is being deleted before it started: nothing of it will run any more."""
+
+
+DependsOn = tuple[str, ...] | None
+"""Names of workloads that a run waits for; `None`: its annotation can't be read, so nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A Job of ours, as far as the queue is concerned.
+
+    Attributes:
+        uid: the Job's.
+        name: the Job's.
+        definition: from its label.
+        resource_version: grows with every change of the object; comparable, see
+            https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
+        queued_at: microseconds since the epoch.
+        depends_on: what must be ready before it starts.
+        phase: queued, admitted or finished.
+    """
+
+    uid: str
+    name: str
+    definition: str
+    resource_version: int
+    queued_at: int
+    depends_on: DependsOn
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment or StatefulSet that runs may depend on.
+
+    Attributes:
+        kind: `Deployment` or `StatefulSet`.
+        name: its name.
+        resource_version: see `Run`.
+        current: whether its status speaks of its present spec (observedGeneration), and it isn't being deleted.
+        ready_replicas: pods that are ready.
+        wanted_replicas: `spec.replicas`.
+        available: the status of a Deployment's `Available` condition; `None` where there is none.
+        replicas_min: the `SlimFaas/ReplicasMin` annotation as written; `None` where there is none.
+    """
+
+    kind: str
+    name: str
+    resource_version: int
+    current: bool
+    ready_replicas: int
+    wanted_replicas: int
+    available: bool | None
+    replicas_min: str | None
+
+
+def place(run: Run) -> tuple[int, str]:
+    """What a definition's queue is sorted by: the time, and the name where two came at once."""
+    return run.queued_at, run.name
+
+
+def read_run(job: Json) -> Run:
+    """Read a Job with our labels."""
+    metadata: Json = job["metadata"]
+    annotations: Json = metadata.get("annotations") or {}
+    return Run(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        definition=metadata["labels"][keys.DEFINITION_LABEL],
+        resource_version=int(metadata["resourceVersion"]),
+        queued_at=read_queued_at(metadata),
+        depends_on=read_depends_on(annotations.get(keys.DEPENDS_ON_ANNOTATION, "[]")),
+        phase=phase_of(job),
+    )
+
+
+def phase_of(job: Json) -> Phase:
+    """Where a Job is in its life.
+
+    A run that was suspended again holds its slot until its pods are gone.
+    """
+    status: Json = job.get("status") or {}
+    if terminal_condition(job) is not None:
+        return Phase.FINISHED
+    if not job["spec"].get("suspend") or status.get("active") or status.get("terminating"):
+        return Phase.ADMITTED
+    return Phase.FINISHED if "deletionTimestamp" in job["metadata"] else Phase.QUEUED
+
+
+def terminal_condition(job: Json) -> Json | None:
+    """The condition that ended the Job, `Complete` or `Failed`; `None` while it goes on."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            ended: Json = condition
+            return ended
+    return None
+
+
+def read_queued_at(metadata: Json) -> int:
+    """When a run was queued, in microseconds since the epoch; without our annotation, when the Job was created."""
+    written = (metadata.get("annotations") or {}).get(keys.QUEUED_AT_ANNOTATION)
+    moment = read_time(written) or read_time(metadata.get("creationTimestamp"))
+    return moment or 0
+
+
+def read_time(text: str | None) -> int | None:
+    """Microseconds since the epoch of an RFC 3339 time; `None` where there is none, or no such time."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1024)
+def read_depends_on(text: str) -> DependsOn:
+    """The names in a depends-on annotation; `None` where it is no JSON list of strings.
+
+    Runs of one definition mostly share one text, and so share one tuple.
+    """
+    try:
+        names: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
+
+
+def read_workload(kind: str, workload: Json) -> Workload:
+    """Read a Deployment or StatefulSet."""
+    metadata, spec, status = workload["metadata"], workload["spec"], workload.get("status") or {}
+    current = int(status.get("observedGeneration") or 0) >= int(metadata.get("generation") or 0)
+    return Workload(
+        kind=kind,
+        name=metadata["name"],
+        resource_version=int(metadata["resourceVersion"]),
+        current=current and "deletionTimestamp" not in metadata,
+        ready_replicas=int(status.get("readyReplicas") or 0),
+        wanted_replicas=int(spec.get("replicas", 1)),
+        available=next(
+            (
+                condition["status"] == "True"
+                for condition in status.get("conditions") or ()
+                if condition["type"] == "Available"
+            ),
+            None,
+        ),
+        replicas_min=(metadata.get("annotations") or {}).get(keys.REPLICAS_MIN_ANNOTATION),
+    )
+
+
+def is_run(job: Json) -> bool:
+    """Whether a Job is one of ours."""
+    labels = job["metadata"].get("labels") or {}
+    return labels.get(keys.MANAGED_BY_LABEL) == keys.MANAGED_BY and keys.DEFINITION_LABEL in labels

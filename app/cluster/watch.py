@@ -1,0 +1,153 @@
+"""Keeping up with a collection: list once, then watch, for as long as it takes.
+
+Why this is ours and not the client's `SharedInformer`: docs/adr/0003-own-reflector-and-lease.md.
+"""
+
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from app.cluster.client import Json, Stream
+from app.cluster.errors import ClusterError, ExpiredError, error_of
+from app.cluster.namespace import Collection, Namespace
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WATCH_SECONDS = 50
+"""How long the API server is asked to keep a watch open. Beginning a watch again is one cheap call, and that it ends
+by itself is what tells a quiet watch from a dead one."""
+
+SILENCE_SECONDS = WATCH_SECONDS + 10.0
+"""A watch that has brought nothing for so long is dead: it should have ended by itself."""
+
+_FIRST_BACKOFF_SECONDS = 0.1
+_LAST_BACKOFF_SECONDS = 10.0
+
+
+class Sink(Protocol[T]):
+    """What a reflector keeps up to date; called from the reflector's thread, one call at a time."""
+
+    def replace(self, records: list[T]) -> None:
+        """Hold these records and no others."""
+
+    def put(self, record: T) -> None:
+        """Hold this record, which may be new or changed."""
+
+    def remove(self, record: T) -> None:
+        """Hold this record no longer."""
+
+
+class Reflector(Generic[T]):
+    """A thread that shows a sink every change of a collection, in order, and from a list where it lost the thread.
+
+    It survives an API server that is away, answers 5xx, ends its watches, forgets their history (410 Gone) or falls
+    silent: it goes on where it was, or lists again.
+
+    Attributes:
+        synced: set while the sink has been filled at least once since the start.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        collection: Collection,
+        read: Callable[[Json], T],
+        sink: Sink[T],
+        *,
+        name: str,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._namespace = namespace
+        self._collection = collection
+        self._read = read
+        self._sink = sink
+        self._silence_seconds = silence_seconds
+        self._resource_version: int | None = None
+        self._stream: Stream | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"watch-{name}", daemon=True)
+        self._name = name
+        self.synced = threading.Event()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end, and end what it waits for; returns at once."""
+        self._stop.set()
+        if (stream := self._stream) is not None:
+            stream.close()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the thread's end."""
+        self._thread.join(timeout_seconds)
+
+    def _run(self) -> None:
+        backoff_seconds = _FIRST_BACKOFF_SECONDS
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                if self._resource_version is None:
+                    self._resource_version = self._list()
+                self._watch(self._resource_version)
+            except ExpiredError:
+                self._resource_version = None  # the history to go on from is gone
+            except ClusterError as error:
+                if not self._stop.is_set():
+                    log.warning("watch of %s broke, going on: %s", self._name, error)
+            except Exception:
+                # What can't be read must not end the watch for good: a list may show it mended.
+                log.exception("watch of %s failed, listing again", self._name)
+                self._resource_version = None
+            # Also after a watch that ended well: a server that ends each one at once must not be asked in a tight loop.
+            if time.monotonic() - began > _LAST_BACKOFF_SECONDS:
+                backoff_seconds = _FIRST_BACKOFF_SECONDS
+            self._stop.wait(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
+            backoff_seconds = min(backoff_seconds * 2, _LAST_BACKOFF_SECONDS)
+
+    def _list(self) -> int:
+        records: list[T] = []
+        listed_at = 0  # the same on every page
+        for items, resource_version in self._namespace.pages(self._collection):
+            records += [self._read(item) for item in items]
+            listed_at = resource_version
+        self._sink.replace(records)
+        self.synced.set()
+        return listed_at
+
+    def _watch(self, resource_version: int) -> None:
+        query: dict[str, str | int] = {
+            "watch": "true",
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": WATCH_SECONDS,
+        }
+        if self._collection.label_selector:
+            query["labelSelector"] = self._collection.label_selector
+        server = self._namespace.server
+        with server.stream(self._collection.path, query, silence_seconds=self._silence_seconds) as stream:
+            self._stream = stream
+            try:
+                if self._stop.is_set():  # stop() may have looked for the stream just before
+                    return
+                for line in stream.lines():
+                    self._take(json.loads(line))
+            finally:
+                self._stream = None
+
+    def _take(self, event: Json) -> None:
+        kind, changed = event["type"], event["object"]
+        if kind == "ERROR":
+            raise error_of(int(changed.get("code") or 500), json.dumps(changed).encode())
+        if kind == "DELETED":
+            self._sink.remove(self._read(changed))
+        elif kind != "BOOKMARK":
+            self._sink.put(self._read(changed))
+        self._resource_version = int(changed["metadata"]["resourceVersion"])

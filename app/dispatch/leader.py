@@ -1,0 +1,173 @@
+"""Being the one dispatcher of a namespace: a Lease, as Kubernetes' own controllers use it.
+
+The rules are client-go's (https://pkg.go.dev/k8s.io/client-go/tools/leaderelection): a candidate trusts its own clock
+only, and counts a lease as expired when it has not seen it change for as long as the lease says. On top of them the
+holder knows for how long it *certainly* holds it, and acts only within that time
+(docs/adr/0003-own-reflector-and-lease.md).
+"""
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.cluster import keys
+from app.cluster.client import Json
+from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
+from app.cluster.manifests import format_time
+from app.cluster.namespace import Namespace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """How the lease is kept.
+
+    Attributes:
+        lease_seconds: how long others wait for a holder that has fallen silent.
+        renew_seconds: how often the holder says that it is there.
+        retry_seconds: how often a candidate looks whether the lease is free.
+    """
+
+    lease_seconds: int = 15
+    renew_seconds: float = 4.0
+    retry_seconds: float = 1.0
+
+
+class Leader:
+    """A candidate for the dispatcher's Lease, and its holder for as long as that goes well.
+
+    Args:
+        namespace: where the Lease is.
+        timing: see `LeaseTiming`.
+        clock: seconds that never go back.
+        on_gain: called when the lease has become ours.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        timing: LeaseTiming,
+        *,
+        clock: Callable[[], float],
+        on_gain: Callable[[], None],
+    ) -> None:
+        self._identity = ""
+        self._namespace = namespace
+        self._timing = timing
+        self._clock = clock
+        self._on_gain = on_gain
+        self._released = False
+        self._lease: Json | None = None  # as last read or written
+        self._seen_at = 0.0  # when `_lease` was first seen as it is
+        self._held_until = 0.0  # by our clock, counted from before the renewal was sent
+        self._lock = threading.Lock()
+
+    def held_for(self, seconds: float) -> bool:
+        """Whether the lease is certainly ours for that long from now on."""
+        return self._clock() + seconds < self._held_until
+
+    def hold(self, identity: str, stop: threading.Event) -> None:
+        """Wait for the lease, then keep it, until `stop` is set. Runs in a thread of its own.
+
+        Args:
+            identity: unlike any other candidate's, also those of earlier processes in the same pod.
+            stop: to be set by others.
+        """
+        self._identity = identity
+        while not stop.is_set():
+            try:
+                held = self._try_to_hold()
+            except ClusterError as error:
+                log.warning("the dispatcher's lease could not be read or written: %s", error)
+                held = self.held_for(0)
+            timing = self._timing
+            pause_seconds = timing.renew_seconds if held else timing.retry_seconds
+            stop.wait(pause_seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, nothing secret
+
+    def release(self) -> None:
+        """Give the lease back for good, so that another candidate need not wait for it to expire."""
+        with self._lock:
+            self._released, self._held_until = True, 0.0
+            if self._lease is None or self._lease["spec"].get("holderIdentity") != self._identity:
+                return
+            lease = self._with_spec({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()})
+            try:
+                self._namespace.replace_lease(lease)
+            except ClusterError as error:
+                log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
+
+    def _try_to_hold(self) -> bool:
+        with self._lock:
+            if self._released:
+                return False
+            if self.held_for(0):
+                return self._take()
+            self._look()
+            gained = self._is_free() and self._take()
+        if gained:
+            log.info("leading as %s", self._identity)
+            self._on_gain()
+        return gained
+
+    def _look(self) -> None:
+        """Read the lease; only a change of it starts its time anew."""
+        try:
+            lease = self._namespace.get_lease(keys.LEASE_NAME)
+        except NotFoundError:
+            self._lease = None
+            return
+        if self._lease is None or lease["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:
+            self._seen_at = self._clock()
+        self._lease = lease
+
+    def _is_free(self) -> bool:
+        spec = (self._lease or {}).get("spec") or {}
+        holder = spec.get("holderIdentity")
+        expires = self._seen_at + float(spec.get("leaseDurationSeconds") or 0)
+        return not holder or holder == self._identity or self._clock() > expires
+
+    def _take(self) -> bool:
+        began = self._clock()
+        try:
+            if self._lease is None:
+                lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": keys.LEASE_NAME}}
+                self._lease = self._namespace.create_lease({**lease, "spec": self._spec(transitions=0)})
+            else:
+                spec = self._lease.get("spec") or {}
+                transitions = int(spec.get("leaseTransitions") or 0)
+                if spec.get("holderIdentity") == self._identity:
+                    ours = self._spec(transitions) | {"acquireTime": spec.get("acquireTime") or _now()}
+                else:
+                    ours = self._spec(transitions + 1)
+                self._lease = self._namespace.replace_lease(self._with_spec(ours))
+        except (AlreadyExistsError, ConflictError, NotFoundError):
+            # Somebody else wrote it, or we did and never had the answer: the next look tells.
+            if self.held_for(0):
+                self._look()
+                if not self._is_free():
+                    self._held_until = 0.0
+            return False
+        self._seen_at, self._held_until = began, began + self._timing.lease_seconds
+        return True
+
+    def _spec(self, transitions: int) -> Json:
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": self._timing.lease_seconds,
+            "acquireTime": _now(),
+            "renewTime": _now(),
+            "leaseTransitions": transitions,
+        }
+
+    def _with_spec(self, changes: Json) -> Json:
+        assert self._lease is not None
+        return {**self._lease, "spec": {**(self._lease.get("spec") or {}), **changes}}
+
+
+def _now() -> str:
+    """The present, for people who read the lease; no decision is made by it."""
+    return format_time(datetime.now(UTC))

@@ -1,0 +1,145 @@
+"""The dispatcher: stands for election, and while it leads keeps a view of the cluster and acts on it."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from app.cluster.client import CALL_SECONDS
+from app.cluster.namespace import Namespace
+from app.cluster.records import read_run, read_workload
+from app.cluster.watch import SILENCE_SECONDS, Reflector
+from app.dispatch.admission import Admissions
+from app.dispatch.leader import Leader, LeaseTiming
+from app.dispatch.news import NEWS_SECONDS, Newsroom
+from app.dispatch.plan import Unready
+from app.dispatch.readiness import unready_dependencies
+from app.dispatch.tables import Changes, RunTable, WorkloadTable, judge_from
+
+log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 1.0
+"""How often an idle loop looks whether it still leads; that makes no call."""
+
+_SYNC_SECONDS = 0.05
+"""How often a new leader looks whether its first lists are there."""
+
+
+class Dispatcher:
+    """Admits queued runs while it leads. One per process; any number of processes may have one.
+
+    Args:
+        namespace: whose runs it admits.
+        slots: how many runs of each definition may be active; asked in every cycle.
+        instance: the pod's or machine's name, from which `start` makes an identity unlike any other's.
+        timing: of the lease.
+        clock: seconds that never go back.
+        silence_seconds: see `Reflector`.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        slots: Callable[[], Mapping[str, int]],
+        *,
+        instance: str,
+        timing: LeaseTiming | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
+        self._namespace = namespace
+        self._instance = instance
+        self._slots = slots
+        self._clock = clock
+        self._silence_seconds = silence_seconds
+        self._stop = threading.Event()
+        self._changes = Changes()
+        self._leader = Leader(namespace, timing or LeaseTiming(), clock=clock, on_gain=self._changes.announce)
+        self._admissions = Admissions(namespace, self._leader, self._changes, clock)
+        self._newsroom = Newsroom(namespace)
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def leading(self) -> bool:
+        """Whether this is the dispatcher that admits."""
+        return self._leader.held_for(0)
+
+    def start(self) -> None:
+        """Start to stand for election, and to dispatch when elected; returns at once."""
+        # Named here and not before: workers that are forked from one process must not be taken for one another.
+        identity = f"{self._instance}_{secrets.token_hex(4)}"
+        self._newsroom.reporter = identity
+        self._threads = [
+            threading.Thread(target=self._leader.hold, args=(identity, self._stop), name="lease", daemon=True),
+            threading.Thread(target=self._run, name="dispatcher", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop admitting, let a call under way end, and give the lease back."""
+        self._stop.set()
+        self._changes.announce()
+        for thread in self._threads:
+            thread.join(2 * CALL_SECONDS)
+        # With an admission in doubt the next leader must not come before the lease's end.
+        if not self._admissions.in_doubt:
+            self._leader.release()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self.leading:
+                    self._lead()
+                else:
+                    self._changes.wait(_IDLE_SECONDS)
+            except Exception:
+                # Whatever it was: queued runs must not wait for somebody to restart the process.
+                log.exception("the dispatcher failed; it starts again")
+                self._stop.wait(_IDLE_SECONDS)
+
+    def _lead(self) -> None:
+        """Dispatch from a fresh view of the cluster, until the lease is lost or it is time to stop."""
+        runs = RunTable(self._changes)
+        workloads = {kind: WorkloadTable(self._changes) for kind in self._namespace.workloads}
+        reflectors = self._reflectors(runs, workloads)
+        for reflector in reflectors:
+            reflector.start()
+        try:
+            while self._goes_on() and not all(reflector.synced.is_set() for reflector in reflectors):
+                self._changes.wait(_SYNC_SECONDS)
+            self._dispatch(runs, list(workloads.values()))
+        finally:
+            for reflector in reflectors:
+                reflector.stop()
+
+    def _goes_on(self) -> bool:
+        return self.leading and not self._stop.is_set()
+
+    def _reflectors(self, runs: RunTable, workloads: Mapping[str, WorkloadTable]) -> list[Reflector[Any]]:
+        namespace, silence = self._namespace, self._silence_seconds
+        watched: list[Reflector[Any]] = [
+            Reflector(namespace, namespace.runs, read_run, runs, name="runs", silence_seconds=silence)
+        ]
+        for kind, collection in namespace.workloads.items():
+            read = partial(read_workload, kind)
+            watched.append(Reflector(namespace, collection, read, workloads[kind], name=kind, silence_seconds=silence))
+        return watched
+
+    def _dispatch(self, runs: RunTable, workloads: list[WorkloadTable]) -> None:
+        news_due = self._clock() + NEWS_SECONDS
+        stale = True  # whether something has changed since causes were last looked at
+        while self._goes_on():
+            slots = self._slots()
+            wait_seconds = self._admissions.cycle(runs, self._unready(workloads), slots)
+            if stale and self._clock() >= news_due:
+                stale = self._newsroom.publish(self._changes, runs, self._unready(workloads), slots)
+                news_due = self._clock() + NEWS_SECONDS
+            stale |= self._changes.wait(min(wait_seconds, _IDLE_SECONDS))
+
+    def _unready(self, workloads: list[WorkloadTable]) -> Unready:
+        """What runs wait for as of now, each dependency judged once."""
+        return partial(unready_dependencies, judge_by_name=judge_from(workloads))

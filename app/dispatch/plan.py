@@ -1,0 +1,111 @@
+"""Which runs to admit now, and why the others wait: pure decisions over what is known."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from heapq import merge
+from itertools import islice
+
+from app.cluster.records import DependsOn, Run, place
+from app.dispatch.readiness import Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The runs of one definition that are not finished.
+
+    Attributes:
+        queued: the queued runs by what they depend on, each group in the order of its places. A group is ready or not
+            as a whole, so that a plan costs what it admits, however many wait.
+        admitted: how many others hold a slot.
+    """
+
+    queued: Mapping[DependsOn, Sequence[Run]]
+    admitted: int
+
+
+Unready = Callable[[DependsOn], Sequence[Readiness]]
+"""Those of a run's dependencies that are not ready."""
+
+
+def plan(
+    lines: Mapping[str, Line],
+    slots: Mapping[str, int],
+    unready: Unready,
+    *,
+    in_doubt: Mapping[str, str],
+    postponed: Collection[str] = (),
+) -> list[Run]:
+    """Choose the runs to admit.
+
+    Args:
+        lines: by definition.
+        slots: how many runs of each definition may be active; a definition that isn't there has none.
+        unready: tells what runs wait for.
+        in_doubt: queued runs whose admission was sent and not answered, as uid and definition. Each holds a slot, for
+            it may be running before anyone can see it, and none is chosen: its doubt has to be settled first.
+        postponed: uids of queued runs to pass over for now.
+
+    Returns:
+        The runs, each definition's in the order of its queue.
+    """
+    chosen: list[Run] = []
+    doubtful = Counter(in_doubt.values())
+    for definition, line in lines.items():
+        # 1. How many slots are certainly free.
+        free = slots.get(definition, 0) - line.admitted - doubtful[definition]
+        if free <= 0:
+            continue
+        # 2. Who could start; the others keep their places and block nobody.
+        ready = [runs for depends_on, runs in line.queued.items() if not unready(depends_on)]
+        able = (run for run in merge(*ready, key=place) if run.uid not in in_doubt and run.uid not in postponed)
+        # 3. First come, first served.
+        chosen += islice(able, free)
+    return chosen
+
+
+class Cause(Enum):
+    """Why a queued run waits; the values are the reasons of its Events."""
+
+    DEFINITION_MISSING = "DefinitionMissing"
+    DEPENDENCIES_NOT_READY = "WaitingForDependencies"
+    NO_FREE_SLOT = "WaitingForSlot"
+    NOTHING = "Admissible"
+
+
+def cause_of(
+    definition: str, depends_on: DependsOn, admitted: int, slots: Mapping[str, int], unready: Unready
+) -> Cause:
+    """The first thing that queued runs wait for; a slot comes last, for it goes to those that could use it."""
+    if definition not in slots:
+        return Cause.DEFINITION_MISSING
+    if unready(depends_on):
+        return Cause.DEPENDENCIES_NOT_READY
+    return Cause.NO_FREE_SLOT if admitted >= slots[definition] else Cause.NOTHING
+
+
+def explain(run: Run, admitted: int, slots: Mapping[str, int], unready: Unready) -> tuple[Cause, str]:
+    """Say why a queued run waits.
+
+    Args:
+        run: queued.
+        admitted: how many runs of its definition hold a slot.
+        slots: by definition.
+        unready: tells what runs wait for.
+
+    Returns:
+        The cause, and a sentence for people: each unready dependency with its counts, or the slots in use.
+    """
+    cause = cause_of(run.definition, run.depends_on, admitted, slots, unready)
+    limit = slots.get(run.definition, 0)
+    match cause:
+        case Cause.DEFINITION_MISSING:
+            return cause, f"the configuration has no definition {run.definition} any more"
+        case Cause.DEPENDENCIES_NOT_READY:
+            details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready(run.depends_on))
+            return cause, f"waits for {details}"
+        case Cause.NO_FREE_SLOT:
+            return cause, f"waits for a slot: {admitted} of {limit} in use"
+        case Cause.NOTHING:
+            return cause, f"about to start: {admitted} of {limit} slots in use"

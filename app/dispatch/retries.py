@@ -1,0 +1,70 @@
+"""Runs that are tried again later."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.cluster.records import Phase, Run
+from app.dispatch.tables import RunTable
+
+_FIRST_BACKOFF_SECONDS = 0.25
+_LAST_BACKOFF_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """One run to try again.
+
+    Attributes:
+        resource_version: the version of the run that was tried.
+        due: when, by the clock.
+        pause_seconds: how long it is held back this time.
+    """
+
+    resource_version: int
+    due: float
+    pause_seconds: float
+
+
+class Retries:
+    """Queued runs to be tried again, each after a pause that doubles; one that has changed is not held back.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._by_uid: dict[str, _Retry] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_uid)
+
+    def add(self, run: Run) -> None:
+        """Hold this version of a run back, longer each time."""
+        last = self._by_uid.get(run.uid)
+        pause_seconds = _FIRST_BACKOFF_SECONDS
+        if last is not None and last.resource_version == run.resource_version:
+            pause_seconds = min(last.pause_seconds * 2, _LAST_BACKOFF_SECONDS)
+        self._by_uid[run.uid] = _Retry(run.resource_version, self._clock() + pause_seconds, pause_seconds)
+
+    def forget_changed(self, runs: RunTable) -> None:
+        """Drop the runs that are gone, no longer queued, or in another version than the one that was tried."""
+        self._by_uid = {uid: retry for uid, retry in self._by_uid.items() if _is_same(runs.get(uid), retry)}
+
+    def uids(self) -> set[str]:
+        """All of them."""
+        return set(self._by_uid)
+
+    def due(self) -> set[str]:
+        """Those whose pause is over."""
+        now = self._clock()
+        return {uid for uid, retry in self._by_uid.items() if retry.due <= now}
+
+    def seconds_left(self) -> float:
+        """How long until the next pause is over; infinite where there is none that isn't."""
+        now = self._clock()
+        return min((retry.due - now for retry in self._by_uid.values() if retry.due > now), default=float("inf"))
+
+
+def _is_same(run: Run | None, retry: _Retry) -> bool:
+    return run is not None and run.phase is Phase.QUEUED and run.resource_version == retry.resource_version

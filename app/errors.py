@@ -1,0 +1,95 @@
+"""Every exception as the caller sees it: an RFC 9457 problem document. The only place that knows HTTP statuses."""
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from app.cluster.errors import ClusterError, InvalidError, NotFoundError
+from app.services.callers import NotTrustedError
+from app.services.definitions import UnknownDefinitionError
+from app.services.runs import UnknownRunError
+from schemas.documents import NotJson
+from schemas.faults import Fault, Refused, pointer_to
+
+CONTENT_TYPE = "application/problem+json"
+
+_RETRY_SECONDS = 2
+"""What `Retry-After` says while the API server is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem document (https://www.rfc-editor.org/rfc/rfc9457).
+
+    Attributes:
+        status: the HTTP status.
+        detail: what is wrong with this call, for people.
+        errors: each fault of the request's body.
+        headers: what the answer carries besides its content type.
+    """
+
+    status: HTTPStatus
+    detail: str
+    errors: tuple[Fault, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """The document as JSON; `errors` only where there are any."""
+        document: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+        }
+        if self.errors:
+            document["errors"] = [{"pointer": fault.pointer, "message": fault.message} for fault in self.errors]
+        return document
+
+
+def problem_of(error: Exception) -> Problem:
+    """Say what an exception means to the caller; one that nobody foresaw tells the caller nothing."""
+    match error:
+        case NotJson():
+            return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
+        case Refused():
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be applied as given", error.faults)
+        case UnknownDefinitionError():
+            return Problem(HTTPStatus.NOT_FOUND, "there is no such job")
+        case UnknownRunError():
+            return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
+        case NotTrustedError():
+            return Problem(HTTPStatus.FORBIDDEN, "this job is private")
+        case ClusterError():
+            return _problem_of_cluster(error)
+        case HTTPException():
+            return _problem_of_http(error)
+        case _:
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; it is in the service's log")
+
+
+def _problem_of_cluster(error: ClusterError) -> Problem:
+    if isinstance(error, InvalidError):
+        causes = tuple(Fault(pointer_to(*_steps(where)), message) for where, message in error.causes)
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Kubernetes does not accept this run", causes)
+    headers = {"Retry-After": str(_RETRY_SECONDS)}
+    detail = "the run may or may not have been stored" if error.may_have_happened else "the run has not been stored"
+    if isinstance(error, NotFoundError):
+        detail = "the service's namespace does not exist"
+    return Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, f"the Kubernetes API server can't do this now; {detail}", (), headers
+    )
+
+
+def _steps(where: str) -> list[str]:
+    """A field path as Kubernetes writes it, `spec.template.spec.containers[0].image`, as steps of a pointer."""
+    return [step for step in where.replace("[", ".").replace("]", "").split(".") if step]
+
+
+def _problem_of_http(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.code or 500)
+    headers = {
+        name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after", "location")
+    }
+    return Problem(status, error.description or status.description or status.phrase, (), headers)

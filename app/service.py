@@ -1,0 +1,48 @@
+"""The parts of one process, put together: what the web application and the command line both need."""
+
+from dataclasses import dataclass
+
+from app.cluster.client import connect
+from app.cluster.namespace import Namespace
+from app.dispatch.loop import Dispatcher
+from app.services.definitions import Catalogue
+from app.settings import Settings
+from schemas.configuration import parse_configuration
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What one process works with.
+
+    Attributes:
+        settings: how it is set up.
+        namespace: where its runs are.
+        catalogue: the definitions in force.
+        dispatcher: not started yet; `None` where the settings turn it off.
+    """
+
+    settings: Settings
+    namespace: Namespace
+    catalogue: Catalogue
+    dispatcher: Dispatcher | None
+
+    def dispatcher_state(self) -> str:
+        """`leading`, `following`, or `off` where this process has no dispatcher."""
+        if self.dispatcher is None:
+            return "off"
+        return "leading" if self.dispatcher.leading else "following"
+
+
+def build_service(settings: Settings) -> Service:
+    """Read the configuration and find the API server; nothing is called and no thread started yet.
+
+    Raises:
+        Refused: the configuration has faults.
+        ClusterSettingsError: there is no way to an API server.
+    """
+    catalogue = Catalogue(parse_configuration(settings.configuration))
+    namespace = Namespace(connect(settings.kubeconfig, settings.namespace))
+    dispatcher = None
+    if settings.dispatcher:
+        dispatcher = Dispatcher(namespace, catalogue.slots, instance=settings.instance)
+    return Service(settings, namespace, catalogue, dispatcher)
