@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
-_CONFIGURATION_NAMES = ("SLIMFAAS_JOBS_CONFIGURATION", "SlimFaas__JobsConfiguration")
+from schemas.manifests import CONFIGMAP_KEYS
+
 _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"
 
 Network = IPv4Network | IPv6Network
@@ -67,7 +68,7 @@ def read_port(environment: Mapping[str, str] = os.environ) -> int:
 
 
 def _read_configuration(environment: Mapping[str, str]) -> str:
-    names = (*_CONFIGURATION_NAMES, _CONFIGURATION_FILE_NAME)
+    names = (*CONFIGMAP_KEYS, _CONFIGURATION_FILE_NAME)
     given = [name for name in names if environment.get(name)]
     if not given:
         raise SettingsError(f"no job configuration: set one of {', '.join(names)}")

@@ -1,0 +1,46 @@
+# Everything that people and CI do with this repository. Needs Python 3.11 or newer and make, nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test lint validate bench image clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## create .venv with everything in it
+
+$(INSTALLED): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: install ## start an embedded cluster and the service, run a job, show its result
+	$(BIN)/python -m devcluster.demo
+
+dev: install ## the same, left running until Ctrl-C, with commands to try
+	$(BIN)/python -m devcluster.demo --keep
+
+test: install ## run the tests
+	$(BIN)/pytest -n 2
+
+lint: install ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+validate: install ## check the job configuration in our own manifests
+	$(BIN)/slimfaas-jobs validate k8s/overlays/demo/configmap.yaml
+
+bench: install ## what the decisions in docs/adr/ were measured with
+	$(BIN)/python -m benchmarks
+
+image: ## build the container image
+	docker build --tag slimfaas-jobs:latest .
+
+clean: ## remove what was installed and cached here
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
