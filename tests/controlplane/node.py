@@ -1,0 +1,282 @@
+"""How the control plane's one node treats pods: kwok's stages, in the order that a kubelet would take.
+
+Nothing is run. A pod says how it fares by an annotation, or, when its template can't be chosen freely, by an
+environment variable of its first container:
+
+| annotation             | variable               | meaning                                      | else |
+| ---------------------- | ---------------------- | -------------------------------------------- | ---- |
+| `testnode/ready-after` | `TESTNODE_READY_AFTER` | until it is Running and Ready                | `0s` |
+| `testnode/runs-for`    | `TESTNODE_RUNS_FOR`    | how long the containers of a Job's pod run   | `1s` |
+| `testnode/exit-code`   | `TESTNODE_EXIT_CODE`   | what the containers of a Job's pod exit with | `0`  |
+
+Times are Go durations (`1m30s`). Images under `missing.invalid/` can't be pulled. Pods that no Job owns never end.
+Every container's log is the one line `LOG_LINE`.
+Stages and their templates: https://kwok.sigs.k8s.io/docs/user/stages-configuration/
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+NODE_NAME = "testnode"
+LOG_LINE = "nothing runs here"
+
+_MISSING_REGISTRY = "missing.invalid/"
+
+# jq: where kwok looks a pod's state up
+_DELETED = ".metadata.deletionTimestamp"
+_PHASE = ".status.phase"
+_OWNERS = "(.metadata.ownerReferences // [])[].kind"
+_UNPULLABLE = f'any(.spec.containers[]; .image | startswith("{_MISSING_REGISTRY}")) | tostring'
+_WAITING = "(.status.containerStatuses // [])[].state.waiting.reason"
+
+
+def node() -> dict[str, Any]:
+    """The Node to create; kwok fills in its status."""
+    resources = {"cpu": "1k", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "10k", "nvidia.com/gpu": "64"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": NODE_NAME, "labels": {"kubernetes.io/hostname": NODE_NAME}},
+        "status": {"allocatable": resources, "capacity": resources},
+    }
+
+
+def kwok_configuration(pod_log: Path) -> str:
+    """The text of kwok's `--config` file.
+
+    Args:
+        pod_log: What every container has as its log, in the format of container runtimes.
+    """
+    logs = {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "logs"},
+        "spec": {"logs": [{"logsFile": str(pod_log)}]},
+    }
+    stages = [
+        _stage("node-ready", "Node", [_any_but(_condition("Ready"), "True")], _NODE_READY),
+        _stage(
+            "pod-image-missing",
+            "Pod",
+            [_absent(_DELETED), _one(_PHASE, "Pending"), _one(_UNPULLABLE, "true"), _absent(_WAITING)],
+            _IMAGE_MISSING,
+        ),
+        _stage(
+            "pod-running",
+            "Pod",
+            [_absent(_DELETED), _one(_PHASE, "Pending"), _one(_UNPULLABLE, "false")],
+            _RUNNING,
+            delay=_setting("ready-after", "0s"),
+        ),
+        _stage(
+            "pod-succeeded",
+            "Pod",
+            [*_RUNNING_OF_JOB, _one(_EXIT_CODE, "0")],
+            _ended("Succeeded"),
+            delay=_RUNS_FOR,
+        ),
+        _stage(
+            "pod-failed",
+            "Pod",
+            [*_RUNNING_OF_JOB, _any_but(_EXIT_CODE, "0"), _one(".spec.restartPolicy", "Never")],
+            _ended("Failed"),
+            delay=_RUNS_FOR,
+        ),
+        _stage(
+            "pod-restarted",
+            "Pod",
+            [*_RUNNING_OF_JOB, _any_but(_EXIT_CODE, "0"), _one(".spec.restartPolicy", "OnFailure")],
+            _RESTARTED,
+            delay=_RUNS_FOR,
+        ),
+        # A kubelet ends the containers of a deleted pod, says so in its status, and then lets it go:
+        # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
+        _stage(
+            "pod-killed",
+            "Pod",
+            [_present(_DELETED), _one(_PHASE, "Running")],
+            _ended("Failed", exit_code="143"),
+        ),
+        _stage("pod-gone", "Pod", [_present(_DELETED), _any_but(_PHASE, "Running")], None),
+    ]
+    return "\n---\n".join(json.dumps(stage, indent=1) for stage in [*stages, logs])
+
+
+def _stage(
+    name: str, kind: str, conditions: list[dict[str, Any]], status: str | None, *, delay: str | None = None
+) -> dict[str, Any]:
+    """One stage: what a kind's object must be like, and its status after `delay` (jq); without one it is deleted."""
+    spec: dict[str, Any] = {
+        "resourceRef": {"apiGroup": "v1", "kind": kind},
+        "selector": {"matchExpressions": conditions},
+        "next": {"delete": True} if status is None else {"statusTemplate": status},
+    }
+    if delay is not None:
+        spec["delay"] = {"durationMilliseconds": 0, "durationFrom": {"expressionFrom": delay}}
+    return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}, "spec": spec}
+
+
+def _one(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": [value]}
+
+
+def _any_but(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "operator": "NotIn", "values": [value]}
+
+
+def _present(key: str) -> dict[str, Any]:
+    return {"key": key, "operator": "Exists"}
+
+
+def _absent(key: str) -> dict[str, Any]:
+    return {"key": key, "operator": "DoesNotExist"}
+
+
+def _condition(kind: str) -> str:
+    return f'(.status.conditions // [])[] | select(.type == "{kind}") | .status'
+
+
+def _setting(name: str, default: str) -> str:
+    """Jq for what a pod says about `name`."""
+    variable = f"TESTNODE_{name.upper().replace('-', '_')}"
+    return (
+        f'(.metadata.annotations // {{}})["testnode/{name}"]'
+        f' // (.spec.containers[0].env // [] | map(select(.name == "{variable}")) | .[0].value) // "{default}"'
+    )
+
+
+_EXIT_CODE = _setting("exit-code", "0")
+_RUNS_FOR = _setting("runs-for", "1s")
+_RUNNING_OF_JOB = [_absent(_DELETED), _one(_PHASE, "Running"), _one(_OWNERS, "Job")]
+
+# Go templates: the same settings once more, for kwok renders a status without jq.
+_TEMPLATE_EXIT_CODE = """
+{{ $code := "0" }}
+{{ range (index .spec.containers 0).env }}
+{{ if eq .name "TESTNODE_EXIT_CODE" }}{{ $code = .value }}{{ end }}
+{{ end }}
+{{ with .metadata.annotations }}{{ with index . "testnode/exit-code" }}{{ $code = . }}{{ end }}{{ end }}
+"""
+
+_NODE_READY = """
+{{ $now := Now }}
+phase: Running
+conditions:
+{{ range NodeConditions }}
+- type: {{ .type | Quote }}
+  status: {{ .status | Quote }}
+  reason: {{ .reason | Quote }}
+  message: {{ .message | Quote }}
+  lastHeartbeatTime: {{ $now | Quote }}
+  lastTransitionTime: {{ $now | Quote }}
+{{ end }}
+addresses:
+- {type: InternalIP, address: {{ NodeIP | Quote }}}
+- {type: Hostname, address: {{ NodeName | Quote }}}
+daemonEndpoints: {kubeletEndpoint: {Port: {{ NodePort }}}}
+"""
+
+
+def _conditions(ready: str, reason: str = "") -> str:
+    return "conditions:\n" + "".join(
+        f'- {{type: {kind}, status: "{status}", reason: "{why}", lastTransitionTime: {{{{ Now | Quote }}}}}}\n'
+        for kind, status, why in [
+            ("PodReadyToStartContainers", "True", ""),
+            ("Initialized", "True", ""),
+            ("ContainersReady", ready, reason),
+            ("Ready", ready, reason),
+        ]
+    )
+
+
+_ADDRESSES = """
+{{ $address := PodIPWith .spec.nodeName false .metadata.uid .metadata.name .metadata.namespace }}
+hostIP: {{ NodeIPWith .spec.nodeName | Quote }}
+hostIPs: [{ip: {{ NodeIPWith .spec.nodeName | Quote }}}]
+podIP: {{ $address | Quote }}
+podIPs: [{ip: {{ $address | Quote }}}]
+startTime: {{ or .status.startTime Now | Quote }}
+"""
+
+_IMAGE_MISSING = f"""
+{_conditions("False", "ContainersNotReady")}
+{_ADDRESSES}
+phase: Pending
+containerStatuses:
+{{{{ range .spec.containers }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  imageID: ""
+  ready: false
+  started: false
+  restartCount: 0
+  state:
+    waiting:
+      reason: ImagePullBackOff
+      message: {{{{ printf "Back-off pulling image %q" .image | Quote }}}}
+{{{{ end }}}}
+"""
+
+_RUNNING = f"""
+{_conditions("True")}
+{_ADDRESSES}
+phase: Running
+containerStatuses:
+{{{{ range .spec.containers }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  imageID: {{{{ .image | Quote }}}}
+  ready: true
+  started: true
+  restartCount: 0
+  state: {{running: {{startedAt: {{{{ Now | Quote }}}}}}}}
+{{{{ end }}}}
+"""
+
+
+def _terminated(exit_code: str) -> str:
+    """How a container ended; the exit code is a template's expression."""
+    return f"""
+    terminated:
+      exitCode: {{{{ {exit_code} }}}}
+      reason: {{{{ if eq (print {exit_code}) "0" }}}}Completed{{{{ else }}}}Error{{{{ end }}}}
+      startedAt: {{{{ .state.running.startedAt | Quote }}}}
+      finishedAt: {{{{ Now | Quote }}}}"""
+
+
+def _ended(phase: str, *, exit_code: str = "$code") -> str:
+    return f"""
+{_TEMPLATE_EXIT_CODE}
+{_conditions("False", "PodCompleted" if phase == "Succeeded" else "PodFailed")}
+phase: {phase}
+containerStatuses:
+{{{{ range .status.containerStatuses }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  imageID: {{{{ .imageID | Quote }}}}
+  ready: false
+  started: false
+  restartCount: {{{{ .restartCount }}}}
+  state: {_terminated(exit_code)}
+{{{{ end }}}}
+"""
+
+
+_RESTARTED = f"""
+{_TEMPLATE_EXIT_CODE}
+phase: Running
+containerStatuses:
+{{{{ range .status.containerStatuses }}}}
+- name: {{{{ .name | Quote }}}}
+  image: {{{{ .image | Quote }}}}
+  imageID: {{{{ .imageID | Quote }}}}
+  ready: true
+  started: true
+  restartCount: {{{{ add .restartCount 1 }}}}
+  state: {{running: {{startedAt: {{{{ Now | Quote }}}}}}}}
+  lastState: {_terminated("$code")}
+{{{{ end }}}}
+"""

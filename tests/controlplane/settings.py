@@ -1,0 +1,156 @@
+"""How the programs of the control plane are told where and what to be: arguments and files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.controlplane.node import LOG_LINE, NODE_NAME, kwok_configuration
+
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    # The control plane's own calls are of no interest, and most of all.
+    "rules": [
+        {"level": "None", "users": ["system:apiserver"]},
+        {"level": "None", "userGroups": ["system:testplane"]},
+        {"level": "Metadata"},
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One control plane's folder and ports, and all that follows from them."""
+
+    folder: Path
+    api_port: int
+    etcd_port: int
+    kubelet_port: int
+
+    @property
+    def etcd_url(self) -> str:
+        """Where etcd serves its clients."""
+        return f"http://127.0.0.1:{self.etcd_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The API server's certificate with the authority's that it makes for itself."""
+        return self.folder / "certificates" / "apiserver.crt"
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's."""
+        return self.folder / "audit.log"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The control plane's own; not written here, for the authority isn't known before the API server runs."""
+        return self.folder / "plane.kubeconfig"
+
+    def write_files(self, admin_token: str, plane_token: str) -> None:
+        """Writes what the programs read at their start."""
+        self._tokens.touch(mode=0o600)
+        self._tokens.write_text(
+            f'{admin_token},admin,admin,"system:masters"\n'
+            f'{plane_token},testplane,testplane,"system:masters,system:testplane"\n'
+        )
+        self._audit_policy.write_text(json.dumps(_AUDIT_POLICY))
+        self._pod_log.write_text(f"2026-01-01T00:00:00Z stdout F {LOG_LINE}\n")
+        self._kwok_configuration.write_text(kwok_configuration(self._pod_log))
+
+    def arguments(self) -> dict[str, list[str]]:
+        """Program -> its arguments."""
+        return {
+            "etcd": self._etcd(),
+            "kube-apiserver": self._api_server(),
+            "kube-controller-manager": self._controller_manager(),
+            "kube-scheduler": self._kubernetes_client(),
+            "kwok": self._kwok(),
+        }
+
+    @property
+    def _tokens(self) -> Path:
+        return self.folder / "tokens.csv"
+
+    @property
+    def _audit_policy(self) -> Path:
+        return self.folder / "audit-policy.json"
+
+    @property
+    def _kwok_configuration(self) -> Path:
+        return self.folder / "kwok.yaml"
+
+    @property
+    def _pod_log(self) -> Path:
+        return self.folder / "pod.log"
+
+    @property
+    def _key(self) -> Path:
+        # The API server makes a key for its own certificate before it reads any, and that one may sign tokens too:
+        # no other tool is needed.
+        return self.folder / "certificates" / "apiserver.key"
+
+    def _etcd(self) -> list[str]:
+        return [
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={self.etcd_url}",
+            f"--advertise-client-urls={self.etcd_url}",
+            "--listen-peer-urls=http://127.0.0.1:0",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ]
+
+    def _api_server(self) -> list[str]:
+        return [
+            f"--etcd-servers={self.etcd_url}",
+            f"--secure-port={self.api_port}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--endpoint-reconciler-type=none",  # a loopback address can't be an endpoint
+            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--cert-dir={self._key.parent}",
+            f"--service-account-key-file={self._key}",
+            f"--service-account-signing-key-file={self._key}",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--token-auth-file={self._tokens}",
+            "--authorization-mode=Node,RBAC",
+            f"--audit-policy-file={self._audit_policy}",
+            f"--audit-log-path={self.audit_log}",
+            "--shutdown-watch-termination-grace-period=1s",  # else stopping waits for its clients to go
+        ]
+
+    def _kubernetes_client(self) -> list[str]:
+        return [
+            f"--kubeconfig={self.kubeconfig}",
+            "--bind-address=127.0.0.1",
+            "--secure-port=0",
+            "--leader-elect=false",
+            "--kube-api-qps=500",  # at the default's 20 to 50, a test of 200 Jobs would measure little but that
+            "--kube-api-burst=1000",
+        ]
+
+    def _controller_manager(self) -> list[str]:
+        return [
+            *self._kubernetes_client(),
+            f"--root-ca-file={self.ca_file}",
+            f"--service-account-private-key-file={self._key}",
+            "--concurrent-job-syncs=20",
+        ]
+
+    def _kwok(self) -> list[str]:
+        return [
+            f"--kubeconfig={self.kubeconfig}",
+            f"--config={self._kwok_configuration}",
+            f"--manage-single-node={NODE_NAME}",
+            "--node-ip=127.0.0.1",
+            # It serves as the node's kubelet, which the API server asks for logs, with a certificate that it has.
+            f"--node-port={self.kubelet_port}",
+            f"--server-address=127.0.0.1:{self.kubelet_port}",
+            f"--tls-cert-file={self.ca_file}",
+            f"--tls-private-key-file={self._key}",
+            "--node-lease-duration-seconds=40",
+            "--cidr=10.244.0.0/16",
+        ]
