@@ -1,5 +1,6 @@
 """Finding job configurations in files: raw JSON, or Kubernetes manifests with ConfigMaps."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -35,14 +36,22 @@ def find_configurations(text: str) -> list[Found]:
         Refused: the file is neither JSON nor YAML.
     """
     try:
-        documents = list(yaml.safe_load_all(text))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        documents = _load(text)
+    # PyYAML lets the last two through for a tagged value that the tag doesn't fit, as in `!!int ""`.
+    except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError) as error:
         if text.lstrip().startswith("{"):
             return [Found("", text)]  # meant as JSON: its own reader says what is wrong
         raise Refused([Fault("", f"neither JSON nor YAML: {_where(error)}")]) from error
     if len(documents) == 1 and isinstance(documents[0], dict) and "kind" not in documents[0]:
         return [Found("", text)]
     return [found for document in documents for found in _in_object(document)]
+
+
+def _load(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]  # which YAML is said to include, but for tabs and halves of surrogate pairs
+    except ValueError:
+        return list(yaml.safe_load_all(text))
 
 
 def _where(error: Exception) -> str:

@@ -1,0 +1,504 @@
+"""A configuration: each field's rule, every fault at once with its place, and no value of a variable in any of them."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.configuration import load_schema, parse_configuration
+from schemas.definition import Definition, Variable
+from schemas.faults import Fault, Refused
+
+INT32_MAX = 2**31 - 1
+JOB = "/Configurations/job"
+
+
+def read(**entry: Any) -> Definition:
+    """The definition `job` with these fields."""
+    document = json.dumps({"Configurations": {"job": {"Image": "team/app:1", **entry}}})
+    return parse_configuration(document)["job"]
+
+
+def faults_of(document: str) -> list[tuple[str, str]]:
+    """Every fault of a document that must have one."""
+    with pytest.raises(Refused) as refused:
+        parse_configuration(document)
+    return [(fault.pointer, fault.message) for fault in refused.value.faults]
+
+
+def faults_in(**entry: Any) -> list[tuple[str, str]]:
+    """The faults of the definition `job` with these fields, their pointers from the definition on."""
+    found = faults_of(json.dumps({"Configurations": {"job": {"Image": "team/app:1", **entry}}}))
+    assert all(pointer.startswith(JOB) for pointer, _ in found)
+    return [(pointer.removeprefix(JOB), message) for pointer, message in found]
+
+
+def variables(*entries: Any) -> dict[str, Any]:
+    return {"Environments": list(entries)}
+
+
+SECRET = {"Name": "api", "Key": "token"}
+
+ACCEPTED: list[tuple[str, Any, str, Any]] = [
+    ("Image", "registry.example.com:5000/a/b:1", "image", "registry.example.com:5000/a/b:1"),
+    ("ImagesWhitelist", [], "images_whitelist", ()),
+    ("ImagesWhitelist", ["team/*:*", "b"], "images_whitelist", ("team/*:*", "b")),
+    ("Resources", {}, "requests", {}),
+    ("Resources", {"Requests": {"cpu": "0.5"}}, "requests", {"cpu": "0.5"}),
+    ("Resources", {"Requests": {"cpu": "1"}, "Limits": {"cpu": "1000m"}}, "limits", {"cpu": "1000m"}),
+    ("Resources", {"Limits": {"nvidia.com/gpu": "1"}}, "limits", {"nvidia.com/gpu": "1"}),
+    ("Resources", {"Limits": {"ephemeral-storage": "1G"}}, "limits", {"ephemeral-storage": "1G"}),
+    ("Resources", {"Limits": {"hugepages-2Mi": "4Mi"}}, "limits", {"hugepages-2Mi": "4Mi"}),
+    ("DependsOn", [], "depends_on", ()),
+    ("DependsOn", ["b", "a.b-1", "a" * 253], "depends_on", ("b", "a.b-1", "a" * 253)),
+    ("Environments", [], "environments", ()),
+    ("Environments", [{"Name": "A", "Value": "$(B) x"}], "environments", (Variable("A", "$(B) x"),)),
+    ("Environments", [{"Name": "A", "Value": ""}], "environments", (Variable("A", ""),)),
+    ("Environments", [{"name": "a.b-c_1", "value": "x"}], "environments", (Variable("a.b-c_1", "x"),)),
+    ("Environments", [{"Name": "A", "value": "é\n"}], "environments", (Variable("A", "é\n"),)),
+    (
+        "Environments",
+        [{"Name": "A", "SecretRef": SECRET}],
+        "environments",
+        (Variable("A", source={"secretKeyRef": {"name": "api", "key": "token"}}),),
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "ConfigMapRef": {"Name": "set.tings", "Key": ".region"}}],
+        "environments",
+        (Variable("A", source={"configMapKeyRef": {"name": "set.tings", "key": ".region"}}),),
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "FieldRef": {"FieldPath": "metadata.name"}}],
+        "environments",
+        (Variable("A", source={"fieldRef": {"fieldPath": "metadata.name"}}),),
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "ResourceFieldRef": {"Resource": "limits.cpu"}}],
+        "environments",
+        (Variable("A", source={"resourceFieldRef": {"resource": "limits.cpu"}}),),
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "ResourceFieldRef": {"Resource": "limits.memory", "Divisor": "1Mi"}}],
+        "environments",
+        (Variable("A", source={"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}),),
+    ),
+    ("BackoffLimit", 0, "backoff_limit", 0),
+    ("BackoffLimit", INT32_MAX, "backoff_limit", INT32_MAX),
+    ("Visibility", "Public", "visibility", "Public"),
+    ("Visibility", "Private", "visibility", "Private"),
+    ("NumberParallelJob", 1, "number_parallel_job", 1),
+    ("NumberParallelJob", INT32_MAX, "number_parallel_job", INT32_MAX),
+    ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
+    ("TtlSecondsAfterFinished", INT32_MAX, "ttl_seconds_after_finished", INT32_MAX),
+    ("RestartPolicy", "Never", "restart_policy", "Never"),
+    ("RestartPolicy", "OnFailure", "restart_policy", "OnFailure"),
+    ("Args", [], "args", ()),
+    ("Args", ["$(A)", "", "x y"], "args", ("$(A)", "", "x y")),
+    ("Command", ["sh", "-c"], "command", ("sh", "-c")),
+]
+
+NOT_AN_IMAGE = "not an image reference; write it like registry/repository:tag"
+NOT_A_QUANTITY = "not a quantity; write it like 500m, 2, 1.5 or 512Mi"
+NOT_A_RESOURCE = (
+    "not a container's resource name: cpu, memory, ephemeral-storage, hugepages-2Mi, "
+    "or with its domain like nvidia.com/gpu"
+)
+NOT_A_WORKLOAD = "not the name of a Deployment or StatefulSet (a DNS subdomain)"
+NOT_A_VARIABLE = (
+    "not the name of an environment variable (letters, digits, -, . and _, no digit first), "
+    "or one that begins with SLIMFAAS_"
+)
+ONE_OF = "needs exactly one of Value, SecretRef, ConfigMapRef, FieldRef and ResourceFieldRef"
+
+REFUSED: list[tuple[str, Any, str, str]] = [
+    ("Image", "", "/Image", "must not be empty"),
+    ("Image", None, "/Image", "must be a string"),
+    ("Image", 1, "/Image", "must be a string"),
+    ("Image", "Team/App", "/Image", NOT_AN_IMAGE),
+    ("Image", "team/app:1\n", "/Image", NOT_AN_IMAGE),
+    ("Image", "https://team/app", "/Image", NOT_AN_IMAGE),
+    ("ImagesWhitelist", "team/*", "/ImagesWhitelist", "must be an array"),
+    ("ImagesWhitelist", ["a", 1], "/ImagesWhitelist/1", "must be a string"),
+    ("ImagesWhitelist", ["a", ""], "/ImagesWhitelist/1", "must not be empty"),
+    ("ImagesWhitelist", ["a:?"], "/ImagesWhitelist/0", "holds a character that no image reference has"),
+    ("ImagesWhitelist", ["a:*\n"], "/ImagesWhitelist/0", "holds a character that no image reference has"),
+    ("Resources", [], "/Resources", "must be an object"),
+    ("Resources", {"requests": {}}, "/Resources/requests", "unknown field; did you mean Requests?"),
+    ("Resources", {"Overhead": {}}, "/Resources/Overhead", "unknown field"),
+    ("Resources", {"Requests": ["cpu"]}, "/Resources/Requests", "must be an object"),
+    ("Resources", {"Requests": {"cpu": 1}}, "/Resources/Requests/cpu", "must be a string"),
+    ("Resources", {"Limits": {"memory": ""}}, "/Resources/Limits/memory", "must not be empty"),
+    ("Resources", {"Limits": {"memory": "400mb"}}, "/Resources/Limits/memory", NOT_A_QUANTITY),
+    ("Resources", {"Limits": {"memory": "400Mi\n"}}, "/Resources/Limits/memory", NOT_A_QUANTITY),
+    ("Resources", {"Limits": {"cpu": "-1"}}, "/Resources/Limits/cpu", "a quantity must not be negative"),
+    ("Resources", {"Limits": {"cpu": "0.1n"}}, "/Resources/Limits/cpu", "finer than 1n, which Kubernetes would round"),
+    ("Resources", {"Limits": {"CPU": "1"}}, "/Resources/Limits/CPU", NOT_A_RESOURCE),
+    ("Resources", {"Limits": {"gpu": "1"}}, "/Resources/Limits/gpu", NOT_A_RESOURCE),
+    ("Resources", {"Limits": {"a..b/gpu": "1"}}, "/Resources/Limits/a..b~1gpu", NOT_A_RESOURCE),
+    ("Resources", {"Limits": {"cpu\n": "1"}}, "/Resources/Limits/cpu\n", NOT_A_RESOURCE),
+    (
+        "Resources",
+        {"Requests": {"cpu": "1.0001"}, "Limits": {"cpu": "1"}},
+        "/Resources/Requests/cpu",
+        "larger than the limit of the same resource",
+    ),
+    ("DependsOn", "fibonacci1", "/DependsOn", "must be an array"),
+    ("DependsOn", ["a", None], "/DependsOn/1", NOT_A_WORKLOAD),
+    ("DependsOn", ["a", "a"], "/DependsOn", "names something twice"),
+    ("DependsOn", ["Web"], "/DependsOn/0", NOT_A_WORKLOAD),
+    ("DependsOn", [""], "/DependsOn/0", NOT_A_WORKLOAD),
+    ("DependsOn", ["a\n"], "/DependsOn/0", NOT_A_WORKLOAD),
+    ("DependsOn", ["a" * 254], "/DependsOn/0", NOT_A_WORKLOAD),
+    ("DependsOn", ["other/app"], "/DependsOn/0", NOT_A_WORKLOAD),
+    ("Environments", {"A": "x"}, "/Environments", "must be an array"),
+    ("Environments", ["A=x"], "/Environments/0", "must be an object"),
+    ("Environments", [{"Value": "x"}], "/Environments/0", "needs a Name, given once"),
+    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0", "needs a Name, given once"),
+    ("Environments", [{"Name": "A"}], "/Environments/0", ONE_OF),
+    ("Environments", [{"Name": "A", "Value": "x", "value": "x"}], "/Environments/0", ONE_OF),
+    ("Environments", [{"Name": "A", "Value": "x", "SecretRef": SECRET}], "/Environments/0", ONE_OF),
+    ("Environments", [{"Name": "A", "Value": 5}], "/Environments/0/Value", "must be a string"),
+    ("Environments", [{"Name": "A", "Value": None}], "/Environments/0/Value", "must be a string"),
+    ("Environments", [{"Name": "1A", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": "A\n", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": "A=x", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": "", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": ".", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": "..a", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"name": "SLIMFAAS_JOB_ID", "Value": "x"}], "/Environments/0/name", NOT_A_VARIABLE),
+    (
+        "Environments",
+        [{"Name": "A", "Value": "x"}, {"name": "A", "value": "y"}],
+        "/Environments/1",
+        "named twice",
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "SecretRef": {"Name": "api"}}],
+        "/Environments/0/SecretRef/Key",
+        "required, but missing",
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "SecretRef": {"Name": "api/x", "Key": "k"}}],
+        "/Environments/0/SecretRef/Name",
+        "not the name of a Secret or ConfigMap (a DNS subdomain)",
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "ConfigMapRef": {"Name": "api", "Key": "../k"}}],
+        "/Environments/0/ConfigMapRef/Key",
+        "not a key of a Secret or ConfigMap (letters, digits, -, . and _)",
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "SecretRef": {**SECRET, "Namespace": "b"}}],
+        "/Environments/0/SecretRef/Namespace",
+        "unknown field; did you mean Name?",
+    ),
+    ("Environments", [{"Name": "A", "FieldRef": "x"}], "/Environments/0/FieldRef", "must be an object"),
+    ("Environments", [{"Name": "A", "FieldRef": {}}], "/Environments/0/FieldRef/FieldPath", "required, but missing"),
+    (
+        "Environments",
+        [{"Name": "A", "ResourceFieldRef": {"Resource": "limits.memory", "Divisor": "1MB"}}],
+        "/Environments/0/ResourceFieldRef/Divisor",
+        NOT_A_QUANTITY,
+    ),
+    *(
+        (field, value, f"/{field}", message)
+        for field, least in (("BackoffLimit", 0), ("NumberParallelJob", 1), ("TtlSecondsAfterFinished", 0))
+        for value, message in (
+            ("1", "must be an integer"),
+            (True, "must be an integer"),
+            (1.0, "must be an integer"),
+            (1.5, "must be an integer"),
+            (None, "must be an integer"),
+            (least - 1, f"must be at least {least}"),
+            (INT32_MAX + 1, f"must be at most {INT32_MAX}"),
+            (10**4000, f"must be at most {INT32_MAX}"),
+        )
+    ),
+    ("Visibility", "public", "/Visibility", "must be one of Public, Private"),
+    ("Visibility", None, "/Visibility", "must be one of Public, Private"),
+    ("Visibility", {}, "/Visibility", "must be one of Public, Private"),
+    ("RestartPolicy", "Always", "/RestartPolicy", "must be one of Never, OnFailure"),
+    ("RestartPolicy", "Never\n", "/RestartPolicy", "must be one of Never, OnFailure"),
+    ("Args", "42", "/Args", "must be an array"),
+    ("Args", ["42", 43], "/Args/1", "must be a string"),
+    ("Command", [], "/Command", "must not be empty"),
+    ("Command", "sh", "/Command", "must be an array"),
+    ("Command", [["sh"]], "/Command/0", "must be a string"),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    ACCEPTED,
+    ids=[f"{row[0]}-{index}" for index, row in enumerate(ACCEPTED)],
+)
+def test_a_field_is_read_as_written(field: str, value: Any, attribute: str, expected: Any) -> None:
+    """What a field's rule allows reaches the definition unchanged."""
+    assert getattr(read(**{field: value}), attribute) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "pointer", "message"), REFUSED, ids=[f"{row[0]}-{index}" for index, row in enumerate(REFUSED)]
+)
+def test_a_field_against_its_rule_is_named(field: str, value: Any, pointer: str, message: str) -> None:
+    """What a field's rule doesn't allow is refused at its place, in words that say what to write."""
+    assert (pointer, message) in faults_in(**{field: value})
+
+
+def test_absent_fields_take_their_documented_defaults() -> None:
+    """Only Image is needed."""
+    assert read() == Definition(
+        name="job",
+        image="team/app:1",
+        images_whitelist=(),
+        requests={},
+        limits={},
+        depends_on=(),
+        environments=(),
+        backoff_limit=1,
+        visibility="Private",
+        number_parallel_job=1,
+        ttl_seconds_after_finished=None,
+        restart_policy="Never",
+        command=None,
+        args=None,
+    )
+
+
+def test_a_definition_without_an_image_is_refused() -> None:
+    """Image is the one field without a default."""
+    assert faults_of('{"Configurations": {"job": {}}}') == [(f"{JOB}/Image", "required, but missing")]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("image", "Image"),
+        ("ImageWhitelist", "ImagesWhitelist"),
+        ("Resource", "Resources"),
+        ("dependsOn", "DependsOn"),
+        ("Environment", "Environments"),
+        ("BackOffLimit", "BackoffLimit"),
+        ("Visiblity", "Visibility"),
+        ("NumberParallelJobs", "NumberParallelJob"),
+        ("TtlSecondAfterFinished", "TtlSecondsAfterFinished"),
+        ("restartPolicy", "RestartPolicy"),
+        ("Arg", "Args"),
+        ("Comand", "Command"),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_nearest_known_one(given: str, meant: str) -> None:
+    """A misspelt field is never passed over."""
+    assert faults_in(**{given: []}) == [(f"/{given}", f"unknown field; did you mean {meant}?")]
+
+
+def test_a_misspelt_name_of_a_variable_leads_to_its_documented_spelling() -> None:
+    """Of Name and its lower-case alias, the first is suggested."""
+    assert ("/Environments/0/Nmae", "unknown field; did you mean Name?") in faults_in(**variables({"Nmae": "A"}))
+
+
+@pytest.mark.parametrize("name", ["a", "fibonacci", "a-1", "0", "a" * 30])
+def test_a_definitions_name_is_a_short_dns_label(name: str) -> None:
+    """The names that fit into every name made of them."""
+    assert list(parse_configuration(json.dumps({"Configurations": {name: {"Image": "a"}}}))) == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("", ""),
+        ("A", "A"),
+        ("a" * 31, "a" * 31),
+        ("-a", "-a"),
+        ("a-", "a-"),
+        ("a.b", "a.b"),
+        ("a_b", "a_b"),
+        ("a/b~", "a~1b~0"),
+        ("a\n", "a\n"),
+        ("é", "é"),
+        ("a-slimfaas-job-b", "a-slimfaas-job-b"),
+    ],
+)
+def test_any_other_name_of_a_definition_is_refused(name: str, step: str) -> None:
+    """Also one that would make the id in a Job's name uncertain, and one that ends in a line feed."""
+    ((pointer, message),) = faults_of(json.dumps({"Configurations": {name: {"Image": "a"}}}))
+
+    assert pointer == f"/Configurations/{step}"
+    assert "DNS label of at most 30 characters" in message
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "message"),
+    [
+        ("", "", "not JSON: "),
+        ("{", "", "not JSON: "),
+        ("{} # comment", "", "not JSON: "),
+        ('{"Configurations": {"a": NaN}}', "", "not JSON: NaN"),
+        ("[" * 5000, "", "not JSON: nested deeper"),
+        ("null", "", "must be an object"),
+        ("[]", "", "must be an object"),
+        ("{}", "/Configurations", "required, but missing"),
+        ('{"Configurations": null}', "/Configurations", "must be an object"),
+        ('{"Configurations": []}', "/Configurations", "must be an object"),
+        ('{"Configurations": {"a": null}}', "/Configurations/a", "must be an object"),
+        ('{"configurations": {}}', "/configurations", "unknown field; did you mean Configurations?"),
+        ('{"Configurations": {}, "Configurations": {}}', "/Configurations", "given more than once"),
+        ('{"Configurations": {"a": {"Image": "x", "Image": "x"}}}', "/Configurations/a/Image", "given more than once"),
+        ('{"Configurations": {"a": {"Image": "x"}, "a": {"Image": "x"}}}', "/Configurations/a", "given more than once"),
+        ('{"Configurations": {"a": {"Image": "x", "Args": ["\\u0000"]}}}', "/Configurations/a/Args/0", "holds a NUL"),
+        ('{"Configurations": {"a": {"Image": "x", "Args": ["\\ud800"]}}}', "/Configurations/a/Args/0", "holds half"),
+        (
+            '{"Configurations": {"a": {"Image": "x", "BackoffLimit": 1e0}}}',
+            "/Configurations/a/BackoffLimit",
+            "must be an i",
+        ),
+        (
+            '{"Configurations": {"a": {"Image": "x", "BackoffLimit": 1e999}}}',
+            "/Configurations/a/BackoffLimit",
+            "must be",
+        ),
+    ],
+)
+def test_a_document_of_the_wrong_form_is_refused(document: str, pointer: str, message: str) -> None:
+    """Whatever is wrong with the document as such is one more fault with a place."""
+    assert any(where == pointer and what.startswith(message) for where, what in faults_of(document))
+
+
+def test_a_configuration_may_be_empty_and_name_its_schema() -> None:
+    """No definition is a configuration, too; $schema is for editors."""
+    assert parse_configuration('{"$schema": "https://example.com/x.json", "Configurations": {}}') == {}
+
+
+def test_definitions_keep_the_documents_order() -> None:
+    """Listings show them as they were written."""
+    document = json.dumps({"Configurations": {name: {"Image": "a"} for name in ("c", "a", "b")}})
+
+    assert list(parse_configuration(document)) == ["c", "a", "b"]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    """What the schema finds, what it can't say and what makes JSON ambiguous come in one list, over all definitions."""
+    document = """{"Configurations": {
+        "Bad": {"Image": "x"},
+        "one": {"Image": "UPPER", "Visiblity": "Public", "BackoffLimit": -1, "BackoffLimit": -1,
+                "Resources": {"Requests": {"cpu": "2", "memory": "lots"}, "Limits": {"cpu": "1"}}},
+        "two": {"Environments": [{"Name": "A", "Value": "x"}, {"Name": "A", "Value": 1}]}
+    }}"""
+
+    assert [pointer for pointer, _ in faults_of(document)] == [
+        "/Configurations/Bad",
+        "/Configurations/one/BackoffLimit",
+        "/Configurations/one/BackoffLimit",
+        "/Configurations/one/Image",
+        "/Configurations/one/Resources/Requests/cpu",
+        "/Configurations/one/Resources/Requests/memory",
+        "/Configurations/one/Visiblity",
+        "/Configurations/two/Environments/1",
+        "/Configurations/two/Environments/1/Value",
+        "/Configurations/two/Image",
+    ]
+
+
+LEAF = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
+)
+DEFINITION_KEYS = list(load_schema()["$defs"]["definition"]["properties"])
+VARIABLE_KEYS = list(load_schema()["$defs"]["environment"]["properties"])
+SCHEMA_KEYS = st.sampled_from(
+    [*DEFINITION_KEYS, *VARIABLE_KEYS, "Configurations", "Requests", "Limits", "cpu", "Key", "Divisor", "_schema"]
+)
+JSON = st.recursive(
+    LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCHEMA_KEYS | st.text(max_size=4), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def find(document: Any, pointer: str) -> bool:
+    """Whether a JSON pointer leads to a value of the document, or to a missing member of an object there."""
+    if not pointer:
+        return True
+    *steps, last = (step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:])
+    for step in steps:
+        document = document[int(step)] if isinstance(document, list) else document[step]
+    return isinstance(document, dict) or (isinstance(document, list) and int(last) < len(document))
+
+
+def faults_if_any(document: str) -> tuple[Fault, ...] | None:
+    """The faults of a document, or `None` where it is a configuration."""
+    try:
+        parse_configuration(document)
+    except Refused as refused:
+        return refused.faults
+    return None
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_configuration_or_refused(text: str) -> None:
+    """Nothing but Refused escapes, and it always says why."""
+    assert faults_if_any(text) != ()
+
+
+@given(st.one_of(JSON, st.builds(lambda entry: {"Configurations": {"job": entry}}, JSON)))
+def test_any_json_is_a_configuration_or_refused_with_faults_that_lead_somewhere(document: Any) -> None:
+    """Nothing but Refused escapes, and each pointer leads into the document as it was given."""
+    faults = faults_if_any(json.dumps(document))
+
+    assert faults != ()
+    assert all(find(document, fault.pointer) for fault in faults or ())
+
+
+VALUE = "hunter2-correct-horse"
+BROKEN = st.sampled_from([VALUE, VALUE + "\0", VALUE + "\ud800", [VALUE], {"From": VALUE}, [{"Value": VALUE}]])
+NAMES = st.sampled_from(["A", "B", "1", "", "SLIMFAAS_X", f"A={VALUE}", f"${VALUE}", None, 1, [VALUE]])
+VARIABLES = st.lists(
+    st.dictionaries(st.sampled_from(["Value", "value", "Valeu", "SecretRef", "FieldRef"]), BROKEN, max_size=3).flatmap(
+        lambda entry: st.dictionaries(st.sampled_from(["Name", "name", "nam"]), NAMES, max_size=2).map(
+            lambda named: {**entry, **named}
+        )
+    )
+    | st.just(f"A={VALUE}"),
+    max_size=3,
+)
+
+
+@given(VARIABLES, st.dictionaries(st.sampled_from(["Image", "Args", "BackoffLimit", "envs", "Command"]), JSON))
+def test_no_fault_repeats_the_value_of_an_environment_variable(entries: list[Any], others: dict[str, Any]) -> None:
+    """However wrongly the variables are written, logs and answers don't show what they were to hold."""
+    entry = {"Image": "UPPER", **others, "Environments": entries}
+
+    with pytest.raises(Refused) as refused:
+        parse_configuration(json.dumps({"Configurations": {"job": entry, "job2": {}}}))
+
+    assert VALUE not in str(refused.value)
+    assert VALUE not in repr(refused.value.faults)
+    assert VALUE not in str(refused.value.__cause__)
+
+
+def test_a_truncated_configuration_is_refused_without_its_text() -> None:
+    """The decoder's own complaint, which is passed on, holds a position and nothing of the document."""
+    document = json.dumps({"Configurations": {"job": {"Environments": [{"Name": "A", "Value": VALUE}]}}})
+
+    for end in range(len(document)):
+        with pytest.raises(Refused) as refused:
+            parse_configuration(document[:end])
+        assert VALUE[:7] not in str(refused.value)
+
+
+def test_the_refusal_is_sorted_and_without_repetition() -> None:
+    """The same document always gives the same list, whatever the order of checks."""
+    with pytest.raises(Refused) as refused:
+        parse_configuration('{"Configurations": {"x": {"Image": 1}, "UP.": {"Image": ""}, "a": 3}}')
+
+    assert list(refused.value.faults) == sorted(set(refused.value.faults))
+    assert all(isinstance(fault, Fault) for fault in refused.value.faults)

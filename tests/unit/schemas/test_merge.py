@@ -1,0 +1,319 @@
+"""A request over a definition, field by field: applied as given, or refused with every offending field named."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.definition import Definition, Variable
+from schemas.faults import Fault, Refused
+from schemas.merge import RunSpec, merge
+from schemas.request import Request, parse_request, read_request
+
+TOKEN = Variable("TOKEN", source={"secretKeyRef": {"name": "api", "key": "token"}})
+DEFINITION = Definition(
+    name="job",
+    image="team/app:1",
+    images_whitelist=("team/app:*", "team/tools/*"),
+    requests={"cpu": "500m", "memory": "1Gi", "ephemeral-storage": "1G"},
+    limits={"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "2"},
+    depends_on=("db", "cache"),
+    environments=(Variable("FIRST", "1"), TOKEN, Variable("LAST", "$(FIRST)")),
+    backoff_limit=3,
+    visibility="Public",
+    number_parallel_job=2,
+    ttl_seconds_after_finished=60,
+    restart_policy="OnFailure",
+    command=("run",),
+    args=("--default",),
+)
+UNCHANGED = merge(DEFINITION, Request())
+
+
+def run(**fields: Any) -> RunSpec:
+    return merge(DEFINITION, parse_request(json.dumps(fields).encode()))
+
+
+def faults_in(**fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(Refused) as refused:
+        run(**fields)
+    return [(fault.pointer, fault.message) for fault in refused.value.faults]
+
+
+def test_nothing_given_is_the_definition() -> None:
+    """Every field has the definition's value."""
+    unchanged = RunSpec(
+        definition="job",
+        image="team/app:1",
+        command=("run",),
+        args=("--default",),
+        literal_args=False,
+        requests=DEFINITION.requests,
+        limits=DEFINITION.limits,
+        depends_on=("db", "cache"),
+        environments=DEFINITION.environments,
+        backoff_limit=3,
+        ttl_seconds_after_finished=60,
+        restart_policy="OnFailure",
+    )
+    assert unchanged == UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "attribute", "expected"),
+    [
+        ("Args", ["42", "$(TOKEN)"], "args", ("42", "$(TOKEN)")),
+        ("Args", [], "args", ()),
+        ("Image", "team/app:1", "image", "team/app:1"),
+        ("Image", "team/app:2", "image", "team/app:2"),
+        ("Image", "team/tools/x", "image", "team/tools/x"),
+        ("DependsOn", ["other"], "depends_on", ("other",)),
+        ("DependsOn", [], "depends_on", ()),
+        ("BackoffLimit", 0, "backoff_limit", 0),
+        ("BackoffLimit", 100, "backoff_limit", 100),
+        ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
+        ("TtlSecondsAfterFinished", 7200, "ttl_seconds_after_finished", 7200),
+        ("RestartPolicy", "Never", "restart_policy", "Never"),
+    ],
+)
+def test_a_field_replaces_the_definitions_and_nothing_else(
+    field: str, value: Any, attribute: str, expected: Any
+) -> None:
+    """Falsy values (an empty list, zero) are values like any other."""
+    assert run(**{field: value}) == replace(UNCHANGED, **{attribute: expected}, literal_args=field == "Args")
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("evil/app:1", "not an image that this job allows"),
+        ("team/app", "not an image that this job allows"),
+        ("team/app:5000/evil", "not an image reference; write it like registry/repository:tag"),
+        ("team/tools/x/y", "not an image that this job allows"),
+        ("team/app:1@sha256:" + "a" * 64, "not an image that this job allows"),
+        ("", "not an image reference; write it like registry/repository:tag"),
+        ("team/app:", "not an image reference; write it like registry/repository:tag"),
+        ("team/app:1\n", "not an image reference; write it like registry/repository:tag"),
+        ("team/app:*", "not an image reference; write it like registry/repository:tag"),
+        ("team/tools/$(TOKEN)", "not an image reference; write it like registry/repository:tag"),
+    ],
+)
+def test_an_image_outside_the_whitelist_is_refused(image: str, message: str) -> None:
+    """Image is the definition's own, or matches a pattern and is a proper reference."""
+    assert faults_in(Image=image) == [("/Image", message)]
+
+
+@pytest.mark.parametrize(
+    ("names", "pointer", "message"),
+    [
+        (["a", "a"], "/DependsOn/1", "named twice"),
+        (["a", "Web"], "/DependsOn/1", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+        ([""], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+        (["a\n"], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+        (["ns/a"], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+        (["a" * 254], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+    ],
+)
+def test_depends_on_holds_names_of_workloads_each_once(names: list[str], pointer: str, message: str) -> None:
+    """A DependsOn that no workload could satisfy would wait for ever; it is refused instead."""
+    assert faults_in(DependsOn=names) == [(pointer, message)]
+
+
+@pytest.mark.parametrize(
+    ("resources", "requests", "limits"),
+    [
+        ({"Requests": {"cpu": "0.5"}}, {"cpu": "0.5"}, {}),
+        ({"Requests": {"cpu": "500000u"}}, {"cpu": "500000u"}, {}),
+        ({"Requests": {"cpu": "0"}}, {"cpu": "0"}, {}),
+        ({"Limits": {"cpu": "999m"}}, {}, {"cpu": "999m"}),
+        ({"Limits": {"memory": "1073741824"}}, {}, {"memory": "1073741824"}),
+        ({"Limits": {"nvidia.com/gpu": "1"}}, {}, {"nvidia.com/gpu": "1"}),
+        ({"Requests": {"ephemeral-storage": "1e9"}}, {"ephemeral-storage": "1e9"}, {}),
+        ({"Requests": {"ephemeral-storage": "512Ki"}}, {"ephemeral-storage": "512Ki"}, {}),
+        ({"Requests": {"cpu": "200m"}, "Limits": {"cpu": "200m"}}, {"cpu": "200m"}, {"cpu": "200m"}),
+    ],
+)
+def test_resources_lower_amounts_key_by_key(
+    resources: dict[str, Any], requests: dict[str, str], limits: dict[str, str]
+) -> None:
+    """Resources that are named take the given text, the others stay the definition's."""
+    spec = run(Resources=resources)
+
+    assert spec == replace(
+        UNCHANGED, requests={**DEFINITION.requests, **requests}, limits={**DEFINITION.limits, **limits}
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "request_after"),
+    [({"cpu": "400m"}, {"cpu": "400m"}), ({"memory": "1G"}, {"memory": "1G"}), ({"cpu": "500m"}, {"cpu": "500m"})],
+)
+def test_resources_an_inherited_request_follows_a_lowered_limit_down(
+    limit: dict[str, str], request_after: dict[str, str]
+) -> None:
+    """When only the limit is lowered, the request that would stand above it goes down to it."""
+    spec = run(Resources={"Limits": limit})
+
+    assert spec.limits == {**DEFINITION.limits, **limit}
+    assert spec.requests == {**DEFINITION.requests, **request_after}
+
+
+@pytest.mark.parametrize(
+    ("resources", "pointer", "message"),
+    [
+        ({"Requests": {"cpu": "501m"}}, "/Resources/Requests/cpu", "above this job's 500m"),
+        ({"Requests": {"cpu": "500.000001m"}}, "/Resources/Requests/cpu", "above this job's 500m"),
+        ({"Limits": {"memory": "1025Mi"}}, "/Resources/Limits/memory", "above this job's 1Gi"),
+        ({"Limits": {"memory": "1.1e9"}}, "/Resources/Limits/memory", "above this job's 1Gi"),
+        ({"Limits": {"cpu": "1E"}}, "/Resources/Limits/cpu", "above this job's 1"),
+        ({"Limits": {"nvidia.com/gpu": "3"}}, "/Resources/Limits/nvidia.com~1gpu", "above this job's 2"),
+        (
+            {"Requests": {"nvidia.com/gpu": "1"}},
+            "/Resources/Requests/nvidia.com~1gpu",
+            "not among the Requests of this job",
+        ),
+        (
+            {"Limits": {"ephemeral-storage": "1"}},
+            "/Resources/Limits/ephemeral-storage",
+            "not among the Limits of this job",
+        ),
+        ({"Limits": {"CPU": "1"}}, "/Resources/Limits/CPU", "not among the Limits of this job"),
+        ({"Limits": {"cpu\n": "1"}}, "/Resources/Limits/cpu\n", "not among the Limits of this job"),
+        ({"Requests": {"cpu": "-1"}}, "/Resources/Requests/cpu", "a quantity must not be negative"),
+        ({"Requests": {"cpu": "0.1n"}}, "/Resources/Requests/cpu", "finer than 1n, which Kubernetes would round"),
+        ({"Requests": {"cpu": ""}}, "/Resources/Requests/cpu", "not a quantity; write it like 500m, 2, 1.5 or 512Mi"),
+        (
+            {"Requests": {"cpu": "1\n"}},
+            "/Resources/Requests/cpu",
+            "not a quantity; write it like 500m, 2, 1.5 or 512Mi",
+        ),
+        (
+            {"Requests": {"cpu": "300m"}, "Limits": {"cpu": "200m"}},
+            "/Resources/Requests/cpu",
+            "above the limit of 200m",
+        ),
+    ],
+)
+def test_resources_above_the_definitions_are_refused(resources: dict[str, Any], pointer: str, message: str) -> None:
+    """Compared exactly, whatever the suffix; unknown keys, and requests given above the limit, too."""
+    assert faults_in(Resources=resources) == [(pointer, message)]
+
+
+def test_environments_override_by_name_in_place_and_append_what_is_new() -> None:
+    """The request's value wins at the definition's place; the caller's own variables follow in their order."""
+    given = [{"Name": "Z", "Value": "z"}, {"name": "FIRST", "value": "$(TOKEN)"}, {"Name": "A", "Value": ""}]
+
+    assert run(Environments=given).environments == (
+        Variable("FIRST", "$(TOKEN)", literal=True),
+        TOKEN,
+        Variable("LAST", "$(FIRST)"),
+        Variable("Z", "z", literal=True),
+        Variable("A", "", literal=True),
+    )
+
+
+def test_environments_a_literal_takes_the_place_of_a_reference() -> None:
+    """A caller may put a value of its own where the definition refers to a Secret; it never sees the Secret."""
+    spec = run(Environments=[{"Name": "TOKEN", "Value": "mine"}])
+
+    assert spec.environments[1] == Variable("TOKEN", "mine", literal=True)
+
+
+def test_environments_given_as_an_empty_list_change_nothing() -> None:
+    """They are merged, not replaced."""
+    assert run(Environments=[]) == UNCHANGED
+
+
+def test_environments_name_each_variable_once() -> None:
+    """Which of two values was meant is not guessed."""
+    given = [{"Name": "A", "Value": "1"}, {"Name": "B", "Value": "2"}, {"name": "A", "value": "1"}]
+
+    assert faults_in(Environments=given) == [("/Environments/2", "named twice")]
+
+
+@pytest.mark.parametrize("reference", ["SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"])
+def test_environments_of_a_request_hold_no_reference(reference: str) -> None:
+    """Only the platform team decides which Secret a job sees."""
+    ((pointer, message),) = faults_in(Environments=[{"Name": "A", reference: {"Name": "api", "Key": "token"}}])
+
+    assert pointer == f"/Environments/0/{reference}"
+    assert "literal values only" in message
+
+
+@pytest.mark.parametrize("field", ["Command", "Visibility", "NumberParallelJob", "ImagesWhitelist"])
+def test_what_only_a_definition_sets_is_refused(field: str) -> None:
+    """The entrypoint, the visibility, the slots and the whitelist aren't the caller's."""
+    assert [pointer for pointer, _ in faults_in(**{field: ["sh"]})] == [f"/{field}"]
+
+
+def test_a_definition_without_resources_takes_none_from_a_request() -> None:
+    """A key that the definition lacks has no bound, and so is refused."""
+    bare = Definition(name="bare", image="a")
+
+    with pytest.raises(Refused) as refused:
+        merge(bare, Request(requests={"cpu": "1m"}, limits={"cpu": "1m"}))
+
+    assert [fault.pointer for fault in refused.value.faults] == ["/Resources/Limits/cpu", "/Resources/Requests/cpu"]
+
+
+BEYOND = {
+    "Image": "evil/app",
+    "DependsOn": ["a", "a", "B"],
+    "Resources": {"Requests": {"cpu": "2", "gpu": "1"}, "Limits": {"memory": "lots"}},
+    "Environments": [{"Name": "A", "Value": "x"}, {"Name": "A", "Value": "x"}],
+}
+BEYOND_POINTERS = [
+    "/DependsOn/1",
+    "/DependsOn/2",
+    "/Environments/1",
+    "/Image",
+    "/Resources/Limits/memory",
+    "/Resources/Requests/cpu",
+    "/Resources/Requests/gpu",
+]
+
+
+def test_every_offending_field_is_named_at_once() -> None:
+    """All that goes beyond the definition, in one refusal."""
+    assert [pointer for pointer, _ in faults_in(**BEYOND)] == BEYOND_POINTERS
+
+
+def test_faults_of_form_and_of_bounds_are_named_together() -> None:
+    """A caller who gets one type wrong still learns which other fields the definition doesn't allow."""
+    body = json.dumps({**BEYOND, "BackoffLimit": "1", "Args": [1]}).encode()
+
+    with pytest.raises(Refused) as refused:
+        merge(DEFINITION, *read_request(body))
+
+    assert [fault.pointer for fault in refused.value.faults] == ["/Args/0", "/BackoffLimit", *BEYOND_POINTERS]
+
+
+def test_a_fault_found_before_is_never_lost() -> None:
+    """A request that is within the bounds is refused all the same when it couldn't be read whole."""
+    with pytest.raises(Refused) as refused:
+        merge(DEFINITION, Request(), [Fault("/Args", "must be a list")])
+
+    assert refused.value.faults == (Fault("/Args", "must be a list"),)
+
+
+def test_merging_changes_neither_side() -> None:
+    """The definition serves the next call as it served this one."""
+    before = dict(DEFINITION.requests), dict(DEFINITION.limits)
+
+    run(Resources={"Requests": {"cpu": "1m"}, "Limits": {"cpu": "1m", "memory": "1"}})
+
+    assert (DEFINITION.requests, DEFINITION.limits) == before
+
+
+def test_no_fault_repeats_the_value_of_an_environment_variable() -> None:
+    """Neither the request's nor the definition's."""
+    secret = "hunter2-correct-horse"
+    definition = replace(DEFINITION, environments=(Variable("A", secret),))
+    variables = [{"Name": "A", "Value": secret}, {"Name": "A", "Value": secret}]
+
+    with pytest.raises(Refused) as refused:
+        merge(definition, parse_request(json.dumps({**BEYOND, "Environments": variables}).encode()))
+
+    assert secret not in str(refused.value)
+    assert secret not in repr(refused.value.faults)

@@ -1,0 +1,222 @@
+"""For any definition and any request: a run never exceeds the definition, and what isn't refused is applied as given.
+
+The bounds are checked by Python's rational arithmetic and regular expressions, not by the code under test.
+"""
+
+import json
+import re
+from fractions import Fraction
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.configuration import parse_configuration
+from schemas.definition import Definition, Variable
+from schemas.faults import Refused
+from schemas.merge import RunSpec, merge
+from schemas.request import parse_request
+
+MILLI, MICRO = Fraction(1, 10**3), Fraction(1, 10**6)
+FACTORS: dict[str, int | Fraction] = {"": 1, "m": MILLI, "u": MICRO, "k": 1000, "M": 10**6, "Ki": 1024, "Mi": 2**20}
+RESOURCES = ["cpu", "memory", "nvidia.com/gpu"]
+QUANTITY = re.compile(r"([0-9.]+)(?:([eE][+-]?[0-9]+)|([a-zA-Z]*))")
+
+
+def amount(text: str) -> Fraction:
+    """A quantity's amount; only for those that the strategies below make."""
+    match = QUANTITY.fullmatch(text)
+    assert match
+    return Fraction(match[1] + (match[2] or "")) * FACTORS[match[3] or ""]
+
+
+QUANTITIES = st.one_of(
+    st.builds("{}{}".format, st.integers(0, 3), st.sampled_from(sorted(FACTORS))),
+    st.builds("{}.{}{}".format, st.integers(0, 2), st.sampled_from(["0", "5", "25"]), st.sampled_from(["", "k", "Ki"])),
+    st.sampled_from(["1e3", "1E3", "1024", "1e-3", "1000", "1000m", "0"]),
+)
+IMAGES = st.builds(
+    "{}{}".format,
+    st.sampled_from(["app", "team/app", "team/tool", "evil.com/team/app"]),
+    st.sampled_from(["", ":1", ":2"]),
+)
+PATTERNS = st.lists(IMAGES | st.sampled_from(["*", "*:*", "team/*", "team/*:*", "*/app:1", "team/app:*"]), max_size=3)
+NAMES = st.sampled_from(["A", "B", "C", "TOKEN"])
+TEXTS = st.text(max_size=5).filter(lambda text: "\0" not in text) | st.sampled_from(["$(TOKEN)", "$$(A)", ""])
+WORKLOADS = st.lists(st.sampled_from(["db", "cache", "a.b"]), max_size=3, unique=True)
+
+
+@st.composite
+def definitions(draw: st.DrawFn) -> Definition:
+    """Any definition, through the configuration that would hold it."""
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    for resource in RESOURCES:
+        low, high = sorted(draw(st.tuples(QUANTITIES, QUANTITIES)), key=amount)
+        if draw(st.booleans()):
+            requests[resource] = low
+        if draw(st.booleans()):
+            limits[resource] = high
+    variables = st.dictionaries(
+        NAMES, TEXTS.map(lambda text: {"Value": text}) | st.just({"SecretRef": {"Name": "api", "Key": "token"}})
+    )
+    entry: dict[str, Any] = {
+        "Image": draw(IMAGES),
+        "ImagesWhitelist": draw(PATTERNS),
+        "Resources": {"Requests": requests, "Limits": limits},
+        "DependsOn": draw(WORKLOADS),
+        "Environments": [{"Name": name, **value} for name, value in draw(variables).items()],
+        **draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "BackoffLimit": st.integers(0, 5),
+                    "TtlSecondsAfterFinished": st.integers(0, 5),
+                    "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
+                    "Args": st.lists(TEXTS, max_size=2),
+                    "Command": st.lists(TEXTS, min_size=1, max_size=2),
+                },
+            )
+        ),
+    }
+    return parse_configuration(json.dumps({"Configurations": {"job": entry}}))["job"]
+
+
+def write_variable(upper: bool, name: str, value: str) -> dict[str, str]:
+    """A variable in either of the two ways to write one."""
+    return {"Name": name, "Value": value} if upper else {"name": name, "value": value}
+
+
+def read_variable(entry: dict[str, str]) -> tuple[str, str]:
+    """Its name and its value."""
+    name, value = entry.values()
+    return name, value
+
+
+VARIABLES = st.lists(
+    st.builds(write_variable, st.booleans(), NAMES | st.sampled_from(["NEW", "SLIMFAAS_JOB_ID", "slimfaas_x"]), TEXTS),
+    max_size=3,
+    unique_by=lambda entry: read_variable(entry)[0],
+)
+REQUESTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Args": st.lists(TEXTS, max_size=2),
+        "Image": IMAGES,
+        "DependsOn": WORKLOADS,
+        "Resources": st.fixed_dictionaries(
+            {},
+            optional={
+                "Requests": st.dictionaries(st.sampled_from(RESOURCES), QUANTITIES, max_size=2),
+                "Limits": st.dictionaries(st.sampled_from(RESOURCES), QUANTITIES, max_size=2),
+            },
+        ),
+        "Environments": VARIABLES,
+        "BackoffLimit": st.integers(0, 9),
+        "TtlSecondsAfterFinished": st.integers(0, 9),
+        "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
+    },
+)
+
+
+def attempt(definition: Definition, body: dict[str, Any]) -> RunSpec | None:
+    """The run, or `None` where it is refused."""
+    try:
+        return merge(definition, parse_request(json.dumps(body).encode()))
+    except Refused:
+        return None
+
+
+def approved(image: str, definition: Definition) -> bool:
+    """Whether the definition allows an image, by one regular expression a pattern."""
+    patterns = (re.escape(pattern).replace(r"\*", "[^/:@]*") for pattern in definition.images_whitelist)
+    return image == definition.image or any(re.fullmatch(pattern, image) for pattern in patterns)
+
+
+def within(definition: Definition, body: dict[str, Any]) -> bool:
+    """Whether a request of the strategy above stays within the definition, rule by rule."""
+    given_amounts = body.get("Resources", {})
+    requests, limits = given_amounts.get("Requests", {}), given_amounts.get("Limits", {})
+    effective_limits = {**definition.limits, **limits}
+    return (
+        approved(body.get("Image", definition.image), definition)
+        and all(name in definition.requests for name in requests)
+        and all(name in definition.limits for name in limits)
+        and all(amount(text) <= amount(definition.requests[name]) for name, text in requests.items())
+        and all(amount(text) <= amount(definition.limits[name]) for name, text in limits.items())
+        and all(amount(text) <= amount(effective_limits.get(name, text)) for name, text in requests.items())
+        and not any(read_variable(entry)[0].startswith("SLIMFAAS_") for entry in body.get("Environments", []))
+    )
+
+
+@given(definitions(), REQUESTS)
+def test_a_request_is_refused_exactly_when_it_leaves_the_definitions_bounds(
+    definition: Definition, body: dict[str, Any]
+) -> None:
+    """Nothing beyond the definition is accepted, and nothing within it refused."""
+    assert (attempt(definition, body) is not None) == within(definition, body)
+
+
+@given(definitions(), REQUESTS)
+def test_a_run_never_exceeds_its_definition(definition: Definition, body: dict[str, Any]) -> None:
+    """Image, every amount, references, reserved variables and the entrypoint stay what the platform team allows."""
+    spec = attempt(definition, body)
+    if spec is None:
+        return
+    assert spec.definition == definition.name
+    assert spec.command == definition.command
+    assert approved(spec.image, definition)
+    assert spec.requests.keys() == definition.requests.keys()
+    assert spec.limits.keys() == definition.limits.keys()
+    assert all(amount(spec.requests[name]) <= amount(text) for name, text in definition.requests.items())
+    assert all(amount(spec.limits[name]) <= amount(text) for name, text in definition.limits.items())
+    assert all(
+        amount(spec.requests[name]) <= amount(spec.limits[name]) for name in spec.requests.keys() & spec.limits.keys()
+    )
+    names = [variable.name for variable in spec.environments]
+    assert len(names) == len(set(names))
+    assert not any(name.startswith("SLIMFAAS_") for name in names)
+    assert all(variable in definition.environments for variable in spec.environments if variable.source is not None)
+    assert all(variable.literal for variable in spec.environments if variable not in definition.environments)
+
+
+@given(definitions(), REQUESTS)
+def test_what_is_not_refused_is_applied_exactly_as_given(definition: Definition, body: dict[str, Any]) -> None:
+    """Each field has the request's value, character by character, and where it says nothing, the definition's."""
+    spec = attempt(definition, body)
+    if spec is None:
+        return
+    assert spec.args == (tuple(body["Args"]) if "Args" in body else definition.args)
+    assert spec.literal_args == ("Args" in body)
+    assert spec.image == body.get("Image", definition.image)
+    assert spec.depends_on == tuple(body.get("DependsOn", definition.depends_on))
+    assert spec.backoff_limit == body.get("BackoffLimit", definition.backoff_limit)
+    assert spec.ttl_seconds_after_finished == body.get("TtlSecondsAfterFinished", definition.ttl_seconds_after_finished)
+    assert spec.restart_policy == body.get("RestartPolicy", definition.restart_policy)
+
+    resources = body.get("Resources", {})
+    requests, limits = resources.get("Requests", {}), resources.get("Limits", {})
+    assert spec.limits == {**definition.limits, **limits}
+    for name, text in spec.requests.items():
+        follows = name not in requests and name in limits and amount(definition.requests[name]) > amount(limits[name])
+        assert text == (limits[name] if follows else requests.get(name, definition.requests[name]))
+
+    given_values = dict(map(read_variable, body.get("Environments", [])))
+    defined = {variable.name: variable for variable in definition.environments}
+    given_variables = {name: Variable(name, value, literal=True) for name, value in given_values.items()}
+    assert spec.environments == tuple((defined | given_variables).values())
+
+
+@given(definitions())
+def test_asking_for_the_definitions_own_values_is_asking_for_nothing(definition: Definition) -> None:
+    """Each bound is itself allowed: at most means at most."""
+    body: dict[str, Any] = {
+        "Image": definition.image,
+        "DependsOn": list(definition.depends_on),
+        "Resources": {"Requests": dict(definition.requests), "Limits": dict(definition.limits)},
+        "BackoffLimit": definition.backoff_limit,
+        "RestartPolicy": definition.restart_policy,
+    }
+
+    assert attempt(definition, body) == attempt(definition, {})
+    assert attempt(definition, {}) is not None

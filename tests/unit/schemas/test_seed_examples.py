@@ -1,0 +1,137 @@
+"""The examples of the documentation that users copy: they work as written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from schemas.configuration import parse_configuration
+from schemas.definition import Definition, Variable
+from schemas.faults import Fault, Refused
+from schemas.manifests import find_configurations
+from schemas.merge import RunSpec, merge
+from schemas.request import Request, parse_request
+
+SEED = Path(__file__).parents[2] / "data" / "seed"
+
+
+def read(name: str) -> str:
+    return (SEED / name).read_text("utf-8")
+
+
+def documented() -> Definition:
+    return parse_configuration(read("configuration.json"))["fibonacci"]
+
+
+FIBONACCI = Definition(
+    name="fibonacci",
+    image="axaguildev/fibonacci-batch:latest",
+    images_whitelist=("axaguildev/fibonacci-batch:*",),
+    requests={"cpu": "400m", "memory": "400Mi"},
+    limits={"cpu": "400m", "memory": "400Mi"},
+    depends_on=("fibonacci1",),
+    environments=(),
+    backoff_limit=1,
+    visibility="Public",
+    number_parallel_job=2,
+    ttl_seconds_after_finished=36000,
+    restart_policy="Never",
+)
+
+
+def test_the_documented_configuration_is_read_field_by_field() -> None:
+    """Every field of the example reaches the definition as it was written."""
+    assert documented() == FIBONACCI
+
+
+def test_the_config_map_of_the_manifests_holds_the_same_definition_with_an_empty_whitelist() -> None:
+    """The text under the ConfigMap's key is a configuration as it stands."""
+    (found,) = find_configurations(read("slimfaas.yaml"))
+
+    (definition,) = parse_configuration(found.document).values()
+
+    assert found.place == "ConfigMap slimfaas-demo/slimfaas-config, SLIMFAAS_JOBS_CONFIGURATION"
+    assert definition.images_whitelist == ()
+    assert definition.depends_on == FIBONACCI.depends_on
+    assert definition.limits == FIBONACCI.limits
+
+
+def test_a_call_without_a_body_runs_the_definition_as_it_is() -> None:
+    """`curl -X POST .../job/fibonacci` alone takes every default."""
+    assert parse_request(b"") == Request()
+    assert merge(documented(), parse_request(b"")) == RunSpec(
+        definition="fibonacci",
+        image="axaguildev/fibonacci-batch:latest",
+        command=None,
+        args=None,
+        literal_args=False,
+        requests={"cpu": "400m", "memory": "400Mi"},
+        limits={"cpu": "400m", "memory": "400Mi"},
+        depends_on=("fibonacci1",),
+        environments=(),
+        backoff_limit=1,
+        ttl_seconds_after_finished=36000,
+        restart_policy="Never",
+    )
+
+
+def test_the_first_curl_body_changes_the_args_alone() -> None:
+    """`{"Args": ["42", "43"]}` replaces the args and nothing else."""
+    run = merge(documented(), parse_request(read("request-args.json").encode()))
+
+    assert run.args == ("42", "43")
+    assert run.literal_args
+    assert run.image == FIBONACCI.image
+    assert run.depends_on == FIBONACCI.depends_on
+
+
+def test_the_second_curl_body_changes_all_that_it_names() -> None:
+    """The whole body is applied as given: image, args, dependencies, resources, retries, clean-up, restart policy."""
+    assert merge(documented(), parse_request(read("request-full.json").encode())) == RunSpec(
+        definition="fibonacci",
+        image="axaguildev/fibonacci-batch:1.0.1",
+        command=None,
+        args=("42", "43"),
+        literal_args=True,
+        requests={"cpu": "200m", "memory": "200Mi"},
+        limits={"cpu": "200m", "memory": "200Mi"},
+        depends_on=("fibonacci2",),
+        environments=(),
+        backoff_limit=1,
+        ttl_seconds_after_finished=100,
+        restart_policy="Never",
+    )
+
+
+def test_the_second_curl_body_is_refused_where_the_whitelist_is_empty() -> None:
+    """An empty ImagesWhitelist allows the definition's Image only, as the explanation of the field says."""
+    document = json.loads(read("configuration.json"))
+    document["Configurations"]["fibonacci"]["ImagesWhitelist"] = []
+    strict = parse_configuration(json.dumps(document))["fibonacci"]
+
+    with pytest.raises(Refused) as refused:
+        merge(strict, parse_request(read("request-full.json").encode()))
+
+    assert refused.value.faults == (Fault("/Image", "not an image that this job allows"),)
+
+
+def test_the_explained_environments_are_taken_in_lower_case_by_both_sides() -> None:
+    """`{"name": ..., "value": ...}`, as the explanation writes it, works in a configuration and in a request."""
+    environments = json.loads(read("environments.json"))
+    document = json.loads(read("configuration.json"))
+    document["Configurations"]["fibonacci"]["Environments"] = environments
+
+    definition = parse_configuration(json.dumps(document))["fibonacci"]
+    request = parse_request(json.dumps({"Environments": environments}).encode())
+
+    assert definition.environments == (Variable("MY_ENV", "someValue"),)
+    assert request.environments == (Variable("MY_ENV", "someValue", literal=True),)
+
+
+def test_the_explained_visibility_is_a_field_of_a_definition() -> None:
+    """The fragment on public and private jobs fits into a definition."""
+    entry = {"Image": "busybox", **json.loads(read("visibility.json"))}
+
+    definition = parse_configuration(json.dumps({"Configurations": {"open": entry}}))["open"]
+
+    assert definition.visibility == "Public"
