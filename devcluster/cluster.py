@@ -1,0 +1,159 @@
+"""The embedded cluster, put together: store, controllers, node and API server in one process.
+
+It is for laptops and tests: everything is in memory, nobody has to authenticate, and containers are plain processes of
+the user who starts it. So it belongs on the loopback network.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from devcluster.controllers.backoff import BackOff
+from devcluster.controllers.cache import Cache
+from devcluster.controllers.deployments import DeploymentController
+from devcluster.controllers.expiry import EventExpiry, JobExpiry
+from devcluster.controllers.garbage import GarbageCollector
+from devcluster.controllers.jobs import JobController
+from devcluster.controllers.loop import Loop
+from devcluster.controllers.recorder import Recorder
+from devcluster.controllers.stateful_sets import StatefulSetController
+from devcluster.http import ApiServer
+from devcluster.kinds import KINDS
+from devcluster.node import machine
+from devcluster.node.container_worker import Runtime
+from devcluster.node.environment import Host
+from devcluster.node.images import load_table
+from devcluster.node.kubelet import Kubelet
+from devcluster.node.logs import Logs
+from devcluster.node.processes import Processes
+from devcluster.store import Store
+
+_POD_BACK_OFF_CAP_SECONDS = 600.0
+_CONTAINER_BACK_OFF_CAP_SECONDS = 300.0
+_PROBE_THREADS = 8  # started as they are needed
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a cluster runs. The defaults are those of Kubernetes."""
+
+    host: str = "127.0.0.1"
+    port: int = 0  # 0 picks a free one
+    namespace: str = "default"  # of the kubeconfig's context; every namespace exists
+    images: Path | None = None  # a table file, see `devcluster.node.images`
+    back_off_seconds: float = 10.0  # before a failed pod is replaced, or a container restarted again; then doubled
+    history_size: int = 10_000  # changes of each kind that a watch can catch up on
+
+
+class Cluster:
+    """One cluster, from `start` to `stop`; also a context manager. It can't be started again.
+
+    Raises:
+        ImageTableError: the table file can't be used.
+        OSError: the address can't be listened on.
+    """
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+        self.store = Store(history_size=self.options.history_size)
+        self._exit = contextlib.ExitStack()
+        images = load_table(self.options.images)
+        with contextlib.ExitStack() as undo:
+            folder = Path(tempfile.mkdtemp(prefix="devcluster-"))
+            undo.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._logs = Logs(folder / "logs")
+            self._server = ApiServer(self.store, self._logs, host=self.options.host, port=self.options.port)
+            self._exit = undo.pop_all()
+        self._loop = Loop("controllers")
+        self._cache = Cache(self.store, self._loop, KINDS)
+        self._processes = Processes(self._loop)
+        self._probes = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
+        runtime = Runtime(
+            loop=self._loop,
+            cache=self._cache,
+            recorder=Recorder(self.store, "kubelet", machine.NAME),
+            processes=self._processes,
+            probes=self._probes,
+            images=images,
+            logs=self._logs,
+            folder=folder / "containers",
+            host=Host(machine.IP, machine.resources(), self._service_variables()),
+            back_off=BackOff(self.options.back_off_seconds, _CONTAINER_BACK_OFF_CAP_SECONDS),
+        )
+        self._kubelet = Kubelet(self._cache, runtime, Recorder(self.store, "default-scheduler"))
+        pod_back_off = BackOff(self.options.back_off_seconds, _POD_BACK_OFF_CAP_SECONDS)
+        # Each subscribes to the cache, which keeps it.
+        JobController(self._cache, self._loop, Recorder(self.store, "job-controller"), pod_back_off)
+        DeploymentController(self._cache, self._loop, Recorder(self.store, "deployment-controller"))
+        StatefulSetController(self._cache, self._loop, Recorder(self.store, "statefulset-controller"))
+        JobExpiry(self._cache, self._loop)
+        EventExpiry(self._cache, self._loop)
+        GarbageCollector(self._cache, self.store)
+
+    @property
+    def url(self) -> str:
+        """The API server's base URL."""
+        return self._server.url
+
+    def start(self) -> None:
+        """Run the cluster; when this returns, it serves."""
+        self._processes.start()
+        self._exit.callback(self._processes.stop)
+        self._exit.callback(self._probes.shutdown, cancel_futures=True)
+        self._kubelet.register()
+        self._loop.start()
+        self._exit.callback(self._loop.stop)
+        self._cache.start()
+        self._exit.callback(self._cache.stop)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop serving, and end every process that a container started."""
+        self._logs.close()
+        self._server.stop()
+        self._exit.close()
+
+    def write_kubeconfig(self, path: Path) -> None:
+        """Write a kubeconfig for this cluster in one step: who sees the file can use it. JSON is YAML, too."""
+        name = "devcluster"
+        context = {"cluster": name, "user": name, "namespace": self.options.namespace}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": name, "cluster": {"server": self.url}}],
+            "users": [{"name": name, "user": {}}],
+            "contexts": [{"name": name, "context": context}],
+            "current-context": name,
+        }
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(config, file, indent=2)
+                file.write("\n")
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def __enter__(self) -> "Cluster":
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _service_variables(self) -> dict[str, str]:
+        """What every container is told of the API server."""
+        return {"KUBERNETES_SERVICE_HOST": self.options.host, "KUBERNETES_SERVICE_PORT": str(self._server.port)}

@@ -1,0 +1,297 @@
+"""What the Job controller does next: a pure decision over a Job, its pods and the time.
+
+Follows `pkg/controller/job/job_controller.go` of Kubernetes 1.37; see
+https://kubernetes.io/docs/concepts/workloads/controllers/job/. One call decides one step, each of which brings the next
+one about: a terminated pod is first written to `status.uncountedTerminatedPods`, then loses its finalizer, then is
+counted, so that each pod counts exactly once, whatever fails in between. A Job is Complete or Failed only once none of
+its pods is still terminating.
+
+Not supported: Indexed completion, pod failure policies, success policies, adoption of pods.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from devcluster.controllers.backoff import BackOff
+from devcluster.controllers.conditions import find_condition, is_true
+from devcluster.controllers.failures import Failures
+from devcluster.controllers.pods import (
+    is_active,
+    is_deleting,
+    is_ready,
+    is_terminal,
+    is_tracked,
+    phase,
+    removal_rank,
+)
+from devcluster.objects import Object, clone, parse_time, to_time
+
+_PODS_AT_ONCE = 500  # that one step creates, deletes or counts at most
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An Event to write on the Job."""
+
+    type: str  # Normal or Warning
+    reason: str
+    message: str
+
+
+@dataclass
+class Plan:
+    """One step. Create and delete first, then write the status, then release, then tell."""
+
+    status: Object
+    failures: Failures
+    create: int = 0
+    discard: list[Object] = field(default_factory=list)  # pods to release and delete: they don't count
+    abort: list[Object] = field(default_factory=list)  # pods to delete: they count as failed
+    release: list[Object] = field(default_factory=list)  # pods to take the tracking finalizer from
+    notices: list[Notice] = field(default_factory=list)
+    look_again_seconds: float | None = None  # when nothing changes before
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Look again no later than in `seconds`."""
+        self.look_again_seconds = seconds if self.look_again_seconds is None else min(seconds, self.look_again_seconds)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    interim: str  # the condition that comes first: SuccessCriteriaMet or FailureTarget
+    reason: str
+    message: str
+
+    @property
+    def final(self) -> str:
+        return "Complete" if self.interim == "SuccessCriteriaMet" else "Failed"
+
+
+_COMPLETIONS_REACHED = _Verdict("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
+_BACKOFF_LIMIT_EXCEEDED = _Verdict(
+    "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
+)
+_DEADLINE_EXCEEDED = _Verdict("FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline")
+
+
+def is_finished(job: Object) -> bool:
+    """Whether the Job has a terminal condition."""
+    status = job.get("status") or {}
+    return is_true(status, "Complete") or is_true(status, "Failed")
+
+
+def reconcile(job: Object, pods: Sequence[Object], failures: Failures, back_off: BackOff, now: datetime) -> Plan:
+    """Decide the next step.
+
+    Args:
+        job: The Job.
+        pods: The pods that it controls.
+        failures: What `Plan.failures` said in the last step that was carried out.
+        back_off: The wait before a failed pod is replaced.
+        now: The time.
+    """
+    if is_finished(job):
+        return Plan(job["status"], failures, release=[pod for pod in pods if is_tracked(pod)])
+    return _Step(job, pods, failures, back_off, now).decide()
+
+
+class _Step:
+    def __init__(
+        self, job: Object, pods: Sequence[Object], failures: Failures, back_off: BackOff, now: datetime
+    ) -> None:
+        self.job, self.pods, self.back_off, self.now = job, pods, back_off, now
+        self.spec: Object = job["spec"]
+        self.suspended: bool = bool(self.spec.get("suspend"))
+        self.status: Object = clone(job.get("status") or {})
+        self.uncounted: dict[str, list[str]] = self.status.setdefault("uncountedTerminatedPods", {})
+        self._count_released()
+        self.active = [pod for pod in pods if is_active(pod)]
+        self.terminating = sum(1 for pod in pods if not is_terminal(pod) and is_deleting(pod))
+        new = [pod for pod in pods if is_tracked(pod) and not self._is_noted(pod)]
+        new_succeeded = [pod for pod in new if phase(pod) == "Succeeded"]
+        new_failed = [pod for pod in new if self._has_failed(pod)]
+        self.succeeded = self._total("succeeded") + len(new_succeeded)
+        self.failed = self._total("failed") + len(new_failed)
+        self.plan = Plan(self.status, failures.after(new_succeeded, new_failed))
+
+    def decide(self) -> Plan:
+        if not self.status.get("startTime") and not self.suspended:
+            self.status["startTime"] = to_time(self.now)
+        verdict = self._earlier_verdict() or self._failure()
+        if verdict:
+            self.plan.abort = self.active
+        elif not self.job["metadata"].get("deletionTimestamp"):
+            self._manage()
+            if self._is_complete():
+                verdict = _COMPLETIONS_REACHED
+            else:
+                self._note_suspension()
+        self._count(verdict)
+        if verdict:
+            self._conclude(verdict)
+        self._sum_up()
+        return self.plan
+
+    def _earlier_verdict(self) -> _Verdict | None:
+        for interim in ("SuccessCriteriaMet", "FailureTarget"):
+            condition = find_condition(self.status, interim)
+            if condition and condition["status"] == "True":
+                return _Verdict(interim, condition.get("reason", ""), condition.get("message", ""))
+        return None
+
+    def _failure(self) -> _Verdict | None:
+        if self.failed > self.spec.get("backoffLimit", 6) or self._has_restarted_too_often():
+            return _BACKOFF_LIMIT_EXCEEDED
+        deadline_seconds = self.spec.get("activeDeadlineSeconds")
+        if deadline_seconds is None or self.suspended:
+            return None
+        left = parse_time(self.status["startTime"]) + timedelta(seconds=deadline_seconds) - self.now
+        if left <= timedelta(0):
+            return _DEADLINE_EXCEEDED
+        self.plan.wait_at_most(left.total_seconds())
+        return None
+
+    def _has_restarted_too_often(self) -> bool:
+        if self.spec["template"]["spec"].get("restartPolicy") != "OnFailure":
+            return False
+        restarts = sum(
+            container.get("restartCount", 0)
+            for pod in self.pods
+            if phase(pod) in ("Running", "Pending")
+            for container in pod["status"].get("containerStatuses") or ()
+        )
+        return bool(restarts >= max(self.spec.get("backoffLimit", 6), 1))
+
+    def _manage(self) -> None:
+        """Create or delete pods, as suspend, parallelism and completions ask for."""
+        parallelism: int = self.spec.get("parallelism", 1)
+        completions: int | None = self.spec.get("completions")
+        if self.suspended:
+            wanted = 0
+        elif completions is not None:
+            wanted = max(0, min(parallelism, completions - self.succeeded))
+        else:
+            wanted = len(self.active) if self.succeeded else parallelism
+        surplus = len(self.active) - wanted
+        if surplus > 0:
+            self.plan.discard = sorted(self.active, key=removal_rank)[: min(surplus, _PODS_AT_ONCE)]
+            return
+        waiting_for = self.terminating if self.spec.get("podReplacementPolicy") == "Failed" else 0
+        missing = -surplus - waiting_for
+        if missing > 0:
+            wait_seconds = self._replacement_wait_seconds()
+            if wait_seconds > 0:
+                self.plan.wait_at_most(wait_seconds)
+            else:
+                self.plan.create = min(missing, _PODS_AT_ONCE)
+
+    def _replacement_wait_seconds(self) -> float:
+        failures = self.plan.failures
+        if failures.latest is None:
+            return 0.0
+        return self.back_off.period_seconds(failures.count) - (self.now - failures.latest).total_seconds()
+
+    def _is_complete(self) -> bool:
+        if len(self.active) + self.plan.create > len(self.plan.discard):
+            return False
+        completions = self.spec.get("completions")
+        return self.succeeded > 0 if completions is None else self.succeeded >= completions
+
+    def _note_suspension(self) -> None:
+        if self.suspended:
+            if self._ensure_condition("Suspended", "True", "JobSuspended", "Job suspended"):
+                self.plan.notices.append(Notice("Normal", "Suspended", "Job suspended"))
+                self.status.pop("startTime", None)
+        elif self._ensure_condition("Suspended", "False", "JobResumed", "Job resumed"):
+            self.plan.notices.append(Notice("Normal", "Resumed", "Job resumed"))
+            self.status["startTime"] = to_time(self.now)  # activeDeadlineSeconds counts from here
+
+    def _count(self, verdict: _Verdict | None) -> None:
+        """Note the pods that ended as uncounted, and have them released."""
+        is_failing = verdict is not None and verdict.final == "Failed"
+        discarded = {pod["metadata"]["uid"] for pod in self.plan.discard}
+        for pod in self.pods:
+            if not is_tracked(pod) or pod["metadata"]["uid"] in discarded:
+                continue
+            has_failed = self._has_failed(pod)
+            is_over = verdict is not None or bool(self.job["metadata"].get("deletionTimestamp"))
+            if not (is_over or phase(pod) == "Succeeded" or has_failed):
+                continue
+            if len(self.plan.release) == _PODS_AT_ONCE:
+                return
+            self.plan.release.append(pod)
+            if self._is_noted(pod):
+                continue
+            if phase(pod) == "Succeeded":
+                self.uncounted.setdefault("succeeded", []).append(pod["metadata"]["uid"])
+            elif has_failed or is_failing:  # a Job that fails takes its running pods with it
+                self.uncounted.setdefault("failed", []).append(pod["metadata"]["uid"])
+
+    def _conclude(self, verdict: _Verdict) -> None:
+        is_known = is_true(self.job.get("status") or {}, verdict.interim)
+        self._ensure_condition(verdict.interim, "True", verdict.reason, verdict.message)
+        if not is_known or self.uncounted or self.plan.release or self.terminating or self.active:
+            return
+        self._ensure_condition(verdict.final, "True", verdict.reason, verdict.message)
+        if verdict.final == "Failed":
+            self.plan.notices.append(Notice("Warning", verdict.reason, verdict.message))
+            return
+        self.status["completionTime"] = to_time(self.now)
+        if self.status.get("succeeded", 0) > self.spec.get("completions", self.succeeded):
+            message = "Too many succeeded pods running after completion count reached"
+            self.plan.notices.append(Notice("Warning", "TooManySucceededPods", message))
+        self.plan.notices.append(Notice("Normal", "Completed", "Job completed"))
+
+    def _sum_up(self) -> None:
+        leaving = self.plan.abort + self.plan.discard
+        gone = {pod["metadata"]["uid"] for pod in leaving}
+        stays = [pod for pod in self.active if pod["metadata"]["uid"] not in gone]
+        self.status["active"] = len(stays) + self.plan.create
+        self.status["ready"] = sum(1 for pod in stays if is_ready(pod))
+        self.status["terminating"] = self.terminating + len(leaving)
+        for name in ("active", "succeeded", "failed"):
+            if not self.status.get(name):
+                self.status.pop(name, None)
+
+    def _count_released(self) -> None:
+        """Add the uncounted pods that have lost their finalizer to the counters."""
+        tracked = {pod["metadata"]["uid"] for pod in self.pods if is_tracked(pod)}
+        for name in ("succeeded", "failed"):
+            uids = self.uncounted.get(name) or []
+            kept = [uid for uid in uids if uid in tracked]
+            self.status[name] = self.status.get(name, 0) + len(uids) - len(kept)
+            self.uncounted.pop(name, None)
+            if kept:
+                self.uncounted[name] = kept
+
+    def _total(self, name: str) -> int:
+        return int(self.status.get(name, 0)) + len(self.uncounted.get(name) or ())
+
+    def _is_noted(self, pod: Object) -> bool:
+        uid = pod["metadata"]["uid"]
+        return any(uid in uids for uids in self.uncounted.values())
+
+    def _has_failed(self, pod: Object) -> bool:
+        if phase(pod) == "Failed":
+            return True
+        if self.spec.get("podReplacementPolicy") == "Failed":
+            return False
+        return is_deleting(pod) and phase(pod) != "Succeeded"
+
+    def _ensure_condition(self, type_: str, status: str, reason: str, message: str) -> bool:
+        """Put a condition; False when it is there already, or would only say what its absence says."""
+        old = find_condition(self.status, type_)
+        if old is None and status == "False":
+            return False
+        if old and (old["status"], old.get("reason"), old.get("message")) == (status, reason, message):
+            return False
+        moment = to_time(self.now)
+        new = {"type": type_, "status": status, "lastProbeTime": moment, "lastTransitionTime": moment,
+               "reason": reason, "message": message}  # fmt: skip
+        conditions = self.status.setdefault("conditions", [])
+        if old:
+            conditions[conditions.index(old)] = new
+        else:
+            conditions.append(new)
+        return True

@@ -1,0 +1,93 @@
+"""What the controllers read from a pod, and make one from a template."""
+
+from datetime import datetime, timedelta
+
+from devcluster.controllers.conditions import find_condition, is_true
+from devcluster.controllers.metadata import has_finalizer, uid_of
+from devcluster.kinds import POD, Kind
+from devcluster.objects import Object, clone, parse_time
+
+TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
+
+
+def phase(pod: Object) -> str:
+    """The pod's phase; a pod without one is Pending."""
+    return str((pod.get("status") or {}).get("phase") or "Pending")
+
+
+def is_terminal(pod: Object) -> bool:
+    """Whether none of its containers will run again."""
+    return phase(pod) in ("Succeeded", "Failed")
+
+
+def is_deleting(pod: Object) -> bool:
+    """Whether its deletion was asked for."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_active(pod: Object) -> bool:
+    """Whether it runs, or will, and nobody asked for its deletion."""
+    return not is_terminal(pod) and not is_deleting(pod)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether its condition Ready is True."""
+    return is_true(pod.get("status") or {}, "Ready")
+
+
+def is_tracked(pod: Object) -> bool:
+    """Whether it is a Job's pod that isn't counted yet."""
+    return has_finalizer(pod, TRACKING_FINALIZER)
+
+
+def available_in_seconds(pod: Object, min_ready_seconds: int, now: datetime) -> float | None:
+    """How much longer the pod must stay ready to count as available: 0 when it does, None when it isn't ready."""
+    ready = find_condition(pod.get("status") or {}, "Ready")
+    if ready is None or ready["status"] != "True":
+        return None
+    since = parse_time(ready["lastTransitionTime"])
+    return max(0.0, min_ready_seconds - (now - since).total_seconds()) if min_ready_seconds else 0.0
+
+
+def removal_rank(pod: Object) -> tuple[bool, bool, bool]:
+    """Of pods that are too many, those that have come less far are deleted first."""
+    return bool(pod["spec"].get("nodeName")), phase(pod) == "Running", is_ready(pod)
+
+
+def finish_time(pod: Object) -> datetime:
+    """When a pod that ended did so, as well as its status tells."""
+    status, metadata = pod.get("status") or {}, pod["metadata"]
+    containers = status.get("containerStatuses") or ()
+    states = [(container.get("state") or {}).get("terminated") or {} for container in containers]
+    ends = [state["finishedAt"] for state in states if state.get("finishedAt")]
+    if ends and len(ends) == len(states):
+        return max(parse_time(end) for end in ends)
+    ready = find_condition(status, "Ready")
+    if ready and ready["status"] == "False" and (since := ready.get("lastTransitionTime")):
+        return parse_time(since)
+    if metadata.get("deletionTimestamp"):
+        grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+        return parse_time(metadata["deletionTimestamp"]) - grace
+    return parse_time(metadata["creationTimestamp"])
+
+
+def make_pod(owner_kind: Kind, owner: Object, template: Object, name: str = "") -> Object:
+    """Make a pod of a controller's template; without a name it gets one that begins with the owner's."""
+    metadata = clone(template.get("metadata") or {})
+    metadata.pop("name", None)
+    metadata["namespace"] = owner["metadata"]["namespace"]
+    if name:
+        metadata["name"] = name
+    else:
+        metadata["generateName"] = owner["metadata"]["name"] + "-"
+    metadata["ownerReferences"] = [
+        {
+            "apiVersion": owner_kind.api_version,
+            "kind": owner_kind.kind,
+            "name": owner["metadata"]["name"],
+            "uid": uid_of(owner),
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+    ]
+    return {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata, "spec": clone(template["spec"])}

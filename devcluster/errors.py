@@ -1,0 +1,183 @@
+"""The errors of a Kubernetes API server, in its own words.
+
+Codes, reasons and messages follow `k8s.io/apimachinery/pkg/api/errors` and `.../util/validation/field`, because clients
+decide by the code and the reason, and people search for the message.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from devcluster.kinds import Kind
+
+_MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def quote(text: str) -> str:
+    """Write a string as the server's messages do, in double quotes."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One wrong field: a `metav1.StatusCause`."""
+
+    reason: str  # such as FieldValueInvalid
+    message: str  # without the field's name
+    field: str  # such as spec.template.spec.containers[0].image
+
+    def to_cause(self) -> dict[str, str]:
+        """The JSON form; empty parts are left out."""
+        parts = {"reason": self.reason, "message": self.message, "field": self.field}
+        return {key: value for key, value in parts.items() if value}
+
+
+@dataclass
+class ApiError(Exception):
+    """A request that the API server refuses.
+
+    `details` is the `metav1.StatusDetails` object; None leaves it out of the answer.
+    """
+
+    status: int
+    reason: str
+    message: str
+    details: dict[str, Any] | None = field(default=None)
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.reason}: {self.message}"
+
+    @property
+    def causes(self) -> list[dict[str, str]]:
+        """The wrong fields, as `metav1.StatusCause` objects."""
+        return list((self.details or {}).get("causes", ()))
+
+    def to_status(self) -> dict[str, Any]:
+        """The `metav1.Status` object that the server answers with."""
+        status: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+        }
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details is not None:
+            status["details"] = self.details
+        status["code"] = self.status
+        return status
+
+
+def _resource_details(kind: "Kind", name: str) -> dict[str, Any]:
+    parts = {"name": name, "group": kind.group, "kind": kind.plural}
+    return {key: value for key, value in parts.items() if value}
+
+
+def not_found(kind: "Kind", name: str) -> ApiError:
+    """No object of that name."""
+    message = f"{kind.resource} {quote(name)} not found"
+    return ApiError(404, "NotFound", message, _resource_details(kind, name))
+
+
+def not_served() -> ApiError:
+    """No such resource: the path, or the kind, is not one of this server's."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def already_exists(kind: "Kind", name: str, *, generated: bool = False) -> ApiError:
+    """The name is taken; `generated` when it was made from `generateName`."""
+    message = f"{kind.resource} {quote(name)} already exists"
+    if generated:
+        message += ", the server was not able to generate a unique name for the object"
+    return ApiError(409, "AlreadyExists", message, _resource_details(kind, name))
+
+
+def conflict(kind: "Kind", name: str, message: str = _MODIFIED) -> ApiError:
+    """A precondition failed: by default, the optimistic lock on resourceVersion."""
+    message = f"Operation cannot be fulfilled on {kind.resource} {quote(name)}: {message}"
+    return ApiError(409, "Conflict", message, _resource_details(kind, name))
+
+
+def invalid(kind: "Kind", name: str, causes: Sequence[Cause]) -> ApiError:
+    """The object is well-formed, but breaks the rules of its kind."""
+    messages = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
+    listed = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
+    parts = {"name": name, "group": kind.group, "kind": kind.kind, "causes": [cause.to_cause() for cause in causes]}
+    details = {key: value for key, value in parts.items() if value}
+    return ApiError(422, "Invalid", f"{kind.qualified} {quote(name)} is invalid: {listed}", details)
+
+
+def forbidden(kind: "Kind", name: str, message: str) -> ApiError:
+    """An action that policy doesn't allow."""
+    message = f"{kind.resource} {quote(name)} is forbidden: {message}"
+    return ApiError(403, "Forbidden", message, _resource_details(kind, name))
+
+
+def bad_request(message: str) -> ApiError:
+    """The request can't be understood."""
+    return ApiError(400, "BadRequest", message)
+
+
+def expired(message: str) -> ApiError:
+    """The history that the request needs is gone; the client must list again."""
+    return ApiError(410, "Expired", message)
+
+
+def too_large_version(asked: int, current: int) -> ApiError:
+    """A list asks for a resourceVersion that the server hasn't reached."""
+    cause = Cause("ResourceVersionTooLarge", "Too large resource version", "")
+    details = {"causes": [cause.to_cause()], "retryAfterSeconds": 1}
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return ApiError(504, "Timeout", message, details)
+
+
+def method_not_allowed() -> ApiError:
+    """The path is served, but not for this HTTP method."""
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, {})
+
+
+def not_acceptable(accepted: Sequence[str]) -> ApiError:
+    """None of the media types in the Accept header can be produced."""
+    message = f"only the following media types are accepted: {', '.join(accepted)}"
+    return ApiError(406, "NotAcceptable", message)
+
+
+def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
+    """The body's Content-Type is not one that the server reads here."""
+    types = ", ".join(accepted)
+    message = f"the body of the request was in an unknown format - accepted media types include: {types}"
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def entity_too_large(limit_bytes: int) -> ApiError:
+    """The body is over the server's limit."""
+    message = f"Request entity too large: limit is {limit_bytes}"
+    return ApiError(413, "RequestEntityTooLarge", message)
+
+
+def unprocessable() -> ApiError:
+    """A JSON patch that can't be applied to the object; the server doesn't say why."""
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {})
+
+
+def internal_error(message: str) -> ApiError:
+    """A fault of the server's own."""
+    details = {"causes": [{"message": message}]}
+    return ApiError(500, "InternalError", f"Internal error occurred: {message}", details)
+
+
+def unclassified(message: str) -> ApiError:
+    """A refusal for which the API server has no reason: it answers 500, though the client is at fault."""
+    return ApiError(500, "", message)
+
+
+def invalid_options(kind: str, causes: Sequence[Cause]) -> ApiError:
+    """Wrong request parameters; `kind` is the options' own, such as ListOptions."""
+    messages = ", ".join(f"{cause.field}: {cause.message}" for cause in causes)
+    listed = messages if len(causes) == 1 else f"[{messages}]"
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": [cause.to_cause() for cause in causes]}
+    return ApiError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {listed}', details)

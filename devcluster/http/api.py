@@ -1,0 +1,259 @@
+"""The API itself: a request goes in, an answer or a stream comes out. No sockets here.
+
+Follows the handlers of `k8s.io/apiserver/pkg/endpoints/handlers`.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from devcluster import errors
+from devcluster.deletion import Propagation, is_released
+from devcluster.errors import ApiError
+from devcluster.http import bodies, discovery
+from devcluster.http.lists import list_page, read_options
+from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json
+from devcluster.http.representation import Representation, choose_representation
+from devcluster.http.routing import Route, parse_path
+from devcluster.http.watches import open_watch
+from devcluster.kinds import NAMESPACE, POD
+from devcluster.objects import Object, metadata_of
+from devcluster.store import Store
+
+logger = logging.getLogger(__name__)
+
+
+class LogSource(Protocol):
+    """Where the logs of containers come from: the node."""
+
+    def read(
+        self,
+        pod: Object,
+        *,
+        container: str | None,
+        previous: bool,
+        follow: bool,
+        tail_lines: int | None,
+        since_seconds: int | None,
+        limit_bytes: int | None,
+        timestamps: bool,
+    ) -> Iterator[bytes]:
+        """Yield the log of a container, the only one when `container` is None; with `follow` until it ends.
+
+        Raises:
+            ApiError: 400, there is no such container or it has no log yet.
+        """
+        ...
+
+
+def verb_of(request: Request, route: Route) -> str:
+    """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
+    if route.name is None:
+        watching = route.watch or request.query.get("watch") in ("1", "true", "True", "t")
+        verbs = {"GET": "watch" if watching else "list", "POST": "create", "DELETE": "deletecollection"}
+    elif route.watch:
+        verbs = {"GET": "watch"}
+    else:
+        verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    return verbs.get(request.method, "")
+
+
+class Api:
+    """Serves one store. `count` is told the verb and the resource (`jobs`, `jobs/status`) of each request."""
+
+    def __init__(self, store: Store, logs: LogSource, count: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._logs = logs
+        self._count = count
+
+    def handle(self, request: Request) -> Answer | Stream:
+        """Answer a request; never raises."""
+        try:
+            return self._dispatch(request)
+        except ApiError as error:
+            return answer_error(error)
+        except Exception as error:
+            logger.exception("%s %s failed", request.method, request.path)
+            return answer_error(errors.internal_error(repr(error)))
+
+    def _dispatch(self, request: Request) -> Answer | Stream:
+        document = discovery.find_document(request)
+        if document is not None:
+            if request.method != "GET":
+                raise errors.method_not_allowed()
+            return document
+        route = parse_path(request.path)
+        verb = verb_of(request, route)
+        resource = route.kind.plural + (f"/{route.subresource}" if route.subresource else "")
+        self._count(verb, resource)
+        if route.subresource == "log":
+            if verb != "get":
+                raise errors.method_not_allowed()
+            return self._read_log(request, route)
+        handlers: dict[str, Callable[[Request, Route], Answer | Stream]] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+        if verb not in handlers or (route.subresource and verb not in ("get", "update", "patch")):
+            raise errors.method_not_allowed()
+        return handlers[verb](request, route)
+
+    def _get(self, request: Request, route: Route) -> Answer:
+        assert route.name is not None
+        representation = choose_representation(request)
+        if route.kind is NAMESPACE:
+            # Every well-formed name is a namespace; an ill-formed one is simply not found.
+            with contextlib.suppress(ApiError):
+                self._store.ensure_namespace(route.name)
+        obj = self._store.get(route.kind, route.namespace, route.name)
+        return answer_json(200, representation.shape_object(route.kind, obj))
+
+    def _list(self, request: Request, route: Route) -> Answer | Stream:
+        representation = choose_representation(request)
+        options = read_options(request, route)
+        if verb_of(request, route) == "watch":
+            return open_watch(self._store, request, route, options, representation)
+        objects, metadata = list_page(self._store, route, options)
+        return answer_json(200, representation.shape_list(route.kind, objects, metadata))
+
+    def _create(self, request: Request, route: Route) -> Answer:
+        representation = choose_representation(request)
+        if route.kind.namespaced and route.namespace is None:
+            raise errors.method_not_allowed()
+        warnings: list[str] = []
+        obj = bodies.read_object(request, route, "CreateOptions", warnings)
+        created = self._store.create(route.kind, obj, dry_run=request.dry_run("CreateOptions"))
+        return _answer_object(201, route, representation, created, warnings)
+
+    def _update(self, request: Request, route: Route) -> Answer:
+        assert route.name is not None
+        representation = choose_representation(request)
+        warnings: list[str] = []
+        new = bodies.read_object(request, route, "UpdateOptions", warnings)
+        bodies.check_name(route, new)
+        dry_run = request.dry_run("UpdateOptions")
+
+        def replace(old: Object) -> Object:
+            uid, present = metadata_of(new).get("uid", ""), old["metadata"]["uid"]
+            if uid and uid != present:
+                message = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}"
+                raise errors.conflict(route.kind, metadata_of(new)["name"], message)
+            return new
+
+        try:
+            stored = self._store.update(
+                route.kind, route.namespace, route.name, replace, subresource=route.subresource, dry_run=dry_run
+            )
+        except ApiError as error:
+            if error.reason != "NotFound" or not route.kind.create_on_update or route.subresource:
+                raise
+            new["metadata"].pop("resourceVersion", None)
+            created = self._store.create(route.kind, new, dry_run=dry_run)
+            return _answer_object(201, route, representation, created, warnings)
+        return _answer_object(200, route, representation, stored, warnings)
+
+    def _patch(self, request: Request, route: Route) -> Answer:
+        assert route.name is not None
+        representation = choose_representation(request)
+        warnings: list[str] = []
+        change = bodies.read_patch(request, route, warnings)
+        stored = self._store.update(
+            route.kind,
+            route.namespace,
+            route.name,
+            change,
+            subresource=route.subresource,
+            dry_run=request.dry_run("PatchOptions"),
+        )
+        return _answer_object(200, route, representation, stored, warnings)
+
+    def _delete(self, request: Request, route: Route) -> Answer:
+        assert route.name is not None
+        representation = choose_representation(request)
+        options = bodies.read_delete_options(request)
+        last = self._delete_one(request, route, route.name, options)
+        gone = is_released(last) or not metadata_of(last).get("deletionTimestamp")
+        if route.kind.returns_deleted or not gone:
+            status = 202 if not gone and options.get("orphanDependents") is False else 200
+            return answer_json(status, representation.shape_object(route.kind, last))
+        return answer_json(200, _success(route, metadata_of(last)))
+
+    def _delete_one(self, request: Request, route: Route, name: str, options: Object) -> Object:
+        propagation: Propagation | None = options.get("propagationPolicy")
+        orphan = options.get("orphanDependents")
+        if propagation is None and orphan is not None:
+            propagation = "Orphan" if orphan else "Background"
+        preconditions = options.get("preconditions") or {}
+        return self._store.delete(
+            route.kind,
+            route.namespace,
+            name,
+            propagation=propagation,
+            grace_period_seconds=options.get("gracePeriodSeconds"),
+            uid=preconditions.get("uid"),
+            resource_version=preconditions.get("resourceVersion"),
+            dry_run=request.dry_run("DeleteOptions", options),
+        )
+
+    def _delete_collection(self, request: Request, route: Route) -> Answer:
+        representation = choose_representation(request)
+        options = bodies.read_delete_options(request)
+        objects, metadata = list_page(self._store, route, read_options(request, route))
+        deleted = []
+        for obj in objects:
+            own = metadata_of(obj)
+            place = Route(route.kind, own.get("namespace"))
+            with contextlib.suppress(ApiError):  # gone meanwhile: what the caller wants
+                deleted.append(self._delete_one(request, place, own["name"], options))
+        return answer_json(200, representation.shape_list(route.kind, deleted, metadata))
+
+    def _read_log(self, request: Request, route: Route) -> Answer | Stream:
+        assert route.name is not None
+        pod = self._store.get(POD, route.namespace, route.name)
+        follow = request.flag("follow")
+        chunks = self._logs.read(
+            pod,
+            container=request.query.get("container") or None,
+            previous=request.flag("previous"),
+            follow=follow,
+            tail_lines=request.number("tailLines"),
+            since_seconds=request.number("sinceSeconds"),
+            limit_bytes=request.number("limitBytes"),
+            timestamps=request.flag("timestamps"),
+        )
+        first = next(chunks, b"")  # errors come before the answer's head is sent
+        return Stream(_chain(first, chunks), lambda: None, content_type="text/plain")
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _answer_object(
+    status: int, route: Route, representation: Representation, obj: Object, warnings: list[str]
+) -> Answer:
+    headers = tuple(("Warning", f'299 - "{_escape(warning)}"') for warning in warnings)
+    return answer_json(status, representation.shape_object(route.kind, obj), headers)
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _success(route: Route, metadata: Object) -> Object:
+    details = {"name": metadata["name"], "group": route.kind.group, "kind": route.kind.plural, "uid": metadata["uid"]}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {key: value for key, value in details.items() if value},
+    }

@@ -1,0 +1,92 @@
+"""Notices clients that vanish while a stream to them is idle.
+
+A watch may have nothing to send for minutes; without this, its thread would wait until the next event to learn that
+nobody listens any more. One thread waits on all connections with an open stream.
+"""
+
+import contextlib
+import selectors
+import socket
+import threading
+from collections.abc import Callable, Iterator
+
+
+class HangupWatcher:
+    """Calls a stream's `close` when its client closes the connection, or when this watcher stops."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._waker, self._alarm = socket.socketpair()
+        self._alarm.setblocking(False)
+        self._selector.register(self._alarm, selectors.EVENT_READ)
+        self._guard = threading.Lock()
+        self._open: dict[socket.socket, Callable[[], None]] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="api-server-hangups", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close every open stream and end; may be called without `start`."""
+        with self._guard:
+            if self._stopping:
+                return
+            self._stopping = True
+            closers = list(self._open.values())
+        for close in closers:
+            close()
+        self._wake()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._selector.close()
+        self._waker.close()
+        self._alarm.close()
+
+    @contextlib.contextmanager
+    def watching(self, connection: socket.socket, close: Callable[[], None]) -> Iterator[None]:
+        """Watch a connection as long as the context lasts."""
+        with self._guard:
+            self._open[connection] = close
+            if self._stopping:
+                close()
+            else:
+                self._selector.register(connection, selectors.EVENT_READ, close)
+        self._wake()
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._open[connection]
+                if not self._stopping:
+                    with contextlib.suppress(KeyError):  # it hung up
+                        self._selector.unregister(connection)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            self._waker.send(b"!")
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select():
+                if key.data is None:
+                    with contextlib.suppress(OSError):
+                        self._alarm.recv(4096)
+                else:
+                    self._check(key.fileobj, key.data)
+
+    def _check(self, connection: object, close: Callable[[], None]) -> None:
+        assert isinstance(connection, socket.socket)
+        # Whatever it is, news of this connection come once: the next request of a client that pipelines is read
+        # when the stream has ended.
+        with self._guard, contextlib.suppress(KeyError):
+            self._selector.unregister(connection)
+        try:
+            gone = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            gone = False
+        except OSError:
+            gone = True
+        if gone:
+            close()

@@ -1,0 +1,143 @@
+"""HTTP requests and answers as data, between the sockets and the API."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any
+
+from devcluster import errors
+from devcluster.errors import Cause
+from devcluster.validation.fields import invalid, not_supported
+
+JSON = "application/json"
+MAX_BODY_BYTES = 3 * 1024 * 1024  # as kube-apiserver's limit
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; `query` holds the last value of each parameter, as the API server uses single values."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Message
+    body: bytes = b""
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type, without parameters; JSON when there is none."""
+        value: str = self.headers.get("Content-Type", "")
+        return value.partition(";")[0].strip().lower() or JSON
+
+    def flag(self, name: str) -> bool:
+        """A boolean parameter.
+
+        Raises:
+            ApiError: 400, it isn't one.
+        """
+        value = self.query.get(name)
+        if value in (None, "0", "false", "False", "FALSE", "f", "F"):
+            return False
+        if value in ("", "1", "true", "True", "TRUE", "t", "T"):
+            return True
+        raise errors.bad_request(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+
+    def number(self, name: str) -> int | None:
+        """An integer parameter; None when it is missing or empty.
+
+        Raises:
+            ApiError: 400, it isn't one.
+        """
+        value = self.query.get(name)
+        if not value:
+            return None
+        if not re.fullmatch("[+-]?[0-9]+", value):
+            raise errors.bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+        return int(value)
+
+    def dry_run(self, options: str, body: Mapping[str, Any] | None = None) -> bool:
+        """Whether nothing is to be stored; `options` names the operation's options in errors.
+
+        Raises:
+            ApiError: 422, the value isn't `All`.
+        """
+        values = (body or {}).get("dryRun") or ([self.query["dryRun"]] if self.query.get("dryRun") else [])
+        if any(value != "All" for value in values):
+            raise errors.invalid_options(options, [not_supported("dryRun", values, ["All"])])
+        return bool(values)
+
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it isn't JSON, or nested too deep.
+        """
+        try:
+            return json.loads(self.body, parse_constant=_refuse_constant)
+        except RecursionError:
+            raise ValueError(f"invalid character '{chr(self.body[0])}' exceeded max depth") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(_describe(error)) from None
+
+
+_JSON_FAULTS = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Extra data": "after top-level value",
+}
+
+
+def _describe(error: json.JSONDecodeError) -> str:
+    """The fault in the API server's words."""
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
+        return "unexpected end of JSON input"
+    return f"invalid character '{error.doc[error.pos]}' {_JSON_FAULTS.get(error.msg, 'in string literal')}"
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer that is sent piece by piece until `chunks` ends; `close`, from any thread, makes it end soon."""
+
+    chunks: Iterator[bytes]
+    close: Callable[[], None]
+    content_type: str = JSON
+
+
+def encode(value: Any) -> bytes:
+    """Write JSON as compactly as the API server does."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def answer_json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+    """An answer with a JSON body."""
+    return Answer(status, encode(value) + b"\n", headers=headers)
+
+
+def answer_error(error: errors.ApiError) -> Answer:
+    """The `metav1.Status` of a refusal."""
+    retry = (error.details or {}).get("retryAfterSeconds")
+    headers = (("Retry-After", str(retry)),) if retry else ()
+    return answer_json(error.status, error.to_status(), headers)
+
+
+def version_cause(value: str) -> Cause:
+    """A resourceVersion that isn't a number."""
+    return invalid("resourceVersion", value, f'strconv.ParseUint: parsing "{value}": invalid syntax')

@@ -1,0 +1,60 @@
+"""Paths of the Kubernetes API, read once: pure.
+
+See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from devcluster.errors import not_served
+from devcluster.kinds import KINDS, NAMESPACE, Kind
+
+_BY_PATH = {(kind.api_version, kind.plural): kind for kind in KINDS}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path of objects. `name` None is the collection; `namespace` None is all of them, or a cluster-wide kind."""
+
+    kind: Kind
+    namespace: str | None = None
+    name: str | None = None
+    subresource: str | None = None
+    watch: bool = False  # the deprecated /watch/ prefix
+
+
+def parse_path(path: str) -> Route:
+    """Read a path below `/api/v1/` or `/apis/<group>/<version>/`.
+
+    Raises:
+        ApiError: 404, it isn't one of the served kinds.
+    """
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    api_version, rest = _split_version(parts)
+    watch = rest[:1] == ["watch"]
+    if watch:
+        rest = rest[1:]
+    namespace = None
+    # /namespaces/x is an object, /namespaces/x/status its subresource, anything longer lies in the namespace.
+    if rest[:1] == ["namespaces"] and len(rest) > 2 and not (rest[2] in NAMESPACE.subresources and len(rest) == 3):
+        namespace, rest = rest[1], rest[2:]
+    if not rest or len(rest) > 3 or not all(rest):
+        raise not_served()
+    kind = _BY_PATH.get((api_version, rest[0]))
+    if kind is None or kind.namespaced < (namespace is not None):
+        raise not_served()
+    name = rest[1] if len(rest) > 1 else None
+    subresource = rest[2] if len(rest) > 2 else None
+    if subresource is not None and subresource not in kind.subresources:
+        raise not_served()
+    if name is not None and kind.namespaced and namespace is None:
+        raise not_served()
+    return Route(kind, namespace, name, subresource, watch)
+
+
+def _split_version(parts: list[str]) -> tuple[str, list[str]]:
+    if parts[:1] == ["api"]:
+        return "/".join(parts[1:2]), parts[2:]
+    if parts[:1] == ["apis"]:
+        return "/".join(parts[1:3]), parts[3:]
+    raise not_served()

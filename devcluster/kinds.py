@@ -1,0 +1,82 @@
+"""The kinds that the embedded cluster serves, as a Kubernetes API server names them in its discovery documents."""
+
+from dataclasses import dataclass
+
+from devcluster.errors import not_served
+
+
+@dataclass(frozen=True, eq=False)  # each is one constant: equal means the same
+class Kind:
+    """One served resource; see https://kubernetes.io/docs/reference/using-api/api-concepts/."""
+
+    group: str  # "" is the core group
+    version: str
+    kind: str
+    plural: str  # as in URLs
+    singular: str
+    short_names: tuple[str, ...] = ()
+    namespaced: bool = True
+    subresources: tuple[str, ...] = ()
+    has_generation: bool = False  # metadata.generation counts the changes of spec
+    create_on_update: bool = False  # a PUT of an object that doesn't exist creates it
+    unconditional_update: bool = True  # a PUT may leave metadata.resourceVersion out
+    returns_deleted: bool = False  # DELETE answers with the object's last state, not with a Status
+    default_propagation: str = "Background"  # of a DELETE that doesn't say
+    categories: tuple[str, ...] = ()  # groups of kinds for kubectl, such as "all"
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or the version alone in the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """The name in errors about a resource: `jobs.batch`, `pods`."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified(self) -> str:
+        """The name in errors about an object: `Job.batch`, `Pod`."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+
+_STATUS = ("status",)
+_ALL = ("all",)
+
+POD = Kind("", "v1", "Pod", "pods", "pod", ("po",), subresources=("status", "log"), has_generation=True,
+           returns_deleted=True, categories=_ALL)  # fmt: skip
+EVENT = Kind("", "v1", "Event", "events", "event", ("ev",), create_on_update=True)
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps", "configmap", ("cm",))
+SECRET = Kind("", "v1", "Secret", "secrets", "secret")
+SERVICE = Kind("", "v1", "Service", "services", "service", ("svc",), subresources=_STATUS, create_on_update=True,
+               returns_deleted=True, categories=_ALL)  # fmt: skip
+SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ("sa",),
+                       returns_deleted=True)  # fmt: skip
+NAMESPACE = Kind("", "v1", "Namespace", "namespaces", "namespace", ("ns",), namespaced=False, subresources=_STATUS,
+                 returns_deleted=True)  # fmt: skip
+NODE = Kind("", "v1", "Node", "nodes", "node", ("no",), namespaced=False, subresources=_STATUS)
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", "deployment", ("deploy",), subresources=_STATUS,
+                  has_generation=True, categories=_ALL)  # fmt: skip
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets", "statefulset", ("sts",), subresources=_STATUS,
+                    has_generation=True, categories=_ALL)  # fmt: skip
+JOB = Kind("batch", "v1", "Job", "jobs", "job", subresources=_STATUS, has_generation=True,
+           default_propagation="Orphan", categories=_ALL)  # fmt: skip
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease", create_on_update=True,
+             unconditional_update=False)  # fmt: skip
+
+KINDS = (POD, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, NAMESPACE, NODE,
+         DEPLOYMENT, STATEFUL_SET, JOB, LEASE)  # fmt: skip
+
+_BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
+
+
+def kind_of(api_version: str, kind: str) -> Kind:
+    """Find the kind of an object's `apiVersion` and `kind`.
+
+    Raises:
+        ApiError: 404, the embedded cluster doesn't serve it.
+    """
+    found = _BY_NAME.get((api_version, kind))
+    if found is None:
+        raise not_served()
+    return found

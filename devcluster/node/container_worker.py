@@ -1,0 +1,252 @@
+"""One container on the node: from its image to its process, its restarts and its end."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster.controllers.backoff import BackOff
+from devcluster.controllers.cache import Cache
+from devcluster.controllers.loop import Loop, Timer
+from devcluster.controllers.recorder import Recorder
+from devcluster.kinds import POD
+from devcluster.node.container import Container, Ended, Waiting, should_restart
+from devcluster.node.environment import ConfigError, Host, Invocation, resolve
+from devcluster.node.images import ImageTable, is_reference
+from devcluster.node.logs import Logs
+from devcluster.node.probes import Readiness
+from devcluster.node.processes import Processes
+from devcluster.objects import Object
+
+_PULL_SECONDS = 1.0  # at most, from the first failed pull to ImagePullBackOff
+_MESSAGE_BYTES = 4096
+_START_ERROR_CODE = 128
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What every container on the node needs."""
+
+    loop: Loop
+    cache: Cache
+    recorder: Recorder
+    processes: Processes
+    probes: ThreadPoolExecutor
+    images: ImageTable
+    logs: Logs
+    folder: Path  # of the containers' working directories
+    host: Host
+    back_off: BackOff  # before a container that ended again is restarted
+
+
+class ContainerWorker:
+    """Runs one container; `on_change` is called after each change of its state. For the loop's thread."""
+
+    def __init__(self, runtime: Runtime, pod: Object, spec: Object, on_change: Callable[[], None]) -> None:
+        self.state = Container(spec)
+        self.pod = pod  # as last known
+        self._runtime = runtime
+        self._on_change = on_change
+        self._uid: str = pod["metadata"]["uid"]
+        self._variables: dict[str, str] = {}
+        self._readiness: Readiness | None = None
+        self._timer: Timer | None = None  # of the next start, or of the kill
+        self._is_stopping = False
+
+    def start(self) -> None:
+        """Start the first run, or the next one."""
+        self._timer = None
+        image: str = self.state.spec["image"]
+        entrypoint = self._runtime.images.entrypoint(image)
+        if entrypoint is None:
+            self._miss_image(image)
+            return
+        try:
+            invocation = resolve(self.pod, self.state.spec, entrypoint, self._runtime.cache.find, self._runtime.host)
+        except ConfigError as error:
+            self._wait("CreateContainerConfigError", str(error))
+            self._warn("Failed", f"Error: {error}")
+            return
+        if not invocation.argv:
+            self._wait("CreateContainerError", "no command specified")
+            self._warn("Failed", "Error: no command specified")
+            return
+        self._launch(invocation)
+
+    def retry(self) -> None:
+        """Look again for what was missing, if something was."""
+        if self.state.waiting and self.state.waiting.reason == "CreateContainerConfigError" and not self._is_stopping:
+            self.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """End the container for good: ask its processes, and kill them after a while. May be called again."""
+        if self._timer:
+            self._timer.cancel()
+        if self.state.is_live():
+            self._timer = self._runtime.loop.after(grace_seconds, self._signal, signal.SIGKILL)
+            if not self._is_stopping:
+                self._signal(signal.SIGTERM)
+                message = f"Stopping container {self.state.name}"
+                self._runtime.recorder.normal(POD, self.pod, "Killing", message, self._field_path)
+        self._is_stopping = True
+
+    def kill(self) -> None:
+        """End the container at once."""
+        self.stop(0)
+        self._signal(signal.SIGKILL)
+
+    def on_started(self, at: float) -> None:
+        """The program runs."""
+        state = self.state
+        state.last, state.ended, state.waiting = state.ended or state.last, None, None
+        state.started_at, state.is_launching = at, False
+        self._runtime.recorder.normal(POD, self.pod, "Created", "Container created", self._field_path)
+        self._runtime.recorder.normal(POD, self.pod, "Started", "Container started", self._field_path)
+        if state.spec.get("readinessProbe"):
+            self._readiness = Readiness(
+                self._runtime.loop,
+                self._runtime.processes,
+                self._runtime.probes,
+                state.spec,
+                self._variables,
+                self._run_folder,
+                self._on_probed,
+            )
+            self._readiness.start()
+        else:
+            state.is_ready = True
+        self._on_change()
+
+    def on_refused(self, error: str, at: float) -> None:
+        """The program couldn't be executed."""
+        self._warn("Failed", f"Error: {error}")
+        self._end(Ended(_START_ERROR_CODE, "StartError", error, 0.0, at, self.state.container_id(self._uid)))
+
+    def on_exited(self, code: int, at: float) -> None:
+        """The first process ended, and the container with it."""
+        state = self.state
+        message = self._read_message(code)
+        started_at = state.started_at if state.started_at is not None else at
+        reason = "Error" if code else "Completed"
+        self._end(Ended(code, reason, message, started_at, at, state.container_id(self._uid)))
+
+    @property
+    def _run(self) -> str:
+        return f"{self._uid}/{self.state.name}/{self.state.restarts}"
+
+    @property
+    def _run_folder(self) -> Path:
+        return self._runtime.folder / self._run
+
+    @property
+    def _field_path(self) -> str:
+        return f"spec.containers{{{self.state.name}}}"
+
+    def _launch(self, invocation: Invocation) -> None:
+        state = self.state
+        if state.ended or state.last:
+            shutil.rmtree(self._run_folder, ignore_errors=True)
+            state.restarts += 1
+        state.is_launching = True
+        self._variables = invocation.variables
+        self._run_folder.mkdir(parents=True)
+        folder = state.spec.get("workingDir") or str(self._run_folder)
+        log = self._runtime.logs.open(self._uid, state.name, state.restarts)
+        self._runtime.processes.launch(self._run, invocation.argv, invocation.variables, folder, log, self)
+        message = f'Container image "{state.spec["image"]}" already present on machine'
+        self._runtime.recorder.normal(POD, self.pod, "Pulled", message, self._field_path)
+
+    def _miss_image(self, image: str) -> None:
+        """What a kubelet does when it can't get an image; here it never appears, so the wait never ends."""
+        if not is_reference(image):
+            fault = f'couldn\'t parse image name "{image}": invalid reference format'
+            message = f'Failed to apply default image tag "{image}": {fault}'
+            self._wait("InvalidImageName", message)
+            self._warn("InspectFailed", message)
+            self._warn("Failed", "Error: InvalidImageName")
+        elif self.state.spec.get("imagePullPolicy") == "Never":
+            message = f'Container image "{image}" is not present with pull policy of Never'
+            self._wait("ErrImageNeverPull", message)
+            self._warn("ErrImageNeverPull", message)
+            self._warn("Failed", "Error: ErrImageNeverPull")
+        else:
+            fault = f"no row of the image table has the image {image}: not found"
+            self._runtime.recorder.normal(POD, self.pod, "Pulling", f'Pulling image "{image}"', self._field_path)
+            self._warn("Failed", f'Failed to pull image "{image}": {fault}')
+            self._warn("Failed", "Error: ErrImagePull")
+            self._wait("ErrImagePull", fault)
+            wait_seconds = min(_PULL_SECONDS, self._runtime.back_off.base_seconds)
+            self._timer = self._runtime.loop.after(wait_seconds, self._back_off_pulling, image, fault)
+
+    def _back_off_pulling(self, image: str, fault: str) -> None:
+        message = f'Back-off pulling image "{image}"'
+        self._runtime.recorder.normal(POD, self.pod, "BackOff", message, self._field_path)
+        self._warn("Failed", "Error: ImagePullBackOff")
+        self._wait("ImagePullBackOff", f"{message}: ErrImagePull: {fault}")
+
+    def _wait(self, reason: str, message: str) -> None:
+        state = self.state
+        state.last, state.ended, state.waiting = state.ended or state.last, None, Waiting(reason, message)
+        self._on_change()
+
+    def _end(self, end: Ended) -> None:
+        state = self.state
+        state.waiting, state.ended, state.started_at = None, end, None
+        state.is_launching = state.is_ready = False
+        if self._readiness:
+            self._readiness.stop()
+            self._readiness = None
+        if self._timer:
+            self._timer.cancel()  # of the kill
+        self._runtime.logs.end(self._uid, state.name, state.restarts)
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        if not self._is_stopping and should_restart(policy, end.exit_code):
+            self._restart(end)
+        self._on_change()
+
+    def _restart(self, end: Ended) -> None:
+        """Start again, at once the first time, then after longer and longer waits."""
+        state, back_off = self.state, self._runtime.back_off
+        if end.finished_at - end.started_at > 2 * back_off.cap_seconds:
+            state.failures = 0  # it ran for long enough to count as stable
+        if state.failures == 0:
+            self._timer = self._runtime.loop.after(0, self.start)
+        else:
+            wait_seconds = back_off.period_seconds(state.failures)
+            metadata = self.pod["metadata"]
+            where = f"pod={metadata['name']}_{metadata['namespace']}({self._uid})"
+            message = f"back-off {wait_seconds:g}s restarting failed container={state.name} {where}"
+            state.last, state.ended, state.waiting = end, None, Waiting("CrashLoopBackOff", message)
+            text = f"Back-off restarting failed container {state.name} in pod {where.removeprefix('pod=')}"
+            self._warn("BackOff", text)
+            self._timer = self._runtime.loop.after(wait_seconds, self.start)
+        state.failures += 1
+
+    def _on_probed(self, is_ready: bool, fault: str | None) -> None:
+        if fault:
+            self._warn("Unhealthy", f"Readiness probe failed: {fault}")
+        if is_ready != self.state.is_ready:
+            self.state.is_ready = is_ready
+            self._on_change()
+
+    def _read_message(self, code: int) -> str:
+        """The termination message: the file, if the program wrote one; else, if asked for, the end of its log."""
+        folder = self._run_folder.resolve()
+        path = (folder / str(self.state.spec.get("terminationMessagePath", "/dev/termination-log"))).resolve()
+        # Only a path in the container's own folder means the container's own file.
+        if path.is_relative_to(folder) and path.is_file():
+            with path.open("rb") as file:
+                message = file.read(_MESSAGE_BYTES).decode(errors="replace")
+            if message:
+                return message
+        if code and self.state.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            return self._runtime.logs.message(self._uid, self.state.name, self.state.restarts)
+        return ""
+
+    def _signal(self, number: int) -> None:
+        self._runtime.processes.signal(self._run, number)
+
+    def _warn(self, reason: str, message: str) -> None:
+        self._runtime.recorder.warn(POD, self.pod, reason, message, self._field_path)

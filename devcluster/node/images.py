@@ -1,0 +1,100 @@
+"""The images that the node can run: a table from image pattern to the local command that stands for its entrypoint.
+
+A table file is a JSON object, `{"<pattern>": ["<command>", "<argument>", ...], ...}`. A pattern is an image name in
+which `*` stands for any characters within one path segment or within the tag; without a tag it means `latest`, as in an
+image name. An empty list is an image without an entrypoint: it runs its container's args as a command. In a command,
+`{python}` is this Python and `{programs}` the folder of the programs that come with the cluster.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SHIPPED: Mapping[str, Sequence[str]] = {
+    "axaguildev/fibonacci-batch:*": ("{python}", "-I", "-S", "{programs}/fibonacci.py"),
+    "busybox:*": (),
+}
+
+_PROGRAMS = Path(__file__).parent / "programs"
+_DEFAULT_REGISTRY = re.compile(r"^(docker\.io/|index\.docker\.io/)?(library/)?")
+# The grammar of https://github.com/distribution/reference, without its limits on length.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    r"(?:[A-Za-z0-9.-]+(?::\d+)?/)?"  # registry
+    rf"{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,})?"
+)
+
+
+class ImageTableError(ValueError):
+    """A table file that can't be used; the message names the file and what is wrong."""
+
+
+def is_reference(image: str) -> bool:
+    """Whether a text is a well-formed image reference; otherwise a kubelet reports InvalidImageName."""
+    return _REFERENCE.fullmatch(image) is not None
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """Rows in order of precedence: the first pattern that matches decides."""
+
+    rows: Mapping[str, Sequence[str]]
+
+    def entrypoint(self, image: str) -> list[str] | None:
+        """The command that stands for the image's entrypoint; None when no row has the image."""
+        for pattern, command in self.rows.items():
+            if _matches(pattern, image):
+                return [_fill(word) for word in command]
+        return None
+
+
+def load_table(path: Path | None) -> ImageTable:
+    """Read a table file; its rows come before those that ship with the cluster. None means only these.
+
+    Raises:
+        ImageTableError: the file can't be read, or is no table.
+    """
+    own: dict[str, Sequence[str]] = {} if path is None else _read(path)
+    return ImageTable({**own, **{pattern: row for pattern, row in SHIPPED.items() if pattern not in own}})
+
+
+def _read(path: Path) -> dict[str, Sequence[str]]:
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImageTableError(f"{path}: {error}") from error
+    if not isinstance(table, dict):
+        raise ImageTableError(f"{path}: not a JSON object of image patterns")
+    for pattern, command in table.items():
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+            raise ImageTableError(f"{path}: {pattern}: the command is not a list of strings")
+    return table
+
+
+def _fill(word: str) -> str:
+    return word.replace("{python}", sys.executable).replace("{programs}", str(_PROGRAMS))
+
+
+def _matches(pattern: str, image: str) -> bool:
+    wanted_repository, wanted_tag = _split(pattern)
+    repository, tag = _split(image)
+    return _matches_part(wanted_repository, repository) and _matches_part(wanted_tag, tag)
+
+
+def _matches_part(pattern: str, text: str) -> bool:
+    expression = "[^/]*".join(re.escape(part) for part in pattern.split("*"))
+    return re.fullmatch(expression, text) is not None
+
+
+def _split(image: str) -> tuple[str, str]:
+    """Repository and tag (`latest` when left out; the digest when there is only that one) in their shortest form."""
+    name, _, digest = image.partition("@")
+    head, _, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    repository = f"{head}/{last}" if head else last
+    return _DEFAULT_REGISTRY.sub("", repository, count=1), tag or digest or "latest"

@@ -1,0 +1,175 @@
+"""The node's agent, and the scheduler that gives it every pod.
+
+Containers run as local processes of this user, without isolation: they share the host's files and network. Not
+supported: init containers (such a pod fails, and says so), volumes, liveness and startup probes, lifecycle hooks.
+"""
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from devcluster.controllers.cache import Cache
+from devcluster.controllers.pods import is_deleting, is_terminal
+from devcluster.controllers.recorder import Recorder
+from devcluster.errors import ApiError
+from devcluster.kinds import CONFIG_MAP, NODE, POD, SECRET
+from devcluster.node.addresses import Addresses
+from devcluster.node.container import phase_of, pod_status
+from devcluster.node.container_worker import ContainerWorker, Runtime
+from devcluster.node.machine import IP, NAME, describe_node
+from devcluster.objects import Object
+
+
+class PodWorker:
+    """Runs one pod of the node; for the loop's thread."""
+
+    def __init__(self, runtime: Runtime, addresses: Addresses, pod: Object) -> None:
+        self.pod = pod
+        self._runtime = runtime
+        self._addresses = addresses
+        self._address = addresses.take()
+        self._containers: list[ContainerWorker] = []
+        self._is_stopping = False
+        self._is_over = False
+
+    def start(self) -> None:
+        """Start the containers."""
+        if self.pod["spec"].get("initContainers"):
+            self._reject("InitContainersNotSupported", "this node doesn't run init containers")
+            return
+        # The programs can see the pod's address before the API server is told of it.
+        pod = {**self.pod, "status": {**(self.pod.get("status") or {}), "podIP": self._address}}
+        specs: list[Object] = pod["spec"]["containers"]
+        self._containers = [ContainerWorker(self._runtime, pod, spec, self._on_change) for spec in specs]
+        for container in self._containers:
+            container.start()
+        self._publish()
+
+    def update(self, pod: Object) -> None:
+        """Take in a new state of the pod."""
+        self.pod = pod
+        if is_deleting(pod) and not self._is_over:
+            self._is_stopping = True
+            for container in self._containers:
+                container.stop(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            self._on_change()
+
+    def retry(self) -> None:
+        """Look again for Secrets and ConfigMaps that were missing."""
+        for container in self._containers:
+            container.retry()
+
+    def remove(self) -> None:
+        """The pod is gone: so is all that it had here."""
+        self._is_over = True
+        for container in self._containers:
+            container.kill()
+        uid: str = self.pod["metadata"]["uid"]
+        self._addresses.give_back(self._address)
+        self._runtime.logs.remove(uid)
+        shutil.rmtree(self._runtime.folder / uid, ignore_errors=True)
+
+    def _on_change(self) -> None:
+        if self._is_over:
+            return
+        self._publish()
+        is_live = any(container.state.is_live() for container in self._containers)
+        if self._is_stopping and not is_live:
+            self._is_over = True
+            self._runtime.cache.delete(POD, self.pod, grace_period_seconds=0)
+
+    def _publish(self) -> None:
+        if len(self._containers) < len(self.pod["spec"]["containers"]):
+            return  # still starting
+        states = [container.state for container in self._containers]
+        is_live = any(state.is_live() for state in states)
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        phase = phase_of(states, policy, is_over=self._is_stopping and not is_live)
+
+        def change(current: Object) -> Object:
+            status = pod_status(
+                current.get("status") or {},
+                states,
+                pod=current,
+                phase=phase,
+                ip=self._address,
+                host_ip=IP,
+                now=datetime.now(UTC),
+            )
+            return {**current, "status": status}
+
+        self._write(change)
+
+    def _reject(self, reason: str, message: str) -> None:
+        """Refuse to run the pod, as a kubelet does with a pod that it can't admit."""
+        self._is_over = True
+        self._runtime.recorder.warn(POD, self.pod, reason, message)
+        refusal = {"phase": "Failed", "reason": reason, "message": f"Pod was rejected: {message}"}
+        self._write(lambda current: {**current, "status": {**(current.get("status") or {}), **refusal}})
+
+    def _write(self, change: Callable[[Object], Object]) -> None:
+        try:
+            self._runtime.cache.update(POD, self.pod, change, subresource="status")
+        except ApiError as error:
+            if error.status != 404:  # gone: `remove` follows
+                raise
+
+
+class Kubelet:
+    """Binds each new pod to this node, and runs the pods that are bound to it."""
+
+    def __init__(self, cache: Cache, runtime: Runtime, scheduler: Recorder) -> None:
+        self._cache = cache
+        self._runtime = runtime
+        self._scheduler = scheduler
+        self._addresses = Addresses()
+        self._workers: dict[str, PodWorker] = {}  # by the pod's uid
+        cache.subscribe(POD, self._on_pod)
+        cache.subscribe(SECRET, self._on_source)
+        cache.subscribe(CONFIG_MAP, self._on_source)
+
+    def register(self) -> None:
+        """Create the Node object."""
+        node, status = describe_node()
+        made = self._cache.create(NODE, node)
+        self._cache.write_status(NODE, made, status)
+
+    def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        if new is None:
+            assert old is not None
+            if worker := self._workers.pop(old["metadata"]["uid"], None):
+                worker.remove()
+            return
+        node: str = new["spec"].get("nodeName") or ""
+        worker = self._workers.get(new["metadata"]["uid"])
+        if worker:
+            worker.update(new)
+        elif not node and not is_deleting(new):
+            self._bind(new)
+        elif node == NAME:
+            self._accept(new)
+
+    def _bind(self, pod: Object) -> None:
+        try:
+            bound = self._cache.bind(pod, NAME)
+        except ApiError:
+            return  # gone, or bound by whoever else
+        metadata = bound["metadata"]
+        message = f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {NAME}"
+        self._scheduler.normal(POD, bound, "Scheduled", message)
+        self._accept(bound)  # now, and not when the cache tells of the binding: the pod needn't wait for it
+
+    def _accept(self, pod: Object) -> None:
+        if is_terminal(pod) or is_deleting(pod):
+            if is_deleting(pod):
+                self._cache.delete(POD, pod, grace_period_seconds=0)  # there is nothing to stop
+            return
+        worker = self._workers[pod["metadata"]["uid"]] = PodWorker(self._runtime, self._addresses, pod)
+        worker.start()
+
+    def _on_source(self, old: Object | None, new: Object | None) -> None:
+        source = new or old
+        assert source is not None
+        for worker in self._workers.values():
+            if worker.pod["metadata"]["namespace"] == source["metadata"]["namespace"]:
+                worker.retry()

@@ -1,0 +1,198 @@
+"""The containers' logs: where each run's output is stored, and reading it as the kubelet does.
+
+See https://kubernetes.io/docs/concepts/cluster-administration/logging/ and `kubelet_pods.go` for the wording of the
+errors. A container's runs are numbered as its restarts are; like the kubelet, the node keeps the last two.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from devcluster.errors import bad_request, quote
+from devcluster.objects import Object, to_micro_time
+
+_FOLLOW_SECONDS = 0.05  # between two looks at a file that is being followed
+_MESSAGE_BYTES = 2048  # of the log, as a termination message
+_MESSAGE_LINES = 80
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+_WAITING_WORDS = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
+
+
+class Logs:
+    """All logs below a folder. Reading is for any thread, the rest for the loop's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ended: dict[Path, threading.Event] = {}
+        self._closing = threading.Event()
+
+    def open(self, uid: str, container: str, run: int) -> Path:
+        """Make the place for a run's log; that of the run before the last one goes."""
+        path = self._path(uid, container, run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        self._ended[path] = threading.Event()
+        self._remove(self._path(uid, container, run - 2))
+        return path
+
+    def end(self, uid: str, container: str, run: int) -> None:
+        """No more output comes: whoever follows the log gets to its end."""
+        if event := self._ended.get(self._path(uid, container, run)):
+            event.set()
+
+    def remove(self, uid: str) -> None:
+        """Forget a pod's logs."""
+        for path in [path for path in self._ended if path.parent.parent.name == uid]:
+            self._ended.pop(path).set()
+        shutil.rmtree(self._folder / uid, ignore_errors=True)
+
+    def close(self) -> None:
+        """End every read that follows a log."""
+        self._closing.set()
+        for event in list(self._ended.values()):
+            event.set()
+
+    def message(self, uid: str, container: str, run: int) -> str:
+        """The end of a run's log as a termination message: at most 80 lines and 2,048 bytes."""
+        entries = _File(self._path(uid, container, run)).read()[-_MESSAGE_LINES:]
+        return b"".join(_render(entries))[-_MESSAGE_BYTES:].decode(errors="replace")
+
+    def read(
+        self,
+        pod: Object,
+        *,
+        container: str | None,
+        previous: bool,
+        follow: bool,
+        tail_lines: int | None,
+        since_seconds: int | None,
+        limit_bytes: int | None,
+        timestamps: bool,
+    ) -> Iterator[bytes]:
+        """Yield a container's output in pieces; with `follow` until the container ends.
+
+        While there is nothing to follow, empty pieces come, so that a reader who has lost interest can stop.
+
+        Args:
+            pod: The pod, with its status.
+            container: The container's name; None for the only one.
+            previous: The run before the present one.
+            follow: Go on with what comes.
+            tail_lines: Only so many lines at the end.
+            since_seconds: Only lines that are no older.
+            limit_bytes: Stop after so many bytes.
+            timestamps: Put its time before each line.
+
+        Raises:
+            ApiError: 400, the container has no log yet, or none of an earlier run.
+        """
+        container = _choose_container(pod, container)
+        path = self._path(pod["metadata"]["uid"], container, _run_of(pod, container, previous))
+        since = datetime.now(UTC) - timedelta(seconds=since_seconds) if since_seconds is not None else _EVER
+        # What is wrong is found at the call, not at the first piece, so that it can still become the answer's status.
+        return _limit(self._pieces(path, follow, tail_lines, to_micro_time(since).encode(), timestamps), limit_bytes)
+
+    def _pieces(
+        self, path: Path, follow: bool, tail_lines: int | None, since: bytes, timestamps: bool
+    ) -> Iterator[bytes]:
+        ended, file = self._ended.get(path), _File(path)
+        while True:
+            # Asked before reading: what is stored by then is all.
+            is_over = not follow or ended is None or ended.is_set() or self._closing.is_set()
+            entries = [entry for entry in file.read() if entry >= since]  # each begins with its time
+            if tail_lines is not None:
+                entries, tail_lines = entries[max(0, len(entries) - tail_lines) :], None
+            yield b"".join(_render(entries, timestamps))
+            if is_over or ended is None:
+                return
+            ended.wait(_FOLLOW_SECONDS)
+
+    def _path(self, uid: str, container: str, run: int) -> Path:
+        return self._folder / uid / container / f"{run}.log"
+
+    def _remove(self, path: Path) -> None:
+        self._ended.pop(path, None)
+        path.unlink(missing_ok=True)
+
+
+class _File:
+    """A log file that is read entry by entry, also across its start anew when it got too large."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode = 0
+        self._offset = 0
+
+    def read(self) -> list[bytes]:
+        """The complete entries since the last call, each `time stream F-or-P text`."""
+        try:
+            with self._path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode:
+                    self._inode, self._offset = inode, 0
+                file.seek(self._offset)
+                complete, newline, _ = file.read().rpartition(b"\n")
+        except FileNotFoundError:
+            return []  # between two files, or removed
+        self._offset += len(complete) + len(newline)
+        return complete.split(b"\n") if newline else []
+
+
+def _render(entries: list[bytes], timestamps: bool = False) -> Iterator[bytes]:
+    starts_line = True
+    for entry in entries:
+        time, _, tag, text = entry.split(b" ", 3)
+        if timestamps and starts_line:
+            yield time + b" "
+        yield text
+        starts_line = tag == b"F"
+        if starts_line:
+            yield b"\n"
+
+
+def _limit(pieces: Iterator[bytes], limit_bytes: int | None) -> Iterator[bytes]:
+    left = limit_bytes
+    for piece in pieces:
+        if left is None:
+            yield piece
+            continue
+        yield piece[:left]
+        left -= len(piece)
+        if left <= 0:
+            return
+
+
+def _choose_container(pod: Object, container: str | None) -> str:
+    name = pod["metadata"]["name"]
+    names = [str(entry["name"]) for entry in pod["spec"]["containers"]]
+    if container and container not in names:
+        raise bad_request(f"container {container} is not valid for pod {name}")
+    if not container and len(names) > 1:
+        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
+    return container or names[0]
+
+
+def _run_of(pod: Object, container: str, previous: bool) -> int:
+    """The number of the run whose log is meant."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    found = next((entry for entry in status.get("containerStatuses") or () if entry["name"] == container), None)
+    where = f"container {quote(container)} in pod {quote(metadata['name'])}"
+    if found is None:
+        raise bad_request(f"{where} is not available")
+    restarts: int = found.get("restartCount", 0)
+    state: Object = found.get("state") or {}
+    last: Object = (found.get("lastState") or {}).get("terminated") or {}
+    if previous:
+        if not last.get("containerID"):
+            raise bad_request(f"previous terminated {where} not found")
+        return restarts if "waiting" in state else restarts - 1
+    if "waiting" in state and not last.get("containerID"):
+        reason = state["waiting"].get("reason", "")
+        raise bad_request(f"{where} is waiting to start: {_WAITING_WORDS.get(reason, reason)}")
+    return restarts

@@ -1,0 +1,170 @@
+"""Readiness probes.
+
+See https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/. Containers here share the
+host's network, so probes go to 127.0.0.1. Requests wait on a few shared threads, not on the loop.
+"""
+
+import http.client
+import itertools
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from devcluster.controllers.loop import Loop, Timer
+from devcluster.node.processes import Processes
+from devcluster.objects import Object
+
+HOST = "127.0.0.1"
+
+_WORKERS = 8
+_AGENT = "kube-probe/1.37"
+
+Verdict = Callable[[str | None], None]  # None: the probe succeeded; else what is wrong
+
+
+def check_http(action: Object, port: int, timeout_seconds: float) -> str | None:
+    """Make an `httpGet`; return what is wrong, None when the answer's status is from 200 to 399."""
+    host = action.get("host") or HOST
+    connection: http.client.HTTPConnection
+    if action.get("scheme", "HTTP") == "HTTPS":
+        context = ssl._create_unverified_context()  # noqa: S323  # a probe doesn't verify, as documented by Kubernetes
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
+    headers = {"User-Agent": _AGENT, "Accept": "*/*", "Connection": "close"}
+    headers |= {header["name"]: header["value"] for header in action.get("httpHeaders") or ()}
+    try:
+        connection.request("GET", action.get("path") or "/", headers=headers)
+        code = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        return f'Get "{action.get("scheme", "HTTP").lower()}://{host}:{port}{action.get("path") or "/"}": {error}'
+    finally:
+        connection.close()
+    return None if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+
+
+def check_tcp(action: Object, port: int, timeout_seconds: float) -> str | None:
+    """Connect for a `tcpSocket`; return what is wrong."""
+    host = action.get("host") or HOST
+    try:
+        socket.create_connection((host, port), timeout_seconds).close()
+    except OSError as error:
+        return f"dial tcp {host}:{port}: {error}"
+    return None
+
+
+def port_of(action: Object, container: Object) -> int | None:
+    """The port that an action names by number or by the container's name for it; None when it has no such name."""
+    port = action["port"]
+    if isinstance(port, int):
+        return port
+    named = (entry["containerPort"] for entry in container.get("ports") or () if entry.get("name") == port)
+    return next(named, None)
+
+
+class Readiness:
+    """One container's readiness probe, from its start to its end; for the loop's thread.
+
+    `report` gets whether the container is ready each time that a probe has been judged, and what was wrong with it.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(
+        self,
+        loop: Loop,
+        processes: Processes,
+        pool: ThreadPoolExecutor,
+        container: Object,
+        variables: dict[str, str],
+        folder: Path,
+        report: Callable[[bool, str | None], None],
+    ) -> None:
+        self._loop, self._processes, self._pool = loop, processes, pool
+        self._container, self._variables, self._folder = container, variables, folder
+        self._report = report
+        self._probe: Object = container["readinessProbe"]
+        self._is_ready = False
+        self._streak = 0  # of verdicts that speak against the present state
+        self._timer: Timer | None = None
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Start probing, after the initial delay."""
+        self._timer = self._loop.after(self._probe.get("initialDelaySeconds", 0), self._check)
+
+    def stop(self) -> None:
+        """Make no more probes; a verdict that is still to come doesn't count."""
+        self._is_stopped = True
+        if self._timer:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        timeout_seconds: int = self._probe.get("timeoutSeconds", 1)
+        if action := self._probe.get("exec"):
+            _Command(self._loop, self._processes, timeout_seconds, self._judge).run(
+                f"probe/{next(self._numbers)}", action.get("command") or [], self._variables, self._folder
+            )
+            return
+        for name, check in (("httpGet", check_http), ("tcpSocket", check_tcp)):
+            if action := self._probe.get(name):
+                port = port_of(action, self._container)
+                if port is None:
+                    self._judge(f"couldn't find port: {action['port']}")
+                else:
+                    self._pool.submit(self._wait, check, action, port, timeout_seconds)
+                return
+        self._judge("this node probes with exec, httpGet and tcpSocket only")
+
+    def _wait(
+        self, check: Callable[[Object, int, float], str | None], action: Object, port: int, timeout_seconds: float
+    ) -> None:
+        """On a thread of the pool."""
+        try:
+            fault = check(action, port, timeout_seconds)
+        except Exception as error:  # whatever a probe of the user's can bring about must not end the probing
+            fault = str(error)
+        self._loop.post(self._judge, fault)
+
+    def _judge(self, fault: str | None) -> None:
+        if self._is_stopped:
+            return
+        self._timer = self._loop.after(self._probe.get("periodSeconds", 10), self._check)
+        if (fault is None) == self._is_ready:
+            self._streak = 0
+        else:
+            self._streak += 1
+            threshold = self._probe.get("failureThreshold", 3) if fault else self._probe.get("successThreshold", 1)
+            if self._streak >= threshold:
+                self._is_ready, self._streak = fault is None, 0
+        self._report(self._is_ready, fault)
+
+
+class _Command:
+    """An `exec` probe: its process's exit code is the verdict."""
+
+    def __init__(self, loop: Loop, processes: Processes, timeout_seconds: float, judge: Verdict) -> None:
+        self._loop, self._processes = loop, processes
+        self._timeout_seconds, self._judge = timeout_seconds, judge
+        self._timer: Timer | None = None
+
+    def run(self, name: str, command: list[str], variables: dict[str, str], folder: Path) -> None:
+        self._timer = self._loop.after(self._timeout_seconds, self._processes.signal, name, signal.SIGKILL)
+        self._processes.launch(name, command, variables, str(folder), None, self)
+
+    def on_started(self, at: float) -> None:
+        pass
+
+    def on_refused(self, error: str, at: float) -> None:
+        self._end(error)
+
+    def on_exited(self, code: int, at: float) -> None:
+        self._end(None if code == 0 else f"the command ended with exit code {code}")
+
+    def _end(self, fault: str | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._judge(fault)

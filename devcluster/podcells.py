@@ -1,0 +1,97 @@
+"""The cells of a pod in a table: its state in one word, as `kubectl get pods` shows it.
+
+After `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from devcluster.durations import shorten_duration
+from devcluster.objects import Object, metadata_of, parse_time
+
+
+def pod_cells(pod: Object, at: datetime) -> list[Any]:
+    """Everything but the name: ready, status, restarts, age, and the wide columns."""
+    status, spec = pod.get("status", {}), pod.get("spec", {})
+    statuses: Sequence[Object] = status.get("containerStatuses") or ()
+    ready = sum(bool(one.get("ready") and one.get("state", {}).get("running")) for one in statuses)
+    created = metadata_of(pod).get("creationTimestamp")
+    gates = spec.get("readinessGates") or ()
+    met = [one["type"] for one in status.get("conditions") or () if one["status"] == "True"]
+    return [
+        f"{ready}/{len(spec.get('containers') or ())}",
+        _state(pod, statuses),
+        _restarts(statuses, at),
+        shorten_duration((at - parse_time(created)).total_seconds()) if created else "<unknown>",
+        status.get("podIP") or "<none>",
+        spec.get("nodeName") or "<none>",
+        status.get("nominatedNodeName") or "<none>",
+        f"{sum(gate['conditionType'] in met for gate in gates)}/{len(gates)}" if gates else "<none>",
+    ]
+
+
+def _state(pod: Object, statuses: Sequence[Object]) -> str:
+    status = pod.get("status", {})
+    reason = status.get("reason") or status.get("phase", "")
+    reason = _initializing(pod) or _containers_state(statuses, reason, status.get("conditions") or ())
+    if metadata_of(pod).get("deletionTimestamp"):
+        if status.get("reason") == "NodeLost":
+            return "Unknown"
+        if status.get("phase") not in ("Succeeded", "Failed"):
+            return "Terminating"
+    return str(reason)
+
+
+def _initializing(pod: Object) -> str | None:
+    """What the first unfinished init container is doing; None when all are done."""
+    statuses = pod.get("status", {}).get("initContainerStatuses") or ()
+    for index, one in enumerate(statuses):
+        state = one.get("state", {})
+        ended, waiting = state.get("terminated"), state.get("waiting") or {}
+        if ended and ended["exitCode"] == 0:
+            continue
+        if ended:
+            return f"Init:{_termination(ended)}"
+        if waiting.get("reason") not in (None, "", "PodInitializing"):
+            return f"Init:{waiting['reason']}"
+        return f"Init:{index}/{len(pod['spec'].get('initContainers') or ())}"
+    return None
+
+
+def _containers_state(statuses: Sequence[Object], phase: str, conditions: Sequence[Object]) -> str:
+    reason, failure, running = phase, "", False
+    for one in reversed(statuses):
+        state = one.get("state", {})
+        ended, waiting = state.get("terminated"), state.get("waiting") or {}
+        if waiting.get("reason"):
+            reason = waiting["reason"]
+        elif ended:
+            reason = _termination(ended)
+            failure = reason if ended["exitCode"] else failure
+        elif one.get("ready") and state.get("running"):
+            running = True
+    if reason != "Completed":
+        return reason
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    if running and ready:
+        return "Running"
+    return failure or ("NotReady" if running else reason)
+
+
+def _termination(ended: Object) -> str:
+    if ended.get("reason"):
+        return str(ended["reason"])
+    return f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended['exitCode']}"
+
+
+def _restarts(statuses: Sequence[Object], at: datetime) -> str:
+    restarts = sum(one.get("restartCount", 0) for one in statuses)
+    ends = [
+        last["finishedAt"]
+        for one in statuses
+        if (last := one.get("lastState", {}).get("terminated")) and last.get("finishedAt")
+    ]
+    if not restarts or not ends:
+        return str(restarts)
+    return f"{restarts} ({shorten_duration((at - parse_time(max(ends))).total_seconds())} ago)"

@@ -1,0 +1,326 @@
+"""The embedded cluster's memory: every object, one revision counter, and the history that watches are served from.
+
+It keeps the promises of a Kubernetes API server's storage (see
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions): each change gets a new revision, which
+becomes the object's resourceVersion; writes lock optimistically; a watch sees every change once, in order. Whoever
+writes, a client over HTTP or a controller in this process, passes the same defaults and validation.
+
+Objects that come out of the store are shared: treat them as immutable, `devcluster.objects.clone` before changing.
+Deleting an object's dependents is the garbage collector's work, a controller, as in Kubernetes.
+"""
+
+import threading
+import time
+import uuid
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from devcluster import errors, validation
+from devcluster.deletion import DeleteOptions, Propagation, is_released, plan_deletion
+from devcluster.history import History, Matcher, WatchEvent
+from devcluster.kinds import KINDS, NAMESPACE, Kind
+from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, now, version_of
+from devcluster.subscriptions import Subscription
+
+__all__ = ["Propagation", "Store", "Subscription", "WatchEvent"]
+
+_SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
+_GENERATE_ATTEMPTS = 8  # as the API server: then the caller is told that the name is taken
+_STOP_POLL_SECONDS = 0.1  # how soon a watch notices its stop event: a threading.Event can't wake a condition
+
+
+Events = list[WatchEvent]  # named here, because in the body of a class with a `list` method, `list` is that method
+
+
+class _Table:
+    """The objects of one kind, its sorted keys, and the condition that its watches wait on."""
+
+    def __init__(self, lock: threading.RLock, history_size: int) -> None:
+        self.objects: dict[str, Object] = {}
+        self.keys: list[str] = []
+        self.history = History(history_size)
+        self.changed = threading.Condition(lock)
+
+    def put(self, key: str, obj: Object) -> None:
+        if key not in self.objects:
+            insort(self.keys, key)
+        self.objects[key] = obj
+
+    def remove(self, key: str) -> None:
+        del self.objects[key]
+        del self.keys[bisect_left(self.keys, key)]
+
+
+class Store:
+    """All objects of one embedded cluster. Every method may be called from any thread.
+
+    `history_size` is how many changes of each kind a watch can catch up on at least; an older one gets 410.
+    """
+
+    def __init__(self, *, history_size: int = 10_000) -> None:
+        self._lock = threading.RLock()
+        self._revision = 1
+        self._tables = {kind: _Table(self._lock, history_size) for kind in KINDS}
+        for name in _SYSTEM_NAMESPACES:
+            self.ensure_namespace(name)
+
+    @property
+    def revision(self) -> int:
+        """The number of the latest change."""
+        with self._lock:
+            return self._revision
+
+    def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
+        """Default, validate and store a new object; `metadata.generateName` gets a name that is free.
+
+        Raises:
+            ApiError: 409 the name is taken, 422 the object breaks its kind's rules, 400 it can't be understood.
+        """
+        prepared = self._begin(kind, obj)
+        generated = not prepared["metadata"].get("name") and bool(prepared["metadata"].get("generateName"))
+        for _ in range(_GENERATE_ATTEMPTS if generated else 1):
+            candidate = clone(prepared) if generated else prepared
+            metadata = candidate["metadata"]
+            if generated:
+                metadata["name"] = generate_name(metadata["generateName"])
+            validation.complete_new(kind, candidate)
+            causes = validation.check_new(kind, candidate)
+            name = metadata.get("name", "")
+            if causes:
+                raise errors.invalid(kind, name, causes)
+            validation.settle_new(kind, candidate)
+            key = key_of(metadata.get("namespace"), name)
+            with self._lock:
+                if key in self._tables[kind].objects:
+                    continue
+                if kind.namespaced:
+                    self.ensure_namespace(metadata["namespace"])
+                return candidate if dry_run else self._commit(kind, key, candidate)
+        raise errors.already_exists(kind, name, generated=generated)
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
+        """Return one object.
+
+        Raises:
+            ApiError: 404.
+        """
+        with self._lock:
+            found = self._tables[kind].objects.get(key_of(namespace, name))
+        if found is None:
+            raise errors.not_found(kind, name)
+        return found
+
+    def list(
+        self, kind: Kind, namespace: str | None, matches: Matcher | None = None, *, revision: int | None = None
+    ) -> tuple[list[Object], int]:
+        """Return the objects, sorted by namespace and name, and the revision at which they are so.
+
+        Args:
+            kind: What to list.
+            namespace: None for all.
+            matches: Picks objects; None takes all.
+            revision: A past revision to list at; None is now.
+
+        Raises:
+            ApiError: 410, that revision is forgotten.
+        """
+        table = self._tables[kind]
+        with self._lock:
+            if revision is None or revision >= self._revision:
+                revision, source, keys = self._revision, table.objects, table.keys
+            else:
+                source = dict(table.objects)
+                table.history.rewind(source, revision)
+                keys = sorted(source)
+            if namespace is not None:
+                keys = keys[bisect_left(keys, f"{namespace}/") : bisect_left(keys, f"{namespace}0")]
+            found = [source[key] for key in keys]
+        return (found if matches is None else [obj for obj in found if matches(obj)]), revision
+
+    def update(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        change: Callable[[Object], Object],
+        *,
+        subresource: str | None = None,
+        resource_version: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Read, change, validate and store one object under the lock; return its new state.
+
+        `change` gets a copy of its own and returns the object to store, which may be that copy. A resourceVersion
+        in it (or given as `resource_version`) must be the stored one. With `subresource="status"` only the status
+        changes, without it everything but the status. What changes nothing makes no revision. An object that is
+        being deleted goes away with its last finalizer.
+
+        Raises:
+            ApiError: 404, 409 it was modified since, 422 the new state breaks its kind's rules.
+        """
+        with self._lock:
+            old = self.get(kind, namespace, name)
+            new = change(clone(old))
+            self._check_versions(kind, name, old, new, resource_version)
+            validation.complete_update(kind, new, old, subresource)
+            causes = validation.check_update(kind, new, old, subresource)
+            if causes:
+                raise errors.invalid(kind, name, causes)
+            if new == old:
+                return old
+            key = key_of(namespace, name)
+            if is_released(new):
+                return new if dry_run else self._remove(kind, key, new)
+            return new if dry_run else self._commit(kind, key, new)
+
+    def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        propagation: Propagation | None = None,
+        grace_period_seconds: int | None = None,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        dry_run: bool = False,
+    ) -> Object:
+        """Delete one object, or mark it as being deleted when finalizers or a grace period hold it.
+
+        Args:
+            kind: The object's kind.
+            namespace: None for a cluster-wide kind.
+            name: The object's name.
+            propagation: What becomes of its dependents; None is the kind's default, for Jobs `Orphan`.
+            grace_period_seconds: For pods on a node: how long they may take to stop; None is the pod's own.
+            uid: Precondition.
+            resource_version: Precondition.
+            dry_run: Decide, but change nothing.
+
+        Returns:
+            The object's last state. It is gone when `metadata.deletionTimestamp` is missing, or when `is_released`.
+
+        Raises:
+            ApiError: 404, or 409 when a precondition failed.
+        """
+        options = DeleteOptions(propagation, grace_period_seconds, uid, resource_version)
+        with self._lock:
+            obj = self.get(kind, namespace, name)
+            deletion = plan_deletion(kind, obj, options, datetime.now(UTC))
+            key = key_of(namespace, name)
+            last = obj if deletion.marked is None else deletion.marked
+            if dry_run:
+                return last
+            if deletion.marked is not None:
+                last = self._commit(kind, key, deletion.marked)
+            return self._remove(kind, key, clone(last)) if deletion.remove else last
+
+    def subscribe(self, kind: Kind, namespace: str | None, since: int) -> Subscription:
+        """Open a watch of the changes after revision `since`; see `Subscription`."""
+        return Subscription(self, kind, namespace, since)
+
+    def watch(
+        self, kind: Kind, namespace: str | None, since: int, stop: threading.Event | None = None
+    ) -> Iterator[WatchEvent]:
+        """Yield every change after revision `since` as it comes, until `stop` is set.
+
+        Raises:
+            ApiError: 410, changes after `since` are forgotten: list again.
+        """
+        subscription = self.subscribe(kind, namespace, since)
+        while stop is None or not stop.is_set():
+            yield from subscription.wait(None if stop is None else _STOP_POLL_SECONDS)
+
+    def compact(self) -> None:
+        """Forget the history: a watch from an earlier revision gets 410, as after etcd's compaction."""
+        with self._lock:
+            for table in self._tables.values():
+                table.history.compact(self._revision)
+
+    def ensure_namespace(self, name: str) -> None:
+        """Create the namespace unless it exists; every well-formed name is one on demand.
+
+        Raises:
+            ApiError: 422, the name isn't a DNS label.
+        """
+        with self._lock:
+            if key_of(None, name) not in self._tables[NAMESPACE].objects:
+                self.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def changes(
+        self, kind: Kind, since: int, deadline: float | None, closed: Callable[[], bool]
+    ) -> tuple[Events, int]:
+        """Wait for changes after `since`; return them (none at the deadline, a `time.monotonic`) and the revision."""
+        table = self._tables[kind]
+        with self._lock:
+            while True:
+                events = table.history.since(since)
+                if events or closed():
+                    return events, self._revision
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    return [], self._revision
+                table.changed.wait(remaining)
+
+    def wake(self, kind: Kind) -> None:
+        """Let the watches of a kind look whether they are closed."""
+        with self._lock:
+            self._tables[kind].changed.notify_all()
+
+    def _begin(self, kind: Kind, obj: Object) -> Object:
+        prepared = clone(obj)
+        metadata = prepared.setdefault("metadata", {})
+        version = metadata.get("resourceVersion") or "0"
+        if version.isdigit() and int(version):  # what isn't a number is dropped instead
+            raise errors.unclassified("resourceVersion should not be set on objects to be created")
+        if kind.namespaced:
+            metadata.setdefault("namespace", "default")
+        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+            metadata.pop(leftover, None)
+        metadata.update(uid=str(uuid.uuid4()), creationTimestamp=now())
+        return prepared
+
+    def _check_versions(
+        self, kind: Kind, name: str, old: Object, new: Object, resource_version: str | None
+    ) -> None:
+        metadata = new.setdefault("metadata", {})
+        if new is not old and not metadata.get("uid"):
+            metadata["uid"] = old["metadata"]["uid"]
+        asked = version_of(new)
+        if not asked and not kind.unconditional_update and resource_version is None:
+            cause = errors.Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update",
+                                 "metadata.resourceVersion")  # fmt: skip
+            raise errors.invalid(kind, name, [cause])
+        current = version_of(old)
+        if (asked and asked != current) or (resource_version is not None and int(resource_version) != current):
+            raise errors.conflict(kind, name)
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+
+    def _commit(self, kind: Kind, key: str, obj: Object) -> Object:
+        """Store a new state under the next revision; the object becomes the store's own."""
+        table = self._tables[kind]
+        previous = table.objects.get(key)
+        self._stamp(obj)
+        table.put(key, obj)
+        change = WatchEvent("ADDED" if previous is None else "MODIFIED", obj, self._revision, key, previous)
+        self._publish(table, change)
+        return obj
+
+    def _remove(self, kind: Kind, key: str, last: Object) -> Object:
+        table = self._tables[kind]
+        previous = table.objects[key]
+        table.remove(key)
+        self._stamp(last)
+        self._publish(table, WatchEvent("DELETED", last, self._revision, key, previous))
+        return last
+
+    def _stamp(self, obj: Object) -> None:
+        self._revision += 1
+        metadata: dict[str, Any] = metadata_of(obj)
+        metadata["resourceVersion"] = str(self._revision)
+
+    def _publish(self, table: _Table, event: WatchEvent) -> None:
+        table.history.append(event)
+        table.changed.notify_all()

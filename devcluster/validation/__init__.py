@@ -1,0 +1,134 @@
+"""What a real API server would refuse, and what it would fill in: defaults, preparation and rules for every kind.
+
+The parts follow the registry strategies of `k8s.io/kubernetes`: an object is completed (defaults, fields that the
+server owns), then checked. Every function here is pure but for the object that it completes in place.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from devcluster.errors import Cause
+from devcluster.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    JOB,
+    LEASE,
+    NAMESPACE,
+    POD,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    Kind,
+)
+from devcluster.objects import Object
+from devcluster.validation import job_status, jobs, pods, records, workloads
+from devcluster.validation.metadata import check_metadata, check_metadata_update
+
+
+def _nothing(_obj: Object) -> None:
+    """Nothing to fill in."""
+
+
+def _no_causes(_obj: Object) -> list[Cause]:
+    return []
+
+
+def _no_update_causes(_new: Object, _old: Object) -> list[Cause]:
+    return []
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """One kind's parts. `default` runs on every write, `prepare` on creation, once name and uid are known."""
+
+    default: Callable[[Object], None] = _nothing
+    prepare: Callable[[Object], None] = _nothing
+    check: Callable[[Object], list[Cause]] = _no_causes
+    check_update: Callable[[Object, Object], list[Cause]] = _no_update_causes
+    check_status: Callable[[Object, Object], list[Cause]] = _no_update_causes
+
+
+def _config_map_update(new: Object, old: Object) -> list[Cause]:
+    return [*records.check_config_map(new), *records.check_immutable_data(new, old)]
+
+
+_RULES: dict[Kind, _Rules] = {
+    JOB: _Rules(jobs.default_job, jobs.generate_selector, jobs.check_job, jobs.check_job_update,
+                job_status.check_job_status),
+    POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update),
+    DEPLOYMENT: _Rules(workloads.default_deployment, _nothing, workloads.check_deployment,
+                       workloads.check_deployment_update, workloads.check_workload_status),
+    STATEFUL_SET: _Rules(workloads.default_stateful_set, _nothing, workloads.check_stateful_set,
+                         workloads.check_stateful_set_update, workloads.check_workload_status),
+    CONFIG_MAP: _Rules(check=records.check_config_map, check_update=_config_map_update),
+    SECRET: _Rules(records.default_secret, check=records.check_secret, check_update=records.check_secret_update),
+    SERVICE: _Rules(records.default_service, records.begin_service, records.check_service,
+                    lambda new, _old: records.check_service(new)),
+    NAMESPACE: _Rules(records.default_namespace, records.begin_namespace),
+    LEASE: _Rules(check=records.check_lease, check_update=lambda new, _old: records.check_lease(new)),
+    EVENT: _Rules(records.default_event, check=records.check_event,
+                  check_update=lambda new, _old: records.check_event(new)),
+}  # fmt: skip
+_NO_RULES = _Rules()
+
+
+def complete_new(kind: Kind, obj: Object) -> None:
+    """Fill in a new object, in place: defaults, its first generation, an empty status."""
+    rules = _RULES.get(kind, _NO_RULES)
+    rules.default(obj)
+    if "status" in kind.subresources and kind.has_generation:
+        obj["status"] = {}
+    if kind.has_generation:
+        obj["metadata"]["generation"] = 1
+    rules.prepare(obj)
+
+
+def settle_new(kind: Kind, obj: Object) -> None:
+    """Fill in, in place, what a real server adds to a new, valid object when it reads it back."""
+    if kind is JOB:
+        jobs.default_labels(obj)
+
+
+def check_new(kind: Kind, obj: Object) -> list[Cause]:
+    """What is wrong with a new, completed object."""
+    return check_metadata(kind, obj) + _RULES.get(kind, _NO_RULES).check(obj)
+
+
+def complete_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> None:
+    """Fill in an object's new state, in place, and take back what this endpoint can't change.
+
+    `subresource="status"` changes the status alone (and metadata), None everything else.
+    """
+    rules, metadata, previous = _RULES.get(kind, _NO_RULES), new["metadata"], old["metadata"]
+    if subresource == "status":
+        for field in old.keys() | new.keys():
+            if field not in ("status", "metadata"):
+                _keep(new, old, field)
+        if kind is POD:
+            _keep(metadata, previous, "ownerReferences")
+    else:
+        if "status" in kind.subresources:
+            _keep(new, old, "status")
+        rules.default(new)
+    for field in ("creationTimestamp", "generation"):
+        _keep(metadata, previous, field)
+    for field in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+        if field in previous:
+            metadata[field] = previous[field]
+    if subresource is None and kind.has_generation and new.get("spec") != old.get("spec"):
+        metadata["generation"] = previous.get("generation", 0) + 1
+    metadata.pop("managedFields", None)
+
+
+def _keep(new: Object, old: Object, field: str) -> None:
+    new.pop(field, None)
+    if field in old:
+        new[field] = old[field]
+
+
+def check_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> list[Cause]:
+    """What is wrong with an object's new, completed state."""
+    rules = _RULES.get(kind, _NO_RULES)
+    own = rules.check_status(new, old) if subresource == "status" else rules.check_update(new, old)
+    return check_metadata_update(new, old) + own

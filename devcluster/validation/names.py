@@ -1,0 +1,158 @@
+r"""The syntax of names, label keys and label values: functions from a text to what is wrong with it.
+
+The rules and messages of `k8s.io/apimachinery/pkg/api/validate/content`; see
+https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and `.../labels/`. All patterns are used with
+`fullmatch`: `$` would let a trailing newline through.
+"""
+
+import re
+
+_DNS_LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN_FORMAT = _DNS_LABEL_FORMAT + r"(\." + _DNS_LABEL_FORMAT + ")*"
+_DNS_1035_FORMAT = "[a-z]([-a-z0-9]*[a-z0-9])?"
+_LABEL_KEY_FORMAT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_LABEL_VALUE_FORMAT = f"({_LABEL_KEY_FORMAT})?"
+_CONFIG_KEY_FORMAT = "[-._a-zA-Z0-9]+"
+_C_IDENTIFIER_FORMAT = "[A-Za-z_][A-Za-z0-9_]*"
+
+_DNS_LABEL = re.compile(_DNS_LABEL_FORMAT)
+_DNS_SUBDOMAIN = re.compile(_DNS_SUBDOMAIN_FORMAT)
+_DNS_1035 = re.compile(_DNS_1035_FORMAT)
+_LABEL_KEY = re.compile(_LABEL_KEY_FORMAT)
+_LABEL_VALUE = re.compile(_LABEL_VALUE_FORMAT)
+_CONFIG_KEY = re.compile(_CONFIG_KEY_FORMAT)
+
+_LABEL_MAX = 63
+_SUBDOMAIN_MAX = 253
+_PORT_NAME_MAX = 15
+
+_DNS_LABEL_RULE = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character"
+)
+_DNS_SUBDOMAIN_RULE = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character"
+)
+_DNS_1035_RULE = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
+    "character, and end with an alphanumeric character"
+)
+_LABEL_KEY_RULE = (
+    "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+)
+_LABEL_VALUE_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start "
+    "and end with an alphanumeric character"
+)
+_CONFIG_KEY_RULE = "a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+_ENV_NAME_RULE = "a valid environment variable name must consist only of printable ASCII characters other than '='"
+
+
+def _pattern_message(rule: str, pattern: str, *examples: str) -> str:
+    shown = " or ".join(f"'{example}', " for example in examples)
+    return f"{rule} (e.g. {shown}regex used for validation is '{pattern}')"
+
+
+def _too_long(text: str, limit: int, unit: str = "characters") -> list[str]:
+    """Lengths are counted in bytes, whatever the message calls them."""
+    return [f"must be no more than {limit} {unit}"] if len(text.encode()) > limit else []
+
+
+def dns_label_faults(text: str) -> list[str]:
+    """RFC 1123 label: names of namespaces, containers, volumes."""
+    faults = _too_long(text, _LABEL_MAX)
+    if not _DNS_LABEL.fullmatch(text):
+        if _DNS_SUBDOMAIN.fullmatch(text):
+            faults.append("must not contain dots")
+        else:
+            faults.append(_pattern_message(_DNS_LABEL_RULE, _DNS_LABEL_FORMAT, "my-name", "123-abc"))
+    return faults
+
+
+def dns_subdomain_faults(text: str) -> list[str]:
+    """RFC 1123 subdomain: names of most objects."""
+    faults = _too_long(text, _SUBDOMAIN_MAX)
+    if not _DNS_SUBDOMAIN.fullmatch(text):
+        faults.append(_pattern_message(_DNS_SUBDOMAIN_RULE, _DNS_SUBDOMAIN_FORMAT, "example.com"))
+    return faults
+
+
+def dns_1035_faults(text: str) -> list[str]:
+    """RFC 1035 label: names of services."""
+    faults = _too_long(text, _LABEL_MAX)
+    if not _DNS_1035.fullmatch(text):
+        faults.append(_pattern_message(_DNS_1035_RULE, _DNS_1035_FORMAT, "my-name", "abc-123"))
+    return faults
+
+
+def label_key_faults(text: str) -> list[str]:
+    """A label's key, an annotation's, a finalizer: a name with an optional DNS prefix."""
+    prefix, slash, name = text.rpartition("/")
+    if "/" in prefix:
+        message = _pattern_message(_LABEL_KEY_RULE, _LABEL_KEY_FORMAT, "MyName", "my.name", "123-abc")
+        optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return [f"a valid label key {message} {optional}"]
+    faults = []
+    if slash:
+        if not prefix:
+            faults.append("prefix part must be non-empty")
+        else:
+            faults += [f"prefix part {fault}" for fault in dns_subdomain_faults(prefix)]
+    if not name:
+        faults.append("name part must be non-empty")
+    faults += [f"name part {fault}" for fault in _too_long(name, _LABEL_MAX, "bytes")]
+    if not _LABEL_KEY.fullmatch(name):
+        message = _pattern_message(_LABEL_KEY_RULE, _LABEL_KEY_FORMAT, "MyName", "my.name", "123-abc")
+        faults.append(f"name part {message}")
+    return faults
+
+
+def label_value_faults(text: str) -> list[str]:
+    """A label's value; empty is one."""
+    faults = _too_long(text, _LABEL_MAX, "bytes")
+    if not _LABEL_VALUE.fullmatch(text):
+        faults.append(_pattern_message(_LABEL_VALUE_RULE, _LABEL_VALUE_FORMAT, "MyValue", "my_value", "12345"))
+    return faults
+
+
+def config_key_faults(text: str) -> list[str]:
+    """A key of a ConfigMap or Secret."""
+    faults = _too_long(text, _SUBDOMAIN_MAX)
+    if not _CONFIG_KEY.fullmatch(text):
+        faults.append(_pattern_message(_CONFIG_KEY_RULE, _CONFIG_KEY_FORMAT, "key.name", "KEY_NAME", "key-name"))
+    elif text in (".", ".."):
+        faults.append(f"must not be '{text}'")
+    elif text.startswith(".."):
+        faults.append("must not start with '..'")
+    return faults
+
+
+def environment_name_faults(text: str) -> list[str]:
+    """The name of an environment variable."""
+    if not text:
+        return ["environment variable name must be non-empty"]
+    if any(not " " <= character <= "~" or character == "=" for character in text):
+        return [_ENV_NAME_RULE]
+    return []
+
+
+def port_name_faults(text: str) -> list[str]:
+    """The name of a container's or service's port."""
+    faults = ["must be no more than 15 characters"] if len(text) > _PORT_NAME_MAX else []
+    if not re.fullmatch("[-a-z0-9]+", text):
+        faults.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not re.search("[a-z]", text):
+        faults.append("must contain at least one letter (a-z)")
+    if "--" in text:
+        faults.append("must not contain consecutive hyphens")
+    if text.startswith("-") or text.endswith("-"):
+        faults.append("must not begin or end with a hyphen")
+    return faults
+
+
+def path_segment_faults(text: str) -> list[str]:
+    """Any name: it is a segment of a URL."""
+    if text in (".", ".."):
+        return [f"may not be '{text}'"]
+    return [f"may not contain '{part}'" for part in "/%" if part in text]

@@ -1,0 +1,223 @@
+"""Rules and defaults for what runs: pod templates and pods' specs.
+
+After `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the parts that a Job, a Deployment or a
+pod of the embedded cluster may use; what only a real node would mind (security contexts, probes' details, affinity)
+is stored as it is.
+"""
+
+from collections.abc import Sequence
+
+from devcluster.errors import Cause
+from devcluster.objects import Object
+from devcluster.validation.environment import check_environment, check_environment_sources, check_ports
+from devcluster.validation.fields import check_all, duplicate, forbidden, invalid, not_found, not_supported, required
+from devcluster.validation.metadata import check_annotations, check_labels
+from devcluster.validation.names import dns_label_faults, dns_subdomain_faults, label_key_faults, label_value_faults
+from devcluster.validation.resources import check_resources
+
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_CONTAINER_LISTS = ("containers", "initContainers")
+_INT32_MAX = 2**31 - 1
+_DEFAULT_MODE = 0o644
+_SECONDS_DEFAULTS = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
+
+def default_template(template: Object) -> None:
+    """Fill in a pod template's defaults, in place."""
+    default_spec(template.setdefault("spec", {}))
+
+
+def default_spec(spec: Object) -> None:
+    """Fill in a pod spec's defaults, in place."""
+    spec.setdefault("restartPolicy", "Always")
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec.setdefault("dnsPolicy", "ClusterFirst")
+    spec.setdefault("securityContext", {})
+    spec.setdefault("schedulerName", "default-scheduler")
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    for name in _CONTAINER_LISTS:
+        for container in spec.get(name) or ():
+            _default_container(container)
+    for volume in spec.get("volumes") or ():
+        _default_volume(volume)
+
+
+def _default_container(container: Object) -> None:
+    container.setdefault("resources", {})
+    container.setdefault("terminationMessagePath", "/dev/termination-log")
+    container.setdefault("terminationMessagePolicy", "File")
+    if not container.get("imagePullPolicy"):
+        container["imagePullPolicy"] = "Always" if _is_latest(container.get("image", "")) else "IfNotPresent"
+    for port in container.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+    for variable in container.get("env") or ():
+        if "fieldRef" in variable.get("valueFrom", {}):
+            variable["valueFrom"]["fieldRef"].setdefault("apiVersion", "v1")
+        if "resourceFieldRef" in variable.get("valueFrom", {}):
+            variable["valueFrom"]["resourceFieldRef"].setdefault("divisor", "0")
+    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
+        if name in container:
+            _default_probe(container[name])
+
+
+def _default_probe(probe: Object) -> None:
+    for key, value in _SECONDS_DEFAULTS.items():
+        probe[key] = probe.get(key) or value
+    if "httpGet" in probe:
+        probe["httpGet"].setdefault("path", "/")
+        probe["httpGet"].setdefault("scheme", "HTTP")
+
+
+def _is_latest(image: str) -> bool:
+    if "@" in image:
+        return False
+    _, colon, tag = image.rpartition("/")[2].partition(":")
+    return not colon or tag == "latest"
+
+
+def _default_volume(volume: Object) -> None:
+    if set(volume) <= {"name"}:
+        volume["emptyDir"] = {}
+    for name in ("configMap", "secret", "downwardAPI", "projected"):
+        if name in volume:
+            volume[name].setdefault("defaultMode", _DEFAULT_MODE)
+
+
+def check_template(template: Object, path: str) -> list[Cause]:
+    """A pod template."""
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    causes = [
+        *check_labels(metadata.get("labels"), f"{path}.labels"),
+        *check_annotations(metadata.get("annotations"), f"{path}.annotations"),
+        *check_spec(spec, f"{path}.spec"),
+    ]
+    if spec.get("ephemeralContainers"):
+        detail = "ephemeral containers not allowed in pod template"
+        causes.append(forbidden(f"{path}.spec.ephemeralContainers", detail))
+    return causes
+
+
+def check_spec(spec: Object, path: str) -> list[Cause]:
+    """A pod's spec, with its defaults filled in."""
+    volumes, causes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes")
+    causes += _check_containers(spec, volumes, path)
+    for field, value, supported in (
+        ("restartPolicy", spec["restartPolicy"], _RESTART_POLICIES),
+        ("dnsPolicy", spec["dnsPolicy"], _DNS_POLICIES),
+    ):
+        if value not in supported:
+            causes.append(not_supported(f"{path}.{field}", value, supported))
+    causes += check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
+    for field in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
+        if spec.get(field):
+            causes += check_all(f"{path}.{field}", spec[field], dns_subdomain_faults(spec[field]))
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            causes += check_all(f"{path}.{field}", spec[field], dns_label_faults(spec[field]))
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= deadline <= _INT32_MAX:
+        detail = f"must be between 1 and {_INT32_MAX}, inclusive"
+        causes.append(invalid(f"{path}.activeDeadlineSeconds", deadline, detail))
+    causes += _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
+    return causes
+
+
+def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]:
+    if not spec.get("containers"):
+        return [required(f"{path}.containers")]
+    causes: list[Cause] = []
+    names: set[str] = set()
+    for field in _CONTAINER_LISTS:
+        for index, container in enumerate(spec.get(field) or ()):
+            place, name = f"{path}.{field}[{index}]", container.get("name", "")
+            causes += _check_container(container, volumes, place)
+            if name in names:
+                causes.append(duplicate(f"{place}.name", name))
+            names.add(name)
+    return causes
+
+
+def _check_container(container: Object, volumes: set[str], path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    name = container.get("name", "")
+    causes += check_all(f"{path}.name", name, dns_label_faults(name)) if name else [required(f"{path}.name")]
+    if not container.get("image"):
+        causes.append(required(f"{path}.image"))
+    for field, supported in (
+        ("terminationMessagePolicy", _MESSAGE_POLICIES),
+        ("imagePullPolicy", _PULL_POLICIES),
+    ):
+        if container[field] not in supported:
+            causes.append(not_supported(f"{path}.{field}", container[field], supported))
+    causes += check_ports(container.get("ports") or (), f"{path}.ports")
+    causes += check_environment(container.get("env") or (), f"{path}.env")
+    causes += check_environment_sources(container.get("envFrom") or (), f"{path}.envFrom")
+    causes += _check_mounts(container.get("volumeMounts") or (), volumes, f"{path}.volumeMounts")
+    return causes + check_resources(container["resources"], f"{path}.resources")
+
+
+def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list[Cause]]:
+    """The names of the good volumes, and what is wrong with the others."""
+    names: set[str] = set()
+    causes: list[Cause] = []
+    for index, volume in enumerate(volumes):
+        place, name = f"{path}[{index}]", volume.get("name", "")
+        faults = check_all(f"{place}.name", name, dns_label_faults(name)) if name else [required(f"{place}.name")]
+        if name in names:
+            faults.append(duplicate(f"{place}.name", name))
+        sources = sorted(set(volume) - {"name"})
+        faults += [
+            forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]
+        ]
+        if not faults:
+            names.add(name)
+        causes += faults
+    return names, causes
+
+
+def _check_mounts(mounts: Sequence[Object], volumes: set[str], path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    seen: set[str] = set()
+    for index, mount in enumerate(mounts):
+        place, name, target = f"{path}[{index}]", mount.get("name", ""), mount.get("mountPath", "")
+        if not name:
+            causes.append(required(f"{place}.name"))
+        if name not in volumes:
+            causes.append(not_found(f"{place}.name", name))
+        if not target:
+            causes.append(required(f"{place}.mountPath"))
+        if target in seen:
+            causes.append(invalid(f"{place}.mountPath", target, "must be unique"))
+        seen.add(target)
+    return causes
+
+
+def _check_tolerations(tolerations: Sequence[Object], path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    for index, toleration in enumerate(tolerations):
+        place = f"{path}[{index}]"
+        key, value = toleration.get("key", ""), toleration.get("value", "")
+        operator, effect = toleration.get("operator", ""), toleration.get("effect", "")
+        if key:
+            causes += check_all(f"{place}.key", key, label_key_faults(key))
+        elif operator != "Exists":
+            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
+            causes.append(invalid(f"{place}.operator", operator, detail))
+        if "tolerationSeconds" in toleration and effect != "NoExecute":
+            detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+            causes.append(invalid(f"{place}.effect", effect, detail))
+        if operator == "Exists" and value:
+            causes.append(invalid(f"{place}.operator", value, "value must be empty when `operator` is 'Exists'"))
+        elif operator in ("", "Equal"):
+            causes += check_all(f"{place}.operator", value, label_value_faults(value))
+        elif operator != "Exists":
+            causes.append(not_supported(f"{place}.operator", operator, ("Equal", "Exists")))
+        if effect and effect not in _EFFECTS:
+            causes.append(not_supported(f"{place}.effect", effect, _EFFECTS))
+    return causes

@@ -1,0 +1,161 @@
+"""Rules and defaults for the kinds without pods: ConfigMaps, Secrets, Services, Namespaces, Leases and Events."""
+
+import base64
+import binascii
+
+from devcluster.errors import Cause
+from devcluster.objects import Object, metadata_of
+from devcluster.validation.environment import check_service_ports
+from devcluster.validation.fields import (
+    check_all,
+    check_not_negative,
+    check_unchanged,
+    forbidden,
+    invalid,
+    not_supported,
+    required,
+    too_long,
+)
+from devcluster.validation.metadata import check_labels
+from devcluster.validation.names import config_key_faults, label_key_faults
+
+_DATA_MAX_BYTES = 1024 * 1024
+_SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_EVENT_LIMITS = {"reportingInstance": 128, "action": 128, "reason": 128, "message": 1024}
+
+
+def default_secret(secret: Object) -> None:
+    """Fill in a Secret's type and move its plain `stringData` into `data`, in place."""
+    secret.setdefault("type", "Opaque")
+    plain = secret.pop("stringData", None) or {}
+    if plain:
+        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        secret["data"] = {**(secret.get("data") or {}), **encoded}
+
+
+def default_namespace(namespace: Object) -> None:
+    """Fill in a Namespace's own name as a label, in place."""
+    labels = namespace["metadata"].setdefault("labels", {})
+    labels["kubernetes.io/metadata.name"] = metadata_of(namespace).get("name", "")
+
+
+def begin_namespace(namespace: Object) -> None:
+    """Give a new Namespace its phase, in place."""
+    namespace["status"] = {"phase": "Active"}
+
+
+def default_service(service: Object) -> None:
+    """Fill in a Service's defaults, in place. No addresses are assigned: nothing routes to them here."""
+    spec = service.setdefault("spec", {})
+    spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    spec.setdefault("internalTrafficPolicy", "Cluster")
+    for port in spec.get("ports") or ():
+        port.setdefault("protocol", "TCP")
+        port.setdefault("targetPort", port.get("port"))
+
+
+def begin_service(service: Object) -> None:
+    """Give a new Service its empty status, in place."""
+    service["status"] = {"loadBalancer": {}}
+
+
+def default_event(event: Object) -> None:
+    """Fill in what an Event always shows, in place."""
+    event.setdefault("source", {})
+    for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
+        event.setdefault(field, None)
+    for field in ("reportingComponent", "reportingInstance"):
+        event.setdefault(field, "")
+
+
+def check_config_map(config_map: Object) -> list[Cause]:
+    """A ConfigMap's keys and size."""
+    data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
+    causes = _check_keys(data, "data") + _check_keys(binary, "binaryData")
+    causes += [
+        invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary
+    ]
+    if sum(len(value.encode()) for value in (*data.values(), *binary.values())) > _DATA_MAX_BYTES:
+        causes.append(too_long("", _DATA_MAX_BYTES))
+    return causes
+
+
+def check_secret(secret: Object) -> list[Cause]:
+    """A Secret's keys, encoding and size."""
+    data = secret.get("data") or {}
+    causes = _check_keys(data, "data")
+    size = 0
+    for key, value in data.items():
+        try:
+            size += len(base64.b64decode(value, validate=True))
+        except binascii.Error:
+            causes.append(invalid(f"data[{key}]", value, "illegal base64 data"))
+    if size > _DATA_MAX_BYTES:
+        causes.append(too_long("data", _DATA_MAX_BYTES))
+    return causes
+
+
+def _check_keys(data: Object, path: str) -> list[Cause]:
+    return [cause for key in data for cause in check_all(f"{path}[{key}]", key, config_key_faults(key))]
+
+
+def check_immutable_data(new: Object, old: Object) -> list[Cause]:
+    """A ConfigMap or Secret that was declared immutable stays as it is."""
+    if not old.get("immutable"):
+        return []
+    detail = "field is immutable when `immutable` is set"
+    causes = [] if new.get("immutable") else [forbidden("immutable", detail)]
+    return causes + [forbidden(f, detail) for f in ("data", "binaryData") if new.get(f) != old.get(f)]
+
+
+def check_secret_update(new: Object, old: Object) -> list[Cause]:
+    """A Secret's new state: its type is fixed."""
+    kept = check_unchanged("type", new.get("type"), old.get("type"))
+    return [*check_secret(new), *kept, *check_immutable_data(new, old)]
+
+
+def check_service(service: Object) -> list[Cause]:
+    """A Service's type, selector and ports."""
+    spec = service["spec"]
+    ports = spec.get("ports") or ()
+    causes = check_labels(spec.get("selector"), "spec.selector")
+    if spec["type"] not in _SERVICE_TYPES:
+        causes.append(not_supported("spec.type", spec["type"], _SERVICE_TYPES))
+    if not ports and spec["type"] != "ExternalName" and spec.get("clusterIP") != "None":
+        causes.append(required("spec.ports"))
+    return causes + check_service_ports(ports, "spec.ports")
+
+
+def check_lease(lease: Object) -> list[Cause]:
+    """A Lease, new or changed."""
+    spec = lease.get("spec") or {}
+    causes = []
+    duration = spec.get("leaseDurationSeconds")
+    if duration is not None and duration <= 0:
+        causes.append(invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
+    causes += check_not_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
+    if spec.get("preferredHolder") and not spec.get("strategy"):
+        causes.append(forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"))
+    return causes
+
+
+def check_event(event: Object) -> list[Cause]:
+    """An Event: what it is about lies in its own namespace; one with an `eventTime` is complete."""
+    about, namespace = event.get("involvedObject") or {}, metadata_of(event)["namespace"]
+    own, cluster_wide = about.get("namespace", ""), namespace == "default"
+    mismatch = invalid("involvedObject.namespace", own, "does not match event.namespace")
+    if not event.get("eventTime"):
+        return [] if own == namespace or (not own and cluster_wide) else [mismatch]
+    causes = [] if own or cluster_wide or namespace == "kube-system" else [mismatch]
+    component = event.get("reportingComponent") or ""
+    if not component:
+        causes.append(required("reportingComponent"))
+    causes += check_all("reportingComponent", component, label_key_faults(component))
+    for field, limit in _EVENT_LIMITS.items():
+        value = event.get(field) or ""
+        if not value and field != "message":
+            causes.append(required(field))
+        if len(value.encode()) > limit:
+            causes.append(invalid(field, "", f"can have at most {limit} characters"))
+    return causes
