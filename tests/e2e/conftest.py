@@ -1,0 +1,24 @@
+"""The service as a process, in a namespace of the test's own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import Server, write_kubeconfig
+from tests.service import ServiceProcess
+
+Replica = Callable[..., ServiceProcess]
+
+
+@pytest.fixture
+def replica(server: Server, namespace: str, tmp_path: Path) -> Replica:
+    """Make replicas of the service, not started yet; `url` puts a proxy in front of the API server."""
+
+    def make(configuration: dict[str, Any], *, url: str | None = None, **environment: str) -> ServiceProcess:
+        kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=url)
+        log = tmp_path / f"{kubeconfig.name}.log"
+        return ServiceProcess(kubeconfig, {"Configurations": configuration}, log, **environment)
+
+    return make

@@ -1,0 +1,83 @@
+"""The service as a process: it starts, runs jobs, and stops, as it would in a pod."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from tests.servers import Server
+from tests.service import ServiceProcess
+
+Replica = Callable[..., ServiceProcess]
+
+DEADLINE_SECONDS = 30.0
+
+ECHO = {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": 3}
+
+
+def await_end(service: ServiceProcess, location: str) -> dict[str, Any]:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (run := service.get(location).json())["Status"] not in ("Succeeded", "Failed"):
+        assert time.monotonic() < deadline, run
+        time.sleep(0.05)
+    return run
+
+
+def logs_of(server: Server, namespace: str, job: str) -> str:
+    core = client.CoreV1Api(server.admin)
+    pods = core.list_namespaced_pod(namespace, label_selector=f"batch.kubernetes.io/job-name={job}").items
+    return "".join(core.read_namespaced_pod_log(pod.metadata.name, namespace) for pod in pods)
+
+
+@pytest.mark.embedded_only("reads what a real process has printed")
+def test_a_call_becomes_the_output_of_a_process(server: Server, namespace: str, replica: Replica) -> None:
+    """What a caller posts reaches a program, and what the program prints can be read back."""
+    with replica({"fibonacci": {"Image": "axaguildev/fibonacci-batch:latest", "Visibility": "Public"}}) as service:
+        accepted = service.post("/job/fibonacci", {"Args": ["42"]})
+        assert accepted.status_code == 202
+        run = await_end(service, accepted.headers["Location"])
+        assert run["Status"] == "Succeeded"
+        assert logs_of(server, namespace, run["Name"]) == "267914296\n"
+
+
+def test_a_run_is_accepted_admitted_and_finished(replica: Replica) -> None:
+    """The main path, over HTTP from one end to the other: positions and times are filled in as the run goes on."""
+    with replica({"echo": ECHO}) as service:
+        accepted = service.post("/job/echo", {"Args": ["echo", "hello"]})
+        run = await_end(service, accepted.headers["Location"])
+    assert accepted.json() == {"Id": run["Id"], "Name": run["Name"], "Status": "Queued"}
+    assert run["Status"] == "Succeeded"
+    assert run["PositionInQueue"] == -1
+    assert 0 < run["InQueueTimestamp"]
+    assert run["InQueueTimestamp"] // 1000 <= run["StartTimestamp"] // 1000 <= run["EndTimestamp"] // 1000
+
+
+def test_runs_that_were_accepted_while_no_dispatcher_ran_are_admitted_later(replica: Replica) -> None:
+    """Nothing is lost when the dispatcher is down: queued runs wait for it."""
+    with replica({"echo": ECHO}, SLIMFAAS_DISPATCHER="off") as front:
+        locations = [front.post("/job/echo", {"Args": ["true"]}).headers["Location"] for _ in range(5)]
+        assert {front.get(location).json()["Status"] for location in locations} == {"Queued"}
+        assert [front.get(location).json()["PositionInQueue"] for location in locations] == [1, 2, 3, 4, 5]
+        with replica({"echo": ECHO}):
+            assert {await_end(front, location)["Status"] for location in locations} == {"Succeeded"}
+
+
+def test_a_stopped_dispatcher_gives_the_lease_back(server: Server, namespace: str, replica: Replica) -> None:
+    """After SIGTERM the process ends with 0, and the next dispatcher need not wait for the lease to expire."""
+    with replica({"echo": ECHO}) as service:
+        leases = client.CoordinationV1Api(server.admin)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while service.get("/ready").json()["Dispatcher"] != "leading":
+            assert time.monotonic() < deadline
+        assert service.stop() == 0
+        lease = leases.read_namespaced_lease("slimfaas-jobs-dispatcher", namespace)
+        assert not lease.spec.holder_identity
+
+
+def test_with_several_workers_one_dispatches(replica: Replica) -> None:
+    """Workers are forked from one process, and still are no one another's dispatcher."""
+    with replica({"echo": ECHO}, WEB_CONCURRENCY="3") as service:
+        locations = [service.post("/job/echo", {"Args": ["true"]}).headers["Location"] for _ in range(4)]
+        assert {await_end(service, location)["Status"] for location in locations} == {"Succeeded"}
