@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test lint validate bench image clean
+.PHONY: help install demo dev test e2e lint validate bench image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ dev: install ## the same, left running until Ctrl-C, with commands to try
 
 test: install ## run the tests
 	$(BIN)/pytest -n 2
+
+e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
+	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 tests/cluster tests/http tests/e2e
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .

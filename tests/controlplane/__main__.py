@@ -1,17 +1,51 @@
-"""Starts a control plane, prints the administrator's kubeconfig file, and keeps it until it is interrupted."""
+"""Starts a control plane and runs a command against it, or keeps it until it is interrupted.
 
+`python -m tests.controlplane pytest --server real` sets KUBECONFIG for the command and ends with its exit code. Where
+the caller has set KUBECONFIG already, the command runs against that cluster and nothing is started. Without a command it
+prints the administrator's kubeconfig file.
+"""
+
+import contextlib
+import os
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 
 from tests.controlplane.build import ControlPlaneUnavailable
 from tests.controlplane.plane import ControlPlane
 
-signal.signal(signal.SIGTERM, signal.default_int_handler)
-try:
+AUDIT_LOG_VARIABLE = "SLIMFAAS_TEST_AUDIT_LOG"
+"""Names the audit log of the control plane for the command's tests; not set for a cluster of the caller's."""
+
+
+def main(command: Sequence[str]) -> int:
+    """Run the command, or wait for an interrupt; the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with _environment(keep=not command) as environment:
+            if command:
+                return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+            print(environment["KUBECONFIG"], flush=True)
+            signal.pause()
+    except KeyboardInterrupt:
+        return 130 if command else 0
+    except ControlPlaneUnavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _environment(*, keep: bool) -> Iterator[dict[str, str]]:
+    """What the command needs to find its cluster; `keep` asks for a new one whatever the caller has set."""
+    if os.environ.get("KUBECONFIG") and not keep:
+        print(f"using the cluster of KUBECONFIG={os.environ['KUBECONFIG']}", flush=True)
+        yield {}
+        return
     with ControlPlane() as plane:
-        print(plane.admin_kubeconfig, flush=True)
-        signal.pause()
-except KeyboardInterrupt:
-    pass
-except ControlPlaneUnavailable as error:
-    sys.exit(str(error))
+        yield {"KUBECONFIG": str(plane.admin_kubeconfig), AUDIT_LOG_VARIABLE: str(plane.audit_log)}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
