@@ -50,7 +50,7 @@ def test_a_run_is_accepted_admitted_and_finished(replica: Replica) -> None:
     assert accepted.json() == {"Id": run["Id"], "Name": run["Name"], "Status": "Queued"}
     assert run["Status"] == "Succeeded"
     assert run["PositionInQueue"] == -1
-    assert 0 < run["InQueueTimestamp"]
+    assert run["InQueueTimestamp"] > 0
     assert run["InQueueTimestamp"] // 1000 <= run["StartTimestamp"] // 1000 <= run["EndTimestamp"] // 1000
 
 
