@@ -39,8 +39,8 @@ lint: install ## style, types, layers
 validate: install ## check the job configuration in our own manifests
 	$(BIN)/slimfaas-jobs validate k8s/overlays/demo/configmap.yaml
 
-bench: install ## what the decisions in docs/adr/ were measured with
-	$(BIN)/python -m benchmarks
+bench: install ## what the decisions in docs/adr/ were measured with, on a real control plane
+	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py
 
 image: ## build the container image
 	docker build --tag slimfaas-jobs:latest .

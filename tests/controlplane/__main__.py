@@ -1,8 +1,8 @@
 """Starts a control plane and runs a command against it, or keeps it until it is interrupted.
 
 `python -m tests.controlplane pytest --server real` sets KUBECONFIG for the command and ends with its exit code. Where
-the caller has set KUBECONFIG already, the command runs against that cluster and nothing is started. Without a command it
-prints the administrator's kubeconfig file.
+KUBECONFIG is set already, the command runs against that cluster and nothing is started. Without a command it prints the
+administrator's kubeconfig file.
 """
 
 import contextlib

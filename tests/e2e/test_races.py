@@ -1,4 +1,4 @@
-"""Two replicas, an API server that misbehaves, and kills in the middle: nothing lost, nothing doubled, no cap exceeded."""
+"""Two replicas, a misbehaving API server, and kills in the middle: nothing lost, nothing doubled, no cap exceeded."""
 
 import threading
 from collections.abc import Callable

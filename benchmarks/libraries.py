@@ -1,0 +1,121 @@
+"""What each library costs the process that imports it: `python benchmarks/libraries.py`.
+
+Memory as PSS and as RSS (what a container is charged where nobody else maps the same files), and time; each library
+alone, and on top of those that are there anyway: the Kubernetes client, Flask and gunicorn. Each figure comes from
+processes of its own, the best of three. Candidates that aren't installed are listed as such. What was concluded:
+docs/adr/0004-libraries.md.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+_REPEATS = 3
+
+_CLIENT = "from kubernetes import config; from kubernetes.client import ApiClient, Configuration"
+_BASE = f"{_CLIENT}; import flask, gunicorn.app.wsgiapp, gunicorn.workers.gthread"
+_CONFIGURATION = '{"Configurations": {"fibonacci": {"Image": "axaguildev/fibonacci-batch:1.0.1"}}}'
+
+CASES = {
+    "kubernetes: ApiClient": _CLIENT,
+    "kubernetes: classes of four groups": (
+        "from kubernetes.client import AppsV1Api, BatchV1Api, CoordinationV1Api, CoreV1Api"
+    ),
+    "flask": "import flask",
+    "gunicorn": "import gunicorn.app.wsgiapp, gunicorn.workers.gthread",
+    "these three": _BASE,
+    "urllib3": "import urllib3",
+    "PyYAML": "import yaml",
+    "marshmallow": "import marshmallow",
+    "jsonschema": "import jsonschema",
+    "jsonschema, a configuration checked": (
+        f"from schemas.configuration import parse_configuration; parse_configuration({_CONFIGURATION!r})"
+    ),
+    "argparse": "import argparse; argparse.ArgumentParser().add_subparsers().add_parser('x').add_argument('y')",
+    "click": "import click; click.group()(lambda: None).command('x')(click.argument('y')(lambda y: None))",
+    "pydantic": "import pydantic",
+    "requests": "import requests",
+    "requests-oauthlib": "import requests_oauthlib",
+    "websocket-client": "import websocket",
+    "prometheus-client": "import prometheus_client",
+    "structlog": "import structlog",
+    "apispec": "import apispec.ext.marshmallow",
+    "flask-smorest": "import flask_smorest",
+    "h11": "import h11",
+    "responses": "import responses",
+    "hypothesis": "import hypothesis",
+    "the service": "import app",
+}
+"""What is imported, and used once where it builds something when first used."""
+
+
+_CHILD = """
+import sys, time
+
+def read_kib():
+    with open("/proc/self/smaps_rollup") as fields:
+        return [int(field.split()[1]) for field in fields if field.startswith(("Rss:", "Pss:"))]
+
+exec(sys.argv[1], {})
+before, began = read_kib(), time.perf_counter()
+exec(sys.argv[2], {})
+seconds = time.perf_counter() - began
+rss_kib, pss_kib = (now - then for now, then in zip(read_kib(), before))
+print(seconds * 1000, pss_kib / 1024, rss_kib / 1024)
+"""
+"""What the measured process runs: nothing is imported in it that isn't asked for."""
+
+
+@dataclass(frozen=True, order=True)
+class Cost:
+    """What one statement costs.
+
+    Attributes:
+        ms: time.
+        pss_mib: memory, shared pages by part.
+        rss_mib: memory, shared pages in full.
+    """
+
+    ms: float
+    pss_mib: float
+    rss_mib: float
+
+
+def measure(statement: str, before: str = "") -> Cost | None:
+    """Run a statement in new processes; `None` when what it imports isn't installed.
+
+    Args:
+        statement: to be measured.
+        before: what has been run by then.
+    """
+    costs = []
+    for _ in range(_REPEATS):
+        command = [sys.executable, "-c", _CHILD, before, statement]
+        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+        if "ModuleNotFoundError" in done.stderr:
+            return None
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        costs.append(Cost(*map(float, done.stdout.split())))
+    return min(costs)
+
+
+def main() -> None:
+    """Print one table."""
+    argparse.ArgumentParser(description="What each library costs the process that imports it.").parse_args()
+    print(f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
+    print(f"{'':38}{'alone':^27}{'on top of the three':^27}".rstrip())
+    print(f"{'':38}{('PSS MiB   RSS MiB       ms ' * 2)}".rstrip())
+    for name, statement in CASES.items():
+        costs = [measure(statement, before) for before in ("", _BASE)]
+        cells = "".join(f"{cost.pss_mib:7.1f} {cost.rss_mib:9.1f} {cost.ms:8.0f} " for cost in costs if cost)
+        print(f"{name:38}{cells or 'not installed'}".rstrip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
