@@ -236,10 +236,13 @@ def main() -> None:
     parser.add_argument(
         "--kubeconfig",
         default=os.environ.get("KUBECONFIG"),
-        help="of an API server on this machine (default: KUBECONFIG)",
+        type=Path,
+        help="of an API server on this machine; KUBECONFIG, where none is named",
     )
     parser.add_argument("--jobs", type=int, default=4000, help="how many Jobs are cached (default: %(default)s)")
     given = parser.parse_args()
+    if given.kubeconfig is None:
+        parser.error("name an API server with --kubeconfig or KUBECONFIG")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up, as after Ctrl-C
     began = time.monotonic()
     rows = measure(Runner(given.kubeconfig), f"bench-informers-{os.getpid()}", given.jobs)

@@ -72,7 +72,7 @@ class Cluster:
             self._exit = undo.pop_all()
         self._loop = Loop("controllers")
         self._cache = Cache(self.store, self._loop, KINDS)
-        self._processes = Processes(self._loop)
+        self._processes = Processes(self._loop, folder)
         self._probes = ThreadPoolExecutor(_PROBE_THREADS, thread_name_prefix="probe")
         runtime = Runtime(
             loop=self._loop,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from devcluster.errors import conflict
+from devcluster.errors import precondition_failed
 from devcluster.kinds import POD, Kind
 from devcluster.objects import Object, clone, metadata_of, parse_time, to_time
 
@@ -73,7 +73,7 @@ def is_released(obj: Object) -> bool:
 def _check_preconditions(kind: Kind, obj: Object, options: DeleteOptions) -> None:
     metadata = metadata_of(obj)
     if options.uid is not None and options.uid != metadata["uid"]:
-        raise conflict(
+        raise precondition_failed(
             kind,
             metadata["name"],
             f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
@@ -81,7 +81,7 @@ def _check_preconditions(kind: Kind, obj: Object, options: DeleteOptions) -> Non
         )
     version = options.resource_version
     if version is not None and version != metadata["resourceVersion"]:
-        raise conflict(
+        raise precondition_failed(
             kind,
             metadata["name"],
             f"the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record "

@@ -96,9 +96,15 @@ def already_exists(kind: "Kind", name: str, *, generated: bool = False) -> ApiEr
 
 
 def conflict(kind: "Kind", name: str, message: str = _MODIFIED) -> ApiError:
-    """A precondition failed: by default, the optimistic lock on resourceVersion."""
+    """The object isn't in the state that a write relies on: by default, the optimistic lock on resourceVersion."""
     message = f"Operation cannot be fulfilled on {kind.resource} {quote(name)}: {message}"
     return ApiError(409, "Conflict", message, _resource_details(kind, name))
+
+
+def precondition_failed(kind: "Kind", name: str, message: str) -> ApiError:
+    """A DELETE's precondition doesn't hold; here the server names the kind, not the resource."""
+    message = f"Operation cannot be fulfilled on {kind.qualified} {quote(name)}: {message}"
+    return ApiError(409, "Conflict", message, {**_resource_details(kind, name), "kind": kind.kind})
 
 
 def invalid(kind: "Kind", name: str, causes: Sequence[Cause]) -> ApiError:
@@ -108,6 +114,13 @@ def invalid(kind: "Kind", name: str, causes: Sequence[Cause]) -> ApiError:
     parts = {"name": name, "group": kind.group, "kind": kind.kind, "causes": [cause.to_cause() for cause in causes]}
     details = {key: value for key, value in parts.items() if value}
     return ApiError(422, "Invalid", f"{kind.qualified} {quote(name)} is invalid: {listed}", details)
+
+
+def version_required(kind: "Kind", name: str) -> ApiError:
+    """A PUT without a resourceVersion of a kind that needs one; here the server names the resource, not the kind."""
+    field, message = "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+    details = {**_resource_details(kind, name), "causes": [Cause("FieldValueInvalid", message, field).to_cause()]}
+    return ApiError(422, "Invalid", f"{kind.resource} {quote(name)} is invalid: {field}: {message}", details)
 
 
 def forbidden(kind: "Kind", name: str, message: str) -> ApiError:

@@ -88,7 +88,7 @@ class _LabelParser:
         key = self._identifier("identifier")
         faults = label_key_faults(key)
         if faults:
-            raise _unparsable(f'<nil>: Invalid value: {quote(key)}: {"; ".join(faults)}')
+            raise _unparsable(f"<nil>: Invalid value: {quote(key)}: {'; '.join(faults)}")
         if negated:
             return Requirement(key, "!")
         if self._peek() in ("", ","):
@@ -118,7 +118,8 @@ class _LabelParser:
             if found == ",":
                 values.append("")
             elif found in _SYMBOLS:
-                raise _unparsable(f"found '{found}', expected: ',', or identifier")
+                expected = "',' or ')'" if values[-1] else "',', or identifier"
+                raise _unparsable(f"found '{found}', expected: {expected}")
             elif values[-1]:
                 raise _unparsable(f"found '{found}', expected: ',' or ')'")
             else:

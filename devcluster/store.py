@@ -23,6 +23,7 @@ from devcluster.history import History, Matcher, WatchEvent
 from devcluster.kinds import KINDS, NAMESPACE, Kind
 from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, now, version_of
 from devcluster.subscriptions import Subscription
+from devcluster.validation.names import dns_label_faults
 
 __all__ = ["Propagation", "Store", "Subscription", "WatchEvent"]
 
@@ -95,9 +96,11 @@ class Store:
             with self._lock:
                 if key in self._tables[kind].objects:
                     continue
+                if dry_run:
+                    return candidate
                 if kind.namespaced:
                     self.ensure_namespace(metadata["namespace"])
-                return candidate if dry_run else self._commit(kind, key, candidate)
+                return self._commit(kind, key, candidate)
         raise errors.already_exists(kind, name, generated=generated)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
@@ -215,7 +218,11 @@ class Store:
                 return last
             if deletion.marked is not None:
                 last = self._commit(kind, key, deletion.marked)
-            return self._remove(kind, key, clone(last)) if deletion.remove else last
+            if not deletion.remove:
+                return last
+            if kind is NAMESPACE:
+                self._empty_namespace(name)
+            return self._remove(kind, key, clone(last))
 
     def subscribe(self, kind: Kind, namespace: str | None, since: int) -> Subscription:
         """Open a watch of the changes after revision `since`; see `Subscription`."""
@@ -249,9 +256,7 @@ class Store:
             if key_of(None, name) not in self._tables[NAMESPACE].objects:
                 self.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
-    def changes(
-        self, kind: Kind, since: int, deadline: float | None, closed: Callable[[], bool]
-    ) -> tuple[Events, int]:
+    def changes(self, kind: Kind, since: int, deadline: float | None, closed: Callable[[], bool]) -> tuple[Events, int]:
         """Wait for changes after `since`; return them (none at the deadline, a `time.monotonic`) and the revision."""
         table = self._tables[kind]
         with self._lock:
@@ -270,29 +275,39 @@ class Store:
             self._tables[kind].changed.notify_all()
 
     def _begin(self, kind: Kind, obj: Object) -> Object:
-        prepared = clone(obj)
+        prepared = {"apiVersion": kind.api_version, "kind": kind.kind, **clone(obj)}
         metadata = prepared.setdefault("metadata", {})
+        if kind.namespaced:
+            self._find_namespace(metadata.setdefault("namespace", "default"))
         version = metadata.get("resourceVersion") or "0"
         if version.isdigit() and int(version):  # what isn't a number is dropped instead
             raise errors.unclassified("resourceVersion should not be set on objects to be created")
-        if kind.namespaced:
-            metadata.setdefault("namespace", "default")
         for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
             metadata.pop(leftover, None)
         metadata.update(uid=str(uuid.uuid4()), creationTimestamp=now())
         return prepared
 
-    def _check_versions(
-        self, kind: Kind, name: str, old: Object, new: Object, resource_version: str | None
-    ) -> None:
+    def _empty_namespace(self, name: str) -> None:
+        """Remove what a namespace that goes away contains, at once: nobody here waits for its finalizers."""
+        for kind in self._tables:
+            if kind.namespaced:
+                for obj in self.list(kind, name)[0]:
+                    self._remove(kind, key_of(name, metadata_of(obj)["name"]), clone(obj))
+
+    def _find_namespace(self, name: str) -> None:
+        if dns_label_faults(name):
+            raise errors.not_found(NAMESPACE, name)
+
+    def _check_versions(self, kind: Kind, name: str, old: Object, new: Object, resource_version: str | None) -> None:
         metadata = new.setdefault("metadata", {})
         if new is not old and not metadata.get("uid"):
             metadata["uid"] = old["metadata"]["uid"]
-        asked = version_of(new)
+        given = str(metadata.get("resourceVersion") or "0")
+        if not (given.isascii() and given.isdigit()):
+            raise errors.unclassified(f'strconv.ParseUint: parsing "{given}": invalid syntax')
+        asked = int(given)
         if not asked and not kind.unconditional_update and resource_version is None:
-            cause = errors.Cause("FieldValueInvalid", "Invalid value: 0: must be specified for an update",
-                                 "metadata.resourceVersion")  # fmt: skip
-            raise errors.invalid(kind, name, [cause])
+            raise errors.version_required(kind, name)
         current = version_of(old)
         if (asked and asked != current) or (resource_version is not None and int(resource_version) != current):
             raise errors.conflict(kind, name)

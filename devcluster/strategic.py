@@ -7,7 +7,7 @@ A list that isn't named here is replaced, as by a merge patch.
 
 from typing import Any
 
-from devcluster.errors import bad_request
+from devcluster.errors import unclassified
 from devcluster.kinds import SERVICE, Kind
 from devcluster.objects import clone
 
@@ -44,7 +44,7 @@ def apply_strategic_patch(kind: Kind, document: dict[str, Any], patch: dict[str,
     """Merge a patch into an object of a kind; neither argument is changed.
 
     Raises:
-        ApiError: 400, an item of a merged list lacks its key, or a directive is unknown.
+        ApiError: 500, as the API server's: an item of a merged list lacks its key, or a directive is unknown.
     """
     return _merge_objects(kind, document, patch)
 
@@ -56,7 +56,7 @@ def _merge_objects(kind: Kind, document: dict[str, Any], patch: dict[str, Any]) 
     if directive == "delete":
         return {}
     if directive != "merge":
-        raise bad_request(f"unknown patch type found: {directive}")
+        raise unclassified(f"unknown patch type: {directive} in map: {patch}")
     merged = dict(document)
     if _RETAIN in patch:
         merged = {key: value for key, value in merged.items() if key in patch[_RETAIN]}
@@ -99,7 +99,7 @@ def _merge_lists(kind: Kind, present: list[Any], patch: list[Any], merge_key: st
     merged = list(present)
     for item in patch:
         if not isinstance(item, dict) or merge_key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {merge_key}")
+            raise unclassified(f"map: {item} does not contain declared merge key: {merge_key}")
         found = next((i for i, old in enumerate(merged) if old.get(merge_key) == item[merge_key]), None)
         if item.get(_DIRECTIVE) == "delete":
             merged = [old for old in merged if old.get(merge_key) != item[merge_key]]

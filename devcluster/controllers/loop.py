@@ -127,7 +127,7 @@ class KeyQueue:
         try:
             wait_seconds = self._reconcile(key)
         except ApiError as error:
-            wait_seconds = None if error.status in (404, 409) else self._failed(key, error)
+            wait_seconds = None if error.reason in ("NotFound", "Conflict") else self._failed(key, error)
         except Exception as error:  # one key's fault must not stop the others
             wait_seconds = self._failed(key, error)
         else:

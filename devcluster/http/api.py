@@ -10,10 +10,10 @@ from typing import Protocol
 
 from devcluster import errors
 from devcluster.deletion import Propagation, is_released
-from devcluster.errors import ApiError
+from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
-from devcluster.http.lists import list_page, read_options
-from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json
+from devcluster.http.lists import check_list_options, list_page, read_options
+from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json, check_dry_run
 from devcluster.http.representation import Representation, choose_representation
 from devcluster.http.routing import Route, parse_path
 from devcluster.http.watches import open_watch
@@ -50,7 +50,7 @@ class LogSource(Protocol):
 def verb_of(request: Request, route: Route) -> str:
     """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
     if route.name is None:
-        watching = route.watch or request.query.get("watch") in ("1", "true", "True", "t")
+        watching = route.watch or request.flag("watch")
         verbs = {"GET": "watch" if watching else "list", "POST": "create", "DELETE": "deletecollection"}
     elif route.watch:
         verbs = {"GET": "watch"}
@@ -120,6 +120,7 @@ class Api:
         options = read_options(request, route)
         if verb_of(request, route) == "watch":
             return open_watch(self._store, request, route, options, representation)
+        check_list_options(request, options)
         objects, metadata = list_page(self._store, route, options)
         return answer_json(200, representation.shape_list(route.kind, objects, metadata))
 
@@ -178,14 +179,15 @@ class Api:
         assert route.name is not None
         representation = choose_representation(request)
         options = bodies.read_delete_options(request)
-        last = self._delete_one(request, route, route.name, options)
+        last = self._delete_one(route, route.name, options)
         gone = is_released(last) or not metadata_of(last).get("deletionTimestamp")
+        headers = _warning_headers([_ORPHAN_WARNING] if _orphans_silently(route, options) else [])
         if route.kind.returns_deleted or not gone:
             status = 202 if not gone and options.get("orphanDependents") is False else 200
-            return answer_json(status, representation.shape_object(route.kind, last))
-        return answer_json(200, _success(route, metadata_of(last)))
+            return answer_json(status, representation.shape_object(route.kind, last), headers)
+        return answer_json(200, _success(route, metadata_of(last)), headers)
 
-    def _delete_one(self, request: Request, route: Route, name: str, options: Object) -> Object:
+    def _delete_one(self, route: Route, name: str, options: Object) -> Object:
         propagation: Propagation | None = options.get("propagationPolicy")
         orphan = options.get("orphanDependents")
         if propagation is None and orphan is not None:
@@ -199,11 +201,13 @@ class Api:
             grace_period_seconds=options.get("gracePeriodSeconds"),
             uid=preconditions.get("uid"),
             resource_version=preconditions.get("resourceVersion"),
-            dry_run=request.dry_run("DeleteOptions", options),
+            dry_run=check_dry_run("DeleteOptions", options.get("dryRun") or ()),
         )
 
     def _delete_collection(self, request: Request, route: Route) -> Answer:
         representation = choose_representation(request)
+        if route.kind.namespaced and route.namespace is None:
+            raise errors.method_not_allowed()
         options = bodies.read_delete_options(request)
         objects, metadata = list_page(self._store, route, read_options(request, route))
         deleted = []
@@ -211,7 +215,7 @@ class Api:
             own = metadata_of(obj)
             place = Route(route.kind, own.get("namespace"))
             with contextlib.suppress(ApiError):  # gone meanwhile: what the caller wants
-                deleted.append(self._delete_one(request, place, own["name"], options))
+                deleted.append(self._delete_one(place, own["name"], options))
         return answer_json(200, representation.shape_list(route.kind, deleted, metadata))
 
     def _read_log(self, request: Request, route: Route) -> Answer | Stream:
@@ -240,12 +244,22 @@ def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def _answer_object(
     status: int, route: Route, representation: Representation, obj: Object, warnings: list[str]
 ) -> Answer:
-    headers = tuple(("Warning", f'299 - "{_escape(warning)}"') for warning in warnings)
-    return answer_json(status, representation.shape_object(route.kind, obj), headers)
+    return answer_json(status, representation.shape_object(route.kind, obj), _warning_headers(warnings))
 
 
-def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+_ORPHAN_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+    "or set propagationPolicy=Orphan to suppress this warning"
+)
+
+
+def _orphans_silently(route: Route, options: Object) -> bool:
+    unsaid = options.get("propagationPolicy") is None and options.get("orphanDependents") is None
+    return unsaid and route.kind.default_propagation == "Orphan"
+
+
+def _warning_headers(warnings: list[str]) -> tuple[tuple[str, str], ...]:
+    return tuple(("Warning", f"299 - {quote(warning)}") for warning in warnings)
 
 
 def _success(route: Route, metadata: Object) -> Object:

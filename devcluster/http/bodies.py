@@ -14,7 +14,7 @@ from devcluster.objects import Object, clone, metadata_of
 from devcluster.patch import apply_json_patch, apply_merge_patch
 from devcluster.strategic import apply_strategic_patch
 from devcluster.validation.fields import invalid, not_supported
-from devcluster.validation.schema import DecodeError, decode
+from devcluster.validation.schema import DecodeError, decode, json_type
 
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
@@ -76,8 +76,9 @@ def _parse_object(request: Request, kind: Kind) -> Object:
         message = f"couldn't get version/kind; json parse error: {error}"
         raise bad_request(f"{unrecognized}{message} ({_summary(request.body)})") from None
     if not isinstance(body, dict):
-        message = "couldn't get version/kind; json parse error: json: cannot unmarshal value into Go value of type "
-        raise bad_request(f"{unrecognized}{message}struct ({_summary(request.body)})")
+        message = f"json: cannot unmarshal {json_type(body)} into Go value of type struct"
+        message = f"couldn't get version/kind; json parse error: {message}"
+        raise bad_request(f"{unrecognized}{message} ({_summary(request.body)})")
     return body
 
 
@@ -106,9 +107,7 @@ def _check_namespace(route: Route, obj: Object) -> None:
     wanted = route.namespace or ""
     given = metadata.get("namespace", "")
     if given and given != wanted:
-        raise bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
+        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if wanted:
         metadata["namespace"] = wanted
 
@@ -141,10 +140,10 @@ def read_patch(request: Request, route: Route, warnings: Warnings) -> Callable[[
         raise unsupported_media_type(formats)
     try:
         patch = request.json()
-    except ValueError as error:
-        raise bad_request(f"error decoding patch: {error}") from None
+    except ValueError:
+        raise bad_request("invalid JSON patch") from None
     if request.content_type != _JSON_PATCH and not isinstance(patch, dict):
-        message = "json: cannot unmarshal value into Go value of type map[string]interface {}"
+        message = f"json: cannot unmarshal {json_type(patch)} into Go value of type map[string]interface {{}}"
         raise bad_request(f"error decoding patch: {message}")
 
     def change(stored: Object) -> Object:
@@ -154,7 +153,10 @@ def read_patch(request: Request, route: Route, warnings: Warnings) -> Callable[[
             patched = apply_merge_patch(stored, patch)
         else:
             patched = apply_strategic_patch(kind, stored, patch)
-        return _decode_patched(kind, clone(patched), directive, warnings)
+        obj = _decode_patched(kind, clone(patched), directive, warnings)
+        _check_namespace(route, obj)
+        check_name(route, obj)
+        return obj
 
     return change
 
@@ -170,7 +172,8 @@ def _decode_patched(kind: Kind, patched: Any, directive: str, warnings: Warnings
     if directive == "Warn":
         warnings += faults
     if (obj.get("apiVersion"), obj.get("kind")) != (kind.api_version, kind.kind):
-        raise bad_request("the apiVersion and kind of an object can't be changed")
+        version, named = quote(str(obj.get("apiVersion"))), quote(str(obj.get("kind")))
+        raise _patch_error(patched, f"no kind {named} is registered for version {version}")
     return obj
 
 
@@ -181,7 +184,7 @@ def _patch_error(patched: Any, message: str) -> ApiError:
 
 
 def read_delete_options(request: Request) -> Object:
-    """The options of a DELETE: the body, else the query.
+    """The options of a DELETE: the body; only without one, the query.
 
     Raises:
         ApiError: 400 or 422.
@@ -193,10 +196,14 @@ def read_delete_options(request: Request) -> Object:
             raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
         if not isinstance(options, dict):
             raise bad_request("decoded object cannot be converted to DeleteOptions")
+        if options.get("kind", "DeleteOptions") != "DeleteOptions":
+            version = quote(str(options.get("apiVersion", "")))
+            raise bad_request(f"no kind {quote(str(options['kind']))} is registered for version {version}")
     else:
         options = {
             "gracePeriodSeconds": request.number("gracePeriodSeconds"),
             "propagationPolicy": request.query.get("propagationPolicy") or None,
+            "dryRun": [request.query["dryRun"]] if request.query.get("dryRun") else None,
         }
         if "orphanDependents" in request.query:
             options["orphanDependents"] = request.flag("orphanDependents")
@@ -214,7 +221,7 @@ def _check_delete_options(options: Object) -> None:
     unfit = "json: cannot unmarshal value into Go struct field DeleteOptions."
     grace = options.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        raise bad_request(f"{unfit}gracePeriodSeconds of type int64")
+        raise bad_request(f"{unfit}gracePeriodSeconds of type int64".replace("value", json_type(grace), 1))
     if not isinstance(options.get("preconditions") or {}, dict):
         raise bad_request(f"{unfit}preconditions of type v1.Preconditions")
     if not isinstance(options.get("dryRun") or [], list):

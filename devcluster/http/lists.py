@@ -7,7 +7,7 @@ import base64
 import json
 from dataclasses import dataclass
 
-from devcluster.errors import ApiError, bad_request, expired, invalid_options, too_large_version
+from devcluster.errors import ApiError, Cause, bad_request, expired, invalid_options, too_large_version
 from devcluster.http.messages import Request, version_cause
 from devcluster.http.routing import Route
 from devcluster.objects import Object, key_of, metadata_of
@@ -44,14 +44,25 @@ def read_options(request: Request, route: Route) -> ListOptions:
         resource_version=query.get("resourceVersion", ""),
         resource_version_match=query.get("resourceVersionMatch", ""),
     )
-    _check_match(options)
+    request.number("timeoutSeconds")  # watches use it; lists only check it
     return options
 
 
-def _check_match(options: ListOptions) -> None:
+def check_list_options(request: Request, options: ListOptions) -> None:
+    """The options of a list go together.
+
+    Raises:
+        ApiError: 422.
+    """
+    causes = _match_causes(options) if options.resource_version_match else []
+    if "sendInitialEvents" in request.query:
+        causes.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    if causes:
+        raise invalid_options("ListOptions", causes)
+
+
+def _match_causes(options: ListOptions) -> list[Cause]:
     match, field, causes = options.resource_version_match, "resourceVersionMatch", []
-    if not match:
-        return
     if not options.resource_version:
         causes.append(forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
     if options.continue_token:
@@ -60,8 +71,7 @@ def _check_match(options: ListOptions) -> None:
         causes.append(not_supported(field, match, ["Exact", "NotOlderThan", ""]))
     if match == "Exact" and options.resource_version == "0":
         causes.append(forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
-    if causes:
-        raise invalid_options("ListOptions", causes)
+    return causes
 
 
 def list_page(store: Store, route: Route, options: ListOptions) -> tuple[list[Object], Object]:
@@ -127,8 +137,6 @@ def _encode_token(revision: int, start: str) -> str:
 def _decode_token(text: str) -> tuple[int, str]:
     try:
         token = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if token["v"] != "meta.k8s.io/v1":
-            raise ValueError("unknown version")
         return int(token["rv"]), str(token["start"])
     except (ValueError, KeyError, TypeError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from None
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from None

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -32,17 +32,8 @@ class Request:
         return value.partition(";")[0].strip().lower() or JSON
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter.
-
-        Raises:
-            ApiError: 400, it isn't one.
-        """
-        value = self.query.get(name)
-        if value in (None, "0", "false", "False", "FALSE", "f", "F"):
-            return False
-        if value in ("", "1", "true", "True", "TRUE", "t", "T"):
-            return True
-        raise errors.bad_request(f'strconv.ParseBool: parsing "{value}": invalid syntax')
+        """A boolean parameter: whatever isn't missing, `false` or `0` is true."""
+        return self.query.get(name, "0").lower() not in ("0", "false")
 
     def number(self, name: str) -> int | None:
         """An integer parameter; None when it is missing or empty.
@@ -57,16 +48,13 @@ class Request:
             raise errors.bad_request(f'strconv.ParseInt: parsing "{value}": invalid syntax')
         return int(value)
 
-    def dry_run(self, options: str, body: Mapping[str, Any] | None = None) -> bool:
+    def dry_run(self, options: str) -> bool:
         """Whether nothing is to be stored; `options` names the operation's options in errors.
 
         Raises:
             ApiError: 422, the value isn't `All`.
         """
-        values = (body or {}).get("dryRun") or ([self.query["dryRun"]] if self.query.get("dryRun") else [])
-        if any(value != "All" for value in values):
-            raise errors.invalid_options(options, [not_supported("dryRun", values, ["All"])])
-        return bool(values)
+        return check_dry_run(options, [self.query["dryRun"]] if self.query.get("dryRun") else [])
 
     def json(self) -> Any:
         """The body as JSON.
@@ -80,6 +68,17 @@ class Request:
             raise ValueError(f"invalid character '{chr(self.body[0])}' exceeded max depth") from None
         except json.JSONDecodeError as error:
             raise ValueError(_describe(error)) from None
+
+
+def check_dry_run(options: str, values: Sequence[str]) -> bool:
+    """Whether `dryRun` asks that nothing is stored.
+
+    Raises:
+        ApiError: 422, a value isn't `All`.
+    """
+    if any(value != "All" for value in values):
+        raise errors.invalid_options(options, [not_supported("dryRun", values, ["All"])])
+    return bool(values)
 
 
 _JSON_FAULTS = {

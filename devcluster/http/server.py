@@ -3,8 +3,8 @@
 Built on the standard library's threading HTTP/1.1 server, one thread per connection, because what counts here is to
 hold every connection in hand: keep-alive, chunked watches that are flushed line by line, watches that end when their
 client vanishes or the server stops. werkzeug's server is the same class behind WSGI, which hides the socket; an
-asynchronous server would need a second copy of the store's waiting. Measured on one core: over 1,000 creates a
-second from 4 connections.
+asynchronous server would need a second copy of the store's waiting. Measured on two cores, the client included: 2,500
+to 3,600 Jobs created a second, from 1 to 16 connections.
 """
 
 import contextlib
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5.0
 _BACKLOG = 128
+_DRAIN_SECONDS = 2.0
+_DRAIN_BYTES = 1024 * 1024
 _HEADERS = (("Cache-Control", "no-cache, private"),)
 
 
@@ -137,14 +139,23 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             request = self._read_request()
         except ApiError as error:
-            self.close_connection = True  # the rest of the body is still to come
+            self.close_connection = True
             self._send(answer_error(error))
+            self._drain()
             return
         answer = self.server.api.handle(request)
         if isinstance(answer, Answer):
             self._send(answer)
         else:
             self._send_stream(answer)
+
+    def _drain(self) -> None:
+        """Read what the client still sends of a body that was refused; to close at once would cut off the answer."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(_DRAIN_SECONDS)
+        with contextlib.suppress(OSError):
+            while self.rfile.read1(_DRAIN_BYTES):
+                pass
 
     def _read_request(self) -> Request:
         parts = urlsplit(self.path)
@@ -191,9 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(head + answer.body)  # in one write: one packet
 
     def _send_stream(self, stream: Stream) -> None:
-        self.wfile.write(
-            self._head(200, (("Content-Type", stream.content_type), ("Transfer-Encoding", "chunked")))
-        )
+        self.wfile.write(self._head(200, (("Content-Type", stream.content_type), ("Transfer-Encoding", "chunked"))))
         with self.server.hangups.watching(self.connection, stream.close):
             for chunk in stream.chunks:
                 if chunk:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from devcluster.errors import ApiError, invalid, invalid_options
+from devcluster.errors import ApiError, invalid_options, unclassified
 from devcluster.http.lists import ListOptions
 from devcluster.http.messages import Request, Stream, encode, version_cause
 from devcluster.http.representation import Representation
@@ -17,7 +17,7 @@ from devcluster.kinds import Kind
 from devcluster.objects import Object, clone
 from devcluster.selectors import Selector
 from devcluster.store import Store, Subscription, WatchEvent
-from devcluster.validation.fields import forbidden
+from devcluster.validation.fields import forbidden, not_supported
 
 _BOOKMARK_SECONDS = 60.0
 _LAST_BOOKMARK_SECONDS = 2.0  # before the end, as the API server's watch cache
@@ -33,7 +33,7 @@ def open_watch(
     Raises:
         ApiError: 422, the options make no sense.
     """
-    _check_options(request, route, options)
+    _check_options(request, options)
     timeout_seconds = request.number("timeoutSeconds")
     if not timeout_seconds or timeout_seconds < 0:
         timeout_seconds = None
@@ -54,7 +54,7 @@ def open_watch(
     return Stream(watch.stream(initial, announce_end=request.flag("sendInitialEvents")), watch.subscription.close)
 
 
-def _check_options(request: Request, route: Route, options: ListOptions) -> None:
+def _check_options(request: Request, options: ListOptions) -> None:
     version, field = options.resource_version, "resourceVersionMatch"
     causes = []
     if "sendInitialEvents" in request.query:
@@ -64,14 +64,13 @@ def _check_options(request: Request, route: Route, options: ListOptions) -> None
     elif options.resource_version_match:
         detail = f"{field} is forbidden for watch unless sendInitialEvents is provided"
         causes.append(forbidden(field, detail))
+        if options.resource_version_match != "NotOlderThan":
+            causes.append(not_supported(field, options.resource_version_match, ["NotOlderThan"]))
     if causes:
         raise invalid_options("ListOptions", causes)
     if version and not (version.isascii() and version.isdigit()):
-        error = invalid(route.kind, "", [version_cause(version)])
-        # The API server names the resource, not the kind, in this one error.
-        error.message = error.message.replace(route.kind.qualified, route.kind.resource, 1)
-        error.details = {**(error.details or {}), "kind": route.kind.plural}
-        raise error
+        cause = version_cause(version)
+        raise unclassified(f"{cause.field}: {cause.message}")
 
 
 class _Watch:

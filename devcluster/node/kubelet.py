@@ -1,7 +1,8 @@
 """The node's agent, and the scheduler that gives it every pod.
 
 Containers run as local processes of this user, without isolation: they share the host's files and network. Not
-supported: init containers (such a pod fails, and says so), volumes, liveness and startup probes, lifecycle hooks.
+supported: init containers (such a pod fails, and says so), volumes, liveness and startup probes, lifecycle hooks, and a
+pod's own activeDeadlineSeconds.
 """
 
 import shutil
@@ -29,7 +30,7 @@ class PodWorker:
         self._addresses = addresses
         self._address = addresses.take()
         self._containers: list[ContainerWorker] = []
-        self._is_stopping = False
+        self._grace_seconds: int | None = None  # None until the pod is to be stopped
         self._is_over = False
 
     def start(self) -> None:
@@ -48,11 +49,13 @@ class PodWorker:
     def update(self, pod: Object) -> None:
         """Take in a new state of the pod."""
         self.pod = pod
-        if is_deleting(pod) and not self._is_over:
-            self._is_stopping = True
-            for container in self._containers:
-                container.stop(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
-            self._on_change()
+        grace_seconds: int = pod["metadata"].get("deletionGracePeriodSeconds") or 0
+        if not is_deleting(pod) or self._is_over or grace_seconds == self._grace_seconds:
+            return
+        self._grace_seconds = grace_seconds
+        for container in self._containers:
+            container.stop(grace_seconds)
+        self._on_change()
 
     def retry(self) -> None:
         """Look again for Secrets and ConfigMaps that were missing."""
@@ -74,7 +77,7 @@ class PodWorker:
             return
         self._publish()
         is_live = any(container.state.is_live() for container in self._containers)
-        if self._is_stopping and not is_live:
+        if self._grace_seconds is not None and not is_live:
             self._is_over = True
             self._runtime.cache.delete(POD, self.pod, grace_period_seconds=0)
 
@@ -84,7 +87,7 @@ class PodWorker:
         states = [container.state for container in self._containers]
         is_live = any(state.is_live() for state in states)
         policy = self.pod["spec"].get("restartPolicy", "Always")
-        phase = phase_of(states, policy, is_over=self._is_stopping and not is_live)
+        phase = phase_of(states, policy, is_over=self._grace_seconds is not None and not is_live)
 
         def change(current: Object) -> Object:
             status = pod_status(

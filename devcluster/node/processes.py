@@ -34,10 +34,14 @@ class Watcher(Protocol):
 
 
 class Processes:
-    """Starts processes through a shim, and ends them all with the cluster; for the loop's thread."""
+    """Starts processes through a shim, and ends them all with the cluster; for the loop's thread.
 
-    def __init__(self, loop: Loop) -> None:
+    `folder` is removed when the cluster has ended, in whatever way.
+    """
+
+    def __init__(self, loop: Loop, folder: Path) -> None:
         self._loop = loop
+        self._folder = folder
         self._watchers: dict[str, Watcher] = {}
         self._pids: dict[str, int] = {}  # also the processes' groups
         self._stopping = False
@@ -46,7 +50,7 @@ class Processes:
 
     def start(self) -> None:
         """Start the shim."""
-        command = [sys.executable, "-I", "-S", "-X", "utf8", str(_SHIM)]
+        command = [sys.executable, "-I", "-S", "-X", "utf8", str(_SHIM), str(self._folder)]
         # A session of its own: Ctrl-C in the terminal is for the cluster, which then ends the shim.
         shim = subprocess.Popen(  # noqa: S603  # this interpreter, on a file of this package
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env={}, start_new_session=True

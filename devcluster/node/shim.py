@@ -5,7 +5,8 @@ quick. It stamps and stores output without competing with the API server for the
 that no container outlives the cluster, however the cluster ends:
 
 - the cluster holds the write end of this process's standard input. When the cluster dies, even by SIGKILL, that pipe
-  closes; the shim then kills every process group, and on Linux every descendant left, before it exits itself.
+  closes; the shim then kills every process group, and on Linux every descendant left, removes the folder that it was
+  given as its argument, and exits.
 - should the shim be killed, Linux kills each container's first process, which asked for it with PR_SET_PDEATHSIG, and
   the cluster kills their groups. That signal is tied to the thread that forked, which is one more reason why the
   cluster, with its many threads, doesn't fork containers itself.
@@ -22,6 +23,7 @@ import json
 import os
 import resource
 import selectors
+import shutil
 import signal
 import sys
 import time
@@ -120,7 +122,8 @@ class Process:
 class Shim:
     """The loop between the cluster's requests and the processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._processes: dict[str, Process] = {}
         self._by_pid: dict[int, Process] = {}
         self._selector = selectors.DefaultSelector()
@@ -145,11 +148,12 @@ class Shim:
         self._selector.register(0, selectors.EVENT_READ)
         self._selector.register(exits, selectors.EVENT_READ)
         try:
-            self._serve(exits)
-        except BrokenPipeError:
-            pass  # nobody listens any more
+            with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+                self._serve(exits)
         finally:
             self._end()
+        # Not on SIGTERM: then the cluster goes on with another shim.
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self, exits: int) -> None:
         while True:
@@ -186,7 +190,7 @@ class Shim:
             log = Log(Path(request["log"])) if request["log"] else None
             pid, output = self._fork(request)
         except (OSError, ValueError) as error:
-            self._notify({"refused": name, "error": _explain(error, request["argv"][0])})
+            self._notify({"refused": name, "error": _explain(error, request)})
             return
         process = Process(name, pid, output, log)
         self._processes[name] = self._by_pid[pid] = process
@@ -202,16 +206,18 @@ class Shim:
             self._become(request, output_write, failure_write)
         os.close(output_write)
         os.close(failure_write)
-        number = os.read(failure, 16)  # ends when the program runs: the pipe closes on exec
+        fault = os.read(failure, 16).split()  # ends when the program runs: the pipe closes on exec
         os.close(failure)
-        if number:
+        if fault:
             os.close(output)
             os.waitpid(pid, 0)
-            raise OSError(int(number), os.strerror(int(number)))
+            what = request["cwd"] if fault[1] == b"chdir" else request["argv"][0]
+            raise OSError(int(fault[0]), os.strerror(int(fault[0])), what)
         return pid, output
 
     def _become(self, request: dict[str, Any], output: int, failure: int) -> None:
         """Turn the forked child into the container's process; never returns."""
+        step = b"chdir"
         try:
             os.setsid()
             if self._libc:
@@ -225,11 +231,12 @@ class Shim:
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.chdir(request["cwd"])
+            step = b"exec"
             os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606  # what a container is for
         except OSError as error:
-            os.write(failure, str(error.errno).encode())
+            os.write(failure, b"%d %s" % (error.errno or errno.EIO, step))
         except ValueError:
-            os.write(failure, str(errno.EINVAL).encode())  # a NUL character in an argument
+            os.write(failure, b"%d %s" % (errno.EINVAL, step))  # a NUL character in an argument
         finally:
             os._exit(127)
 
@@ -279,14 +286,16 @@ def _children() -> list[int]:
         return []  # not Linux
 
 
-def _explain(error: Exception, program: str) -> str:
+def _explain(error: Exception, request: dict[str, Any]) -> str:
     """The words of a container runtime that couldn't start a program."""
-    if isinstance(error, FileNotFoundError):
-        where = "no such file or directory" if "/" in program else "executable file not found in $PATH"
-        return f"exec: {json.dumps(program)}: {where}"
+    program: str = request["argv"][0]
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"exec: {json.dumps(program)}: {text.lower()}"
+    if isinstance(error, OSError) and error.filename == request["cwd"]:
+        return f"chdir to cwd ({json.dumps(request['cwd'])}) failed: {text.lower()}"
+    if isinstance(error, FileNotFoundError) and "/" not in program:
+        text = "executable file not found in $PATH"
+    return f"exec: {json.dumps(program)}: {text[:1].lower()}{text[1:]}"
 
 
 if __name__ == "__main__":
-    Shim().run()
+    Shim(sys.argv[1]).run()

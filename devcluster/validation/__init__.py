@@ -59,7 +59,7 @@ _RULES: dict[Kind, _Rules] = {
     POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update),
     DEPLOYMENT: _Rules(workloads.default_deployment, _nothing, workloads.check_deployment,
                        workloads.check_deployment_update, workloads.check_workload_status),
-    STATEFUL_SET: _Rules(workloads.default_stateful_set, _nothing, workloads.check_stateful_set,
+    STATEFUL_SET: _Rules(workloads.default_stateful_set, workloads.begin_stateful_set, workloads.check_stateful_set,
                          workloads.check_stateful_set_update, workloads.check_workload_status),
     CONFIG_MAP: _Rules(check=records.check_config_map, check_update=_config_map_update),
     SECRET: _Rules(records.default_secret, check=records.check_secret, check_update=records.check_secret_update),

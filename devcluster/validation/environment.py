@@ -155,6 +155,11 @@ def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:
         if len(ports) > 1 and not port.get("name"):
             causes.append(required(f"{place}.name"))
         causes += _check_port_number(port.get("port", 0), f"{place}.port")
+        target = port.get("targetPort")
+        if isinstance(target, str):
+            causes += check_all(f"{place}.targetPort", target, port_name_faults(target))
+        else:
+            causes += _check_port_number(target or 0, f"{place}.targetPort")
         if port["protocol"] not in _PROTOCOLS:
             causes.append(not_supported(f"{place}.protocol", port["protocol"], _PROTOCOLS))
     return causes

@@ -30,7 +30,7 @@ def check_job_status(new: Object, old: Object) -> list[Cause]:
         if status.get(field, 0) < before.get(field, 0):
             causes.append(invalid(f"status.{field}", status.get(field, 0), f"cannot decrease the {field} counter"))
     causes += [*_check_conditions(new, old), *_check_running(new, old), *_check_times(new, old)]
-    if status.get("ready", 0) > status.get("active", 0) and _changed(status, before, "ready", "active"):
+    if status.get("ready", 0) > max(status.get("active", 0), 0) and _changed(status, before, "ready", "active"):
         causes.append(invalid("status.ready", status["ready"], "cannot set more ready pods than active"))
     return causes
 

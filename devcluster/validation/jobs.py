@@ -55,7 +55,6 @@ def default_labels(job: Object) -> None:
         job["metadata"]["labels"] = labels
 
 
-
 def generate_selector(job: Object) -> None:
     """Give a new Job its selector, and its pods the labels that it selects, in place; unless `manualSelector`."""
     spec, metadata = job["spec"], metadata_of(job)
@@ -64,8 +63,11 @@ def generate_selector(job: Object) -> None:
     name, uid = metadata.get("name", ""), metadata["uid"]
     template = spec["template"].setdefault("metadata", {})
     labels = template.setdefault("labels", {})
-    for key, value in ((_LEGACY_JOB_NAME, name), (_JOB_NAME, name), (_LEGACY_CONTROLLER_UID, uid), (_CONTROLLER_UID, uid)):
-        labels.setdefault(key, value)  # one that the user set stays, and is refused when it differs
+    # A label that the user set stays, and is refused by the validation when it differs.
+    for key in (_LEGACY_JOB_NAME, _JOB_NAME):
+        labels.setdefault(key, name)
+    for key in (_LEGACY_CONTROLLER_UID, _CONTROLLER_UID):
+        labels.setdefault(key, uid)
     spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(_CONTROLLER_UID, uid)
 
 

@@ -6,8 +6,8 @@ from devcluster.validation.fields import forbidden
 from devcluster.validation.podspecs import check_spec, default_spec
 
 _UPDATABLE = (
-    "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
-    "`spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations), "
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
 _COMPUTE = ("cpu", "memory")
@@ -18,6 +18,8 @@ def default_pod(pod: Object) -> None:
     spec = pod.setdefault("spec", {})
     default_spec(spec)
     spec.setdefault("enableServiceLinks", True)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     for container in _containers(spec):
         resources = container["resources"]
         if resources.get("limits"):

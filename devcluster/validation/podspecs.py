@@ -172,9 +172,7 @@ def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list
         if name in names:
             faults.append(duplicate(f"{place}.name", name))
         sources = sorted(set(volume) - {"name"})
-        faults += [
-            forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]
-        ]
+        faults += [forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]]
         if not faults:
             names.add(name)
         causes += faults

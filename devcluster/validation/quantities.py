@@ -19,7 +19,7 @@ _MILLI = Decimal("1e-3")
 _MAX = Decimal(2**63 - 1)
 _EXACT = Context(prec=60)  # more digits than any bounded quantity has
 
-_PATTERN = re.compile(r"[+-]?[0-9.]+[eEinumkKMGTP]*[-+]?[0-9]*")
+_PATTERN = re.compile(r"[+-]?[0-9]*\.?[0-9]*[eEinumkKMGTP]*[-+]?[0-9]*")
 _UNKNOWN_SUFFIX = "unable to parse quantity's suffix"
 _MESSAGE = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 

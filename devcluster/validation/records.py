@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from devcluster.errors import Cause
+from devcluster.errors import Cause, bad_request
 from devcluster.objects import Object, metadata_of
 from devcluster.validation.environment import check_service_ports
 from devcluster.validation.fields import (
@@ -20,6 +20,7 @@ from devcluster.validation.metadata import check_labels
 from devcluster.validation.names import config_key_faults, label_key_faults
 
 _DATA_MAX_BYTES = 1024 * 1024
+_ILLEGAL_BASE64 = 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data'
 _SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _EVENT_LIMITS = {"reportingInstance": 128, "action": 128, "reason": 128, "message": 1024}
 
@@ -73,24 +74,27 @@ def check_config_map(config_map: Object) -> list[Cause]:
     """A ConfigMap's keys and size."""
     data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
     causes = _check_keys(data, "data") + _check_keys(binary, "binaryData")
-    causes += [
-        invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary
-    ]
+    causes += [invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary]
     if sum(len(value.encode()) for value in (*data.values(), *binary.values())) > _DATA_MAX_BYTES:
-        causes.append(too_long("", _DATA_MAX_BYTES))
+        causes.append(too_long("[]", _DATA_MAX_BYTES))
     return causes
 
 
 def check_secret(secret: Object) -> list[Cause]:
-    """A Secret's keys, encoding and size."""
+    """A Secret's keys and size.
+
+    Raises:
+        ApiError: 400, a value isn't base64.
+    """
     data = secret.get("data") or {}
     causes = _check_keys(data, "data")
     size = 0
-    for key, value in data.items():
+    for value in data.values():
         try:
             size += len(base64.b64decode(value, validate=True))
         except binascii.Error:
-            causes.append(invalid(f"data[{key}]", value, "illegal base64 data"))
+            # The server decodes the values as it reads the body: the fault comes before all others.
+            raise bad_request(_ILLEGAL_BASE64) from None
     if size > _DATA_MAX_BYTES:
         causes.append(too_long("data", _DATA_MAX_BYTES))
     return causes
@@ -135,8 +139,6 @@ def check_lease(lease: Object) -> list[Cause]:
     if duration is not None and duration <= 0:
         causes.append(invalid("spec.leaseDurationSeconds", duration, "must be greater than 0"))
     causes += check_not_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
-    if spec.get("preferredHolder") and not spec.get("strategy"):
-        causes.append(forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined"))
     return causes
 
 

@@ -31,6 +31,7 @@ _LONG_INTEGERS = frozenset({
     "tolerationSeconds",
 })  # fmt: skip
 _MICRO_TIMES = frozenset({"acquireTime", "eventTime", "lastObservedTime", "renewTime"})
+_MICRO_TIME = re.compile(r"[^.]*\.[0-9]{6}[^.0-9].*")
 _INDEX = r"\[[0-9]+\]"
 _INT32, _INT64 = 2**31, 2**63
 
@@ -95,7 +96,7 @@ def _reader(annotation: Any, field: str, owner: str) -> Reader:
         return lambda value, path, unknown: _read_struct(_struct(annotation), value, path, unknown, owner)
     base = options[0] if options else annotation  # Annotated[str, Strict()] and the like
     if base is datetime:
-        return _time_reader(field)
+        return _time_reader(field, owner)
     if field in _QUANTITIES or (base is str and field in _QUANTITY_MAPS):
         return _quantity_reader(round_to_milli=field in _QUANTITY_MAPS)
     readers = {str: _read_string, bool: _read_boolean, int: _read_integer}
@@ -187,15 +188,17 @@ def _quantity_reader(*, round_to_milli: bool) -> Reader:
     return read_quantity
 
 
-def _time_reader(field: str) -> Reader:
+def _time_reader(field: str, owner: str) -> Reader:
     micro = field in _MICRO_TIMES
     layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
 
     def read_time(value: Any, path: str, unknown: list[str]) -> str:
         if not isinstance(value, str):
-            raise DecodeError(f"json: cannot unmarshal {_json_type(value)} into Go value of type string")
+            raise _mismatch(value, path, owner, "string")
         try:
             moment = parse_time(value)
+            if micro and not _MICRO_TIME.fullmatch(value):
+                raise ValueError("a MicroTime has six digits of a second")
         except ValueError:
             message = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
             raise DecodeError(message) from None
@@ -205,7 +208,7 @@ def _time_reader(field: str) -> Reader:
 
 
 def _mismatch(value: Any, path: str, owner: str, wanted: str) -> DecodeError:
-    shown = _json_type(value)
+    shown = json_type(value)
     if shown == "number" and wanted.startswith("int"):
         shown = f"number {value}"
     # Messages, unlike the paths of unknown fields, don't tell which item of a list it was.
@@ -213,7 +216,8 @@ def _mismatch(value: Any, path: str, owner: str, wanted: str) -> DecodeError:
     return DecodeError(f"json: cannot unmarshal {shown} into {place} of type {wanted}")
 
 
-def _json_type(value: Any) -> str:
+def json_type(value: Any) -> str:
+    """What JSON calls the type of a value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):

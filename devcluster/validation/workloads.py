@@ -47,11 +47,18 @@ def default_stateful_set(stateful_set: Object) -> None:
     spec.setdefault("podManagementPolicy", "OrderedReady")
     strategy = spec.setdefault("updateStrategy", {})
     if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("partition", 0)
+        rolling.setdefault("maxUnavailable", 1)
     retention = spec.setdefault("persistentVolumeClaimRetentionPolicy", {})
     retention.setdefault("whenDeleted", "Retain")
     retention.setdefault("whenScaled", "Retain")
     default_template(spec.setdefault("template", {}))
+
+
+def begin_stateful_set(stateful_set: Object) -> None:
+    """Give a new StatefulSet its first status, in place: these two counts are shown even when they are 0."""
+    stateful_set["status"] = {"replicas": 0, "availableReplicas": 0}
 
 
 def check_deployment(deployment: Object) -> list[Cause]:
@@ -59,7 +66,7 @@ def check_deployment(deployment: Object) -> list[Cause]:
     spec = deployment["spec"]
     causes = _check_replicated(spec, "deployment")
     if spec["strategy"]["type"] not in ("Recreate", "RollingUpdate"):
-        causes.append(not_supported("spec.strategy.type", spec["strategy"]["type"], ("Recreate", "RollingUpdate")))
+        causes.append(not_supported("spec.strategy", spec["strategy"], ("Recreate", "RollingUpdate")))
     if spec["progressDeadlineSeconds"] <= spec.get("minReadySeconds", 0):
         detail = "must be greater than minReadySeconds"
         causes.append(invalid("spec.progressDeadlineSeconds", spec["progressDeadlineSeconds"], detail))
@@ -79,17 +86,14 @@ def check_stateful_set(stateful_set: Object) -> list[Cause]:
 def _check_replicated(spec: Object, name: str) -> list[Cause]:
     causes = [cause for field in _COUNTS for cause in check_not_negative(f"spec.{field}", spec.get(field))]
     selector, template = spec.get("selector"), spec["template"]
-    if selector is None:
-        causes.append(required("spec.selector"))
-    else:
-        selector_causes = check_label_selector(selector, "spec.selector")
-        labels = (template.get("metadata") or {}).get("labels") or {}
-        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            causes.append(invalid("spec.selector", selector, f"empty selector is invalid for {name}"))
-        elif not selector_causes and not label_selector_matches(selector, labels):
-            detail = "`selector` does not match template `labels`"
-            causes.append(invalid("spec.template.metadata.labels", labels, detail))
-        causes += selector_causes
+    labels = (template.get("metadata") or {}).get("labels")
+    faults = [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
+    if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        causes.append(invalid("spec.selector", selector, f"empty selector is invalid for {name}"))
+    elif (selector is None or not faults) and not label_selector_matches(selector, labels or {}):
+        detail = "`selector` does not match template `labels`"
+        causes.append(invalid("spec.template.metadata.labels", labels, detail))
+    causes += faults
     causes += check_template(template, "spec.template")
     policy = template["spec"]["restartPolicy"]
     if policy != "Always":
@@ -107,7 +111,8 @@ def check_stateful_set_update(new: Object, old: Object) -> list[Cause]:
     """A StatefulSet's new spec: most of it is fixed."""
     fields = (new["spec"].keys() | old["spec"].keys()) - set(_STATEFUL_SET_MUTABLE)
     causes = check_stateful_set(new)
-    if any(new["spec"].get(field) != old["spec"].get(field) for field in fields):
+    causes += check_unchanged("spec.serviceName", new["spec"].get("serviceName"), old["spec"].get("serviceName"))
+    if any(new["spec"].get(field) != old["spec"].get(field) for field in fields - {"serviceName"}):
         causes.append(forbidden("spec", _STATEFUL_SET_IMMUTABLE))
     return causes
 
@@ -115,9 +120,7 @@ def check_stateful_set_update(new: Object, old: Object) -> list[Cause]:
 def check_workload_status(new: Object, _old: Object) -> list[Cause]:
     """The status of either: no count is negative, nor above that of the replicas."""
     status = new.get("status", {})
-    causes = [
-        cause for field in _STATUS_COUNTS for cause in check_not_negative(f"status.{field}", status.get(field))
-    ]
+    causes = [cause for field in _STATUS_COUNTS for cause in check_not_negative(f"status.{field}", status.get(field))]
     replicas, ready = status.get("replicas", 0), status.get("readyReplicas", 0)
     causes += [
         invalid(f"status.{field}", status[field], "cannot be greater than status.replicas")

@@ -3,12 +3,13 @@
 import copy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from devcluster.errors import ApiError
 from devcluster.kinds import JOB, POD, SERVICE
 from devcluster.patch import apply_json_patch, apply_merge_patch
 from devcluster.strategic import apply_strategic_patch
-from hypothesis import given
-from hypothesis import strategies as st
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 KEYS = st.sampled_from(["a", "b", "c", "~", "/"])
@@ -160,7 +161,9 @@ def test_a_strategic_patch_merges_containers_by_name():
 
 def test_a_strategic_patch_merges_environments_inside_containers():
     """Lists merge at every depth, each by its own key."""
-    document = {"spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}}
+    document = {
+        "spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}
+    }
     patch = {"spec": {"containers": [{"name": "a", "env": [{"name": "Y", "value": "3"}]}]}}
     patched = apply_strategic_patch(POD, document, patch)
     assert patched["spec"]["containers"][0]["env"] == [{"name": "X", "value": "1"}, {"name": "Y", "value": "3"}]
@@ -186,7 +189,7 @@ def test_a_strategic_patch_merges_finalizers_as_a_set():
 
 
 def test_a_strategic_patch_merges_owners_and_conditions():
-    """ownerReferences merge by uid, conditions by type."""
+    """OwnerReferences merge by uid, conditions by type."""
     document = {
         "metadata": {"ownerReferences": [{"uid": "1", "name": "a"}]},
         "status": {"conditions": [{"type": "Suspended", "status": "True"}]},

@@ -1,11 +1,12 @@
 """Label and field selectors: what they match, and what the API server says about those it can't read."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD
 from devcluster.selectors import build_selector, label_selector_matches, parse_labels
-from hypothesis import given
-from hypothesis import strategies as st
 
 LABEL_KEYS = st.sampled_from(["app", "tier", "slimfaas.dev/job"])
 LABEL_VALUES = st.sampled_from(["", "a", "b", "fibonacci"])
@@ -64,12 +65,13 @@ def test_every_operator_and_its_negation_share_all_objects_between_them(labels, 
         ("weight>heavy", "for 'Gt', 'Lt' operators, the value must be an integer"),
         ("-app=a", "name part must consist of alphanumeric characters"),
         ("app=" + "a" * 64, "must be no more than 63 bytes"),
-        ("app in (a", "found '', expected: ',', or identifier"),
+        ("app in (a", "found '', expected: ',' or ')'"),
+        ("app in (", "found '', expected: ',', or identifier"),
     ],
 )
 def test_a_label_selector_that_cannot_be_read_is_a_bad_request(selector, message):
     """The refusal is a 400 that says what was found and what was expected."""
-    with pytest.raises(ApiError, match="") as caught:
+    with pytest.raises(ApiError) as caught:
         parse_labels(selector)
     assert (caught.value.status, caught.value.reason) == (400, "BadRequest")
     assert message in caught.value.message

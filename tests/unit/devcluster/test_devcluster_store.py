@@ -1,0 +1,359 @@
+"""The store's promises: revisions, optimistic locks, history, finalizers and grace periods."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from devcluster.errors import ApiError
+from devcluster.kinds import CONFIG_MAP, JOB, LEASE, NAMESPACE, POD
+from devcluster.objects import clone
+from devcluster.store import Store
+
+
+def config(name="one", namespace="default", **metadata):
+    return {"metadata": {"name": name, "namespace": namespace, **metadata}, "data": {"n": "0"}}
+
+
+def pod(name="one", **spec):
+    return {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"containers": [{"name": "main", "image": "busybox:1"}], **spec},
+    }
+
+
+def number(value):
+    def change(obj):
+        obj["data"] = {"n": str(value)}
+        return obj
+
+    return change
+
+
+def raised(call, *args, **kwargs):
+    with pytest.raises(ApiError) as caught:
+        call(*args, **kwargs)
+    return caught.value
+
+
+def test_every_change_has_a_revision_of_its_own():
+    """Create, update and delete each raise the revision by one and show it."""
+    store = Store()
+    created = store.create(CONFIG_MAP, config())
+    updated = store.update(CONFIG_MAP, "default", "one", number(1))
+    deleted = store.delete(CONFIG_MAP, "default", "one")
+    versions = [int(obj["metadata"]["resourceVersion"]) for obj in (created, updated, deleted)]
+    assert versions == [versions[0], versions[0] + 1, versions[0] + 2]
+    assert store.revision == versions[-1]
+
+
+def test_a_name_is_taken_once():
+    """The second object of a name is refused, with the resource and the name in the message."""
+    store = Store()
+    store.create(CONFIG_MAP, config())
+    error = raised(store.create, CONFIG_MAP, config())
+    assert (error.status, error.message) == (409, 'configmaps "one" already exists')
+
+
+def test_generated_names_start_with_their_prefix_and_differ():
+    """GenerateName gets five characters, within 63."""
+    store = Store()
+    metadata = {"generateName": "a" * 70, "namespace": "default"}
+    names = {store.create(CONFIG_MAP, {"metadata": dict(metadata)})["metadata"]["name"] for _ in range(20)}
+    assert len(names) == 20
+    assert all(len(name) == 63 and name.startswith("a" * 58) for name in names)
+
+
+def test_an_update_with_an_older_version_conflicts():
+    """Whoever read before another's write must read again."""
+    store = Store()
+    stale = clone(store.create(CONFIG_MAP, config()))
+    store.update(CONFIG_MAP, "default", "one", number(1))
+    error = raised(store.update, CONFIG_MAP, "default", "one", lambda _: stale)
+    assert (error.status, error.reason) == (409, "Conflict")
+    assert "the object has been modified" in error.message
+
+
+def test_a_lease_is_never_replaced_without_its_version():
+    """Leases have no unconditional update: that is what makes them locks."""
+    store = Store()
+    store.create(LEASE, {"metadata": {"name": "one", "namespace": "default"}})
+    error = raised(
+        store.update, LEASE, "default", "one", lambda _: {"metadata": {"name": "one", "namespace": "default"}}
+    )
+    assert error.status == 422
+    assert "must be specified for an update" in error.message
+
+
+def test_of_many_writers_with_the_same_version_one_wins():
+    """The optimistic lock holds between threads."""
+    store = Store()
+    seen = store.create(CONFIG_MAP, config())
+    outcomes = []
+
+    def write(value):
+        try:
+            store.update(CONFIG_MAP, "default", "one", lambda _: number(value)(clone(seen)))
+            outcomes.append("won")
+        except ApiError as error:
+            outcomes.append(error.reason)
+
+    threads = [threading.Thread(target=write, args=(value,)) for value in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["Conflict"] * 7 + ["won"]
+
+
+def test_an_update_that_changes_nothing_makes_no_revision():
+    """Nobody is woken for a write that says what is already so."""
+    store = Store()
+    created = store.create(CONFIG_MAP, config())
+    assert store.update(CONFIG_MAP, "default", "one", number(0)) is created
+    assert store.revision == int(created["metadata"]["resourceVersion"])
+
+
+def test_the_status_endpoint_changes_the_status_and_the_main_one_the_rest():
+    """A client can't report and a controller can't reconfigure."""
+    store = Store()
+    store.create(POD, pod())
+
+    def change(obj):
+        obj["status"] = {"phase": "Running"}
+        obj["spec"]["activeDeadlineSeconds"] = 5
+        return obj
+
+    reported = store.update(POD, "default", "one", change, subresource="status")
+    assert (reported["status"]["phase"], "activeDeadlineSeconds" in reported["spec"]) == ("Running", False)
+    store.update(POD, "default", "one", lambda obj: {**obj, "status": {"phase": "Pending"}}, subresource="status")
+    configured = store.update(POD, "default", "one", change)
+    assert (configured["status"]["phase"], configured["spec"]["activeDeadlineSeconds"]) == ("Pending", 5)
+
+
+def test_generation_counts_changes_of_the_spec_alone():
+    """Labels and status leave the generation as it is."""
+    store = Store()
+    store.create(POD, pod())
+    labelled = store.update(
+        POD, "default", "one", lambda obj: {**obj, "metadata": {**obj["metadata"], "labels": {"a": "b"}}}
+    )
+    changed = store.update(
+        POD, "default", "one", lambda obj: {**obj, "spec": {**obj["spec"], "activeDeadlineSeconds": 5}}
+    )
+    assert (labelled["metadata"]["generation"], changed["metadata"]["generation"]) == (1, 2)
+
+
+def test_dry_run_stores_nothing():
+    """A dry run answers as the real one would, and leaves no trace."""
+    store = Store()
+    store.create(CONFIG_MAP, config())
+    before = store.revision
+    assert store.update(CONFIG_MAP, "default", "one", number(7), dry_run=True)["data"] == {"n": "7"}
+    store.delete(CONFIG_MAP, "default", "one", dry_run=True)
+    store.create(CONFIG_MAP, config("two", "elsewhere"), dry_run=True)
+    assert raised(store.create, CONFIG_MAP, config(), dry_run=True).reason == "AlreadyExists"
+    assert store.revision == before
+    assert store.get(CONFIG_MAP, "default", "one")["data"] == {"n": "0"}
+
+
+def test_a_list_is_sorted_by_namespace_and_name_and_stays_in_its_namespace():
+    """Namespaces whose names start alike don't mix."""
+    store = Store()
+    for namespace, name in (("b", "x"), ("a", "y"), ("a-b", "z"), ("a", "x")):
+        store.create(CONFIG_MAP, config(name, namespace))
+    names = [(one["metadata"]["namespace"], one["metadata"]["name"]) for one in store.list(CONFIG_MAP, None)[0]]
+    assert names == [("a-b", "z"), ("a", "x"), ("a", "y"), ("b", "x")]
+    assert [one["metadata"]["name"] for one in store.list(CONFIG_MAP, "a")[0]] == ["x", "y"]
+
+
+OPERATIONS = st.lists(st.tuples(st.sampled_from(["put", "delete"]), st.sampled_from("abc")), max_size=25)
+
+
+def apply(store, operation, name, value):
+    names = [one["metadata"]["name"] for one in store.list(CONFIG_MAP, "default")[0]]
+    if operation == "delete":
+        if name in names:
+            store.delete(CONFIG_MAP, "default", name)
+    elif name in names:
+        store.update(CONFIG_MAP, "default", name, number(value))
+    else:
+        store.create(CONFIG_MAP, config(name))
+
+
+@given(OPERATIONS)
+def test_a_list_at_an_earlier_revision_is_what_the_list_was_then(operations):
+    """History rewinds exactly, whatever happened since."""
+    store = Store()
+    past = [store.list(CONFIG_MAP, "default")]
+    for value, (operation, name) in enumerate(operations, start=1):
+        apply(store, operation, name, value)
+        past.append(store.list(CONFIG_MAP, "default"))
+    for objects, revision in past:
+        assert store.list(CONFIG_MAP, "default", revision=revision) == (objects, revision)
+
+
+@given(OPERATIONS, st.integers(0, 25))
+def test_a_list_and_the_watch_from_it_give_the_present(operations, start):
+    """Replaying the events since a list's revision over that list gives today's objects: nothing lost or doubled."""
+    store = Store()
+    replayed, revision = {}, store.revision
+    for value, (operation, name) in enumerate(operations, start=1):
+        apply(store, operation, name, value)
+        if value == start:
+            objects, revision = store.list(CONFIG_MAP, "default")
+            replayed = {one["metadata"]["name"]: one for one in objects}
+    if start > len(operations):
+        objects, revision = store.list(CONFIG_MAP, "default")
+        replayed = {one["metadata"]["name"]: one for one in objects}
+    for event in store.subscribe(CONFIG_MAP, "default", revision).wait(0):
+        name = event.object["metadata"]["name"]
+        assert (name in replayed) is (event.type != "ADDED")
+        replayed.pop(name, None)
+        if event.type != "DELETED":
+            replayed[name] = event.object
+    current = store.list(CONFIG_MAP, "default")[0]
+    assert sorted(replayed.values(), key=lambda one: one["metadata"]["name"]) == current
+
+
+def test_a_watch_blocks_until_something_happens_in_its_namespace():
+    """A watch is woken by its own namespace's change, with that change."""
+    store = Store()
+    stop = threading.Event()
+    received = []
+
+    def watch():
+        for event in store.watch(CONFIG_MAP, "default", store.revision, stop):
+            received.append(event)
+            stop.set()
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    store.create(CONFIG_MAP, config("other", "elsewhere"))
+    store.create(CONFIG_MAP, config("mine"))
+    thread.join(5)
+    assert [(event.type, event.object["metadata"]["name"]) for event in received] == [("ADDED", "mine")]
+
+
+def test_closing_a_subscription_ends_its_wait():
+    """Nobody waits for ever on a watch that was closed."""
+    store = Store()
+    subscription = store.subscribe(CONFIG_MAP, None, store.revision)
+    thread = threading.Thread(target=subscription.wait)
+    thread.start()
+    subscription.close()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("how", ["compacted", "overrun"])
+def test_a_watch_from_a_forgotten_revision_is_expired(how):
+    """410 Gone tells the client to list again; from the present a watch still works."""
+    store = Store(history_size=5)
+    start = store.revision
+    for value in range(12):
+        store.create(CONFIG_MAP, config(f"c{value}"))
+    if how == "compacted":
+        store.compact()
+    error = raised(store.subscribe(CONFIG_MAP, None, start).wait, 0)
+    assert (error.status, error.reason) == (410, "Expired")
+    assert store.subscribe(CONFIG_MAP, None, store.revision).wait(0) == []
+
+
+def test_an_object_with_finalizers_goes_when_the_last_one_does():
+    """Deletion marks, the finalizers' owners release."""
+    store = Store()
+    store.create(CONFIG_MAP, config(finalizers=["a.dev/x"]))
+    marked = store.delete(CONFIG_MAP, "default", "one")
+    assert marked["metadata"]["deletionTimestamp"]
+    adding = raised(
+        store.update,
+        CONFIG_MAP,
+        "default",
+        "one",
+        lambda obj: {**obj, "metadata": {**obj["metadata"], "finalizers": ["a.dev/x", "b.dev/y"]}},
+    )
+    assert "no new finalizers can be added if the object is being deleted" in adding.message
+
+    def release(obj):
+        del obj["metadata"]["finalizers"]
+        return obj
+
+    store.update(CONFIG_MAP, "default", "one", release)
+    assert raised(store.get, CONFIG_MAP, "default", "one").reason == "NotFound"
+    kinds = [event.type for event in store.subscribe(CONFIG_MAP, None, 0).wait(0)]
+    assert kinds == ["ADDED", "MODIFIED", "DELETED"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "finalizers"), [("Foreground", ["foregroundDeletion"]), ("Orphan", ["orphan"]), (None, ["orphan"])]
+)
+def test_the_garbage_collector_is_told_by_a_finalizer(policy, finalizers):
+    """Foreground and Orphan hold the object; without a policy a batch/v1 Job orphans its pods, as on a real server."""
+    store = Store()
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b:1"}]}}}
+    store.create(JOB, {"metadata": {"name": "one", "namespace": "default"}, "spec": spec})
+    assert store.delete(JOB, "default", "one", propagation=policy)["metadata"]["finalizers"] == finalizers
+
+
+def test_background_deletion_removes_at_once():
+    """With Background the owner is gone before its dependents."""
+    store = Store()
+    store.create(CONFIG_MAP, config())
+    store.delete(CONFIG_MAP, "default", "one", propagation="Background")
+    assert store.list(CONFIG_MAP, "default")[0] == []
+
+
+def test_a_pod_on_a_node_is_given_its_grace_period():
+    """The node ends the pod: until its delete with grace 0, the pod is only marked, and the period only shrinks."""
+    store = Store()
+    store.create(POD, pod(nodeName="laptop"))
+    marked = store.delete(POD, "default", "one")
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == 30
+    assert store.delete(POD, "default", "one", grace_period_seconds=60) == marked
+    shorter = store.delete(POD, "default", "one", grace_period_seconds=5)
+    assert shorter["metadata"]["deletionGracePeriodSeconds"] == 5
+    store.delete(POD, "default", "one", grace_period_seconds=0)
+    assert store.list(POD, "default")[0] == []
+
+
+@pytest.mark.parametrize("phase", ["Pending", "Succeeded", "Failed"])
+def test_a_pod_that_no_node_runs_goes_at_once(phase):
+    """There is nothing to stop: no node has it yet, or it has ended."""
+    store = Store()
+    store.create(POD, pod(**({} if phase == "Pending" else {"nodeName": "laptop"})))
+    store.update(POD, "default", "one", lambda obj: {**obj, "status": {"phase": phase}}, subresource="status")
+    store.delete(POD, "default", "one")
+    assert store.list(POD, "default")[0] == []
+
+
+@pytest.mark.parametrize("precondition", [{"uid": "other"}, {"resource_version": "1"}])
+def test_a_delete_with_a_precondition_that_fails_does_nothing(precondition):
+    """The caller meant another object, or another state of it."""
+    store = Store()
+    store.create(CONFIG_MAP, config())
+    assert raised(store.delete, CONFIG_MAP, "default", "one", **precondition).reason == "Conflict"
+    assert store.get(CONFIG_MAP, "default", "one")
+
+
+def test_any_well_formed_namespace_exists_once_something_is_in_it():
+    """Namespaces are made on demand; a name that can't be one is not found."""
+    store = Store()
+    store.create(CONFIG_MAP, config(namespace="on-demand"))
+    assert store.get(NAMESPACE, None, "on-demand")["status"] == {"phase": "Active"}
+    error = raised(store.create, CONFIG_MAP, config(namespace="Not_One"))
+    assert (error.status, error.message) == (404, 'namespaces "Not_One" not found')
+
+
+def test_a_namespace_takes_what_it_contains_with_it():
+    """Its objects go before it does, each with an event of its own; the other namespaces keep theirs."""
+    store = Store()
+    store.create(CONFIG_MAP, config("a", "doomed"))
+    store.create(LEASE, {"metadata": {"name": "b", "namespace": "doomed"}})
+    store.create(CONFIG_MAP, config("a", "doomed-not"))
+    since = store.revision
+    store.delete(NAMESPACE, None, "doomed", propagation="Background")
+    assert [one["metadata"]["namespace"] for one in store.list(CONFIG_MAP, None)[0]] == ["doomed-not"]
+    assert store.list(LEASE, None)[0] == []
+    assert [event.type for event in store.subscribe(CONFIG_MAP, "doomed", since).wait(0)] == ["DELETED"]
