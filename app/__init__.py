@@ -8,14 +8,12 @@ from app.api.problems import answer_with_problems
 from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers
+from app.services.gate import Gate
 from app.services.health import Health
 from app.services.runs import Runs
 from app.services.submit import Submitter
 from app.settings import Settings, SettingsError
 from schemas.faults import Refused
-
-MAX_BODY_BYTES = 64 * 1024
-"""The largest body that a call may have."""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -38,9 +36,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _compose(service: Service) -> Flask:
     app = Flask("slimfaas-jobs", static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
     # A path is the caller's data: it reaches the run as it was sent, not tidied up by a redirect.
     app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
     app.url_map.converters["rest"] = RestOfPath
     app.extensions["slimfaas-jobs"] = service
     answer_with_problems(app)
@@ -50,6 +49,7 @@ def _compose(service: Service) -> Flask:
             Callers(service.settings.trusted_networks),
             Submitter(service.namespace),
             Runs(service.namespace, service.catalogue),
+            Gate(),
         )
     )
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))

@@ -6,17 +6,19 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from app.cluster.errors import ClusterError, InvalidError, NotFoundError
+from app.cluster.errors import ClusterError, InvalidError
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
+from app.services.gate import BusyError
 from app.services.runs import UnknownRunError
+from app.services.submit import NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
 
 CONTENT_TYPE = "application/problem+json"
 
 _RETRY_SECONDS = 2
-"""What `Retry-After` says while the API server is away."""
+"""What `Retry-After` says while the API server is away, or too many wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
         case NotTrustedError():
             return Problem(HTTPStatus.FORBIDDEN, "this job is private")
+        case BusyError():
+            return _unavailable("too many calls wait for the Kubernetes API server; nothing has been done")
         case ClusterError():
             return _problem_of_cluster(error)
         case HTTPException():
@@ -72,14 +76,17 @@ def problem_of(error: Exception) -> Problem:
 def _problem_of_cluster(error: ClusterError) -> Problem:
     if isinstance(error, InvalidError):
         causes = tuple(Fault(pointer_to(*_steps(where)), message) for where, message in error.causes)
-        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "Kubernetes does not accept this run", causes)
-    headers = {"Retry-After": str(_RETRY_SECONDS)}
-    detail = "the run may or may not have been stored" if error.may_have_happened else "the run has not been stored"
-    if isinstance(error, NotFoundError):
-        detail = "the service's namespace does not exist"
-    return Problem(
-        HTTPStatus.SERVICE_UNAVAILABLE, f"the Kubernetes API server can't do this now; {detail}", (), headers
-    )
+        why = "" if causes else f": {error.message}"  # an admission policy gives its reason in the message alone
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Kubernetes does not accept this run{why}", causes)
+    detail = "the Kubernetes API server can't do this now"
+    if isinstance(error, NotStoredError):
+        stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
+        detail = f"{detail}; the run {stored}"
+    return _unavailable(detail)
+
+
+def _unavailable(detail: str) -> Problem:
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, (), {"Retry-After": str(_RETRY_SECONDS)})
 
 
 def _steps(where: str) -> list[str]:

@@ -1,20 +1,29 @@
 """How one process of the service is set up: the only reader of the environment."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import TypeVar
 
 from schemas.manifests import CONFIGMAP_KEYS
 
 _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"
 
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+
+_T = TypeVar("_T")
+
 Network = IPv4Network | IPv6Network
 
 
 class SettingsError(Exception):
-    """The environment says something that can't be; the message names the variable, never its value."""
+    """The environment says something that can't be.
+
+    The message has a line for each fault, which names the variable, never its value.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,7 @@ class Settings:
         dispatcher: whether this process also dispatches (`SLIMFAAS_DISPATCHER`, `on` or `off`).
         trusted_networks: whose callers may use private definitions (`SLIMFAAS_TRUSTED_NETWORKS`, CIDRs by commas).
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
+        port: where HTTP is served (`PORT`).
     """
 
     configuration: str
@@ -37,34 +47,50 @@ class Settings:
     dispatcher: bool = True
     trusted_networks: tuple[Network, ...] = ()
     instance: str = "slimfaas-jobs"
+    port: int = 5000
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings.
 
         Raises:
-            SettingsError: a variable is missing, given twice, or can't be read.
+            SettingsError: variables are missing, given twice, or can't be read; it names all of them.
         """
-        return cls(
-            configuration=_read_configuration(environment),
+        faults: list[str] = []
+
+        def read(reader: Callable[[Mapping[str, str]], _T], instead: _T) -> _T:
+            try:
+                return reader(environment)
+            except SettingsError as error:
+                faults.append(str(error))
+                return instead
+
+        settings = cls(
+            configuration=read(_read_configuration, ""),
             kubeconfig=environment.get("KUBECONFIG") or None,
-            namespace=environment.get("SLIMFAAS_NAMESPACE") or None,
-            dispatcher=_read_switch(environment, "SLIMFAAS_DISPATCHER"),
-            trusted_networks=_read_networks(environment, "SLIMFAAS_TRUSTED_NETWORKS"),
+            namespace=read(_read_namespace, None),
+            dispatcher=read(_read_dispatcher, True),
+            trusted_networks=read(_read_trusted_networks, ()),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
+            port=read(_read_port, 0),
         )
+        if faults:
+            raise SettingsError("\n".join(faults))
+        return settings
 
 
-def read_port(environment: Mapping[str, str] = os.environ) -> int:
-    """The port to listen on (`PORT`), 5000 where nothing is said.
-
-    Raises:
-        SettingsError: it is no port.
-    """
+def _read_port(environment: Mapping[str, str]) -> int:
     text = environment.get("PORT") or "5000"
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise SettingsError("PORT is not a port number")
     return int(text)
+
+
+def _read_namespace(environment: Mapping[str, str]) -> str | None:
+    name = environment.get("SLIMFAAS_NAMESPACE") or None
+    if name is not None and not _NAMESPACE.fullmatch(name):
+        raise SettingsError("SLIMFAAS_NAMESPACE is not the name of a namespace (a DNS label)")
+    return name
 
 
 def _read_configuration(environment: Mapping[str, str]) -> str:
@@ -83,16 +109,18 @@ def _read_configuration(environment: Mapping[str, str]) -> str:
         raise SettingsError(f"{_CONFIGURATION_FILE_NAME} can't be read: {error}") from error
 
 
-def _read_switch(environment: Mapping[str, str], name: str) -> bool:
-    text = (environment.get(name) or "on").lower()
+def _read_dispatcher(environment: Mapping[str, str]) -> bool:
+    text = (environment.get("SLIMFAAS_DISPATCHER") or "on").lower()
     if text not in ("on", "off"):
-        raise SettingsError(f"{name} is neither on nor off")
+        raise SettingsError("SLIMFAAS_DISPATCHER is neither on nor off")
     return text == "on"
 
 
-def _read_networks(environment: Mapping[str, str], name: str) -> tuple[Network, ...]:
-    texts = [text.strip() for text in (environment.get(name) or "").split(",")]
+def _read_trusted_networks(environment: Mapping[str, str]) -> tuple[Network, ...]:
+    texts = [text.strip() for text in (environment.get("SLIMFAAS_TRUSTED_NETWORKS") or "").split(",")]
     try:
         return tuple(ip_network(text) for text in texts if text)
     except ValueError as error:
-        raise SettingsError(f"{name} is not a list of networks like 10.0.0.0/8, separated by commas") from error
+        raise SettingsError(
+            "SLIMFAAS_TRUSTED_NETWORKS is not a list of networks like 10.0.0.0/8, separated by commas"
+        ) from error

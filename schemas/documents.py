@@ -10,6 +10,10 @@ MAX_DEPTH = 64
 """Levels of nesting that a document may have; a configuration needs 7, a request 4."""
 
 
+_MAX_DIGITS = 4300
+"""Digits that an integer may have: as many as Python converts by default, for converting costs their square."""
+
+
 class NotJson(ValueError):
     """The text is no JSON document (RFC 8259), or is nested deeper than `MAX_DEPTH`."""
 
@@ -32,6 +36,12 @@ def _refuse_constant(name: str) -> object:
     raise NotJson(f"{name} is not a JSON value")
 
 
+def _parse_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise NotJson("holds a number of too many digits")
+    return int(digits)
+
+
 def parse(document: bytes | str) -> tuple[object, list[Fault]]:
     """Parse a JSON document and find what makes its meaning uncertain.
 
@@ -47,17 +57,15 @@ def parse(document: bytes | str) -> tuple[object, list[Fault]]:
     """
     try:
         text = document if isinstance(document, str) else document.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_build_object, parse_constant=_refuse_constant)
+        value = json.loads(
+            text, object_pairs_hook=_build_object, parse_int=_parse_integer, parse_constant=_refuse_constant
+        )
     except UnicodeDecodeError as error:
         raise NotJson(f"not UTF-8: {error.reason} at byte {error.start}") from error
     except json.JSONDecodeError as error:
-        raise NotJson(f"{error.msg} at line {error.lineno}, column {error.colno}") from error
+        raise NotJson(f"{error.msg.removesuffix(' at')} at line {error.lineno}, column {error.colno}") from error
     except RecursionError as error:
         raise NotJson(f"nested deeper than {MAX_DEPTH} levels") from error
-    except NotJson:
-        raise
-    except ValueError as error:  # an integer of thousands of digits, which Python declines to convert
-        raise NotJson("holds a number of too many digits") from error
     return value, list(_uncertainties(value, ()))
 
 

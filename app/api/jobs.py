@@ -3,9 +3,11 @@
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
+from app.api.calls import check_target, read_body
 from app.api.responses import json_response
 from app.services.callers import FORWARDING_HEADERS, Callers
 from app.services.definitions import Catalogue
+from app.services.gate import Gate
 from app.services.runs import Runs
 from app.services.submit import Submitter
 from schemas.definition import Definition
@@ -19,7 +21,7 @@ class RestOfPath(BaseConverter):
     part_isolating = False
 
 
-def jobs_blueprint(catalogue: Catalogue, callers: Callers, submitter: Submitter, runs: Runs) -> Blueprint:
+def jobs_blueprint(catalogue: Catalogue, callers: Callers, submitter: Submitter, runs: Runs, gate: Gate) -> Blueprint:
     """Build the routes; the application must know `RestOfPath` as `rest`."""
     blueprint = Blueprint("jobs", __name__, url_prefix="/job")
     accepted_schema, run_schema = AcceptedSchema(), RunSchema()
@@ -34,15 +36,18 @@ def jobs_blueprint(catalogue: Catalogue, callers: Callers, submitter: Submitter,
     @blueprint.post("/<name>/<rest:path>")
     def start(name: str, path: str) -> Response:
         definition = admit_caller(name)
-        query = request.query_string.decode("latin-1")
-        run = submitter.submit(definition, request.get_data(cache=False), path=path, query=query)
+        check_target(request)
+        query = request.query_string.decode("ascii")
+        with gate.place():
+            run = submitter.submit(definition, read_body(request), path=path, query=query)
         headers = {"Location": f"/job/{name}/{run.id}"}
         return json_response(accepted_schema.dump(run), 202, headers)
 
     @blueprint.get("/<name>/<run_id>")
     def read(name: str, run_id: str) -> Response:
         admit_caller(name)
-        view = runs.get(name, run_id)
+        with gate.place():
+            view = runs.get(name, run_id)
         return json_response(run_schema.dump(view))
 
     return blueprint

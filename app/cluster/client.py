@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3
+import yaml
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -32,6 +33,10 @@ MERGE_PATCH = "application/merge-patch+json"
 _POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
+# What the client raises for a file that is something else than a kubeconfig: it takes the form for granted.
+_NO_KUBECONFIG = (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
+
+
 class ClusterSettingsError(Exception):
     """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
 
@@ -47,11 +52,11 @@ class ApiServer:
         # Whether a call is repeated is decided by those who know what repeating it means.
         configuration.retries = False
         configuration.connection_pool_maxsize = connections
-        configuration.socket_options = [
-            *tcp_keepalive_socket_options(),
+        configuration.socket_options = tcp_keepalive_socket_options()
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             # A request that can't be delivered is given up by the kernel when its caller gives it up.
-            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_SECONDS * 1000)),
-        ]
+            timeout = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_SECONDS * 1000))
+            configuration.socket_options.append(timeout)
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
         self.namespace = namespace
@@ -112,16 +117,16 @@ class ApiServer:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
-        request = self._client.param_serialize(
-            method,
-            path,
-            query_params=list((query or {}).items()),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-        )
         response: urllib3.BaseHTTPResponse | None = None
         try:
+            request = self._client.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params=headers,
+                body=body,
+                auth_settings=["BearerToken"],
+            )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
             if not 200 <= response.status <= 299:
@@ -131,6 +136,8 @@ class ApiServer:
             raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
         except ApiException as error:  # the client's own word for a failed TLS handshake
             raise UnavailableError("no TLS connection to the API server") from error
+        except (ConfigException, OSError) as error:  # it reads a pod's token anew while the kubelet replaces it
+            raise UnavailableError(f"the API server can't be asked: {type(error).__name__}") from error
         finally:
             if response is not None:
                 # A connection whose answer was read to its end is back in the pool by now; any other is closed.
@@ -176,10 +183,13 @@ def connect(kubeconfig: str | None, namespace: str | None) -> ApiServer:
             config.load_incluster_config(  # type: ignore[no-untyped-call] # the client has no annotations here
                 client_configuration=configuration
             )
-    except ConfigException as error:
+        namespace = namespace or _pod_namespace() or _context_namespace(kubeconfig) or "default"
+    except _NO_KUBECONFIG as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod (KUBECONFIG isn't set)"
-        raise ClusterSettingsError(f"no way to an API server in {where}: {error}") from error
-    return ApiServer(configuration, namespace or _pod_namespace() or _context_namespace(kubeconfig) or "default")
+        # Only the client's own words: those of others may quote the file, and so a token.
+        why = error if isinstance(error, ConfigException) else type(error).__name__
+        raise ClusterSettingsError(f"no way to an API server in {where}: {why}") from error
+    return ApiServer(configuration, namespace)
 
 
 def _pod_namespace() -> str | None:

@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 
 from app.cluster import keys
 from app.cluster.client import CALL_SECONDS, Json
-from app.cluster.errors import AlreadyExistsError, ClusterError, NotFoundError, ThrottledError
+from app.cluster.errors import AlreadyExistsError, ClusterError, InvalidError, NotFoundError, ThrottledError
 from app.cluster.manifests import build_job
 from app.cluster.names import job_name, new_id
 from app.cluster.namespace import Namespace
 from schemas.definition import Definition
-from schemas.faults import Fault, Refused
 from schemas.merge import merge
-from schemas.request import parse_request
+from schemas.request import read_request
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +40,14 @@ class Accepted:
 
     id: str
     name: str
+
+
+class NotStoredError(ClusterError):
+    """The API server did not store a run, or nobody can say; `may_have_happened` speaks of all tries together."""
+
+    def __init__(self, error: ClusterError, *, in_doubt: bool) -> None:
+        super().__init__(error.message)
+        self.may_have_happened = in_doubt
 
 
 class Submitter:
@@ -75,11 +82,10 @@ class Submitter:
         Raises:
             schemas.documents.NotJson: the body isn't JSON.
             Refused: the request asks for what isn't allowed.
-            ClusterError: the run isn't stored, or nobody can say; see `may_have_happened`.
+            InvalidError: the API server does not accept the run.
+            NotStoredError: the run isn't stored, or nobody can say.
         """
-        spec = merge(definition, parse_request(body))
-        if "\0" in path or "\ufffd" in path:
-            raise Refused([Fault("", "the path holds a NUL, or bytes that are not UTF-8")])
+        spec = merge(definition, *read_request(body))
         run_id, call = new_id(), secrets.token_hex(16)
         job = build_job(spec, run_id, queued_at=datetime.now(UTC), call=call, path=path, query=query)
         self._store(job, call)
@@ -92,17 +98,21 @@ class Submitter:
         stored by an earlier one. After a lost answer a run that lives but a moment could have come and gone before the
         next try, which would start it a second time: such a run isn't tried again.
         """
-        began = self._clock()
+        began, in_doubt = self._clock(), False
         lives_seconds = job["spec"].get("ttlSecondsAfterFinished")
         for pause_seconds in (*_PAUSES_SECONDS, None):
             try:
                 self._namespace.create_job(job)
                 return
-            except AlreadyExistsError:
+            except InvalidError as error:
+                log.warning("the API server does not accept a run: %s", error)
+                raise
+            except AlreadyExistsError as error:
                 if self._is_ours(job["metadata"]["name"], call):
                     return
-                raise
+                raise NotStoredError(error, in_doubt=False) from error
             except ClusterError as error:
+                in_doubt = in_doubt or error.may_have_happened
                 again = isinstance(error, ThrottledError) or error.may_have_happened
                 short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
                 if (
@@ -111,7 +121,7 @@ class Submitter:
                     or (error.may_have_happened and short_lived)
                     or self._clock() - began > _LAST_TRY_SECONDS
                 ):
-                    raise
+                    raise NotStoredError(error, in_doubt=in_doubt) from error
                 log.warning("storing a run once more: %s", error)
                 self._sleep(pause_seconds)
 
@@ -121,5 +131,7 @@ class Submitter:
             existing = self._namespace.get_job(name)
         except NotFoundError:
             return True
+        except ClusterError as error:
+            raise NotStoredError(error, in_doubt=True) from error
         annotations = existing["metadata"].get("annotations") or {}
         return bool(annotations.get(keys.CALL_ANNOTATION) == call)

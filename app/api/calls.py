@@ -1,0 +1,61 @@
+"""What a call carries besides its route, exactly as it was sent; what can't be had exactly is refused."""
+
+from flask import Request
+from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # gunicorn has no annotations
+from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
+
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body that a call may have."""
+
+
+def read_body(request: Request) -> bytes:
+    """Read the whole body.
+
+    Werkzeug alone would cut a chunked body off at the bound, and take one that ended too early for a whole one.
+
+    Raises:
+        RequestEntityTooLarge: it is larger than `MAX_BODY_BYTES`.
+        BadRequest: it ended, or the caller fell silent, before its end; or its chunks can't be told apart.
+    """
+    request.max_content_length = MAX_BODY_BYTES + 1  # the one byte more shows that there is more
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge as error:
+        raise _too_large() from error
+    except (ClientDisconnected, ParseException) as error:
+        raise BadRequest("the body can't be read to its end") from error
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    if len(body) < (request.content_length or 0):
+        raise BadRequest("the body can't be read to its end")
+    return body
+
+
+def _too_large() -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"the body is larger than {MAX_BODY_BYTES // 1024} KiB")
+
+
+def check_target(request: Request) -> None:
+    """Refuse a path or a query of which a run would see anything else than was sent.
+
+    The path reaches the run decoded: an encoded slash would become a slash like any other.
+
+    Raises:
+        BadRequest: it holds a NUL, bytes that aren't UTF-8, an encoded slash or a fragment.
+    """
+    target: str = request.environ.get("RAW_URI", "")  # gunicorn's: the request line's own, before it is taken apart
+    path: str = request.environ["PATH_INFO"]  # decoded, its bytes written as Latin-1 (PEP 3333)
+    if "#" in target:
+        raise BadRequest("the URL has a fragment, which is no part of a request")
+    if "%2f" in target.partition("?")[0].lower():
+        raise BadRequest("the path has an encoded slash (%2F), which can't be told from a slash once it is decoded")
+    if "\0" in path or not _is_utf8(path.encode("latin-1")) or not request.query_string.isascii():
+        raise BadRequest("the URL has a NUL, or bytes that are not UTF-8")
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

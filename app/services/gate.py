@@ -1,0 +1,45 @@
+"""Keeping threads free while calls wait for an API server that doesn't answer.
+
+Without it, such calls would soon hold every thread: nobody would answer the liveness probe in time, and Kubernetes
+would restart a process that is well, dispatcher and all.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+CALLS_AT_ONCE = 24
+"""Calls that may wait for the API server at the same time; fewer than the server's threads (gunicorn.conf.py) and, with
+those of the dispatcher, than its connections to the API server."""
+
+_PATIENCE_SECONDS = 0.25
+"""How long a call waits for a place: long enough under load, when places are given back all the time."""
+
+
+class BusyError(Exception):
+    """Too many calls wait for the API server already."""
+
+
+class Gate:
+    """Lets so many calls in at once.
+
+    Args:
+        places: how many.
+    """
+
+    def __init__(self, places: int = CALLS_AT_ONCE) -> None:
+        self._places = threading.BoundedSemaphore(places)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place for as long as the context lasts.
+
+        Raises:
+            BusyError: none became free.
+        """
+        if not self._places.acquire(timeout=_PATIENCE_SECONDS):
+            raise BusyError("no place became free")
+        try:
+            yield
+        finally:
+            self._places.release()

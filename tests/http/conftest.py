@@ -1,0 +1,63 @@
+"""The real application behind Flask's test client, its API server behind a proxy that can fail, and gunicorn."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kubernetes import client
+
+from app import create_app
+from app.settings import Settings
+from tests.faults import FaultProxy
+from tests.http.clients import DEFINITIONS, Caller
+from tests.servers import Server, write_kubeconfig
+from tests.service import ServiceProcess
+
+
+@pytest.fixture(scope="session")
+def session_namespace(server: Server) -> Iterator[str]:
+    """A namespace that the tests share which look at answers only."""
+    name = server.create_namespace()
+    yield name
+    server.delete_namespace(name)
+
+
+@pytest.fixture
+def batch(server: Server) -> client.BatchV1Api:
+    """The Jobs as an administrator sees them."""
+    return client.BatchV1Api(server.admin)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultProxy]:
+    """Stands between the application and the API server."""
+    with FaultProxy(server.url, ca=server.ca_file) as running:
+        yield running
+
+
+@pytest.fixture
+def caller(server: Server, namespace: str, tmp_path: Path) -> Caller:
+    """Calls the application; its dispatcher does not run."""
+    return _caller(write_kubeconfig(tmp_path, server, namespace))
+
+
+@pytest.fixture
+def caller_by_proxy(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Caller:
+    """Calls the application whose API server is behind the proxy."""
+    return _caller(write_kubeconfig(tmp_path, server, namespace, url=proxy.url))
+
+
+def _caller(kubeconfig: Path) -> Caller:
+    settings = Settings(configuration=json.dumps(DEFINITIONS), kubeconfig=str(kubeconfig))
+    return Caller(create_app(settings).test_client())
+
+
+@pytest.fixture(scope="session")
+def live(server: Server, session_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """The service under gunicorn, shared by the tests that look at bytes on the wire."""
+    folder = tmp_path_factory.mktemp("live")
+    kubeconfig = write_kubeconfig(folder, server, session_namespace)
+    with ServiceProcess(kubeconfig, DEFINITIONS, folder / "log") as running:
+        yield running
+        assert "Traceback" not in (folder / "log").read_text("utf-8")

@@ -1,0 +1,71 @@
+"""Reading runs: the answer to 202's Location, and what is none of the caller's business."""
+
+import time
+
+import pytest
+from kubernetes import client
+
+from tests.http.clients import Caller, check_problem
+
+
+def test_the_location_of_a_run_shows_it_queued(caller: Caller) -> None:
+    """All keys are there from the start; times that are yet to come are -1."""
+    before = int(time.time() * 1000)
+    accepted = caller.post("/job/public")
+    run = caller.get(accepted.headers["Location"]).json
+
+    assert accepted.json == {"Id": run["Id"], "Name": run["Name"], "Status": "Queued"}
+    assert before <= run.pop("InQueueTimestamp") <= int(time.time() * 1000)
+    assert run == {
+        "Id": accepted.json["Id"],
+        "Name": f"public-slimfaas-job-{accepted.json['Id']}",
+        "Status": "Queued",
+        "PositionInQueue": 1,
+        "StartTimestamp": -1,
+        "EndTimestamp": -1,
+        "Message": run["Message"],
+    }
+    assert "nobody" in run["Message"]
+
+
+def test_places_in_the_queue_follow_the_order_of_the_calls(caller: Caller) -> None:
+    """The first is 1."""
+    locations = [caller.post("/job/public").headers["Location"] for _ in range(3)]
+    assert [caller.get(location).json["PositionInQueue"] for location in locations] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "run_id", ["aaaaaaaaaaaa", "AAAAAAAAAAAA", "a", "aaaaaaaaaaa1", "aaaaaaaaaaaa%0a", "%00", ".."]
+)
+def test_an_id_that_is_no_run_gets_404(caller: Caller, run_id: str) -> None:
+    """Whether it has the form of one or not."""
+    assert check_problem(caller.get(f"/job/public/{run_id}"), 404)["detail"] == "there is no such run"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param({}, id="without labels"),
+        pytest.param({"slimfaas.dev/job": "public"}, id="made by others"),
+        pytest.param(
+            {"app.kubernetes.io/managed-by": "slimfaas-jobs", "slimfaas.dev/job": "private"}, id="of another definition"
+        ),
+    ],
+)
+def test_a_job_that_is_no_run_of_the_definition_does_not_exist(
+    caller: Caller, batch: client.BatchV1Api, namespace: str, labels: dict[str, str]
+) -> None:
+    """Its name alone makes no Job a run of ours."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "a", "image": "busybox:1"}]}
+    spec = {"suspend": True, "template": {"spec": pod}}
+    metadata = {"name": "public-slimfaas-job-aaaaaaaaaaaa", "labels": labels}
+    batch.create_namespaced_job(namespace, {"metadata": metadata, "spec": spec})
+
+    check_problem(caller.get("/job/public/aaaaaaaaaaaa"), 404)
+
+
+def test_a_run_that_was_deleted_gets_404(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
+    """`kubectl delete job` is a way to cancel it."""
+    accepted = caller.post("/job/public")
+    batch.delete_namespaced_job(accepted.json["Name"], namespace, propagation_policy="Background")
+    check_problem(caller.get(accepted.headers["Location"]), 404)

@@ -1,0 +1,176 @@
+"""Starting and stopping: what is wrong is said at once and in full, and a signal ends the process soon."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import FaultProxy
+from tests.http.clients import DEFINITIONS
+from tests.servers import Server, write_kubeconfig
+from tests.service import ServiceProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {
+    "gunicorn": [sys.executable, "-m", "gunicorn", "wsgi:app"],
+    "dispatcher": [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"],
+}
+GOOD = json.dumps(DEFINITIONS)
+FAULTY = {
+    "Configurations": {
+        "Bad_Name": {"Image": "busybox:1"},
+        "a": {"Image": "not an image", "Visibilty": "Public"},
+        "b": {"Image": "busybox:1", "NumberParallelJob": 0, "Environments": [{"Name": "A", "Value": "secret", "X": 1}]},
+    }
+}
+
+
+@pytest.fixture
+def kubeconfig(server: Server, namespace: str, tmp_path: Path) -> Path:
+    """A kubeconfig that works."""
+    return write_kubeconfig(tmp_path, server, namespace)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
+    return {
+        **inherited,
+        "PYTHONWARNINGS": "error::ResourceWarning",
+        "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:0",
+        **variables,
+    }
+
+
+def start(command: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        COMMANDS[command],
+        cwd=ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_faulty_configuration_ends_the_process_with_every_fault_and_its_pointer(
+    command: str, kubeconfig: Path
+) -> None:
+    """Nothing is served from half of it; no trace, no value."""
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": json.dumps(FAULTY)}
+    ended = start(command, variables)
+
+    assert ended.returncode not in (0, None)
+    first, *faults = ended.stderr.splitlines()
+    assert first == "the job configuration is faulty:"
+    assert {fault.split(": ")[0] for fault in faults} == {
+        "/Configurations/Bad_Name",
+        "/Configurations/a/Image",
+        "/Configurations/a/Visibilty",
+        "/Configurations/b/Environments/0/X",
+        "/Configurations/b/NumberParallelJob",
+    }
+    assert "did you mean Visibility?" in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_faulty_settings_end_the_process_with_all_of_them(command: str, kubeconfig: Path) -> None:
+    """One start is enough to learn of every variable that has to be mended."""
+    ended = start(
+        command,
+        {
+            "KUBECONFIG": str(kubeconfig),
+            "SLIMFAAS_JOBS_CONFIGURATION": GOOD,
+            "SlimFaas__JobsConfiguration": GOOD,
+            "SLIMFAAS_NAMESPACE": "../kube-system",
+            "SLIMFAAS_DISPATCHER": "maybe",
+            "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.1/8",
+            "PORT": "http",
+        },
+    )
+    assert ended.returncode not in (0, None)
+    assert [line.split()[0] for line in ended.stderr.splitlines()] == [
+        "the",  # job configuration is given more than once
+        "SLIMFAAS_NAMESPACE",
+        "SLIMFAAS_DISPATCHER",
+        "SLIMFAAS_TRUSTED_NETWORKS",
+        "PORT",
+    ]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({}, "no job configuration: set one of SLIMFAAS_JOBS_CONFIGURATION"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE can't be read"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD, "KUBECONFIG": "/does/not/exist"}, "/does/not/exist"),
+    ],
+)
+def test_what_is_missing_ends_the_process_with_one_line(command: str, variables: dict[str, str], message: str) -> None:
+    """The line says which variable to set, or what could not be read."""
+    ended = start(command, variables)
+    assert ended.returncode not in (0, None)
+    (line,) = ended.stderr.splitlines()
+    assert message in line
+
+
+def test_a_dispatcher_that_is_turned_off_has_nothing_to_do(kubeconfig: Path) -> None:
+    """`slimfaas-jobs dispatcher` under SLIMFAAS_DISPATCHER=off is a mistake, and says so."""
+    off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}
+    ended = start("dispatcher", off)
+    assert (ended.returncode, ended.stderr) == (1, "SLIMFAAS_DISPATCHER is off: there is nothing to do\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_dispatcher_at_once(kubeconfig: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """It leads, gives the lease back, and ends with 0."""
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD}
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(COMMANDS["dispatcher"], cwd=ROOT, env=environment(**variables), stderr=file)
+    try:
+        deadline = time.monotonic() + 20
+        while b"leading as" not in log.read_bytes():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < 3
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_sigterm_ends_gunicorn_at_once(kubeconfig: Path, tmp_path: Path) -> None:
+    """The master, the worker and the dispatcher in it."""
+    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log") as service:
+        assert service.post("/job/public").status_code == 202
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 3
+    assert "Traceback" not in (tmp_path / "log").read_text("utf-8")
+
+
+def test_sigterm_ends_gunicorn_within_its_grace_while_the_api_server_is_silent(
+    server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy
+) -> None:
+    """The lease can't be given back then, and nobody waits for that until the kubelet kills."""
+    kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log") as service:
+        proxy.wait_for(lambda request: request.path.endswith("/leases") and request.finished is not None)
+        proxy.silence()
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < 15

@@ -1,0 +1,166 @@
+"""`slimfaas-jobs validate`: every fault with its file, its ConfigMap and its pointer, for people and for CI."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD: dict[str, Any] = {"Configurations": {"a": {"Image": "busybox:1"}}}
+BAD: dict[str, Any] = {"Configurations": {"a": {"image": "busybox:1", "BackoffLimit": -1}}}
+BAD_FAULTS = [
+    "/Configurations/a/BackoffLimit: must be at least 0",
+    "/Configurations/a/Image: required, but missing",
+    "/Configurations/a/image: unknown field; did you mean Image?",
+]
+
+Validate = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
+    """Run the command; gives its exit code, the lines of its output, and what it wrote to standard error."""
+
+    def run(*files: Path | str) -> tuple[int, list[str], str]:
+        code = main(["validate", *map(str, files)])
+        printed = capsys.readouterr()
+        return code, printed.out.splitlines(), printed.err
+
+    return run
+
+
+def config_map(name: str, configuration: Any, *, key: str = "SLIMFAAS_JOBS_CONFIGURATION", **metadata: str) -> Any:
+    text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {key: text}}
+
+
+def write(folder: Path, text: str, name: str = "file.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_configuration_without_faults_prints_nothing(validate: Validate, tmp_path: Path) -> None:
+    """Silence and 0, as CI likes it."""
+    assert validate(write(tmp_path, json.dumps(GOOD))) == (0, [], "")
+
+
+def test_each_fault_of_a_json_file_stands_with_file_and_pointer(validate: Validate, tmp_path: Path) -> None:
+    """One line each, and 1."""
+    file = write(tmp_path, json.dumps(BAD), "jobs.json")
+    assert validate(file) == (1, [f"{file}: {fault}" for fault in BAD_FAULTS], "")
+
+
+@pytest.mark.parametrize("text", ["{", '{"Configurations": ', '{"Configurations": {}} {}', '{\t"a": NaN}'])
+def test_broken_json_is_one_fault(validate: Validate, tmp_path: Path, text: str) -> None:
+    """It names the place in the text."""
+    file = write(tmp_path, text, "jobs.json")
+    code, (line,), _ = validate(file)
+    assert code == 1
+    assert line.startswith(f"{file}: (the whole document): not JSON: ")
+
+
+def test_every_config_map_of_a_manifest_is_checked(validate: Validate, tmp_path: Path) -> None:
+    """Several documents, either key, and what is no ConfigMap passed over; each fault names its ConfigMap and key."""
+    documents = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}},
+        config_map("good", GOOD),
+        None,
+        config_map("bad", BAD, namespace="jobs"),
+        config_map("old", BAD, key="SlimFaas__JobsConfiguration"),
+        config_map("other", "not JSON", key="something else"),
+        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"SLIMFAAS_JOBS_CONFIGURATION": None}},
+    ]
+    file = write(tmp_path, yaml.safe_dump_all(documents))
+    code, lines, _ = validate(file)
+
+    assert code == 1
+    assert lines[:3] == [f"{file}: ConfigMap jobs/bad, SLIMFAAS_JOBS_CONFIGURATION: {fault}" for fault in BAD_FAULTS]
+    assert lines[3:6] == [f"{file}: ConfigMap old, SlimFaas__JobsConfiguration: {fault}" for fault in BAD_FAULTS]
+    (last,) = lines[6:]
+    assert last.startswith(f"{file}: ConfigMap (without a name), SLIMFAAS_JOBS_CONFIGURATION: (the whole document)")
+
+
+@pytest.mark.parametrize("indent", [None, "\t"])
+def test_a_list_is_looked_into_also_as_json(validate: Validate, tmp_path: Path, indent: str | None) -> None:
+    """`kubectl get configmaps -o json` prints one, and others indent it with tabs, which YAML forbids."""
+    inner = {"kind": "List", "items": [config_map("inner", BAD), "odd", None]}
+    file = write(tmp_path, json.dumps({"kind": "List", "items": [config_map("first", GOOD), inner]}, indent=indent))
+    code, lines, _ = validate(file)
+    assert code == 1
+    assert lines == [f"{file}: ConfigMap inner, SLIMFAAS_JOBS_CONFIGURATION: {fault}" for fault in BAD_FAULTS]
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "\x00", "%TAG !", "- !!timestamp x", "a: b: c", "!!python/object:os.system {}"]
+)
+def test_what_is_neither_json_nor_yaml_is_a_fault(validate: Validate, tmp_path: Path, text: str) -> None:
+    """Without a trace of the reader's inside."""
+    file = write(tmp_path, text)
+    code, (line,), _ = validate(file)
+    assert code == 1
+    assert line.startswith(f"{file}: (the whole document): neither JSON nor YAML")
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "kind: Service\n", "[]", "just words"])
+def test_files_without_any_configuration_are_an_error(validate: Validate, tmp_path: Path, text: str) -> None:
+    """A check that has checked nothing must not look like a success."""
+    file = write(tmp_path, text)
+    assert validate(file) == (1, [], f"no job configuration found in: {file}\n")
+
+
+def test_a_file_without_a_configuration_may_stand_beside_one_that_has_it(validate: Validate, tmp_path: Path) -> None:
+    """A folder of manifests can be given as it is."""
+    plain = write(tmp_path, "kind: Service\n", "service.yaml")
+    assert validate(plain, write(tmp_path, yaml.safe_dump(config_map("a", GOOD)))) == (0, [], "")
+
+
+def test_a_file_that_can_not_be_read_does_not_hide_the_faults_of_the_next(validate: Validate, tmp_path: Path) -> None:
+    """Missing, a folder, no text: each is a fault of its own."""
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    bad = write(tmp_path, json.dumps(BAD))
+    code, lines, _ = validate(tmp_path / "missing", tmp_path, binary, bad)
+
+    assert code == 1
+    assert len(lines) == 3 + len(BAD_FAULTS)
+    for line, file in zip(lines, [tmp_path / "missing", tmp_path, binary], strict=False):
+        assert line.startswith(f"{file}: (the whole document): can't be read")
+
+
+def test_a_dash_reads_the_standard_input(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that `kubectl kustomize . | slimfaas-jobs validate -` works."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(config_map("a", BAD))))
+    code, lines, _ = validate("-")
+    assert code == 1
+    place = "standard input: ConfigMap a, SLIMFAAS_JOBS_CONFIGURATION"
+    assert lines == [f"{place}: {fault}" for fault in BAD_FAULTS]
+
+
+def test_our_own_manifests_and_the_documented_ones_are_right(validate: Validate) -> None:
+    """What users copy passes the check that they are told to run."""
+    files = [ROOT / "k8s/overlays/demo/configmap.yaml", *(ROOT / "tests/data/seed").glob("slimfaas.yaml")]
+    assert validate(*files) == (0, [], "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["validate"], ["unknown"], ["validate", "--unknown", "x"]])
+def test_wrong_arguments_exit_with_2_and_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As every command does."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: slimfaas-jobs" in capsys.readouterr().err
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newcomer finds both."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert {"validate", "dispatcher"} <= set(capsys.readouterr().out.split())

@@ -1,0 +1,115 @@
+"""Every exception becomes one and the same shape of answer, and tells strangers nothing that isn't theirs."""
+
+from http import HTTPStatus
+
+import pytest
+from flask import Flask, abort
+from werkzeug.exceptions import default_exceptions
+
+from app.api.problems import answer_with_problems
+from app.cluster.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+from app.errors import problem_of
+from app.services.callers import NotTrustedError
+from app.services.definitions import UnknownDefinitionError
+from app.services.gate import BusyError
+from app.services.runs import UnknownRunError
+from app.services.submit import NotStoredError
+from schemas.documents import NotJson
+from schemas.faults import Fault, Refused
+from tests.http.clients import check_problem
+
+
+@pytest.mark.parametrize("status", sorted(default_exceptions))
+def test_every_status_has_the_one_shape(status: int) -> None:
+    """Also those that only Flask and werkzeug raise."""
+    app = Flask("errors")
+    answer_with_problems(app)
+    app.add_url_rule("/", view_func=lambda: abort(status))
+
+    document = check_problem(app.test_client().get("/"), status)
+    assert document["type"] == "about:blank"
+    assert document["title"] == HTTPStatus(status).phrase
+    assert "errors" not in document
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotJson("no"), 400),
+        (NotTrustedError("private"), 403),
+        (UnknownDefinitionError("x"), 404),
+        (UnknownRunError("x"), 404),
+        (Refused([Fault("/Image", "no")]), 422),
+        (InvalidError("no"), 422),
+        (RuntimeError("boom"), 500),
+        (BusyError("no place"), 503),
+        (NotStoredError(UnavailableError("away"), in_doubt=True), 503),
+        *((kind("secret words"), 503) for kind in (ClusterError, NotFoundError, AlreadyExistsError, ConflictError)),
+        *((kind("secret words"), 503) for kind in (ExpiredError, ForbiddenError, ThrottledError, UnavailableError)),
+    ],
+)
+def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> None:
+    """The table of the HTTP reference; what may pass by itself says when to try again."""
+    problem = problem_of(error)
+    assert problem.status == status
+    assert ("Retry-After" in problem.headers) == (status == 503)
+    assert "secret words" not in str(problem.document())
+
+
+@pytest.mark.parametrize(("in_doubt", "words"), [(True, "may or may not have been stored"), (False, "has not been")])
+def test_a_failed_call_hears_whether_its_run_can_be_stored_all_the_same(in_doubt: bool, words: str) -> None:
+    """Whoever repeats a call has to know whether that could start a second run."""
+    assert words in problem_of(NotStoredError(ThrottledError("busy"), in_doubt=in_doubt)).detail
+
+
+def test_each_fault_of_a_request_is_listed_with_its_pointer() -> None:
+    """In the order in which they were found."""
+    faults = [Fault("/Image", "not allowed"), Fault("", "odd")]
+    assert problem_of(Refused(faults)).document()["errors"] == [
+        {"pointer": "/Image", "message": "not allowed"},
+        {"pointer": "", "message": "odd"},
+    ]
+
+
+def test_each_cause_that_kubernetes_gives_is_listed_with_a_pointer_into_the_job() -> None:
+    """`a.b[0].c` is `/a/b/0/c`."""
+    error = InvalidError("Job is invalid", (("spec.template.spec.containers[0].image", "Required value"), ("", "odd")))
+    document = problem_of(error).document()
+    assert document["detail"] == "Kubernetes does not accept this run"
+    assert document["errors"] == [
+        {"pointer": "/spec/template/spec/containers/0/image", "message": "Required value"},
+        {"pointer": "", "message": "odd"},
+    ]
+
+
+def test_without_causes_the_reason_of_kubernetes_stands_in_the_detail() -> None:
+    """An admission policy says no in a message alone."""
+    assert problem_of(InvalidError("no runs on Sundays")).detail.endswith(": no runs on Sundays")
+
+
+def test_an_error_that_nobody_foresaw_tells_the_caller_nothing_and_the_log_everything(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its trace is what somebody will need."""
+    app = Flask("errors")
+    answer_with_problems(app)
+
+    @app.get("/")
+    def fail() -> str:
+        raise RuntimeError("the-value-of-a-variable")
+
+    document = check_problem(app.test_client().get("/"), 500)
+    assert "log" in document["detail"]
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], RuntimeError)
