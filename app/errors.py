@@ -17,6 +17,12 @@ from schemas.faults import Fault, Refused, pointer_to
 
 CONTENT_TYPE = "application/problem+json"
 
+# RFC 9110's names, which Python has only from 3.13 on.
+_TITLES = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
+
 _RETRY_SECONDS = 2
 """What `Retry-After` says while the API server is away, or too many wait for it."""
 
@@ -41,7 +47,7 @@ class Problem:
         """The document as JSON; `errors` only where there are any."""
         document: dict[str, Any] = {
             "type": "about:blank",
-            "title": self.status.phrase,
+            "title": _TITLES.get(self.status, self.status.phrase),
             "status": self.status.value,
             "detail": self.detail,
         }

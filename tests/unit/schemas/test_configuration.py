@@ -344,7 +344,7 @@ def test_any_other_name_of_a_definition_is_refused(name: str, step: str) -> None
         ("{", "", "not JSON: "),
         ("{} # comment", "", "not JSON: "),
         ('{"Configurations": {"a": NaN}}', "", "not JSON: NaN"),
-        ("[" * 5000, "", "not JSON: nested deeper"),
+        ("[" * 5000 + "]" * 5000, "", "not JSON: nested deeper"),
         ("null", "", "must be an object"),
         ("[]", "", "must be an object"),
         ("{}", "/Configurations", "required, but missing"),
