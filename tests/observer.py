@@ -67,7 +67,7 @@ class Observer:
     def __enter__(self) -> "Observer":
         """Starts; what is there already counts as seen."""
         for watch in self._watches:
-            watch.list()
+            watch.begin()
         self._threads = [threading.Thread(target=self._follow, args=(watch,), daemon=True) for watch in self._watches]
         for thread in self._threads:
             thread.start()
@@ -104,6 +104,14 @@ class Observer:
         """How many of a definition's Jobs are unsuspended and have no end yet, as last seen."""
         with self._changed:
             return len(self._active[definition])
+
+    def has_started(self, count: int) -> bool:
+        """Whether so many runs have started at least once."""
+        return len(self.starts) >= count
+
+    def has_finished(self, count: int) -> bool:
+        """Whether so many runs have come to their end."""
+        return len(self.finished) >= count
 
     def _follow(self, watch: "_Watch") -> None:
         while not self._closing:
@@ -172,7 +180,8 @@ class _Watch:
         self._resource_version = ""
         self._response: urllib3.BaseHTTPResponse | None = None
 
-    def list(self) -> None:
+    def begin(self) -> None:
+        """Lists the collection."""
         found = json.loads(self._get([]).data)
         for item in found["items"]:
             self._see("ADDED", item)
@@ -200,12 +209,13 @@ class _Watch:
         except (ValueError, RuntimeError, OSError):
             pass  # it has ended already
 
-    def _get(self, query: "list[tuple[str, str]]") -> urllib3.BaseHTTPResponse:
+    def _get(self, query: list[tuple[str, str]]) -> urllib3.BaseHTTPResponse:
         request = self._admin.param_serialize(
             "GET", self._path, query_params=query, header_params={}, auth_settings=["BearerToken"]
         )
-        response = self._admin.call_api(*request, _request_timeout=(_READ_SECONDS, 120)).response
-        assert response is not None
+        response: urllib3.BaseHTTPResponse = self._admin.call_api(
+            *request, _request_timeout=(_READ_SECONDS, 120)
+        ).response
         if response.status != 200:
             raise client.ApiException(status=response.status, reason=response.data.decode(errors="replace"))
         return response

@@ -80,7 +80,7 @@ def error_of(status: int, body: bytes) -> ClusterError:
         answer = {}
     message = str(answer.get("message") or f"the API server answered {status}")
     match status:
-        case 404:
+        case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
             return NotFoundError(message)
         case 409 if answer.get("reason") == "AlreadyExists":
             return AlreadyExistsError(message)

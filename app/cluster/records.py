@@ -98,22 +98,28 @@ def read_run(job: Json) -> Run:
 def phase_of(job: Json) -> Phase:
     """Where a Job is in its life.
 
-    A run that was suspended again holds its slot until its pods are gone.
+    A run that was suspended again holds its slot until its pods are gone. That there are none is certain only when the
+    Job controller has said that it is suspended: its counts come up to a second late.
     """
     status: Json = job.get("status") or {}
     if terminal_condition(job) is not None:
         return Phase.FINISHED
-    if not job["spec"].get("suspend") or status.get("active") or status.get("terminating"):
+    resumed = _condition(job, ("Suspended",), "False") is not None
+    if not job["spec"].get("suspend") or resumed or status.get("active") or status.get("terminating"):
         return Phase.ADMITTED
     return Phase.FINISHED if "deletionTimestamp" in job["metadata"] else Phase.QUEUED
 
 
 def terminal_condition(job: Json) -> Json | None:
     """The condition that ended the Job, `Complete` or `Failed`; `None` while it goes on."""
+    return _condition(job, ("Complete", "Failed"), "True")
+
+
+def _condition(job: Json, types: tuple[str, ...], status: str) -> Json | None:
     for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
-            ended: Json = condition
-            return ended
+        if condition["type"] in types and condition["status"] == status:
+            found: Json = condition
+            return found
     return None
 
 
@@ -141,7 +147,7 @@ def read_time(text: str | None) -> int | None:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # few texts, or else long ones that callers made up
 def read_depends_on(text: str) -> DependsOn:
     """The names in a depends-on annotation; `None` where it is no JSON list of strings.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from app.cluster.client import Json, Stream
-from app.cluster.errors import ClusterError, ExpiredError, error_of
+from app.cluster.errors import ClusterError, ThrottledError, UnavailableError, error_of
 from app.cluster.namespace import Collection, Namespace
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ SILENCE_SECONDS = WATCH_SECONDS + 10.0
 """A watch that has brought nothing for so long is dead: it should have ended by itself."""
 
 _FIRST_BACKOFF_SECONDS = 0.1
-_LAST_BACKOFF_SECONDS = 10.0
+_LAST_BACKOFF_SECONDS = 5.0
+
+_STEADY_SECONDS = 1.0
+"""A watch that was open for so long, and for longer than the pause before it, ended the row of failures."""
 
 
 class Sink(Protocol[T]):
@@ -50,7 +53,8 @@ class Reflector(Generic[T]):
     silent: it goes on where it was, or lists again.
 
     Attributes:
-        synced: set while the sink has been filled at least once since the start.
+        synced: set while the sink is kept up to date: it has been filled, and a watch is open, or was until a moment
+            ago and has ended well.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Reflector(Generic[T]):
         self._silence_seconds = silence_seconds
         self._resource_version: int | None = None
         self._stream: Stream | None = None
+        self._opened_at = float("inf")  # when the last watch was
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"watch-{name}", daemon=True)
         self._name = name
@@ -92,25 +97,32 @@ class Reflector(Generic[T]):
     def _run(self) -> None:
         backoff_seconds = _FIRST_BACKOFF_SECONDS
         while not self._stop.is_set():
-            began = time.monotonic()
+            self._opened_at = float("inf")
             try:
                 if self._resource_version is None:
                     self._resource_version = self._list()
                 self._watch(self._resource_version)
-            except ExpiredError:
-                self._resource_version = None  # the history to go on from is gone
-            except ClusterError as error:
+            except Exception as error:
                 if not self._stop.is_set():
-                    log.warning("watch of %s broke, going on: %s", self._name, error)
-            except Exception:
-                # What can't be read must not end the watch for good: a list may show it mended.
-                log.exception("watch of %s failed, listing again", self._name)
-                self._resource_version = None
-            # Also after a watch that ended well: a server that ends each one at once must not be asked in a tight loop.
-            if time.monotonic() - began > _LAST_BACKOFF_SECONDS:
+                    self._take_in(error)
+            if time.monotonic() - self._opened_at > max(backoff_seconds, _STEADY_SECONDS):
                 backoff_seconds = _FIRST_BACKOFF_SECONDS
+            # Also after a watch that ended well: a server that ends each one at once must not be asked in a tight loop.
             self._stop.wait(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
             backoff_seconds = min(backoff_seconds * 2, _LAST_BACKOFF_SECONDS)
+
+    def _take_in(self, error: Exception) -> None:
+        """Try once to go on where the watch broke; else list, for nobody knows how much there is to catch up on."""
+        was_synced = self.synced.is_set()
+        self.synced.clear()
+        if was_synced and isinstance(error, UnavailableError | ThrottledError):
+            log.warning("watch of %s broke, going on: %s", self._name, error)
+            return
+        # Also after 410 Gone, or where it was refused for what it asks; and what can't be read must not end the watch
+        # for good: a list may show it mended.
+        known = isinstance(error, ClusterError)
+        log.warning("watch of %s failed, listing again: %s", self._name, error, exc_info=None if known else error)
+        self._resource_version = None
 
     def _list(self) -> int:
         records: list[T] = []
@@ -119,7 +131,6 @@ class Reflector(Generic[T]):
             records += [self._read(item) for item in items]
             listed_at = resource_version
         self._sink.replace(records)
-        self.synced.set()
         return listed_at
 
     def _watch(self, resource_version: int) -> None:
@@ -137,6 +148,8 @@ class Reflector(Generic[T]):
             try:
                 if self._stop.is_set():  # stop() may have looked for the stream just before
                     return
+                self._opened_at = time.monotonic()
+                self.synced.set()
                 for line in stream.lines():
                     self._take(json.loads(line))
             finally:
@@ -145,6 +158,7 @@ class Reflector(Generic[T]):
     def _take(self, event: Json) -> None:
         kind, changed = event["type"], event["object"]
         if kind == "ERROR":
+            self._resource_version = None  # whatever it was, going on from here may meet it again
             raise error_of(int(changed.get("code") or 500), json.dumps(changed).encode())
         if kind == "DELETED":
             self._sink.remove(self._read(changed))

@@ -2,15 +2,15 @@
 
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Callable, Mapping
 
-from app.cluster.client import CALL_SECONDS, Json
+from app.cluster.client import Json
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError, ThrottledError
 from app.cluster.manifests import build_admission, build_fence
 from app.cluster.namespace import Namespace
-from app.cluster.records import Run, is_run, read_run
-from app.dispatch.leader import Leader
-from app.dispatch.plan import Unready, plan
+from app.cluster.records import Run, is_run, place, read_run
+from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
 from app.dispatch.tables import Changes, RunTable
 
@@ -20,7 +20,14 @@ _WRITES_PER_PLAN = 16
 """How many writes one plan is good for, before the world is looked at again."""
 
 _OUTAGE_PAUSE_SECONDS = 0.5
-"""How long nothing is written after the API server was away or busy; what was tried waits longer, see `Retries`."""
+"""How long nothing is written after the API server was away or busy."""
+
+_REFUSAL_PAUSE_SECONDS = 0.25
+"""How long no other run of a definition is tried after one was refused: should all be, they are no burst of writes."""
+
+_LAST_DOUBT_SECONDS = 2.0
+_LAST_REFUSAL_SECONDS = 300.0
+"""The longest pauses before a doubt is to be settled, and before a refused run is tried, once more."""
 
 
 class Admissions:
@@ -28,20 +35,19 @@ class Admissions:
 
     Args:
         namespace: whose runs.
-        leader: asked before every write whether the lease is certainly held for as long as the write can take.
         changes: shared with the tables.
         clock: seconds that never go back.
     """
 
-    def __init__(self, namespace: Namespace, leader: Leader, changes: Changes, clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float]) -> None:
         self._namespace = namespace
-        self._leader = leader
         self._changes = changes
         self._clock = clock
         # Queued runs whose admission was sent and not answered. While such a run stays in the version that was sent,
         # the admission may still arrive; once it has another version it can't, for it carries the old one.
-        self._in_doubt = Retries(clock)
-        self._postponed = Retries(clock)
+        self._in_doubt = Retries(clock, _LAST_DOUBT_SECONDS)
+        self._refused = Retries(clock, _LAST_REFUSAL_SECONDS)
+        self._held_back: dict[str, float] = {}  # definitions, and until when
         self._paused_until = 0.0
 
     @property
@@ -49,44 +55,61 @@ class Admissions:
         """Whether an admission may still arrive that nobody has seen arrive."""
         return bool(self._in_doubt)
 
-    def cycle(self, runs: RunTable, unready: Unready, slots: Mapping[str, int]) -> float:
+    def suspect(self, runs: RunTable, slots: Mapping[str, int]) -> None:
+        """Doubt what a dispatcher that fell silent may have been admitting at that moment."""
+        with self._changes.lock:
+            for run in suspects(runs.lines(), slots):
+                self._in_doubt.add_due(run)
+
+    def cycle(self, runs: RunTable, unready: Unready, slots: Mapping[str, int], may_write: Callable[[], bool]) -> float:
         """Admit what can be admitted now.
+
+        Args:
+            runs: as far as they are known.
+            unready: tells what runs wait for; called under the lock of `changes`.
+            slots: by definition.
+            may_write: asked before every write whether the lease is certainly held for as long as the write can take.
 
         Returns:
             Seconds until there may be more to do without any change in the cluster: 0 when a plan was cut short.
         """
-        if (pause_seconds := self._paused_until - self._clock()) > 0:
-            return pause_seconds
+        now = self._clock()
+        if now < self._paused_until:
+            return self._paused_until - now
+        self._held_back = {definition: until for definition, until in self._held_back.items() if until > now}
         # 1. What is known, as one picture.
         with self._changes.lock:
             self._in_doubt.forget_changed(runs)
-            self._postponed.forget_changed(runs)
+            self._refused.forget_changed(runs)
             doubtful = {uid: run for uid in self._in_doubt.uids() if (run := runs.get(uid)) is not None}
+            lines, doubts = runs.lines(), Counter(run.definition for run in doubtful.values())
             chosen = plan(
-                runs.lines(),
-                slots,
+                lines,
+                {definition: limit for definition, limit in slots.items() if definition not in self._held_back},
                 unready,
                 in_doubt={uid: run.definition for uid, run in doubtful.items()},
-                postponed=self._postponed.uids() - self._postponed.due(),
+                postponed=self._refused.uids() - self._refused.due(),
             )
-            # 2. Settle doubts first, for they hold slots: by the same admission, or where the run could not start any
-            #    more, by a change that makes the admission under way conflict.
+            # 2. Settle doubts first, for they hold slots: by the same admission, of which only one can arrive, or where
+            #    the run can't start now by a change that makes the admission under way conflict.
             writes = [
-                (run, build_fence(run.resource_version, mark=secrets.token_hex(4)))
-                if unready(run.depends_on)
-                else (run, build_admission(run.resource_version))
-                for run in (doubtful[uid] for uid in self._in_doubt.due())
+                (run, build_admission(run.resource_version))
+                if lines[run.definition].admitted + doubts[run.definition] <= slots.get(run.definition, 0)
+                and not unready(run.depends_on)
+                else (run, build_fence(run.resource_version, mark=secrets.token_hex(4)))
+                for run in sorted((doubtful[uid] for uid in self._in_doubt.due()), key=place)
             ]
         # 3. Admit, for as long as the lease is certain and the API server answers.
         writes += [(run, build_admission(run.resource_version)) for run in chosen]
         for run, patch in writes[:_WRITES_PER_PLAN]:
-            if not self._leader.held_for(CALL_SECONDS):
-                return _OUTAGE_PAUSE_SECONDS
-            if not self._write(runs, run, patch):
+            if run.definition in self._held_back and run.uid not in self._in_doubt:
+                continue
+            if not may_write() or not self._write(runs, run, patch):
                 return _OUTAGE_PAUSE_SECONDS
         if len(writes) > _WRITES_PER_PLAN:
             return 0.0
-        return min(self._in_doubt.seconds_left(), self._postponed.seconds_left())
+        held_back_seconds = min(self._held_back.values(), default=float("inf")) - self._clock()
+        return max(0.0, min(self._in_doubt.seconds_left(), self._refused.seconds_left(), held_back_seconds))
 
     def _write(self, runs: RunTable, run: Run, patch: Json) -> bool:
         """Write one patch and take in what came of it; whether it makes sense to go on with others."""
@@ -96,13 +119,15 @@ class Admissions:
         except ConflictError:
             return self._read_again(runs, run)
         except NotFoundError:
-            runs.remove(run)
-        except ThrottledError:
-            return self._hold_back(self._postponed, run, "the API server is busy")
+            self._try_later(run)  # until the watch shows that it is gone
+        except ThrottledError as error:
+            return self._pause(run, error)
         except ClusterError as error:
             if error.may_have_happened:
-                return self._hold_back(self._in_doubt, run, f"no answer, so it may be admitted: {error}")
-            self._postponed.add(run)
+                self._in_doubt.add(run)
+                return self._pause(run, error)
+            self._try_later(run)
+            self._held_back[run.definition] = self._clock() + _REFUSAL_PAUSE_SECONDS
             log.warning("run %s can't be admitted: %s", run.name, error)
         return True
 
@@ -111,20 +136,20 @@ class Admissions:
         try:
             job = self._namespace.get_job(run.name)
         except NotFoundError:
-            runs.remove(run)
+            self._try_later(run)
             return True
         except ClusterError as error:
-            return self._hold_back(self._postponed, run, str(error))
-        if job["metadata"]["uid"] != run.uid or not is_run(job):
-            runs.remove(run)
-            return True
-        runs.update(read_run(job))
-        if runs.get(run.uid) is run:  # a conflict over nothing that we can see
-            self._postponed.add(run)
+            return self._pause(run, error)
+        if job["metadata"]["uid"] == run.uid and is_run(job):
+            runs.update(read_run(job))
+        if runs.get(run.uid) is run:  # nothing that we can see, or for the watch to show
+            self._try_later(run)
         return True
 
-    def _hold_back(self, retries: Retries, run: Run, why: str) -> bool:
-        retries.add(run)
+    def _try_later(self, run: Run) -> None:
+        (self._in_doubt if run.uid in self._in_doubt else self._refused).add(run)
+
+    def _pause(self, run: Run, error: ClusterError) -> bool:
         self._paused_until = self._clock() + _OUTAGE_PAUSE_SECONDS
-        log.warning("run %s: %s; trying again later", run.name, why)
+        log.warning("run %s: no answer to rely on, trying again later: %s", run.name, error)
         return False

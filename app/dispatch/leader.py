@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.cluster import keys
-from app.cluster.client import Json
+from app.cluster.client import CALL_SECONDS, Json
 from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import format_time
 from app.cluster.namespace import Namespace
@@ -29,12 +29,15 @@ class LeaseTiming:
     Attributes:
         lease_seconds: how long others wait for a holder that has fallen silent.
         renew_seconds: how often the holder says that it is there.
-        retry_seconds: how often a candidate looks whether the lease is free.
+        retry_seconds: how often a candidate looks whether the lease is free, and how soon a failed renewal is tried
+            again.
+        margin_seconds: how much of the lease must be left for a write to begin: as long as it can take.
     """
 
     lease_seconds: int = 15
     renew_seconds: float = 4.0
     retry_seconds: float = 1.0
+    margin_seconds: float = CALL_SECONDS
 
 
 class Leader:
@@ -45,6 +48,12 @@ class Leader:
         timing: see `LeaseTiming`.
         clock: seconds that never go back.
         on_gain: called when the lease has become ours.
+
+    Attributes:
+        term: a number of its own for each time that the lease became ours: what was known in an earlier term may be
+            out of date.
+        took_over: the lease was taken from another holder that had fallen silent, so that a write of that holder may
+            still arrive. For the reader to unset, once that is taken care of.
     """
 
     def __init__(
@@ -65,10 +74,18 @@ class Leader:
         self._seen_at = 0.0  # when `_lease` was first seen as it is
         self._held_until = 0.0  # by our clock, counted from before the renewal was sent
         self._lock = threading.Lock()
+        self.term = 0
+        self.took_over = False
 
-    def held_for(self, seconds: float) -> bool:
-        """Whether the lease is certainly ours for that long from now on."""
-        return self._clock() + seconds < self._held_until
+    @property
+    def leading(self) -> bool:
+        """Whether the lease is certainly ours."""
+        return self._clock() < self._held_until
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the lease is certainly ours for as long as a write can take."""
+        return self._clock() + self._timing.margin_seconds < self._held_until
 
     def hold(self, identity: str, stop: threading.Event) -> None:
         """Wait for the lease, then keep it, until `stop` is set. Runs in a thread of its own.
@@ -79,35 +96,52 @@ class Leader:
         """
         self._identity = identity
         while not stop.is_set():
+            held = False
             try:
                 held = self._try_to_hold()
             except ClusterError as error:
                 log.warning("the dispatcher's lease could not be read or written: %s", error)
-                held = self.held_for(0)
-            timing = self._timing
-            pause_seconds = timing.renew_seconds if held else timing.retry_seconds
-            stop.wait(pause_seconds * random.uniform(0.9, 1.0))  # noqa: S311 - jitter, nothing secret
+            except Exception:
+                # Whatever it was: without this thread nobody in this process would lead ever again.
+                log.exception("the dispatcher's lease could not be read or written")
+            stop.wait(self._pause_seconds(held))
 
     def release(self) -> None:
         """Give the lease back for good, so that another candidate need not wait for it to expire."""
         with self._lock:
             self._released, self._held_until = True, 0.0
-            if self._lease is None or self._lease["spec"].get("holderIdentity") != self._identity:
+            if not self.term:
                 return
-            lease = self._with_spec({"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()})
             try:
-                self._namespace.replace_lease(lease)
+                self._look()  # the answer to the last renewal may have been lost
+                if self._lease is not None and self._holder() == self._identity:
+                    given_back = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                    self._namespace.replace_lease(self._with_spec(given_back))
             except ClusterError as error:
                 log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
+
+    def _pause_seconds(self, held: bool) -> float:
+        timing = self._timing
+        pause_seconds = timing.renew_seconds if held else timing.retry_seconds
+        pause_seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, nothing secret
+        # A candidate looks again at the very moment when a silent holder's time is up.
+        expires_in_seconds = self._expires_at() - self._clock()
+        if not held and 0 < expires_in_seconds < pause_seconds:
+            return expires_in_seconds + 0.01
+        return pause_seconds
 
     def _try_to_hold(self) -> bool:
         with self._lock:
             if self._released:
                 return False
-            if self.held_for(0):
+            if self.leading:
                 return self._take()
             self._look()
-            gained = self._is_free() and self._take()
+            if not self._is_free():
+                return False
+            self.term += 1  # this and the next before `leading` says so
+            self.took_over |= self._holder() not in (None, "", self._identity)
+            gained = self._take()
         if gained:
             log.info("leading as %s", self._identity)
             self._on_gain()
@@ -124,11 +158,19 @@ class Leader:
             self._seen_at = self._clock()
         self._lease = lease
 
-    def _is_free(self) -> bool:
+    def _holder(self) -> str | None:
+        """Who holds the lease as last seen; `None` or empty: nobody."""
         spec = (self._lease or {}).get("spec") or {}
-        holder = spec.get("holderIdentity")
-        expires = self._seen_at + float(spec.get("leaseDurationSeconds") or 0)
-        return not holder or holder == self._identity or self._clock() > expires
+        holder: str | None = spec.get("holderIdentity")
+        return holder
+
+    def _expires_at(self) -> float:
+        """Until when the lease as last seen keeps others away, by our clock."""
+        spec = (self._lease or {}).get("spec") or {}
+        return self._seen_at + float(spec.get("leaseDurationSeconds") or 0)
+
+    def _is_free(self) -> bool:
+        return self._holder() in (None, "", self._identity) or self._clock() > self._expires_at()
 
     def _take(self) -> bool:
         began = self._clock()
@@ -146,7 +188,7 @@ class Leader:
                 self._lease = self._namespace.replace_lease(self._with_spec(ours))
         except (AlreadyExistsError, ConflictError, NotFoundError):
             # Somebody else wrote it, or we did and never had the answer: the next look tells.
-            if self.held_for(0):
+            if self.leading:
                 self._look()
                 if not self._is_free():
                     self._held_until = 0.0

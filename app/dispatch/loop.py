@@ -5,6 +5,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,7 +26,12 @@ _IDLE_SECONDS = 1.0
 """How often an idle loop looks whether it still leads; that makes no call."""
 
 _SYNC_SECONDS = 0.05
-"""How often a new leader looks whether its first lists are there."""
+"""How often a leader looks whether its view is there, or there again."""
+
+
+def read_clock() -> float:
+    """Seconds that never go back, and where that can be had (Linux) go on while the machine sleeps, as a lease does."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Dispatcher:
@@ -47,7 +53,7 @@ class Dispatcher:
         *,
         instance: str,
         timing: LeaseTiming | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = read_clock,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._namespace = namespace
@@ -58,14 +64,14 @@ class Dispatcher:
         self._stop = threading.Event()
         self._changes = Changes()
         self._leader = Leader(namespace, timing or LeaseTiming(), clock=clock, on_gain=self._changes.announce)
-        self._admissions = Admissions(namespace, self._leader, self._changes, clock)
+        self._admissions = Admissions(namespace, self._changes, clock)
         self._newsroom = Newsroom(namespace)
         self._threads: list[threading.Thread] = []
 
     @property
     def leading(self) -> bool:
         """Whether this is the dispatcher that admits."""
-        return self._leader.held_for(0)
+        return self._leader.leading
 
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
@@ -83,10 +89,12 @@ class Dispatcher:
         """Stop admitting, let a call under way end, and give the lease back."""
         self._stop.set()
         self._changes.announce()
+        deadline = time.monotonic() + 2 * CALL_SECONDS
         for thread in self._threads:
-            thread.join(2 * CALL_SECONDS)
-        # With an admission in doubt the next leader must not come before the lease's end.
-        if not self._admissions.in_doubt:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        # With an admission in doubt the next leader must not come before the lease's end, and must know that this one
+        # fell silent.
+        if not self._admissions.in_doubt and not any(thread.is_alive() for thread in self._threads):
             self._leader.release()
 
     def _run(self) -> None:
@@ -103,43 +111,69 @@ class Dispatcher:
 
     def _lead(self) -> None:
         """Dispatch from a fresh view of the cluster, until the lease is lost or it is time to stop."""
-        runs = RunTable(self._changes)
-        workloads = {kind: WorkloadTable(self._changes) for kind in self._namespace.workloads}
-        reflectors = self._reflectors(runs, workloads)
-        for reflector in reflectors:
+        view = self._open_view()
+        for reflector in view.reflectors:
             reflector.start()
         try:
-            while self._goes_on() and not all(reflector.synced.is_set() for reflector in reflectors):
-                self._changes.wait(_SYNC_SECONDS)
-            self._dispatch(runs, list(workloads.values()))
+            self._dispatch(view)
         finally:
-            for reflector in reflectors:
+            for reflector in view.reflectors:
                 reflector.stop()
 
-    def _goes_on(self) -> bool:
-        return self.leading and not self._stop.is_set()
-
-    def _reflectors(self, runs: RunTable, workloads: Mapping[str, WorkloadTable]) -> list[Reflector[Any]]:
-        namespace, silence = self._namespace, self._silence_seconds
-        watched: list[Reflector[Any]] = [
+    def _open_view(self) -> "_View":
+        term, namespace, silence = self._leader.term, self._namespace, self._silence_seconds
+        runs = RunTable(self._changes)
+        workloads = {kind: WorkloadTable(self._changes) for kind in namespace.workloads}
+        reflectors: list[Reflector[Any]] = [
             Reflector(namespace, namespace.runs, read_run, runs, name="runs", silence_seconds=silence)
         ]
         for kind, collection in namespace.workloads.items():
-            read = partial(read_workload, kind)
-            watched.append(Reflector(namespace, collection, read, workloads[kind], name=kind, silence_seconds=silence))
-        return watched
+            read, table = partial(read_workload, kind), workloads[kind]
+            reflectors.append(Reflector(namespace, collection, read, table, name=kind, silence_seconds=silence))
+        return _View(term, runs, list(workloads.values()), reflectors)
 
-    def _dispatch(self, runs: RunTable, workloads: list[WorkloadTable]) -> None:
+    def _dispatch(self, view: "_View") -> None:
+        def goes_on() -> bool:
+            # In a later term somebody else may have led since this view was opened.
+            return self.leading and self._leader.term == view.term and not self._stop.is_set()
+
+        def may_write() -> bool:
+            return self._leader.may_write and goes_on() and view.is_kept_up()
+
         news_due = self._clock() + NEWS_SECONDS
         stale = True  # whether something has changed since causes were last looked at
-        while self._goes_on():
+        while goes_on():
+            if not view.is_kept_up():
+                stale |= self._changes.wait(_SYNC_SECONDS)
+                continue
             slots = self._slots()
-            wait_seconds = self._admissions.cycle(runs, self._unready(workloads), slots)
+            if self._leader.took_over:
+                self._admissions.suspect(view.runs, slots)
+                self._leader.took_over = False
+            wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
             if stale and self._clock() >= news_due:
-                stale = self._newsroom.publish(self._changes, runs, self._unready(workloads), slots)
+                stale = self._newsroom.publish(self._changes, view.runs, view.unready(), slots, goes_on)
                 news_due = self._clock() + NEWS_SECONDS
             stale |= self._changes.wait(min(wait_seconds, _IDLE_SECONDS))
 
-    def _unready(self, workloads: list[WorkloadTable]) -> Unready:
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a leader sees of the cluster.
+
+    Attributes:
+        term: the leader's, when it was opened.
+    """
+
+    term: int
+    runs: RunTable
+    workloads: list[WorkloadTable]
+    reflectors: list[Reflector[Any]]
+
+    def is_kept_up(self) -> bool:
+        """Whether everything has been listed, and no watch is broken: nothing is admitted on old news."""
+        return all(reflector.synced.is_set() for reflector in self.reflectors)
+
+    def unready(self) -> Unready:
         """What runs wait for as of now, each dependency judged once."""
-        return partial(unready_dependencies, judge_by_name=judge_from(workloads))
+        return partial(unready_dependencies, judge_by_name=judge_from(self.workloads))

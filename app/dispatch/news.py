@@ -6,10 +6,11 @@ a slot only is progress, and worth no second one.
 """
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from app.cluster.errors import AlreadyExistsError, ClusterError
+from app.cluster.errors import AlreadyExistsError, ClusterError, ThrottledError
 from app.cluster.manifests import build_event
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run
@@ -23,6 +24,9 @@ NEWS_SECONDS = 1.0
 
 _EVENTS_PER_ISSUE = 20
 """At most so many Events are written at a time, so that ten thousand queued runs are no burst of writes."""
+
+_ISSUE_SECONDS = 0.1
+"""After so long no further Event is written for now: admissions wait meanwhile."""
 
 _WARNINGS = {Cause.DEFINITION_MISSING}
 
@@ -43,8 +47,22 @@ class Newsroom:
         self._noticed: dict[str, Cause] = {}
         self._told: dict[str, Cause] = {}
 
-    def publish(self, changes: Changes, runs: RunTable, unready: Unready, slots: Mapping[str, int]) -> bool:
+    def publish(
+        self,
+        changes: Changes,
+        runs: RunTable,
+        unready: Unready,
+        slots: Mapping[str, int],
+        goes_on: Callable[[], bool],
+    ) -> bool:
         """Write what is new.
+
+        Args:
+            changes: shared with the tables.
+            runs: as far as they are known.
+            unready: tells what runs wait for.
+            slots: by definition.
+            goes_on: asked before every Event whether there is any sense in it still.
 
         Returns:
             Whether something is left to be told, or to be looked at again, after `NEWS_SECONDS`.
@@ -67,10 +85,16 @@ class Newsroom:
                 stories.append((run, causes[uid], explain(run, lines[run.definition].admitted, slots, unready)[1]))
             self._noticed = causes
             self._told = {uid: cause for uid, cause in self._told.items() if uid in causes}
+        told = 0
+        enough_at = time.monotonic() + _ISSUE_SECONDS
         for run, cause, message in stories:
-            if self._write(run, cause, message):
-                self._told[run.uid] = cause
-        return len(news) > len(stories)
+            if not goes_on() or not self._write(run, cause, message):
+                break
+            self._told[run.uid] = cause
+            told += 1
+            if time.monotonic() > enough_at:
+                break
+        return len(news) > told
 
     def _is_news(self, uid: str, cause: Cause) -> bool:
         if cause is Cause.NOTHING:
@@ -79,7 +103,7 @@ class Newsroom:
         return told is None or (cause is not told and cause is not Cause.NO_FREE_SLOT)
 
     def _write(self, run: Run, cause: Cause, message: str) -> bool:
-        """Write one Event; whether this is done with, be it that it can't be written at all."""
+        """Write one Event; whether this is done with, be it that it is refused. `False`: the API server is away."""
         event = build_event(
             # One name per run and cause: another leader, or this one after a lost answer, doesn't tell it twice.
             name=f"{run.name}.{cause.value.lower()}",
@@ -98,5 +122,5 @@ class Newsroom:
             pass
         except ClusterError as error:
             log.warning("the Event %s on run %s could not be written: %s", cause.value, run.name, error)
-            return not error.may_have_happened
+            return not (error.may_have_happened or isinstance(error, ThrottledError))
         return True

@@ -28,6 +28,9 @@ class Line:
 Unready = Callable[[DependsOn], Sequence[Readiness]]
 """Those of a run's dependencies that are not ready."""
 
+_SUSPECTS_PER_DEFINITION = 64
+"""Bounds what a new leader writes before it admits; runs that wait for one thing each would else all be suspects."""
+
 
 def plan(
     lines: Mapping[str, Line],
@@ -63,6 +66,19 @@ def plan(
         # 3. First come, first served.
         chosen += islice(able, free)
     return chosen
+
+
+def suspects(lines: Mapping[str, Line], slots: Mapping[str, int]) -> list[Run]:
+    """The runs of which a dispatcher that saw the same queues may have been admitting one when it fell silent.
+
+    It chose among the first of each group, as many as there were slots free: no more than are free now.
+    """
+    found: list[Run] = []
+    for definition, line in lines.items():
+        free = max(0, slots.get(definition, 0) - line.admitted)
+        firsts = merge(*(runs[:free] for runs in line.queued.values()), key=place)
+        found += islice(firsts, _SUSPECTS_PER_DEFINITION)
+    return found
 
 
 class Cause(Enum):

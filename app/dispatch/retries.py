@@ -7,7 +7,6 @@ from app.cluster.records import Phase, Run
 from app.dispatch.tables import RunTable
 
 _FIRST_BACKOFF_SECONDS = 0.25
-_LAST_BACKOFF_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +29,31 @@ class Retries:
 
     Args:
         clock: seconds that never go back.
+        last_backoff_seconds: how long the pauses become at most.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], last_backoff_seconds: float) -> None:
         self._clock = clock
+        self._last_backoff_seconds = last_backoff_seconds
         self._by_uid: dict[str, _Retry] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_uid)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._by_uid
 
     def add(self, run: Run) -> None:
         """Hold this version of a run back, longer each time."""
         last = self._by_uid.get(run.uid)
         pause_seconds = _FIRST_BACKOFF_SECONDS
         if last is not None and last.resource_version == run.resource_version:
-            pause_seconds = min(last.pause_seconds * 2, _LAST_BACKOFF_SECONDS)
+            pause_seconds = min(max(last.pause_seconds * 2, _FIRST_BACKOFF_SECONDS), self._last_backoff_seconds)
         self._by_uid[run.uid] = _Retry(run.resource_version, self._clock() + pause_seconds, pause_seconds)
+
+    def add_due(self, run: Run) -> None:
+        """Add this version of a run without a pause before its first try."""
+        self._by_uid[run.uid] = _Retry(run.resource_version, self._clock(), 0.0)
 
     def forget_changed(self, runs: RunTable) -> None:
         """Drop the runs that are gone, no longer queued, or in another version than the one that was tried."""

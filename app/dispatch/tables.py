@@ -92,9 +92,10 @@ class RunTable:
                 self.put(record)
 
     def remove(self, record: Run) -> None:
-        """Forget a run that was deleted."""
+        """Forget a run that was deleted, or that lost our labels; not one that has come back since."""
         with self._changes.lock:
-            if held := self._runs.get(record.uid):
+            held = self._runs.get(record.uid)
+            if held is not None and held.resource_version <= record.resource_version:
                 self._discard(held)
                 self._changes.announce()
 

@@ -1,0 +1,149 @@
+"""Accepting runs while the way to the API server fails: what is accepted is stored, once."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.cluster.errors import ClusterError, InvalidError
+from app.services.submit import Accepted, NotStoredError, Submitter
+from schemas.configuration import parse_configuration
+from schemas.definition import Definition
+from tests.cluster.dispatching import Stage
+from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+
+CREATE = r"/jobs$"
+
+
+def definition(extra: str = "") -> Definition:
+    document = f'{{"Configurations": {{"fib": {{"Image": "busybox:1"{extra}}}}}}}'
+    return parse_configuration(document)["fib"]
+
+
+@pytest.fixture
+def submit(stage: Stage) -> Callable[..., Accepted]:
+    """Start a run, with pauses between the tries that take no time."""
+    submitter = Submitter(stage.connect(), sleep=lambda seconds: None)
+
+    def start(extra: str = "") -> Accepted:
+        return submitter.submit(definition(extra), b"")
+
+    return start
+
+
+def stored(stage: Stage) -> list[str]:
+    return [str(job.metadata.name) for job in stage.batch.list_namespaced_job(stage.name).items]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        LoseAnswer(),
+        LoseRequest(),
+        Truncate(50),
+        Refuse(500, "InternalError"),
+        Refuse(503, "ServiceUnavailable"),
+        Refuse(429, "TooManyRequests"),
+    ],
+    ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_create_that_fails_is_repeated_until_the_run_is_stored_once(
+    stage: Stage, submit: Callable[..., Accepted], action: Action, times: int
+) -> None:
+    """Stored without an answer, never arrived, or refused for the moment: one run comes of it."""
+    fault = stage.proxy.add(Fault(action, method="POST", path=CREATE, times=times))
+    accepted = submit()
+    assert stored(stage) == [accepted.name]
+    assert stage.proxy.strikes(fault) == times or isinstance(action, LoseAnswer | Truncate)
+
+
+def test_a_run_that_nobody_could_store_is_not_accepted(stage: Stage, submit: Callable[..., Accepted]) -> None:
+    """The caller hears that it may or may not be there."""
+    stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
+    with pytest.raises(NotStoredError) as raised:
+        submit()
+    assert raised.value.may_have_happened
+    assert stored(stage) == []
+
+
+def test_a_run_that_was_refused_for_the_moment_is_known_not_to_be_stored(
+    stage: Stage, submit: Callable[..., Accepted]
+) -> None:
+    """429 says that nobody has looked at it."""
+    stage.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="POST", path=CREATE, times=None))
+    with pytest.raises(NotStoredError) as raised:
+        submit()
+    assert not raised.value.may_have_happened
+
+
+@pytest.mark.parametrize(("status", "kind"), [(422, InvalidError), (403, ClusterError)])
+def test_a_run_that_is_refused_is_not_tried_again(
+    stage: Stage, submit: Callable[..., Accepted], status: int, kind: type[Exception]
+) -> None:
+    """What the API server doesn't want it won't want a moment later."""
+    refusal = stage.proxy.add(Fault(Refuse(status, "Refused"), method="POST", path=CREATE, times=None))
+    with pytest.raises(kind):
+        submit()
+    assert stage.proxy.strikes(refusal) == 1
+
+
+def test_a_run_that_may_be_gone_before_the_next_try_is_not_tried_again(
+    stage: Stage, submit: Callable[..., Accepted]
+) -> None:
+    """It could have been stored, run and removed within the pause: a second try would start it twice."""
+    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=None))
+    with pytest.raises(NotStoredError) as raised:
+        submit(', "TtlSecondsAfterFinished": 1')
+    assert raised.value.may_have_happened
+    assert stage.proxy.strikes(lost) == 1
+    assert len(stored(stage)) == 1
+
+
+@pytest.mark.parametrize("action", [LoseRequest(), Refuse(503, "ServiceUnavailable")])
+def test_a_repeated_create_that_cannot_be_checked_is_not_accepted(
+    stage: Stage, submit: Callable[..., Accepted], action: Action
+) -> None:
+    """The name is taken, most likely by the same call: nobody says 202 to what is most likely."""
+    stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
+    stage.proxy.add(Fault(action, method="GET", path="/jobs/", times=None))
+    with pytest.raises(NotStoredError) as raised:
+        submit()
+    assert raised.value.may_have_happened
+
+
+def test_the_first_try_arrives_after_the_second(stage: Stage, submit: Callable[..., Accepted]) -> None:
+    """A request that the network held back finds the name taken: still one run."""
+    hold = Hold()
+    stage.proxy.add(Fault(hold, method="POST", path=CREATE))
+    accepted: list[Accepted] = []
+    caller = threading.Thread(target=lambda: accepted.append(submit()))
+    caller.start()
+    hold.wait_held()
+    stage.proxy.cut_all()
+    caller.join(20)
+    hold.release()
+    late = stage.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
+    assert late
+    assert stored(stage) == [run.name for run in accepted]
+
+
+def test_many_callers_at_once_over_a_bad_network(stage: Stage, submit: Callable[..., Accepted]) -> None:
+    """Every accepted run is there once; what else is there belongs to calls that were told that it may be."""
+
+    def call(_: int) -> Accepted | NotStoredError:
+        try:
+            return submit()
+        except NotStoredError as error:
+            return error
+
+    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")):
+        stage.proxy.add(Fault(action, method="POST", path=CREATE, every=5, times=8))
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(call, range(40)))
+    accepted = {answer.name for answer in answers if isinstance(answer, Accepted)}
+    doubtful = [answer for answer in answers if isinstance(answer, NotStoredError) and answer.may_have_happened]
+    assert len(accepted) + len(doubtful) == 40
+    assert accepted <= set(stored(stage))
+    assert len(stored(stage)) <= len(accepted) + len(doubtful)

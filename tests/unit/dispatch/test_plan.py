@@ -1,0 +1,112 @@
+"""Which runs are admitted: for any queues, slots and readiness."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.cluster.records import Phase, Run, place
+from app.dispatch.plan import plan, suspects
+from tests.unit.dispatch.runs import DEFINITIONS, WORKLOADS, lines_of, make_run, populations, unready_from
+
+slots_of = st.dictionaries(st.sampled_from(DEFINITIONS), st.integers(0, 4))
+ready_sets = st.sets(st.sampled_from(WORKLOADS))
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[list[Run], dict[str, int], set[str], dict[str, str], set[str]]:
+    """Runs, slots, ready workloads, runs in doubt and runs to be passed over."""
+    runs = draw(populations())
+    queued = [run for run in runs if run.phase is Phase.QUEUED]
+    doubtful = draw(st.lists(st.sampled_from(queued), max_size=4)) if queued else []
+    postponed = draw(st.sets(st.sampled_from([run.uid for run in queued]), max_size=4)) if queued else set()
+    return runs, draw(slots_of), draw(ready_sets), {run.uid: run.definition for run in doubtful}, postponed
+
+
+def naive_plan(
+    runs: list[Run], slots: dict[str, int], ready: set[str], in_doubt: dict[str, str], postponed: set[str]
+) -> list[Run]:
+    """The rules of the design, word by word, one run after the other."""
+    unready = unready_from(ready)
+    free = {
+        definition: limit
+        - sum(run.definition == definition and run.phase is Phase.ADMITTED for run in runs)
+        - sum(doubted == definition for doubted in in_doubt.values())
+        for definition, limit in slots.items()
+    }
+    chosen = []
+    for run in sorted((run for run in runs if run.phase is Phase.QUEUED), key=place):
+        if free.get(run.definition, 0) <= 0 or run.uid in in_doubt or run.uid in postponed or unready(run.depends_on):
+            continue
+        free[run.definition] -= 1
+        chosen.append(run)
+    return chosen
+
+
+@given(situations())
+def test_it_chooses_what_the_rules_say(
+    situation: tuple[list[Run], dict[str, int], set[str], dict[str, str], set[str]],
+) -> None:
+    """Never more than free slots, nothing unready, in doubt or postponed, in order, and nobody blocks those behind."""
+    runs, slots, ready, in_doubt, postponed = situation
+    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, postponed=postponed)
+    expected = naive_plan(runs, slots, ready, in_doubt, postponed)
+    for definition in DEFINITIONS:
+        assert [run for run in chosen if run.definition == definition] == [
+            run for run in expected if run.definition == definition
+        ]
+    assert len(chosen) == len(expected)
+
+
+@given(situations())
+def test_active_runs_never_exceed_the_slots(
+    situation: tuple[list[Run], dict[str, int], set[str], dict[str, str], set[str]],
+) -> None:
+    """What runs already, what may be running and what is chosen fit into the slots, unless they didn't before."""
+    runs, slots, ready, in_doubt, postponed = situation
+    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, postponed=postponed)
+    for definition in DEFINITIONS:
+        held = sum(run.definition == definition and run.phase is Phase.ADMITTED for run in runs)
+        held += sum(doubted == definition for doubted in in_doubt.values())
+        new = sum(run.definition == definition for run in chosen)
+        assert new == 0 or held + new <= slots[definition]
+
+
+def test_a_definition_without_slots_in_the_configuration_has_none() -> None:
+    """Its runs wait; nobody else is affected."""
+    lines = lines_of([make_run(1, definition="gone"), make_run(2, definition="a")])
+    assert [run.name for run in plan(lines, {"a": 1}, unready_from(()), in_doubt={})] == ["run-0002"]
+
+
+def test_runs_that_came_at_the_same_time_go_by_their_names() -> None:
+    """So that two dispatchers that see the same queue choose the same run."""
+    lines = lines_of([make_run(number, queued_at=7) for number in (3, 1, 2)])
+    assert [run.name for run in plan(lines, {"a": 2}, unready_from(()), in_doubt={})] == ["run-0001", "run-0002"]
+
+
+def test_groups_that_wait_for_different_things_share_one_order() -> None:
+    """Who waits for what plays no part once it is ready."""
+    runs = [make_run(number, depends_on=("db",) if number % 2 else ()) for number in range(6)]
+    chosen = plan(lines_of(runs), {"a": 4}, unready_from({"db"}), in_doubt={})
+    assert [run.name for run in chosen] == ["run-0000", "run-0001", "run-0002", "run-0003"]
+
+
+@given(populations(), slots_of, ready_sets)
+def test_whatever_another_dispatcher_chose_from_the_same_queue_is_suspected(
+    runs: list[Run], slots: dict[str, int], ready: set[str]
+) -> None:
+    """Whichever dependencies it took for ready."""
+    lines = lines_of(runs)
+    assert set(plan(lines, slots, unready_from(ready), in_doubt={})) <= set(suspects(lines, slots))
+
+
+def test_suspects_are_none_where_no_slot_is_free() -> None:
+    """Nobody can have been about to take one."""
+    runs = [make_run(1, phase=Phase.ADMITTED), make_run(2)]
+    assert suspects(lines_of(runs), {"a": 1}) == []
+
+
+def test_suspects_are_bounded() -> None:
+    """Where each of a thousand runs waits for something else, a new leader doesn't write a thousand times."""
+    runs = [make_run(number, depends_on=(f"db-{number}",)) for number in range(1000)]
+    found = suspects(lines_of(runs), {"a": 2})
+    assert len(found) < 100
+    assert found == runs[: len(found)]

@@ -1,0 +1,60 @@
+"""Runs that are tried again later."""
+
+from app.cluster.records import Phase
+from app.dispatch.retries import Retries
+from app.dispatch.tables import Changes, RunTable
+from tests.unit.dispatch.runs import Clock, make_run
+
+
+def test_pauses_double_up_to_their_longest_and_begin_anew_for_a_new_version() -> None:
+    """A run that has changed isn't held back for what its earlier version met."""
+    clock = Clock()
+    retries = Retries(clock, last_backoff_seconds=2.0)
+    pauses = []
+    for _ in range(5):
+        retries.add(make_run(1))
+        pauses.append(retries.seconds_left())
+        clock.now += pauses[-1]
+    assert pauses == [0.25, 0.5, 1.0, 2.0, 2.0]
+    retries.add(make_run(1, version=2))
+    assert retries.seconds_left() == 0.25
+
+
+def test_one_added_as_due_is_due_at_once_and_held_back_after_its_first_try() -> None:
+    """What a silent dispatcher may have left is settled without delay, and no more often than anything else."""
+    clock = Clock()
+    retries = Retries(clock, last_backoff_seconds=2.0)
+    retries.add_due(make_run(1))
+    assert retries.due() == {"uid-1"}
+    retries.add(make_run(1))
+    assert retries.due() == set()
+    assert retries.seconds_left() == 0.25
+
+
+def test_a_run_is_due_when_its_pause_is_over() -> None:
+    """Not a moment before, and it stays due until it is tried."""
+    clock = Clock()
+    retries = Retries(clock, last_backoff_seconds=2.0)
+    assert retries.seconds_left() == float("inf")
+    retries.add(make_run(1))
+    clock.now += 0.2
+    assert retries.due() == set()
+    clock.now += 0.1
+    assert retries.due() == {"uid-1"}
+    assert retries.seconds_left() == float("inf")
+
+
+def test_what_has_changed_is_forgotten() -> None:
+    """Gone, no longer queued, or in another version: the question that was open is answered."""
+    table = RunTable(Changes())
+    retries = Retries(Clock(), last_backoff_seconds=2.0)
+    same, changed, admitted, gone = (make_run(number) for number in range(4))
+    for run in (same, changed, admitted, gone):
+        retries.add(run)
+    table.replace([same, make_run(1, version=2), make_run(2, version=2, phase=Phase.ADMITTED)])
+    retries.forget_changed(table)
+    assert retries.uids() == {"uid-0"}
+    assert "uid-0" in retries
+    table.replace([])
+    retries.forget_changed(table)
+    assert not retries
