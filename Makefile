@@ -25,7 +25,7 @@ dev: install ## the same, left running until Ctrl-C, with commands to try
 	$(BIN)/python -m devcluster.demo --keep
 
 test: install ## run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 4 --dist worksteal
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 tests/cluster tests/http tests/e2e
