@@ -87,6 +87,11 @@ def not_served() -> ApiError:
     return ApiError(404, "NotFound", "the server could not find the requested resource", {})
 
 
+def no_such_path() -> ApiError:
+    """The path is outside of the API; the server says so in plain text."""
+    return ApiError(404, "", "404 page not found")
+
+
 def already_exists(kind: "Kind", name: str, *, generated: bool = False) -> ApiError:
     """The name is taken; `generated` when it was made from `generateName`."""
     message = f"{kind.resource} {quote(name)} already exists"

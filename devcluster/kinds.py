@@ -41,6 +41,7 @@ class Kind:
 
 
 _STATUS = ("status",)
+_SCALED = ("status", "scale")
 _ALL = ("all",)
 
 POD = Kind("", "v1", "Pod", "pods", "pod", ("po",), subresources=("status", "log"), has_generation=True,
@@ -55,9 +56,9 @@ SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", "serviceac
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", "namespace", ("ns",), namespaced=False, subresources=_STATUS,
                  returns_deleted=True)  # fmt: skip
 NODE = Kind("", "v1", "Node", "nodes", "node", ("no",), namespaced=False, subresources=_STATUS)
-DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", "deployment", ("deploy",), subresources=_STATUS,
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments", "deployment", ("deploy",), subresources=_SCALED,
                   has_generation=True, categories=_ALL)  # fmt: skip
-STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets", "statefulset", ("sts",), subresources=_STATUS,
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets", "statefulset", ("sts",), subresources=_SCALED,
                     has_generation=True, categories=_ALL)  # fmt: skip
 JOB = Kind("batch", "v1", "Job", "jobs", "job", subresources=_STATUS, has_generation=True,
            default_propagation="Orphan", categories=_ALL)  # fmt: skip

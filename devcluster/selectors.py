@@ -161,6 +161,17 @@ def label_selector_matches(selector: Mapping[str, Any] | None, labels: Mapping[s
     )
 
 
+def format_label_selector(selector: Mapping[str, Any]) -> str:
+    """Write a `metav1.LabelSelector` object as the text of a `labelSelector`, its terms sorted by their keys."""
+    names = {"In": "in", "NotIn": "notin"}
+    terms = [(key, f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
+    for term in selector.get("matchExpressions") or ():
+        key, values = term["key"], ",".join(sorted(term.get("values") or ()))
+        texts = {"Exists": key, "DoesNotExist": f"!{key}"}
+        terms.append((key, texts.get(term["operator"]) or f"{key} {names[term['operator']]} ({values})"))
+    return ",".join(text for _, text in sorted(terms))
+
+
 _INVOLVED = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
 _SELECTABLE: dict[Kind, tuple[str, ...]] = {
     POD: ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",

@@ -11,47 +11,26 @@ Deleting an object's dependents is the garbage collector's work, a controller, a
 
 import threading
 import time
-import uuid
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from devcluster import errors, validation
 from devcluster.deletion import DeleteOptions, Propagation, is_released, plan_deletion
-from devcluster.history import History, Matcher, WatchEvent
+from devcluster.history import Matcher, WatchEvent
 from devcluster.kinds import KINDS, NAMESPACE, Kind
-from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, now, version_of
+from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, to_time
+from devcluster.shelf import Shelf
 from devcluster.subscriptions import Subscription
-from devcluster.validation.names import dns_label_faults
+from devcluster.writes import begin_object, check_versions
 
 __all__ = ["Propagation", "Store", "Subscription", "WatchEvent"]
 
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _GENERATE_ATTEMPTS = 8  # as the API server: then the caller is told that the name is taken
-_STOP_POLL_SECONDS = 0.1  # how soon a watch notices its stop event: a threading.Event can't wake a condition
 
 
 Events = list[WatchEvent]  # named here, because in the body of a class with a `list` method, `list` is that method
-
-
-class _Table:
-    """The objects of one kind, its sorted keys, and the condition that its watches wait on."""
-
-    def __init__(self, lock: threading.RLock, history_size: int) -> None:
-        self.objects: dict[str, Object] = {}
-        self.keys: list[str] = []
-        self.history = History(history_size)
-        self.changed = threading.Condition(lock)
-
-    def put(self, key: str, obj: Object) -> None:
-        if key not in self.objects:
-            insort(self.keys, key)
-        self.objects[key] = obj
-
-    def remove(self, key: str) -> None:
-        del self.objects[key]
-        del self.keys[bisect_left(self.keys, key)]
 
 
 class Store:
@@ -63,7 +42,7 @@ class Store:
     def __init__(self, *, history_size: int = 10_000) -> None:
         self._lock = threading.RLock()
         self._revision = 1
-        self._tables = {kind: _Table(self._lock, history_size) for kind in KINDS}
+        self._shelves = {kind: Shelf(self._lock, history_size) for kind in KINDS}
         for name in _SYSTEM_NAMESPACES:
             self.ensure_namespace(name)
 
@@ -79,7 +58,7 @@ class Store:
         Raises:
             ApiError: 409 the name is taken, 422 the object breaks its kind's rules, 400 it can't be understood.
         """
-        prepared = self._begin(kind, obj)
+        prepared = begin_object(kind, obj)
         generated = not prepared["metadata"].get("name") and bool(prepared["metadata"].get("generateName"))
         for _ in range(_GENERATE_ATTEMPTS if generated else 1):
             candidate = clone(prepared) if generated else prepared
@@ -94,7 +73,7 @@ class Store:
             validation.settle_new(kind, candidate)
             key = key_of(metadata.get("namespace"), name)
             with self._lock:
-                if key in self._tables[kind].objects:
+                if key in self._shelves[kind].objects:
                     continue
                 if dry_run:
                     return candidate
@@ -110,7 +89,7 @@ class Store:
             ApiError: 404.
         """
         with self._lock:
-            found = self._tables[kind].objects.get(key_of(namespace, name))
+            found = self._shelves[kind].objects.get(key_of(namespace, name))
         if found is None:
             raise errors.not_found(kind, name)
         return found
@@ -129,18 +108,11 @@ class Store:
         Raises:
             ApiError: 410, that revision is forgotten.
         """
-        table = self._tables[kind]
         with self._lock:
-            if revision is None or revision >= self._revision:
-                revision, source, keys = self._revision, table.objects, table.keys
-            else:
-                source = dict(table.objects)
-                table.history.rewind(source, revision)
-                keys = sorted(source)
-            if namespace is not None:
-                keys = keys[bisect_left(keys, f"{namespace}/") : bisect_left(keys, f"{namespace}0")]
-            found = [source[key] for key in keys]
-        return (found if matches is None else [obj for obj in found if matches(obj)]), revision
+            past = None if revision is None or revision >= self._revision else revision
+            found = self._shelves[kind].list(namespace, past)
+            shown = self._revision if past is None else past
+        return (found if matches is None else [obj for obj in found if matches(obj)]), shown
 
     def update(
         self,
@@ -157,7 +129,8 @@ class Store:
 
         `change` gets a copy of its own and returns the object to store, which may be that copy. A resourceVersion
         in it (or given as `resource_version`) must be the stored one. With `subresource="status"` only the status
-        changes, without it everything but the status. What changes nothing makes no revision. An object that is
+        changes, without it everything but the status; "binding" gives a pod its node. What changes nothing makes no
+        revision. An object that is
         being deleted goes away with its last finalizer.
 
         Raises:
@@ -166,7 +139,7 @@ class Store:
         with self._lock:
             old = self.get(kind, namespace, name)
             new = change(clone(old))
-            self._check_versions(kind, name, old, new, resource_version)
+            check_versions(kind, name, old, new, resource_version)
             validation.complete_update(kind, new, old, subresource)
             causes = validation.check_update(kind, new, old, subresource)
             if causes:
@@ -174,9 +147,13 @@ class Store:
             if new == old:
                 return old
             key = key_of(namespace, name)
+            if dry_run:
+                return new
             if is_released(new):
-                return new if dry_run else self._remove(kind, key, new)
-            return new if dry_run else self._commit(kind, key, new)
+                # Watches are shown the last stored state, which still has that finalizer.
+                gone = self._remove(kind, key, clone(old))
+                return {**new, "metadata": {**new["metadata"], "resourceVersion": gone["metadata"]["resourceVersion"]}}
+            return self._commit(kind, key, new)
 
     def delete(
         self,
@@ -221,30 +198,18 @@ class Store:
             if not deletion.remove:
                 return last
             if kind is NAMESPACE:
-                self._empty_namespace(name)
+                return self._remove_namespace(key, last)
             return self._remove(kind, key, clone(last))
 
     def subscribe(self, kind: Kind, namespace: str | None, since: int) -> Subscription:
         """Open a watch of the changes after revision `since`; see `Subscription`."""
         return Subscription(self, kind, namespace, since)
 
-    def watch(
-        self, kind: Kind, namespace: str | None, since: int, stop: threading.Event | None = None
-    ) -> Iterator[WatchEvent]:
-        """Yield every change after revision `since` as it comes, until `stop` is set.
-
-        Raises:
-            ApiError: 410, changes after `since` are forgotten: list again.
-        """
-        subscription = self.subscribe(kind, namespace, since)
-        while stop is None or not stop.is_set():
-            yield from subscription.wait(None if stop is None else _STOP_POLL_SECONDS)
-
     def compact(self) -> None:
         """Forget the history: a watch from an earlier revision gets 410, as after etcd's compaction."""
         with self._lock:
-            for table in self._tables.values():
-                table.history.compact(self._revision)
+            for shelf in self._shelves.values():
+                shelf.history.compact(self._revision)
 
     def ensure_namespace(self, name: str) -> None:
         """Create the namespace unless it exists; every well-formed name is one on demand.
@@ -253,82 +218,57 @@ class Store:
             ApiError: 422, the name isn't a DNS label.
         """
         with self._lock:
-            if key_of(None, name) not in self._tables[NAMESPACE].objects:
+            if key_of(None, name) not in self._shelves[NAMESPACE].objects:
                 self.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def changes(self, kind: Kind, since: int, deadline: float | None, closed: Callable[[], bool]) -> tuple[Events, int]:
         """Wait for changes after `since`; return them (none at the deadline, a `time.monotonic`) and the revision."""
-        table = self._tables[kind]
+        shelf = self._shelves[kind]
         with self._lock:
             while True:
-                events = table.history.since(since)
+                events = shelf.history.since(since)
                 if events or closed():
                     return events, self._revision
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:
                     return [], self._revision
-                table.changed.wait(remaining)
+                shelf.changed.wait(remaining)
 
     def wake(self, kind: Kind) -> None:
         """Let the watches of a kind look whether they are closed."""
         with self._lock:
-            self._tables[kind].changed.notify_all()
+            self._shelves[kind].changed.notify_all()
 
-    def _begin(self, kind: Kind, obj: Object) -> Object:
-        prepared = {"apiVersion": kind.api_version, "kind": kind.kind, **clone(obj)}
-        metadata = prepared.setdefault("metadata", {})
-        if kind.namespaced:
-            self._find_namespace(metadata.setdefault("namespace", "default"))
-        version = metadata.get("resourceVersion") or "0"
-        if version.isdigit() and int(version):  # what isn't a number is dropped instead
-            raise errors.unclassified("resourceVersion should not be set on objects to be created")
-        for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
-            metadata.pop(leftover, None)
-        metadata.update(uid=str(uuid.uuid4()), creationTimestamp=now())
-        return prepared
-
-    def _empty_namespace(self, name: str) -> None:
-        """Remove what a namespace that goes away contains, at once: nobody here waits for its finalizers."""
-        for kind in self._tables:
+    def _remove_namespace(self, key: str, namespace: Object) -> Object:
+        """Remove a namespace and all that it contains, at once: nobody here waits for finalizers."""
+        ending = clone(namespace)
+        ending["metadata"]["deletionTimestamp"] = to_time(datetime.now(UTC))
+        ending["status"] = {"phase": "Terminating"}
+        ending = self._commit(NAMESPACE, key, ending)
+        name = ending["metadata"]["name"]
+        for kind in self._shelves:
             if kind.namespaced:
                 for obj in self.list(kind, name)[0]:
                     self._remove(kind, key_of(name, metadata_of(obj)["name"]), clone(obj))
-
-    def _find_namespace(self, name: str) -> None:
-        if dns_label_faults(name):
-            raise errors.not_found(NAMESPACE, name)
-
-    def _check_versions(self, kind: Kind, name: str, old: Object, new: Object, resource_version: str | None) -> None:
-        metadata = new.setdefault("metadata", {})
-        if new is not old and not metadata.get("uid"):
-            metadata["uid"] = old["metadata"]["uid"]
-        given = str(metadata.get("resourceVersion") or "0")
-        if not (given.isascii() and given.isdigit()):
-            raise errors.unclassified(f'strconv.ParseUint: parsing "{given}": invalid syntax')
-        asked = int(given)
-        if not asked and not kind.unconditional_update and resource_version is None:
-            raise errors.version_required(kind, name)
-        current = version_of(old)
-        if (asked and asked != current) or (resource_version is not None and int(resource_version) != current):
-            raise errors.conflict(kind, name)
-        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        self._remove(NAMESPACE, key, {**clone(ending), "spec": {}})
+        return ending
 
     def _commit(self, kind: Kind, key: str, obj: Object) -> Object:
         """Store a new state under the next revision; the object becomes the store's own."""
-        table = self._tables[kind]
-        previous = table.objects.get(key)
+        shelf = self._shelves[kind]
+        previous = shelf.objects.get(key)
         self._stamp(obj)
-        table.put(key, obj)
+        shelf.put(key, obj)
         change = WatchEvent("ADDED" if previous is None else "MODIFIED", obj, self._revision, key, previous)
-        self._publish(table, change)
+        self._publish(shelf, change)
         return obj
 
     def _remove(self, kind: Kind, key: str, last: Object) -> Object:
-        table = self._tables[kind]
-        previous = table.objects[key]
-        table.remove(key)
+        shelf = self._shelves[kind]
+        previous = shelf.objects[key]
+        shelf.remove(key)
         self._stamp(last)
-        self._publish(table, WatchEvent("DELETED", last, self._revision, key, previous))
+        self._publish(shelf, WatchEvent("DELETED", last, self._revision, key, previous))
         return last
 
     def _stamp(self, obj: Object) -> None:
@@ -336,6 +276,6 @@ class Store:
         metadata: dict[str, Any] = metadata_of(obj)
         metadata["resourceVersion"] = str(self._revision)
 
-    def _publish(self, table: _Table, event: WatchEvent) -> None:
-        table.history.append(event)
-        table.changed.notify_all()
+    def _publish(self, shelf: Shelf, event: WatchEvent) -> None:
+        shelf.history.append(event)
+        shelf.changed.notify_all()

@@ -121,14 +121,14 @@ class Cache:
         Raises:
             ApiError: 404 it is gone, or another one has its name; 409 it has a node.
         """
-        metadata = pod["metadata"]
-        with self._store._lock:
-            current = self._store.get(POD, metadata["namespace"], metadata["name"])
-            if uid_of(current) != uid_of(pod) or current["spec"].get("nodeName"):
-                raise conflict(POD, metadata["name"])
-            bound = {**current, "metadata": {**current["metadata"]}, "spec": {**current["spec"], "nodeName": node_name}}
-            key = f"{metadata['namespace']}/{metadata['name']}"
-            return self._know(POD, self._store._commit(POD, key, bound))
+        name = pod["metadata"]["name"]
+
+        def assign(current: Object) -> Object:
+            if taken := current["spec"].get("nodeName"):
+                raise conflict(POD, name, f'pod {name} is already assigned to node "{taken}"')
+            return {**current, "spec": {**current["spec"], "nodeName": node_name}}
+
+        return self.update(POD, pod, assign, subresource="binding")
 
     def write_status(self, kind: Kind, obj: Object, status: Object) -> None:
         """Store a status that was decided on this state of the object, unless it has it already.

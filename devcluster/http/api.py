@@ -5,58 +5,27 @@ Follows the handlers of `k8s.io/apiserver/pkg/endpoints/handlers`.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import replace
 
 from devcluster import errors
 from devcluster.deletion import Propagation, is_released
 from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
 from devcluster.http.lists import check_list_options, list_page, read_options
+from devcluster.http.logs import LogSource, read_log
 from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json, check_dry_run
+from devcluster.http.origins import check_origin
 from devcluster.http.representation import Representation, choose_representation
-from devcluster.http.routing import Route, parse_path
+from devcluster.http.routing import Route, parse_path, verb_of
+from devcluster.http.scale import SCALE, change_replicas, scale_of
 from devcluster.http.watches import open_watch
 from devcluster.kinds import NAMESPACE, POD
 from devcluster.objects import Object, metadata_of
 from devcluster.store import Store
+from devcluster.validation import warn_of_new
 
 logger = logging.getLogger(__name__)
-
-
-class LogSource(Protocol):
-    """Where the logs of containers come from: the node."""
-
-    def read(
-        self,
-        pod: Object,
-        *,
-        container: str | None,
-        previous: bool,
-        follow: bool,
-        tail_lines: int | None,
-        since_seconds: int | None,
-        limit_bytes: int | None,
-        timestamps: bool,
-    ) -> Iterator[bytes]:
-        """Yield the log of a container, the only one when `container` is None; with `follow` until it ends.
-
-        Raises:
-            ApiError: 400, there is no such container or it has no log yet.
-        """
-        ...
-
-
-def verb_of(request: Request, route: Route) -> str:
-    """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
-    if route.name is None:
-        watching = route.watch or request.flag("watch")
-        verbs = {"GET": "watch" if watching else "list", "POST": "create", "DELETE": "deletecollection"}
-    elif route.watch:
-        verbs = {"GET": "watch"}
-    else:
-        verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-    return verbs.get(request.method, "")
 
 
 class Api:
@@ -70,6 +39,7 @@ class Api:
     def handle(self, request: Request) -> Answer | Stream:
         """Answer a request; never raises."""
         try:
+            check_origin(request)
             return self._dispatch(request)
         except ApiError as error:
             return answer_error(error)
@@ -90,7 +60,8 @@ class Api:
         if route.subresource == "log":
             if verb != "get":
                 raise errors.method_not_allowed()
-            return self._read_log(request, route)
+            assert route.name is not None
+            return read_log(self._logs, self._store.get(POD, route.namespace, route.name), request)
         handlers: dict[str, Callable[[Request, Route], Answer | Stream]] = {
             "get": self._get,
             "list": self._list,
@@ -113,7 +84,7 @@ class Api:
             with contextlib.suppress(ApiError):
                 self._store.ensure_namespace(route.name)
         obj = self._store.get(route.kind, route.namespace, route.name)
-        return answer_json(200, representation.shape_object(route.kind, obj))
+        return _answer_object(200, route, representation, obj, [])
 
     def _list(self, request: Request, route: Route) -> Answer | Stream:
         representation = choose_representation(request)
@@ -131,17 +102,18 @@ class Api:
         warnings: list[str] = []
         obj = bodies.read_object(request, route, "CreateOptions", warnings)
         created = self._store.create(route.kind, obj, dry_run=request.dry_run("CreateOptions"))
+        warnings += warn_of_new(route.kind, created)
         return _answer_object(201, route, representation, created, warnings)
 
     def _update(self, request: Request, route: Route) -> Answer:
         assert route.name is not None
         representation = choose_representation(request)
         warnings: list[str] = []
-        new = bodies.read_object(request, route, "UpdateOptions", warnings)
+        new = bodies.read_object(request, _form(route), "UpdateOptions", warnings)
         bodies.check_name(route, new)
         dry_run = request.dry_run("UpdateOptions")
 
-        def replace(old: Object) -> Object:
+        def take_new(old: Object) -> Object:
             uid, present = metadata_of(new).get("uid", ""), old["metadata"]["uid"]
             if uid and uid != present:
                 message = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {present}"
@@ -149,9 +121,7 @@ class Api:
             return new
 
         try:
-            stored = self._store.update(
-                route.kind, route.namespace, route.name, replace, subresource=route.subresource, dry_run=dry_run
-            )
+            stored = self._change(route, take_new, dry_run=dry_run)
         except ApiError as error:
             if error.reason != "NotFound" or not route.kind.create_on_update or route.subresource:
                 raise
@@ -164,16 +134,26 @@ class Api:
         assert route.name is not None
         representation = choose_representation(request)
         warnings: list[str] = []
-        change = bodies.read_patch(request, route, warnings)
-        stored = self._store.update(
-            route.kind,
-            route.namespace,
-            route.name,
-            change,
-            subresource=route.subresource,
-            dry_run=request.dry_run("PatchOptions"),
-        )
+        change = bodies.read_patch(request, _form(route), warnings)
+        stored = self._change(route, change, dry_run=request.dry_run("PatchOptions"))
         return _answer_object(200, route, representation, stored, warnings)
+
+    def _change(self, route: Route, change: Callable[[Object], Object], *, dry_run: bool) -> Object:
+        """Store what `change` makes of the object, or of the part of it that the route is about."""
+        assert route.name is not None
+        before: list[str] = []
+
+        def change_stored(stored: Object) -> Object:
+            before.append(stored["metadata"]["resourceVersion"])
+            return change_replicas(stored, change) if route.subresource == "scale" else change(stored)
+
+        subresource = "status" if route.subresource == "status" else None
+        new = self._store.update(
+            route.kind, route.namespace, route.name, change_stored, subresource=subresource, dry_run=dry_run
+        )
+        if is_released(new):  # it went with its last finalizer: its end is shown to watches alone
+            new = {**new, "metadata": {**new["metadata"], "resourceVersion": before[-1]}}
+        return new
 
     def _delete(self, request: Request, route: Route) -> Answer:
         assert route.name is not None
@@ -210,41 +190,24 @@ class Api:
             raise errors.method_not_allowed()
         options = bodies.read_delete_options(request)
         objects, metadata = list_page(self._store, route, read_options(request, route))
-        deleted = []
         for obj in objects:
             own = metadata_of(obj)
             place = Route(route.kind, own.get("namespace"))
             with contextlib.suppress(ApiError):  # gone meanwhile: what the caller wants
-                deleted.append(self._delete_one(place, own["name"], options))
-        return answer_json(200, representation.shape_list(route.kind, deleted, metadata))
-
-    def _read_log(self, request: Request, route: Route) -> Answer | Stream:
-        assert route.name is not None
-        pod = self._store.get(POD, route.namespace, route.name)
-        follow = request.flag("follow")
-        chunks = self._logs.read(
-            pod,
-            container=request.query.get("container") or None,
-            previous=request.flag("previous"),
-            follow=follow,
-            tail_lines=request.number("tailLines"),
-            since_seconds=request.number("sinceSeconds"),
-            limit_bytes=request.number("limitBytes"),
-            timestamps=request.flag("timestamps"),
-        )
-        first = next(chunks, b"")  # errors come before the answer's head is sent
-        return Stream(_chain(first, chunks), lambda: None, content_type="text/plain")
+                self._delete_one(place, own["name"], options)
+        return answer_json(200, representation.shape_list(route.kind, objects, metadata))
 
 
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+def _form(route: Route) -> Route:
+    """The route of the form in which a client sees the object: a Scale has a kind of its own."""
+    return replace(route, kind=SCALE) if route.subresource == "scale" else route
 
 
 def _answer_object(
     status: int, route: Route, representation: Representation, obj: Object, warnings: list[str]
 ) -> Answer:
-    return answer_json(status, representation.shape_object(route.kind, obj), _warning_headers(warnings))
+    shown = scale_of(obj) if route.subresource == "scale" else obj
+    return answer_json(status, representation.shape_object(_form(route).kind, shown), _warning_headers(warnings))
 
 
 _ORPHAN_WARNING = (

@@ -104,6 +104,8 @@ def _check_type(kind: Kind, api_version: Any, named: Any) -> None:
 
 def _check_namespace(route: Route, obj: Object) -> None:
     metadata = obj.setdefault("metadata", {})
+    if not route.kind.namespaced:
+        metadata.pop("namespace", None)
     wanted = route.namespace or ""
     given = metadata.get("namespace", "")
     if given and given != wanted:

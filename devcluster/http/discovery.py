@@ -8,13 +8,14 @@ from functools import cache
 from typing import Any
 
 from devcluster.http.messages import Answer, Request, answer_json
+from devcluster.http.scale import SCALE
 from devcluster.kinds import KINDS, Kind
 
 GIT_VERSION = "v1.37.2+devcluster"
 _MAJOR, _MINOR = "1", "37"
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"})
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-_SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "log": ["get"]}
+_SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "scale": ["get", "patch", "update"], "log": ["get"]}
 # Only what makes kubectl ask this server to check unknown fields, instead of looking for a schema itself.
 _PATCH_PARAMETERS = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in
                      ("dryRun", "fieldManager", "fieldValidation")]  # fmt: skip
@@ -101,7 +102,8 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
             "name": f"{kind.plural}/{name}",
             "singularName": "",
             "namespaced": kind.namespaced,
-            "kind": kind.kind,
+            **({"group": SCALE.group, "version": SCALE.version} if name == "scale" else {}),
+            "kind": SCALE.kind if name == "scale" else kind.kind,
             "verbs": _SUBRESOURCE_VERBS[name],
         }
         for name in kind.subresources

@@ -82,21 +82,22 @@ def list_page(store: Store, route: Route, options: ListOptions) -> tuple[list[Ob
     """
     revision, start = _start(store, options)
     try:
-        objects, revision = store.list(route.kind, route.namespace, options.selector, revision=revision)
+        objects, revision = store.list(route.kind, route.namespace, revision=revision)
     except ApiError as error:
         if options.continue_token:
             raise expired(_EXPIRED) from error
         raise
     if start:
         objects = [obj for obj in objects if _key(obj) >= start]
+    chosen = objects if options.selector is None else [obj for obj in objects if options.selector(obj)]
     metadata: Object = {"resourceVersion": str(revision)}
-    rest = len(objects) - options.limit
-    if options.limit > 0 and rest > 0:
-        objects = objects[: options.limit]
-        metadata["continue"] = _encode_token(revision, _key(objects[-1]) + "\0")
+    if 0 < options.limit <= len(chosen) and chosen[options.limit - 1] is not objects[-1]:
+        # Also when the selector takes none of those that follow: the server learns that on the next, empty page.
+        chosen = chosen[: options.limit]
+        metadata["continue"] = _encode_token(revision, _key(chosen[-1]) + "\0")
         if options.selector is None:
-            metadata["remainingItemCount"] = rest
-    return objects, metadata
+            metadata["remainingItemCount"] = len(objects) - options.limit
+    return chosen, metadata
 
 
 _EXPIRED = (

@@ -24,6 +24,7 @@ class Request:
     query: Mapping[str, str]
     headers: Message
     body: bytes = b""
+    server_address: str = "127.0.0.1"  # at which the client reached this server
 
     @property
     def content_type(self) -> str:
@@ -131,7 +132,9 @@ def answer_json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = 
 
 
 def answer_error(error: errors.ApiError) -> Answer:
-    """The `metav1.Status` of a refusal."""
+    """The `metav1.Status` of a refusal, or plain text for what lies outside of the API."""
+    if error.status == 404 and not error.reason:
+        return Answer(error.status, f"{error.message}\n".encode(), "text/plain; charset=utf-8")
     retry = (error.details or {}).get("retryAfterSeconds")
     headers = (("Retry-After", str(retry)),) if retry else ()
     return answer_json(error.status, error.to_status(), headers)

@@ -1,4 +1,4 @@
-"""Paths of the Kubernetes API, read once: pure.
+"""Paths of the Kubernetes API, read once, and what is asked of them: pure.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris.
 """
@@ -6,9 +6,11 @@ See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris.
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from devcluster.errors import not_served
+from devcluster.errors import no_such_path, not_served
+from devcluster.http.messages import Request
 from devcluster.kinds import KINDS, NAMESPACE, Kind
 
+_GROUPS = frozenset(kind.group for kind in KINDS if kind.group)
 _BY_PATH = {(kind.api_version, kind.plural): kind for kind in KINDS}
 
 
@@ -55,6 +57,18 @@ def parse_path(path: str) -> Route:
 def _split_version(parts: list[str]) -> tuple[str, list[str]]:
     if parts[:1] == ["api"]:
         return "/".join(parts[1:2]), parts[2:]
-    if parts[:1] == ["apis"]:
+    if parts[:1] == ["apis"] and parts[1:2] and parts[1] in _GROUPS:
         return "/".join(parts[1:3]), parts[3:]
-    raise not_served()
+    raise no_such_path()
+
+
+def verb_of(request: Request, route: Route) -> str:
+    """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
+    if route.name is None:
+        watching = route.watch or request.flag("watch")
+        verbs = {"GET": "watch" if watching else "list", "POST": "create", "DELETE": "deletecollection"}
+    elif route.watch:
+        verbs = {"GET": "watch"}
+    else:
+        verbs = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+    return verbs.get(request.method, "")

@@ -9,18 +9,21 @@ to 3,600 Jobs created a second, from 1 to 16 connections.
 
 import contextlib
 import logging
+import selectors
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from devcluster.errors import ApiError, bad_request
-from devcluster.http.api import Api, LogSource
+from devcluster.http.api import Api
 from devcluster.http.bodies import check_size
 from devcluster.http.hangups import HangupWatcher
+from devcluster.http.logs import LogSource
 from devcluster.http.messages import MAX_BODY_BYTES, Answer, Request, Stream, answer_error
 from devcluster.store import Store
 
@@ -60,15 +63,13 @@ class ApiServer:
     def start(self) -> None:
         """Serve in a thread of its own."""
         self._hangups.start()
-        self._thread = threading.Thread(
-            target=self._listener.serve_forever, kwargs={"poll_interval": 0.05}, name="api-server", daemon=True
-        )
+        self._thread = threading.Thread(target=self._listener.serve, name="api-server", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop serving: open watches end, connections are closed. Takes a few seconds at most."""
         if self._thread is not None:
-            self._listener.shutdown()
+            self._listener.end()
             self._thread.join(_STOP_SECONDS)
             self._thread = None
         self._hangups.stop()
@@ -82,6 +83,7 @@ class ApiServer:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
+    timeout = 0  # of `handle_request`: a client that is gone by the time that its connection is taken isn't waited for
     request_queue_size = _BACKLOG
     block_on_close = False
 
@@ -90,7 +92,26 @@ class _Listener(ThreadingHTTPServer):
         self.hangups = hangups
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
+        self._waker, self._alarm = socket.socketpair()
         super().__init__(address, _Handler)
+
+    def serve(self) -> None:
+        """Take connections until `end`. Unlike `serve_forever`, it wakes for nothing else."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            selector.register(self._alarm, selectors.EVENT_READ)
+            while all(key.fileobj is not self._alarm for key, _ in selector.select()):
+                self.handle_request()
+
+    def end(self) -> None:
+        """Let `serve` return."""
+        self._waker.send(b"!")
+
+    def server_close(self) -> None:
+        """Give every socket back."""
+        super().server_close()
+        self._waker.close()
+        self._alarm.close()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         with self._guard:
@@ -160,7 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _read_request(self) -> Request:
         parts = urlsplit(self.path)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
-        return Request(self.command, parts.path, query, self.headers, self._read_body())
+        own_address = str(self.connection.getsockname()[0])
+        return Request(self.command, parts.path, query, self.headers, self._read_body(), own_address)
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
@@ -197,8 +219,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1", "replace")
 
     def _send(self, answer: Answer) -> None:
-        length = ("Content-Length", str(len(answer.body)))
-        head = self._head(answer.status, (("Content-Type", answer.content_type), length, *answer.headers))
+        headers = list(answer.headers)
+        if answer.status != HTTPStatus.NO_CONTENT:
+            headers += [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
+        head = self._head(answer.status, headers)
         self.wfile.write(head + answer.body)  # in one write: one packet
 
     def _send_stream(self, stream: Stream) -> None:

@@ -85,6 +85,7 @@ class _Watch:
         deadline: float,
     ) -> None:
         self.subscription = subscription
+        self._told = subscription.revision  # what the client knows; a bookmark of it would say nothing new
         self._kind = kind
         self._selector = selector
         self._representation = representation
@@ -103,11 +104,12 @@ class _Watch:
             while not self.subscription.closed and (now := time.monotonic()) < self._deadline:
                 if now >= next_bookmark:
                     next_bookmark = self._bookmark_after(now)
-                    if self._bookmarks:
+                    if self._bookmarks and self.subscription.revision > self._told:
                         yield self._bookmark({})
                 events = self.subscription.wait(min(next_bookmark, self._deadline) - now)
                 lines = b"".join(filter(None, map(self._translate, events)))
                 if lines:
+                    self._told = events[-1].revision
                     yield lines
         except ApiError as error:
             yield encode({"type": "ERROR", "object": error.to_status()}) + b"\n"
@@ -137,7 +139,7 @@ class _Watch:
         return encode({"type": event_type, "object": shaped}) + b"\n"
 
     def _bookmark(self, annotations: dict[str, str]) -> bytes:
-        metadata: dict[str, Any] = {"resourceVersion": str(self.subscription.revision), "creationTimestamp": None}
+        metadata: dict[str, Any] = {"resourceVersion": str(self.subscription.revision)}
         if annotations:
             metadata["annotations"] = annotations
         obj = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}

@@ -147,7 +147,7 @@ class Kubelet:
         worker = self._workers.get(new["metadata"]["uid"])
         if worker:
             worker.update(new)
-        elif not node and not is_deleting(new):
+        elif not node and not is_deleting(new) and _is_for_scheduler(new):
             self._bind(new)
         elif node == NAME:
             self._accept(new)
@@ -176,3 +176,9 @@ class Kubelet:
         for worker in self._workers.values():
             if worker.pod["metadata"]["namespace"] == source["metadata"]["namespace"]:
                 worker.retry()
+
+
+def _is_for_scheduler(pod: Object) -> bool:
+    """Whether the default scheduler is to find a node for it, and may do so by now."""
+    spec = pod["spec"]
+    return spec.get("schedulerName") == "default-scheduler" and not spec.get("schedulingGates")

@@ -40,12 +40,17 @@ def _no_update_causes(_new: Object, _old: Object) -> list[Cause]:
 
 @dataclass(frozen=True)
 class _Rules:
-    """One kind's parts. `default` runs on every write, `prepare` on creation, once name and uid are known."""
+    """One kind's parts.
+
+    `default` runs on every write, `default_status` on every write of the status, `prepare` on creation, once name and
+    uid are known.
+    """
 
     default: Callable[[Object], None] = _nothing
     prepare: Callable[[Object], None] = _nothing
     check: Callable[[Object], list[Cause]] = _no_causes
     check_update: Callable[[Object, Object], list[Cause]] = _no_update_causes
+    default_status: Callable[[Object], None] = _nothing
     check_status: Callable[[Object, Object], list[Cause]] = _no_update_causes
 
 
@@ -55,18 +60,20 @@ def _config_map_update(new: Object, old: Object) -> list[Cause]:
 
 _RULES: dict[Kind, _Rules] = {
     JOB: _Rules(jobs.default_job, jobs.generate_selector, jobs.check_job, jobs.check_job_update,
-                job_status.check_job_status),
-    POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update),
-    DEPLOYMENT: _Rules(workloads.default_deployment, _nothing, workloads.check_deployment,
-                       workloads.check_deployment_update, workloads.check_workload_status),
+                job_status.default_job_status, job_status.check_job_status),
+    POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update,
+                pods.default_pod_status),
+    DEPLOYMENT: _Rules(workloads.default_deployment, check=workloads.check_deployment,
+                       check_update=workloads.check_deployment_update, check_status=workloads.check_workload_status),
     STATEFUL_SET: _Rules(workloads.default_stateful_set, workloads.begin_stateful_set, workloads.check_stateful_set,
-                         workloads.check_stateful_set_update, workloads.check_workload_status),
+                         workloads.check_stateful_set_update, check_status=workloads.check_workload_status),
     CONFIG_MAP: _Rules(check=records.check_config_map, check_update=_config_map_update),
     SECRET: _Rules(records.default_secret, check=records.check_secret, check_update=records.check_secret_update),
     SERVICE: _Rules(records.default_service, records.begin_service, records.check_service,
                     lambda new, _old: records.check_service(new)),
     NAMESPACE: _Rules(records.default_namespace, records.begin_namespace),
-    LEASE: _Rules(check=records.check_lease, check_update=lambda new, _old: records.check_lease(new)),
+    LEASE: _Rules(records.default_lease, check=records.check_lease,
+                  check_update=lambda new, _old: records.check_lease(new)),
     EVENT: _Rules(records.default_event, check=records.check_event,
                   check_update=lambda new, _old: records.check_event(new)),
 }  # fmt: skip
@@ -90,6 +97,20 @@ def settle_new(kind: Kind, obj: Object) -> None:
         jobs.default_labels(obj)
 
 
+def warn_of_new(kind: Kind, obj: Object) -> list[str]:
+    """What is allowed in a new object, but may not be what its author wants."""
+    name = obj["metadata"].get("name", "")
+    if kind is JOB and "." in name:
+        return [_DOTTED_NAME]
+    return []
+
+
+_DOTTED_NAME = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; "
+    "a DNS label is recommended: [must not contain dots]"
+)
+
+
 def check_new(kind: Kind, obj: Object) -> list[Cause]:
     """What is wrong with a new, completed object."""
     return check_metadata(kind, obj) + _RULES.get(kind, _NO_RULES).check(obj)
@@ -98,7 +119,7 @@ def check_new(kind: Kind, obj: Object) -> list[Cause]:
 def complete_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> None:
     """Fill in an object's new state, in place, and take back what this endpoint can't change.
 
-    `subresource="status"` changes the status alone (and metadata), None everything else.
+    `subresource="status"` changes the status alone (and metadata), "binding" a pod's node, None everything else.
     """
     rules, metadata, previous = _RULES.get(kind, _NO_RULES), new["metadata"], old["metadata"]
     if subresource == "status":
@@ -107,6 +128,7 @@ def complete_update(kind: Kind, new: Object, old: Object, subresource: str | Non
                 _keep(new, old, field)
         if kind is POD:
             _keep(metadata, previous, "ownerReferences")
+        rules.default_status(new)
     else:
         if "status" in kind.subresources:
             _keep(new, old, "status")
@@ -130,5 +152,8 @@ def _keep(new: Object, old: Object, field: str) -> None:
 def check_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> list[Cause]:
     """What is wrong with an object's new, completed state."""
     rules = _RULES.get(kind, _NO_RULES)
-    own = rules.check_status(new, old) if subresource == "status" else rules.check_update(new, old)
+    if subresource == "binding":  # what gives a pod its node may do what an update may not
+        own = []
+    else:
+        own = rules.check_status(new, old) if subresource == "status" else rules.check_update(new, old)
     return check_metadata_update(new, old) + own

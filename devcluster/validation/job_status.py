@@ -18,6 +18,17 @@ def is_finished(job: Object) -> bool:
     return has_condition(job, "Complete") or has_condition(job, "Failed")
 
 
+def default_job_status(job: Object) -> None:
+    """Write a Job's status as the server shows it, in place: counts of 0 are left out, times of conditions aren't."""
+    status = job.setdefault("status", {})
+    for field in ("active", "succeeded", "failed"):
+        if status.get(field) == 0:
+            del status[field]
+    for condition in status.get("conditions") or ():
+        for field in ("lastProbeTime", "lastTransitionTime"):
+            condition.setdefault(field, None)
+
+
 def check_job_status(new: Object, old: Object) -> list[Cause]:
     """A Job's new status: counts don't fall, a finished Job stays so, and its conditions make sense together."""
     status, before = new.get("status", {}), old.get("status", {})

@@ -31,6 +31,13 @@ def begin_pod(pod: Object) -> None:
     pod["status"] = {"phase": "Pending", "qosClass": _quality_of_service(pod["spec"])}
 
 
+def default_pod_status(pod: Object) -> None:
+    """Write a pod's one address into the list of its addresses as well, in place."""
+    status = pod.setdefault("status", {})
+    if status.get("podIP") and not status.get("podIPs"):
+        status["podIPs"] = [{"ip": status["podIP"]}]
+
+
 def _containers(spec: Object) -> list[Object]:
     return [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
 

@@ -41,7 +41,8 @@ def default_namespace(namespace: Object) -> None:
 
 
 def begin_namespace(namespace: Object) -> None:
-    """Give a new Namespace its phase, in place."""
+    """Give a new Namespace its phase, and the finalizer of what it contains, in place."""
+    namespace["spec"] = {"finalizers": ["kubernetes"]}
     namespace["status"] = {"phase": "Active"}
 
 
@@ -68,6 +69,13 @@ def default_event(event: Object) -> None:
         event.setdefault(field, None)
     for field in ("reportingComponent", "reportingInstance"):
         event.setdefault(field, "")
+
+
+def default_lease(lease: Object) -> None:
+    """Fill in what a Lease always shows, and take out what belongs to features that are off, in place."""
+    spec = lease.setdefault("spec", {})
+    for field in ("strategy", "preferredHolder"):  # CoordinatedLeaderElection
+        spec.pop(field, None)
 
 
 def check_config_map(config_map: Object) -> list[Cause]:

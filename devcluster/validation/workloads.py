@@ -19,6 +19,8 @@ _STATUS_COUNTS = ("observedGeneration", "replicas", "updatedReplicas", "readyRep
                   "unavailableReplicas", "currentReplicas", "collisionCount")  # fmt: skip
 _STATEFUL_SET_MUTABLE = ("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
                          "persistentVolumeClaimRetentionPolicy", "minReadySeconds")  # fmt: skip
+# Each of these is named in the refusal; all others together are "fields other than".
+_STATEFUL_SET_FIXED = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 _STATEFUL_SET_IMMUTABLE = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
     "'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
@@ -45,6 +47,7 @@ def default_stateful_set(stateful_set: Object) -> None:
     spec.setdefault("replicas", 1)
     spec.setdefault("revisionHistoryLimit", 10)
     spec.setdefault("podManagementPolicy", "OrderedReady")
+    spec.setdefault("serviceName", "")
     strategy = spec.setdefault("updateStrategy", {})
     if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
         rolling = strategy.setdefault("rollingUpdate", {})
@@ -109,10 +112,12 @@ def check_deployment_update(new: Object, old: Object) -> list[Cause]:
 
 def check_stateful_set_update(new: Object, old: Object) -> list[Cause]:
     """A StatefulSet's new spec: most of it is fixed."""
-    fields = (new["spec"].keys() | old["spec"].keys()) - set(_STATEFUL_SET_MUTABLE)
+    spec, old_spec = new["spec"], old["spec"]
     causes = check_stateful_set(new)
-    causes += check_unchanged("spec.serviceName", new["spec"].get("serviceName"), old["spec"].get("serviceName"))
-    if any(new["spec"].get(field) != old["spec"].get(field) for field in fields - {"serviceName"}):
+    for field in _STATEFUL_SET_FIXED:
+        causes += check_unchanged(f"spec.{field}", spec.get(field), old_spec.get(field))
+    others = (spec.keys() | old_spec.keys()) - {*_STATEFUL_SET_MUTABLE, *_STATEFUL_SET_FIXED}
+    if any(spec.get(field) != old_spec.get(field) for field in others):
         causes.append(forbidden("spec", _STATEFUL_SET_IMMUTABLE))
     return causes
 

@@ -4,6 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import pytest
+
+OF_THE_EMBEDDED_CLUSTER = pytest.mark.embedded_only(
+    "it is about the embedded cluster itself; tests/parity compares that with this one"
+)
 Manifest = dict[str, Any]
 # The client's generated types make every field optional, and refuse manifests that its methods take.
 Model = Any

@@ -12,6 +12,9 @@ import pytest
 from devcluster.errors import bad_request
 from devcluster.http import ApiServer
 from devcluster.store import Store
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 
 class OneLine:
@@ -220,6 +223,25 @@ def test_the_status_subresource_takes_the_status_alone(batch, namespace):
     assert (changed.status.active, changed.spec.parallelism) == (1, 5)
 
 
+def test_the_scale_subresource_takes_the_replicas_alone(api, namespace):
+    """What `kubectl scale` needs: the count, under the workload's own resourceVersion."""
+    apps = kubernetes.AppsV1Api(api)
+    labels = {"app": "web", "tier": "x"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
+    terms = [{"key": "tier", "operator": "In", "values": ["y", "x"]}, {"key": "old", "operator": "DoesNotExist"}]
+    selector = {"matchLabels": {"app": "web"}, "matchExpressions": terms}
+    apps.create_namespaced_deployment(
+        namespace, {"metadata": {"name": "web"}, "spec": {"selector": selector, "template": pod}}
+    )
+    scale = apps.read_namespaced_deployment_scale("web", namespace)
+    assert (scale.spec.replicas, scale.status.selector) == (1, "app=web,!old,tier in (x,y)")
+    scale.spec.replicas = 3
+    assert apps.replace_namespaced_deployment_scale("web", namespace, scale).spec.replicas == 3
+    assert refused(apps.replace_namespaced_deployment_scale, "web", namespace, scale)["reason"] == "Conflict"
+    deployment = apps.read_namespaced_deployment("web", namespace)
+    assert (deployment.spec.replicas, deployment.metadata.generation) == (3, 2)
+
+
 def test_unknown_fields_are_dropped_warned_of_or_refused(server, namespace):
     """FieldValidation decides; the default is a warning per field."""
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
@@ -264,7 +286,6 @@ def test_a_body_that_cannot_be_a_job_is_a_bad_request(server, namespace, body, m
     ("method", "path", "status", "reason"),
     [
         ("GET", "/apis/batch/v1/namespaces/x/sparkles", 404, "NotFound"),
-        ("GET", "/apis/sparkle.dev/v1/things", 404, "NotFound"),
         ("GET", "/apis/batch/v1/namespaces/x/jobs/one/sparkle", 404, "NotFound"),
         ("PUT", "/apis/batch/v1/namespaces/x/jobs", 405, "MethodNotAllowed"),
         ("POST", "/apis/batch/v1/jobs", 405, "MethodNotAllowed"),
@@ -276,6 +297,40 @@ def test_paths_and_methods_that_are_not_served(server, method, path, status, rea
     """404 and 405 are Status objects, too."""
     code, answer, _ = raw(server, method, path, manifest())
     assert (code, answer["reason"]) == (status, reason)
+
+
+def test_outside_of_the_api_there_is_no_page(server):
+    """As from a real server, in plain text."""
+    status, text, headers = raw(server, "GET", "/apis/sparkle.dev/v1/things")
+    assert (status, text, headers["Content-Type"]) == (404, b"404 page not found\n", "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost:8080"}, 201),
+        ({"Host": "127.0.0.1"}, 201),
+        ({"Host": "[::1]:8080"}, 201),
+        ({"Host": "0.0.0.0:8080"}, 201),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:8080"}, 201),
+        ({"Host": "attacker.example:8080"}, 403),
+        ({"Host": "127.0.0.1.attacker.example"}, 403),
+        ({"Host": "localhost.attacker.example"}, 403),
+        ({"Host": "192.0.2.1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:3000"}, 403),
+        ({"Host": "localhost:8080", "Origin": "https://localhost:8080"}, 403),
+    ],
+)
+def test_web_pages_can_start_nothing(server, batch, namespace, headers, status):
+    """A page has an origin of its own, or came under a name that its DNS points here: neither gets in."""
+    code, answer, _ = raw(server, "POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest(), **headers)
+    assert code == status
+    if status == 403:
+        assert answer["reason"] == "Forbidden"
+        assert batch.list_namespaced_job(namespace).items == []
 
 
 def test_content_types_that_are_not_served(server, namespace):
@@ -317,7 +372,8 @@ def test_any_namespace_exists_and_is_listed_once_used(core, batch, namespace):
 def test_a_pods_log_is_streamed_with_its_options(core, namespace):
     """The log's parameters reach the node, its refusals reach the client."""
     containers = [{"name": name, "image": "busybox:1"} for name in ("main", "waiting")]
-    core.create_namespaced_pod(namespace, {"metadata": {"name": "one"}, "spec": {"containers": containers}})
+    spec = {"nodeName": "laptop", "containers": containers}
+    core.create_namespaced_pod(namespace, {"metadata": {"name": "one"}, "spec": spec})
     log = core.read_namespaced_pod_log("one", namespace, container="main", tail_lines=5, _preload_content=False)
     assert log.data == b"hello from main, last 5\n"
     status = refused(core.read_namespaced_pod_log, "one", namespace, container="waiting")

@@ -12,6 +12,9 @@ from kubernetes import watch as kubernetes_watch
 from devcluster.http import ApiServer
 from devcluster.kinds import CONFIG_MAP
 from devcluster.store import Store
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 DEADLINE_SECONDS = 10.0
 
@@ -133,6 +136,18 @@ def test_pages_show_the_state_of_the_first_page(core, store):
         assert page.metadata.resource_version == first
         names += [one.metadata.name for one in page.items]
     assert names == [f"c{number}" for number in range(7)]
+
+
+def test_after_a_full_page_an_empty_one_may_follow(core, store):
+    """Whether the selector takes any of the objects that follow is only known when the next page is asked for."""
+    for name, tier in (("a", "x"), ("b", "x"), ("c", "y")):
+        add(store, name, tier=tier)
+    page = core.list_namespaced_config_map("default", limit=2, label_selector="tier=x")
+    assert [one.metadata.name for one in page.items] == ["a", "b"]
+    last = core.list_namespaced_config_map(
+        "default", limit=2, label_selector="tier=x", _continue=page.metadata._continue
+    )
+    assert (last.items, last.metadata._continue) == ([], None)
 
 
 def test_a_page_with_a_selector_does_not_guess_how_many_follow(core, store):

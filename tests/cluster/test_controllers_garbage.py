@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
-from tests.cluster.apis import Apis, Eventually, MakeJob
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Apis, Eventually, MakeJob
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 
 def gone(read: Callable[[str, str], Any], name: str, namespace: str) -> bool:

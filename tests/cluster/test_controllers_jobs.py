@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.apis import Apis, Eventually, MakeJob, Model
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Apis, Eventually, MakeJob, Model
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 
 def conditions_of(job: Model) -> dict[str, Model]:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.apis import Apis, Eventually, Manifest, Model
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Apis, Eventually, Manifest, Model
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 MakeWorkload = Callable[..., Manifest]
 

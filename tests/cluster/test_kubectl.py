@@ -8,12 +8,13 @@ import subprocess
 import pytest
 
 from devcluster.http import ApiServer
-from devcluster.kinds import CONFIG_MAP, EVENT, JOB, POD
+from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD
 from devcluster.store import Store
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER
 
 KUBECTL = shutil.which("kubectl")
 
-pytestmark = pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on the PATH")
+pytestmark = [OF_THE_EMBEDDED_CLUSTER, pytest.mark.skipif(KUBECTL is None, reason="kubectl is not on the PATH")]
 
 SPEC = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox:1"}]}}}
 
@@ -33,7 +34,8 @@ def store():
     job = made.create(JOB, {"metadata": {"name": "one", "namespace": "default"}, "spec": {**SPEC, "suspend": True}})
     labels = job["spec"]["template"]["metadata"]["labels"]
     pod_spec = job["spec"]["template"]["spec"]
-    made.create(POD, {"metadata": {"name": "one-abcde", "namespace": "default", "labels": labels}, "spec": pod_spec})
+    metadata = {"name": "one-abcde", "namespace": "default", "labels": labels}
+    made.create(POD, {"metadata": metadata, "spec": {**pod_spec, "nodeName": "laptop"}})
     uid = job["metadata"]["uid"]
     about = {"apiVersion": "batch/v1", "kind": "Job", "name": "one", "namespace": "default", "uid": uid}
     event = {"involvedObject": about, "reason": "Waiting", "message": "for a slot", "type": "Normal"}
@@ -99,6 +101,17 @@ def test_apply_creates_and_then_patches(kubectl, store):
     assert "configured" in kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     assert "unchanged" in kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     assert store.get(CONFIG_MAP, "default", "c")["data"] == {"b": "2"}
+
+
+def test_scale_changes_the_replicas(kubectl, store):
+    """`kubectl scale` finds and uses the subresource."""
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    store.create(DEPLOYMENT, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+    assert "scaled" in kubectl("scale", "deployment", "web", "--replicas=3")
+    assert store.get(DEPLOYMENT, "default", "web")["spec"]["replicas"] == 3
+    assert "scaled" in kubectl("scale", "deployment", "web", "--replicas=0", "--current-replicas=3")
 
 
 def test_the_commands_of_a_curious_user_work(kubectl):

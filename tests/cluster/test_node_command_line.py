@@ -17,7 +17,9 @@ import pytest
 from kubernetes import client as kubernetes
 from kubernetes import config as untyped_config
 
-from tests.cluster.apis import Eventually, Manifest, Model
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Eventually, Manifest, Model
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 config: Any = untyped_config  # it has no annotations
 

@@ -1,10 +1,11 @@
 """Pods on the node: environment, logs, restarts, readiness, and their end."""
 
 import base64
+import http.client
 import ipaddress
 import json
 import os
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from kubernetes.client import ApiException
 
 from devcluster.cluster import Cluster
-from tests.cluster.apis import Apis, Eventually, Manifest, Model
+from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Apis, Eventually, Manifest, Model
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 RunPod = Callable[..., Model]
 Outcome = Callable[[str], Model]
@@ -249,24 +252,34 @@ class TestLogs:
         assert stamp.endswith("Z")
         assert len(stamp) == len("2006-01-02T15:04:05.000000000Z")
 
-    def test_follow_shows_output_as_it_comes_until_the_end(self, apis: Apis, run_pod: RunPod, tmp_path: Path) -> None:
+    def test_follow_shows_output_as_it_comes_until_the_end(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
         """What is written after the request began is seen, too."""
         go = tmp_path / "go"
         run_pod("followed", f"echo first; until test -e {go}; do sleep 0.02; done; echo last")
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                answer = apis.core.read_namespaced_pod_log(
-                    "followed", apis.namespace, follow=True, _preload_content=False
-                )
-                break
-            except ApiException as error:
-                if error.status != 400 or time.monotonic() > deadline:
-                    raise
+        eventually(lambda: apis.pod("followed").status.phase == "Running")
+        answer = apis.core.read_namespaced_pod_log("followed", apis.namespace, follow=True, _preload_content=False)
         pieces = answer.stream()
         assert next(pieces) == b"first\n"
         go.touch()
         assert b"".join(pieces) == b"last\n"
+
+    def test_who_hangs_up_ends_the_following_of_a_quiet_log(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, cluster: Cluster
+    ) -> None:
+        """A follower that is gone costs nothing, though the container never writes again."""
+        run_pod("quiet", "echo once; sleep 60")
+        eventually(lambda: apis.pod("quiet").status.phase == "Running")
+        before = threading.active_count()
+        connection = http.client.HTTPConnection(cluster.url.removeprefix("http://"))
+        connection.request("GET", f"/api/v1/namespaces/{apis.namespace}/pods/quiet/log?follow=true")
+        answer = connection.getresponse()
+        assert answer.readline() == b"once\n"
+        assert threading.active_count() > before
+        answer.close()
+        connection.close()
+        eventually(lambda: threading.active_count() <= before)
 
     def test_before_there_is_a_log_the_kubelet_says_why(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually

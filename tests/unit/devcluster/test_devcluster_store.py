@@ -220,15 +220,9 @@ def test_a_list_and_the_watch_from_it_give_the_present(operations, start):
 def test_a_watch_blocks_until_something_happens_in_its_namespace():
     """A watch is woken by its own namespace's change, with that change."""
     store = Store()
-    stop = threading.Event()
+    subscription = store.subscribe(CONFIG_MAP, "default", store.revision)
     received = []
-
-    def watch():
-        for event in store.watch(CONFIG_MAP, "default", store.revision, stop):
-            received.append(event)
-            stop.set()
-
-    thread = threading.Thread(target=watch)
+    thread = threading.Thread(target=lambda: received.extend(subscription.wait()))
     thread.start()
     store.create(CONFIG_MAP, config("other", "elsewhere"))
     store.create(CONFIG_MAP, config("mine"))

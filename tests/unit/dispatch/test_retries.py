@@ -20,6 +20,17 @@ def test_pauses_double_up_to_their_longest_and_begin_anew_for_a_new_version() ->
     assert retries.seconds_left() == 0.25
 
 
+def test_a_pause_is_bounded_by_what_the_run_was_last_held_back_for() -> None:
+    """A conflict that nobody can explain may be over at any moment, however long a refusal held the run back before."""
+    clock = Clock()
+    retries = Retries(clock, last_backoff_seconds=300.0)
+    for _ in range(8):
+        retries.add(make_run(1))
+    assert retries.seconds_left() == 32.0
+    retries.add(make_run(1), at_most_seconds=2.0)
+    assert retries.seconds_left() == 2.0
+
+
 def test_one_added_as_due_is_due_at_once_and_held_back_after_its_first_try() -> None:
     """What a silent dispatcher may have left is settled without delay, and no more often than anything else."""
     clock = Clock()

@@ -1,0 +1,180 @@
+"""The other kinds that the service reads or writes."""
+
+from typing import Any
+
+import pytest
+
+from tests.parity.conftest import COMPARES, Compare
+from tests.parity.manifests import event, lease, named, pod, workload
+from tests.parity.sides import STRATEGIC
+from tests.parity.steps import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    SECRETS,
+    STATEFUL_SETS,
+    Step,
+    call,
+    create,
+    delete,
+    get,
+    get_list,
+    patch,
+    put,
+    replace,
+)
+
+pytestmark = COMPARES
+
+MOMENT = "2001-01-01T00:00:00.123456Z"
+NEW_STYLE = (("eventTime", MOMENT), ("reportingComponent", "slimfaas.dev/jobs"), ("reportingInstance", "i"),
+             ("action", "Wait"))  # fmt: skip
+SELECTOR = "spec.selector"
+
+LEASE_CASES: dict[str, list[Step]] = {
+    "with all fields": [create(LEASES, lease(holderIdentity="me", leaseDurationSeconds=5, leaseTransitions=1,
+                                             renewTime=MOMENT, acquireTime=MOMENT)), get(LEASES)],
+    "empty": [create(LEASES, lease())],
+    "lasting 0 s": [create(LEASES, lease(leaseDurationSeconds=0))],
+    "lasting less": [create(LEASES, lease(leaseDurationSeconds=-1))],
+    "negative transitions": [create(LEASES, lease(leaseTransitions=-1))],
+    "a time without its zone": [create(LEASES, lease(renewTime="2001-01-01T00:00:00"))],
+    "a time without a fraction": [create(LEASES, lease(renewTime="2001-01-01T00:00:00Z"))],
+    "a time of another zone": [create(LEASES, lease(renewTime="2001-01-01T02:00:00.500000+02:00"))],
+    "no time": [create(LEASES, lease(renewTime="x"))],
+    "a number as time": [create(LEASES, lease(renewTime=5))],
+    "a strategy of its own": [create(LEASES, lease(strategy="OldestEmulationVersion", holderIdentity="x"))],
+    "put to where nothing is": [put(LEASES, lease(holderIdentity="x")), put(LEASES, lease(holderIdentity="y"))],
+    "put with a version to where nothing is": [put(LEASES, {"metadata": {"name": "$NAME", "resourceVersion": "7"}})],
+    "renewed with its version": [create(LEASES, lease()), replace(LEASES, ("spec.holderIdentity", "a")), get(LEASES)],
+    "renewed with an old version": [create(LEASES, lease()),
+        replace(LEASES, ("spec.holderIdentity", "a"), ("metadata.resourceVersion", "1")), get(LEASES)],
+    "patched": [create(LEASES, lease()), patch(LEASES, {"spec": {"holderIdentity": "z"}})],
+    "deleted": [create(LEASES, lease()), delete(LEASES), delete(LEASES)],
+}  # fmt: skip
+
+EVENT_CASES: dict[str, list[Step]] = {
+    "of the old style": [create(EVENTS, event(("count", 1), ("firstTimestamp", "2001-01-01T00:00:00Z"))), get(EVENTS)],
+    "of the new style": [create(EVENTS, event(*NEW_STYLE)), get(EVENTS)],
+    "of the new style, without a reason": [create(EVENTS, event(*NEW_STYLE, ("reason", "")))],
+    "about an object elsewhere": [create(EVENTS, event(("involvedObject.namespace", "other")))],
+    "about an object without a namespace": [create(EVENTS, event(("involvedObject.namespace", ...)))],
+    "about nothing": [create(EVENTS, {"metadata": {"name": "$NAME"}})],
+    "of the new style, too long": [create(EVENTS, event(
+        *NEW_STYLE, ("reportingComponent", "a b"), ("reportingInstance", "i" * 129), ("action", "a" * 129),
+        ("message", "m" * 1025), ("reason", "r" * 129)))],
+    "of the old style, with a long message": [create(EVENTS, event(("message", "m" * 2000)))],
+    "with a name to be made": [create(EVENTS, event(("metadata", {"generateName": "$NAME."})))],
+    "with a bad name": [create(EVENTS, event(("metadata.name", "A_B")))],
+    "of a type that nobody knows": [create(EVENTS, event(("type", "Sometimes")))],
+    "counted up": [create(EVENTS, event(("count", 1))), patch(EVENTS, {"count": 2}, STRATEGIC)],
+    "found by its fields": [create(EVENTS, event()),
+        get_list(EVENTS, fieldSelector="involvedObject.name=$NAME,reason=Waiting"),
+        get_list(EVENTS, fieldSelector="involvedObject.name=$NAME,reason=Other"),
+        get_list(EVENTS, fieldSelector="message=x")],
+}  # fmt: skip
+
+DATA_CASES: dict[str, list[Step]] = {
+    "a ConfigMap": [create(CONFIG_MAPS, named(data={"a": "b"})), get(CONFIG_MAPS), delete(CONFIG_MAPS)],
+    "bad keys": [create(CONFIG_MAPS, named(data={"a b": "c", "..": "x", "..a": "y"}))],
+    "a number": [create(CONFIG_MAPS, named(data={"a": 1}))],
+    "more than a mebibyte": [create(CONFIG_MAPS, named(data={"a": "x" * 1048577}))],
+    "what can't change": [create(CONFIG_MAPS, named(data={"a": "b"}, immutable=True)),
+        patch(CONFIG_MAPS, {"data": {"a": "c"}}), patch(CONFIG_MAPS, {"immutable": False}),
+        patch(CONFIG_MAPS, {"metadata": {"labels": {"x": "y"}}})],
+    "a key replaced": [create(CONFIG_MAPS, named(data={"a": "b"})), replace(CONFIG_MAPS, ("data", {"c": "d"}))],
+    "a Secret": [create(SECRETS, named(data={"a": "Yg=="}, stringData={"b": "c"})), get(SECRETS), delete(SECRETS)],
+    "a Secret that is no base 64": [create(SECRETS, named(data={"a": "!!"}))],
+    "a Secret's type changed": [create(SECRETS, named()), patch(SECRETS, {"type": "example.com/other"})],
+    "a namespace": [create(NAMESPACES, named()), get(NAMESPACES), create(NAMESPACES, named()),
+        patch(NAMESPACES, {"metadata": {"annotations": {"a": "b"}}}), delete(NAMESPACES)],
+    "a bad namespace": [create(NAMESPACES, named("A_B")), get(NAMESPACES, "A_B")],
+    "a namespace in a namespace": [create(NAMESPACES, {"metadata": {"name": "$NAME", "namespace": "y"}})],
+}  # fmt: skip
+
+
+def both(*changes: tuple[str, Any]) -> list[Step]:
+    """The same for a Deployment and a StatefulSet."""
+    return [create(DEPLOYMENTS, workload(*changes)), create(STATEFUL_SETS, workload(*changes))]
+
+
+def patched(collection: str, body: Any) -> list[Step]:
+    """A workload and a merge patch of it."""
+    return [create(collection, workload()), patch(collection, body)]
+
+
+def scaled(collection: str) -> list[Step]:
+    """What `kubectl scale` does, and what it may not."""
+    return [create(collection, workload()), get(collection, "$NAME/scale"),
+            patch(collection, {"spec": {"replicas": 0}}, name="$NAME/scale"),
+            patch(collection, {"spec": {"replicas": -1}}, name="$NAME/scale"),
+            patch(collection, {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 0}}, name="$NAME/scale"),
+            get(collection, "other/scale"), delete(collection, name="$NAME/scale")]  # fmt: skip
+
+
+OTHER = {"app": "c"}
+OTHER_SELECTOR = {"spec": {"selector": {"matchLabels": OTHER}, "template": {"metadata": {"labels": OTHER}}}}
+
+WORKLOAD_CASES: dict[str, list[Step]] = {
+    "as they are": both(),
+    "no selector": both((SELECTOR, ...)),
+    "an empty selector": both((SELECTOR, {})),
+    "a selector that doesn't match": both((SELECTOR, {"matchLabels": {"x": "y"}})),
+    "negative replicas": both(("spec.replicas", -1)),
+    "restartPolicy Never": both(("spec.template.spec.restartPolicy", "Never")),
+    "no spec": both(("spec", ...)),
+    "a strategy that nobody knows": both(("spec.strategy", {"type": "Sometimes"})),
+    "a podManagementPolicy that nobody knows": both(("spec.podManagementPolicy", "Sometimes")),
+    "a progressDeadline that is too short": both(("spec.minReadySeconds", 5), ("spec.progressDeadlineSeconds", 5)),
+    "a Deployment's selector changed": patched(DEPLOYMENTS, OTHER_SELECTOR),
+    "a StatefulSet's selector changed": patched(STATEFUL_SETS, OTHER_SELECTOR),
+    "a StatefulSet's serviceName changed": patched(STATEFUL_SETS, {"spec": {"serviceName": "z"}}),
+    "a StatefulSet's podManagementPolicy changed": patched(
+        STATEFUL_SETS, {"spec": {"podManagementPolicy": "Parallel"}}
+    ),
+    "a StatefulSet's revisionHistoryLimit changed": patched(STATEFUL_SETS, {"spec": {"revisionHistoryLimit": 3}}),
+    "a Deployment's status": patched(DEPLOYMENTS, {"status": {"readyReplicas": 7}}),
+    "a Deployment's image": patched(DEPLOYMENTS, {"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}),
+    "a Deployment by a field that it lacks": [get_list(DEPLOYMENTS, fieldSelector="status.replicas=1")],
+    "a Deployment scaled": scaled(DEPLOYMENTS),
+    "a StatefulSet scaled": scaled(STATEFUL_SETS),
+}
+
+AMOUNTS = {"limits": {"cpu": "1", "memory": "1Gi"}}
+POD_CASES: dict[str, list[Step]] = {
+    "as it is": [create(PODS, pod()), get(PODS)],
+    "of guaranteed quality": [create(PODS, pod(("spec.containers.0.resources", AMOUNTS)))],
+    "of burstable quality": [create(PODS, pod(("spec.containers.0.resources", {"requests": {"cpu": "1"}})))],
+    "with a negative grace period": [create(PODS, pod(("spec.terminationGracePeriodSeconds", -1)))],
+    "with a restartPolicy that nobody knows": [create(PODS, pod(("spec.restartPolicy", "Sometimes")))],
+    "its restartPolicy changed": [create(PODS, pod()), patch(PODS, {"spec": {"restartPolicy": "Never"}})],
+    "its image changed": [create(PODS, pod()), replace(PODS, ("spec.containers.0.image", "busybox:2"))],
+    "its containers changed": [create(PODS, pod()), replace(PODS, ("spec.containers", []))],
+    "its node changed": [create(PODS, pod()), patch(PODS, {"spec": {"nodeName": "there"}})],
+    "deleted before it has a node": [create(PODS, pod()), delete(PODS), get(PODS)],
+    "held by a finalizer": [create(PODS, pod(("metadata.finalizers", ["example.com/held"]))), delete(PODS),
+                            patch(PODS, {"metadata": {"finalizers": None}}), get(PODS)],
+    "by its phase": [create(PODS, pod(("metadata.labels", {"case": "$NAME"}))),
+                     get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.phase=Pending"),
+                     get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.phase!=Pending"),
+                     get_list(PODS, fieldSelector="spec.image=x")],
+    "its status": [create(PODS, pod()), patch(PODS, {"status": {"phase": "Running", "podIP": "10.1.1.1"}},
+                                              STRATEGIC, name="$NAME/status"), get(PODS)],
+    "the log of one that has no node": [create(PODS, pod()), get(PODS, "$NAME/log")],
+    "the log of one that isn't there": [get(PODS, "$NAME/log")],
+    "its metadata in a list": [create(PODS, pod(("metadata.labels", {"case": "$NAME"}))), call(
+        "GET", f"{PODS}?labelSelector=case%3D$NAME",
+        accept="application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")],
+}  # fmt: skip
+
+TABLES = {"lease": LEASE_CASES, "event": EVENT_CASES, "data": DATA_CASES, "workload": WORKLOAD_CASES, "pod": POD_CASES}
+CASES = {f"{table}: {name}": steps for table, cases in TABLES.items() for name, steps in cases.items()}
+
+
+@pytest.mark.parametrize("steps", CASES.values(), ids=CASES.keys())
+def test_kinds(compare: Compare, steps: list[Step]) -> None:
+    """Both servers store and refuse the same, whatever the kind."""
+    compare(*steps)
