@@ -27,7 +27,8 @@ _REFUSAL_PAUSE_SECONDS = 0.25
 
 _LAST_DOUBT_SECONDS = 2.0
 _LAST_REFUSAL_SECONDS = 300.0
-"""The longest pauses before a doubt is to be settled, and before a refused run is tried, once more."""
+"""The longest pauses before a doubt is to be settled, and before a refused run is tried, once more. What nobody can
+explain, such as a conflict over a run that hasn't changed, counts as a doubt: it may be over at any moment."""
 
 
 class Admissions:
@@ -126,7 +127,7 @@ class Admissions:
             if error.may_have_happened:
                 self._in_doubt.add(run)
                 return self._pause(run, error)
-            self._try_later(run)
+            self._try_later(run, _LAST_REFUSAL_SECONDS)
             self._held_back[run.definition] = self._clock() + _REFUSAL_PAUSE_SECONDS
             log.warning("run %s can't be admitted: %s", run.name, error)
         return True
@@ -146,8 +147,9 @@ class Admissions:
             self._try_later(run)
         return True
 
-    def _try_later(self, run: Run) -> None:
-        (self._in_doubt if run.uid in self._in_doubt else self._refused).add(run)
+    def _try_later(self, run: Run, at_most_seconds: float = _LAST_DOUBT_SECONDS) -> None:
+        retries = self._in_doubt if run.uid in self._in_doubt else self._refused
+        retries.add(run, at_most_seconds=at_most_seconds)
 
     def _pause(self, run: Run, error: ClusterError) -> bool:
         self._paused_until = self._clock() + _OUTAGE_PAUSE_SECONDS

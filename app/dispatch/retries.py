@@ -43,12 +43,13 @@ class Retries:
     def __contains__(self, uid: str) -> bool:
         return uid in self._by_uid
 
-    def add(self, run: Run) -> None:
-        """Hold this version of a run back, longer each time."""
+    def add(self, run: Run, *, at_most_seconds: float = float("inf")) -> None:
+        """Hold this version of a run back, longer each time, and at most for so long this time."""
         last = self._by_uid.get(run.uid)
         pause_seconds = _FIRST_BACKOFF_SECONDS
         if last is not None and last.resource_version == run.resource_version:
-            pause_seconds = min(max(last.pause_seconds * 2, _FIRST_BACKOFF_SECONDS), self._last_backoff_seconds)
+            pause_seconds = max(last.pause_seconds * 2, _FIRST_BACKOFF_SECONDS)
+        pause_seconds = min(pause_seconds, self._last_backoff_seconds, at_most_seconds)
         self._by_uid[run.uid] = _Retry(run.resource_version, self._clock() + pause_seconds, pause_seconds)
 
     def add_due(self, run: Run) -> None:
