@@ -1,10 +1,16 @@
-"""What every suite can use: the API server under test, and namespaces of a test's own."""
+"""What every suite can use: the API server under test, and namespaces of a test's own; and which test ran where."""
 
+import os
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from kubernetes import client
 
-from tests.servers import Server, embedded_server, real_server
+from tests.servers import Server, embedded_server, names_of, real_server
+
+_ONLY_ON = {"embedded": "embedded_only", "real": "real_only"}
+_NAMES = {"embedded": "the embedded cluster", "real": "a real control plane"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,14 +26,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "embedded_only(reason): needs what only the embedded cluster can do")
+    config.addinivalue_line("markers", "real_only(reason): needs what only a real control plane can do")
+    if config.getoption("--server") == "real" and not os.environ.get("KUBECONFIG"):
+        raise pytest.UsageError(
+            "--server real needs KUBECONFIG to name a cluster for tests; `make e2e` brings its own where there is none"
+        )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which API server the tests run on."""
+    if config.getoption("--server") == "embedded":
+        return "server: embedded"
+    try:
+        with real_server() as server:
+            version = client.VersionApi(server.admin).get_code().git_version
+    except Exception as error:
+        raise pytest.UsageError(f"KUBECONFIG={os.environ['KUBECONFIG']} leads to no API server: {error}") from error
+    return f"server: real, Kubernetes {version} at {server.url}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip, on a real cluster, what it can't show; each test says why."""
-    if config.getoption("--server") == "real":
-        for item in items:
-            if marker := item.get_closest_marker("embedded_only"):
-                item.add_marker(pytest.mark.skip(reason=f"not on a real cluster: {marker.args[0]}"))
+    """Skip what the chosen server can't show; each test says why."""
+    chosen = config.getoption("--server")
+    other = "embedded" if chosen == "real" else "real"
+    for item in items:
+        if marker := item.get_closest_marker(_ONLY_ON[other]):
+            item.add_marker(pytest.mark.skip(reason=f"not on {_NAMES[chosen]}: {marker.args[0]}"))
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Note which servers a test uses, for the summary."""
+    used = names_of(getattr(item, "funcargs", {}).values())
+    item.user_properties.append(("servers", " and ".join(used) or "an embedded cluster of their own, or none"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests ran on which server."""
+    if config.getoption("--server") == "embedded":
+        return
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    counts = Counter((dict(report.user_properties).get("servers"), report.outcome) for report in reports)
+    terminalreporter.section("servers")
+    for (servers, outcome), count in sorted(counts.items(), key=str):
+        terminalreporter.write_line(f"{servers}: {count} {outcome}")
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,17 @@ were active at once, and how often each was started::
     assert seen.starts == dict.fromkeys(names, 1)
 """
 
-import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 import urllib3
 from kubernetes import client
+
+from tests.revisions import Revisions
 
 _DEADLINE_SECONDS = 30.0
 _READ_SECONDS = 5.0
@@ -33,6 +34,9 @@ class Observer:
 
     It sees every change in order, also across an API server that goes away for a while. When it can't, it says so: a
     gap in what it has seen makes every later `wait`, and leaving the context, fail.
+
+    A kube-apiserver that was started anew serves no watch from before its start, but lists every revision that etcd
+    still has: there the observer reads them one by one.
 
     Attributes:
         most_active: by definition, the most Jobs at once that were unsuspended and had no end yet.
@@ -60,8 +64,8 @@ class Observer:
         self.finished: set[str] = set()
         self.gone: set[str] = set()
         self._watches = [
-            _Watch(admin, f"/apis/batch/v1/namespaces/{namespace}/jobs", self._see_job),
-            _Watch(admin, f"/api/v1/namespaces/{namespace}/pods", self._see_pod),
+            Revisions(admin, f"/apis/batch/v1/namespaces/{namespace}/jobs", self._see_job),
+            Revisions(admin, f"/api/v1/namespaces/{namespace}/pods", self._see_pod),
         ]
 
     def __enter__(self) -> "Observer":
@@ -113,15 +117,19 @@ class Observer:
         """Whether so many runs have come to their end."""
         return len(self.finished) >= count
 
-    def _follow(self, watch: "_Watch") -> None:
+    def _follow(self, watch: Revisions) -> None:
         while not self._closing:
             try:
+                if watch.is_behind:
+                    watch.catch_up()
                 watch.follow()
             except (urllib3.exceptions.HTTPError, client.ApiException, OSError) as error:
                 if getattr(error, "status", None) == 410:
-                    self._fail(error)
-                    return
-                time.sleep(_RETRY_SECONDS)  # an API server that is away comes back, with its history
+                    if watch.is_behind:
+                        self._fail(error)
+                        return
+                    watch.is_behind = True
+                time.sleep(_RETRY_SECONDS)  # an API server that is away comes back
             except Exception as error:
                 self._fail(error)
                 return
@@ -168,62 +176,3 @@ def _count(now: dict[str, set[str]], most: dict[str, int], definition: str, uid:
     else:
         now[definition].discard(uid)
     most[definition] = max(most[definition], len(now[definition]))
-
-
-class _Watch:
-    """One collection: listed once, then watched from there on, over as many connections as it takes."""
-
-    def __init__(self, admin: client.ApiClient, path: str, see: Callable[[str, _Json], None]) -> None:
-        self._admin = admin
-        self._path = path
-        self._see = see
-        self._resource_version = ""
-        self._response: urllib3.BaseHTTPResponse | None = None
-
-    def begin(self) -> None:
-        """Lists the collection."""
-        found = json.loads(self._get([]).data)
-        for item in found["items"]:
-            self._see("ADDED", item)
-        self._resource_version = found["metadata"]["resourceVersion"]
-
-    def follow(self) -> None:
-        """Reads one watch to its end."""
-        query = [("watch", "true"), ("resourceVersion", self._resource_version), ("timeoutSeconds", "60")]
-        self._response = self._get([*query, ("allowWatchBookmarks", "true")])
-        try:
-            for event in _lines(self._response):
-                if event["type"] == "ERROR":
-                    raise client.ApiException(status=event["object"].get("code"), reason=json.dumps(event["object"]))
-                if event["type"] != "BOOKMARK":
-                    self._see(event["type"], event["object"])
-                self._resource_version = event["object"]["metadata"]["resourceVersion"]
-        finally:
-            self._response.close()
-
-    def close(self) -> None:
-        """Ends the watch that is being read, from another thread."""
-        try:
-            if self._response is not None:
-                self._response.shutdown()
-        except (ValueError, RuntimeError, OSError):
-            pass  # it has ended already
-
-    def _get(self, query: list[tuple[str, str]]) -> urllib3.BaseHTTPResponse:
-        request = self._admin.param_serialize(
-            "GET", self._path, query_params=query, header_params={}, auth_settings=["BearerToken"]
-        )
-        response: urllib3.BaseHTTPResponse = self._admin.call_api(
-            *request, _request_timeout=(_READ_SECONDS, 120)
-        ).response
-        if response.status != 200:
-            raise client.ApiException(status=response.status, reason=response.data.decode(errors="replace"))
-        return response
-
-
-def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[_Json]:
-    rest = b""
-    for chunk in response.stream(amt=None):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield json.loads(line)

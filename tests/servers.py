@@ -8,18 +8,21 @@ namespaces that the tests create and delete. There the service under test is its
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import yaml
 from kubernetes import client, config
 
 from devcluster.cluster import Cluster, Options
 
-_RBAC = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
-_SERVICE_ACCOUNT = "slimfaas"
+RBAC = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
+"""The service's ServiceAccount, its Role, and the binding of the two."""
+
+SERVICE_ACCOUNT = "slimfaas"
 _DEADLINE_SECONDS = 30.0
 
 
@@ -27,12 +30,14 @@ class Server(Protocol):
     """An API server under test.
 
     Attributes:
+        name: `embedded` or `real`.
         url: its address.
         ca_file: the authority that signed its certificate; `None` where it speaks plain HTTP.
         runs_processes: whether containers run as real processes, so that output and exit codes are theirs.
         admin: a client that may do everything.
     """
 
+    name: str
     url: str
     ca_file: Path | None
     runs_processes: bool
@@ -60,6 +65,8 @@ def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str |
     cluster: dict[str, Any] = {"server": url or server.url}
     if server.ca_file is not None and cluster["server"].startswith("https:"):
         cluster["certificate-authority"] = str(server.ca_file)
+    if url is not None and url.startswith("https:"):
+        cluster["tls-server-name"] = urlsplit(server.url).hostname  # a proxy has no certificate of its own
     token = server.token(namespace)
     document = {
         "apiVersion": "v1",
@@ -84,6 +91,7 @@ def embedded_server() -> Iterator[Server]:
 
 
 class _Embedded:
+    name = "embedded"
     ca_file: Path | None = None
     runs_processes = True
 
@@ -111,13 +119,16 @@ class _Embedded:
 @contextmanager
 def real_server() -> Iterator[Server]:
     """Use the cluster that KUBECONFIG names."""
-    kubeconfig = os.environ.get("KUBECONFIG")
-    if not kubeconfig:
-        raise RuntimeError("--server real needs KUBECONFIG to name a cluster for tests; `make e2e` brings its own")
-    yield _Real(kubeconfig)
+    yield connect_to(os.environ["KUBECONFIG"])
+
+
+def connect_to(kubeconfig: str) -> Server:
+    """Use the cluster that an administrator's kubeconfig leads to."""
+    return _Real(kubeconfig)
 
 
 class _Real:
+    name = "real"
     runs_processes = False
 
     def __init__(self, kubeconfig: str) -> None:
@@ -137,7 +148,7 @@ class _Real:
             "Role": rights.create_namespaced_role,
             "RoleBinding": rights.create_namespaced_role_binding,
         }
-        for manifest in yaml.safe_load_all(_RBAC.read_text("utf-8")):
+        for manifest in yaml.safe_load_all(RBAC.read_text("utf-8")):
             create[manifest["kind"]](name, manifest)
         # Pods are refused until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + _DEADLINE_SECONDS
@@ -157,8 +168,13 @@ class _Real:
     def token(self, namespace: str) -> str | None:
         request = {"spec": {"expirationSeconds": 3600}}
         core = client.CoreV1Api(self.admin)
-        token: str = core.create_namespaced_service_account_token(_SERVICE_ACCOUNT, namespace, request).status.token
+        token: str = core.create_namespaced_service_account_token(SERVICE_ACCOUNT, namespace, request).status.token
         return token
+
+
+def names_of(fixtures: Iterable[object]) -> list[str]:
+    """The names of the servers among a test's fixtures."""
+    return sorted({fixture.name for fixture in fixtures if isinstance(fixture, _Embedded | _Real)})
 
 
 def _new_name() -> str:

@@ -57,8 +57,8 @@ class ServiceProcess:
             )
         deadline = time.monotonic() + _DEADLINE_SECONDS
         while not self._is_ready():
-            assert self._process.poll() is None, f"the service ended:\n{self._log.read_text()}"
-            assert time.monotonic() < deadline, f"the service is not ready:\n{self._log.read_text()}"
+            assert self._process.poll() is None, f"the service ended:\n{self.log_text}"
+            assert time.monotonic() < deadline, f"the service is not ready:\n{self.log_text}"
             time.sleep(0.02)
 
     def _is_ready(self) -> bool:
@@ -87,6 +87,11 @@ class ServiceProcess:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(_DEADLINE_SECONDS)
+
+    @property
+    def log_text(self) -> str:
+        """All that it has written so far."""
+        return self._log.read_text("utf-8")
 
     @property
     def running(self) -> bool:

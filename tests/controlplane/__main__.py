@@ -13,10 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from tests.controlplane.build import ControlPlaneUnavailable
-from tests.controlplane.plane import ControlPlane
-
-AUDIT_LOG_VARIABLE = "SLIMFAAS_TEST_AUDIT_LOG"
-"""Names the audit log of the control plane for the command's tests; not set for a cluster of the caller's."""
+from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
 
 
 def main(command: Sequence[str]) -> int:

@@ -33,6 +33,9 @@ from tests.controlplane.node import node
 from tests.controlplane.settings import Settings
 from tests.ports import find_free_port
 
+AUDIT_LOG_VARIABLE = "SLIMFAAS_TEST_AUDIT_LOG"
+"""Names the audit log of a control plane that was started for the tests; not set for a cluster of the caller's."""
+
 _READY_SECONDS = 90.0
 _CALL_SECONDS = 10.0
 _POLL_SECONDS = 0.05

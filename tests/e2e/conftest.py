@@ -1,15 +1,13 @@
 """The service as a process, in a namespace of the test's own."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.callers import Replica
 from tests.servers import Server, write_kubeconfig
 from tests.service import ServiceProcess
-
-Replica = Callable[..., ServiceProcess]
 
 
 @pytest.fixture

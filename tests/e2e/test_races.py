@@ -1,22 +1,20 @@
-"""Two replicas, a misbehaving API server, and kills in the middle: nothing lost, nothing doubled, no cap exceeded."""
+"""Kills, an API server that misbehaves, a network that fails: nothing lost, nothing doubled, no cap exceeded."""
 
-import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import requests
+import pytest
 
-from tests.fault_rules import Fault, LoseAnswer, LoseRequest, Refuse
-from tests.faults import FaultProxy
+from tests.e2e.callers import Callers, Replica, check_runs
+from tests.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer, LoseRequest, Refuse
 from tests.observer import Observer
 from tests.servers import Server
 from tests.service import ServiceProcess, replicas
 
-Replica = Callable[..., ServiceProcess]
-
 SLOTS = {"one": 1, "two": 2, "three": 3, "single": 1, "triple": 3}
+TURNS = [name for name, slots in SLOTS.items() for _ in range(slots)]
 RUNS = 200
-KILLS_AFTER = (50, 130)
 DEADLINE_SECONDS = 150.0
 
 DEFINITIONS = {
@@ -24,75 +22,100 @@ DEFINITIONS = {
     for name, slots in SLOTS.items()
 }
 
-
-def dispatching(services: list[ServiceProcess]) -> ServiceProcess:
-    """The replica that leads; any, where none says so at the moment."""
-    for service in services:
-        if service.running and service.get("/ready").json()["Dispatcher"] == "leading":
-            return service
-    return services[0]
+JOBS = r"/jobs$"
 
 
-class Callers:
-    """Start runs from several threads, as callers do: whoever gets no 202 tries again, at another replica."""
+@pytest.fixture
+def seen(server: Server, namespace: str) -> Iterator[Observer]:
+    """An independent witness."""
+    with Observer(server.admin, namespace) as observer:
+        yield observer
 
-    def __init__(self, services: list[ServiceProcess]) -> None:
-        self._services = services
-        self._lock = threading.Lock()
-        self._enough = threading.Condition(self._lock)
-        self.accepted: list[str] = []
 
-    def start_run(self, number: int) -> None:
-        """Call until one replica answers with 202."""
-        definition = list(SLOTS)[number % len(SLOTS)]
-        for attempt in range(200):
-            service = self._services[(number + attempt) % len(self._services)]
-            try:
-                answer = service.post(f"/job/{definition}")
-            except requests.ConnectionError:
-                continue
-            if answer.status_code == 202:
-                with self._lock:
-                    self.accepted.append(answer.json()["Name"])
-                    self._enough.notify_all()
-                return
-            assert answer.status_code == 503, answer.text
-        raise AssertionError("no replica accepts a run")
+def await_leader(services: list[ServiceProcess]) -> int:
+    """The place of the replica that leads, once there is one."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        for place, service in enumerate(services):
+            if service.get("/ready").json()["Dispatcher"] == "leading":
+                return place
+        assert time.monotonic() < deadline, "no replica leads"
+        time.sleep(0.05)
 
-    def wait_for(self, count: int) -> None:
-        """Wait until so many runs are accepted."""
-        with self._enough:
-            assert self._enough.wait_for(lambda: len(self.accepted) >= count, DEADLINE_SECONDS)
+
+def restart_leader(services: list[ServiceProcess]) -> None:
+    """Kill the leader, and start it anew."""
+    killed = services[await_leader(services)]
+    killed.kill()
+    killed.start()
 
 
 def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
-    server: Server, namespace: str, replica: Replica
+    server: Server, seen: Observer, replica: Replica
 ) -> None:
     """200 runs over 5 definitions, two kills of the leader, a faulty API server: each starts once, within its slots."""
-    with (
-        FaultProxy(server.url, ca=server.ca_file) as proxy,
-        Observer(server.admin, namespace) as seen,
-        ThreadPoolExecutor(8) as pool,
-    ):
+    with FaultProxy(server.url, ca=server.ca_file) as proxy, ThreadPoolExecutor(8) as pool:
         services = [replica(DEFINITIONS, url=proxy.url) for _ in range(2)]
         with replicas(*services):
-            callers = Callers(services)
-            proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None))
-            proxy.add(Fault(LoseAnswer(), method="POST", path=r"/jobs$", every=11, times=None))
-            proxy.add(Fault(LoseRequest(), method="POST", path=r"/jobs$", every=13, times=None))
-            proxy.add(Fault(LoseAnswer(), method="PATCH", path=r"/jobs/", every=17, times=None))
+            callers = Callers(services, TURNS)
+            faults = [
+                Fault(GoSilent(forward=True), method="PATCH", path=r"/jobs/", skip=20),
+                Fault(GoSilent(), method="PATCH", path=r"/jobs/", skip=60),
+                Fault(GoSilent(forward=True), method="POST", path=JOBS, skip=20, every=50, times=2),
+                Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None),
+                Fault(LoseAnswer(), method="POST", path=JOBS, every=11, times=None),
+                Fault(LoseRequest(), method="POST", path=JOBS, every=13, times=None),
+                Fault(Delay(before_seconds=0.3, after_seconds=0.3), method="POST", path=JOBS, every=19, times=None),
+                Fault(LoseAnswer(), method="PATCH", path=r"/jobs/", every=17, times=None),
+            ]
+            for fault in faults:
+                proxy.add(fault)
             calls = [pool.submit(callers.start_run, number) for number in range(RUNS)]
-            for count in KILLS_AFTER:
-                callers.wait_for(count)
-                killed = dispatching(services)
-                killed.kill()
-                killed.start()
+            callers.wait_for(RUNS // 4)
+            restart_leader(services)
+            seen.wait(lambda: seen.has_started(RUNS // 2), seconds=DEADLINE_SECONDS)
+            restart_leader(services)
             for call in calls:
                 call.result()
             accepted = set(callers.accepted)
             assert len(accepted) == RUNS
-            seen.wait(lambda: seen.finished >= accepted, seconds=DEADLINE_SECONDS)
-    assert {name: seen.starts.get(name) for name in accepted} == dict.fromkeys(accepted, 1)
-    assert max(seen.starts.values()) == 1
-    assert {name: most for name, most in seen.most_active.items() if most > SLOTS[name]} == {}
-    assert set(seen.most_active) == set(SLOTS)
+            check_runs(seen, accepted, SLOTS)
+        assert all(proxy.strikes(fault) for fault in faults)
+
+
+def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
+    server: Server, seen: Observer, replica: Replica
+) -> None:
+    """Connections fail beneath TLS, in the middle of whatever they carry; what a silent one kept back arrives late."""
+    with (
+        FaultProxy(server.url, passthrough=True) as first,
+        FaultProxy(server.url, passthrough=True) as second,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        proxies = [first, second]
+        services = [replica(DEFINITIONS, url=proxy.url) for proxy in proxies]
+        with replicas(*services):
+            callers = Callers(services, TURNS)
+            calls = [pool.submit(callers.start_run, number) for number in range(60)]
+            for count in (8, 16, 24):
+                callers.wait_for(count)
+                for proxy in proxies:
+                    proxy.cut_all()
+            away = await_leader(services)
+            proxies[away].refuse_connections()
+            proxies[away].cut_all()
+            callers.wait(lambda: callers.refused[away] > 0)
+            proxies[away].heal()
+            for call in calls:
+                call.result()
+
+            silent = await_leader(services)
+            heard = callers.refused[silent]
+            proxies[silent].silence()
+            calls = [pool.submit(callers.start_run, number) for number in range(20)]
+            callers.wait(lambda: callers.refused[silent] > heard)
+            proxies[silent].heal()
+            for call in calls:
+                call.result()
+            check_runs(seen, set(callers.accepted), SLOTS)
+    assert callers.unreachable == 0

@@ -1,0 +1,200 @@
+"""The rights of the service: what it asks of the API server is what its Role allows, all of it and nothing else."""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes import client, config
+
+from app.cluster import keys
+from tests.cluster.dispatching import Stage, until
+from tests.controlplane.plane import AUDIT_LOG_VARIABLE
+from tests.e2e.callers import Replica
+from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
+from tests.servers import RBAC, SERVICE_ACCOUNT, Server, write_kubeconfig
+from tests.service import ServiceProcess, replicas
+
+pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
+
+PUBLIC = {"Image": "busybox:1", "Visibility": "Public"}
+DEFINITIONS: dict[str, Any] = {
+    "slow": {**PUBLIC, "Environments": [{"Name": "TESTNODE_RUNS_FOR", "Value": "4s"}]},
+    "after-deployment": {**PUBLIC, "DependsOn": ["database"]},
+    "after-stateful-set": {**PUBLIC, "DependsOn": ["store"]},
+    "broken": {**PUBLIC, "Image": "missing.invalid/nothing:1"},
+}
+JOBS = r"/jobs$"
+
+Right = tuple[str, str, str, str]
+"""API group, resource (with its subresource), verb, and the one object's name; `*`: any."""
+
+
+@pytest.fixture
+def audit_log() -> Path:
+    """What the API server has written about every call."""
+    if AUDIT_LOG_VARIABLE not in os.environ:
+        pytest.skip("the API server's audit log is at hand only where `make e2e` starts the control plane itself")
+    return Path(os.environ[AUDIT_LOG_VARIABLE])
+
+
+@pytest.fixture
+def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+    """A namespace, and a proxy in front of its API server."""
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        yield Stage(server, namespace, tmp_path, proxy)
+
+
+def granted() -> set[Right]:
+    """The rights in the Role."""
+    (role,) = [one for one in yaml.safe_load_all(RBAC.read_text("utf-8")) if one["kind"] == "Role"]
+    return {
+        right
+        for rule in role["rules"]
+        for right in itertools.product(
+            rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", ["*"])
+        )
+    }
+
+
+def calls_of(account: str, audit_log: Path) -> list[dict[str, Any]]:
+    """The audit log's events of a ServiceAccount's calls.
+
+    https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
+    """
+    with audit_log.open(encoding="utf-8") as lines:
+        events = [json.loads(line) for line in lines if account in line]
+    return [event for event in events if event["user"]["username"] == account]
+
+
+def right_for(call: dict[str, Any], rights: set[Right]) -> Right:
+    """The narrowest right that allows a call; one that isn't among `rights` where none does."""
+    about = call.get("objectRef", {})
+    resource = "/".join(filter(None, [about.get("resource", call["requestURI"]), about.get("subresource")]))
+    named = about.get("apiGroup", ""), resource, call["verb"], about.get("name", "")
+    return named if named in rights else (*named[:3], "*")
+
+
+def await_status(service: ServiceProcess, location: str, *wanted: str) -> dict[str, Any]:
+    """Read a run until its status has been all of these, in this order; the last answer."""
+    for status in wanted:
+        run = until(lambda status=status: (run := service.get(location).json())["Status"] == status and run)
+    return dict(run)
+
+
+def start(service: ServiceProcess, definition: str) -> str:
+    """Start a run; its location."""
+    answer = service.post(f"/job/{definition}")
+    assert answer.status_code == 202, answer.text
+    return answer.headers["Location"]
+
+
+def name_of(location: str) -> str:
+    _, _, definition, run_id = location.split("/")
+    return f"{definition}-slimfaas-job-{run_id}"
+
+
+def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
+    """A lost answer and the duplicate that follows, a run that waits and says so, and what becomes of both."""
+    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    first, second = start(service, "slow"), start(service, "slow")
+    assert stage.proxy.strikes(lost) == 1
+    assert "waits for a slot" in await_status(service, second, "Queued")["Message"]
+    until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
+    await_status(service, first, "Running", "Succeeded")
+    await_status(service, start(service, "broken"), "ImagePullBackOff")
+    assert service.get("/job/slow/aaaaaaaaaaaa").status_code == 404
+
+
+def use_dependencies(stage: Stage, service: ServiceProcess) -> None:
+    """Runs that wait for a Deployment and a StatefulSet, which are made while they wait."""
+    waiting = {"database": start(service, "after-deployment"), "store": start(service, "after-stateful-set")}
+    for name, location in waiting.items():
+        assert name in await_status(service, location, "Queued")["Message"]
+    stage.deploy("database", replicas=1)
+    labels = {"app": "store"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
+    spec = {"serviceName": "store", "selector": {"matchLabels": labels}, "template": template}
+    stage.apps.create_namespaced_stateful_set(stage.name, {"metadata": {"name": "store"}, "spec": spec})
+    for location in waiting.values():
+        await_status(service, location, "Succeeded")
+
+
+def lose_the_thread(stage: Stage, service: ServiceProcess) -> None:
+    """A history that is gone, a conflict, and an admission that is late and must not arrive any more."""
+    lists = len([request for request in stage.proxy.requests if is_list_of_runs(request)])
+    stage.proxy.add(Fault(Refuse(410, "Expired"), path=JOBS, when=lambda request: request.watching))
+    stage.proxy.cut_watches()
+    stage.proxy.wait_for(is_list_of_runs, count=lists + 1)
+
+    stage.proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH"))
+    await_status(service, start(service, "after-deployment"), "Succeeded")
+
+    stage.scale("database", replicas=0)
+    stage.await_ready("database", 0)
+    location = start(service, "after-deployment")
+    # From then on nobody but the dispatcher changes the run, and so rules out that the admission arrives.
+    until(lambda: is_suspended(stage, name_of(location)))
+    late = Hold()
+    stage.proxy.add(Fault(late, method="PATCH"))
+    stage.scale("database", replicas=1)
+    late.wait_held()
+    stage.scale("database", replicas=0)
+    stage.await_ready("database", 0)
+    stage.proxy.cut_all()
+    stage.proxy.wait_for(lambda request: keys.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
+    late.release()
+    stage.scale("database", replicas=1)
+    await_status(service, location, "Succeeded")
+
+
+def is_suspended(stage: Stage, job: str) -> bool:
+    """Whether the Job controller has said so."""
+    conditions = stage.job(job).status.conditions or ()
+    return any((condition.type, condition.status) == ("Suspended", "True") for condition in conditions)
+
+
+def is_list_of_runs(request: Request) -> bool:
+    return request.method == "GET" and request.path.endswith("/jobs") and "limit=" in request.query
+
+
+def hand_over(leader: ServiceProcess, follower: ServiceProcess) -> None:
+    """The lease is given back and taken, and whoever took it admits."""
+    assert follower.get("/ready").json()["Dispatcher"] == "following"
+    assert leader.stop() == 0
+    await_status(follower, start(follower, "after-deployment"), "Succeeded")
+
+
+def test_the_role_allows_what_the_service_asks_for_and_nothing_else(
+    stage: Stage, replica: Replica, audit_log: Path
+) -> None:
+    """Taken through everything it can do, the service is never refused, and leaves no right of its Role unused."""
+    leader, follower = (replica(DEFINITIONS, url=stage.proxy.url) for _ in range(2))
+    with replicas(leader, follower):
+        until(lambda: leader.get("/ready").json()["Dispatcher"] == "leading")
+        use_the_queue(stage, leader)
+        use_dependencies(stage, leader)
+        lose_the_thread(stage, leader)
+        hand_over(leader, follower)
+        assert follower.stop() == 0
+
+    calls = calls_of(f"system:serviceaccount:{stage.name}:{SERVICE_ACCOUNT}", audit_log)
+    refused = [call for call in calls if call.get("responseStatus", {}).get("code") in (401, 403)]
+    assert refused == []
+    assert {right_for(call, granted()) for call in calls} == granted()
+
+
+def test_what_the_role_does_not_allow_is_refused(server: Server, namespace: str, tmp_path: Path) -> None:
+    """Rights are enforced here: the account may read no Secret, and nothing of another namespace."""
+    account = config.new_client_from_config(str(write_kubeconfig(tmp_path, server, namespace)))
+    for read in (
+        lambda: client.CoreV1Api(account).list_namespaced_secret(namespace),
+        lambda: client.BatchV1Api(account).list_namespaced_job("default"),
+    ):
+        with pytest.raises(client.ApiException) as refusal:
+            read()
+        assert refusal.value.status == 403
