@@ -39,7 +39,7 @@ lint: install ## style, types, layers
 validate: install ## check the job configuration in our own manifests
 	$(BIN)/slimfaas-jobs validate k8s/overlays/demo/configmap.yaml
 
-bench: install ## what the decisions in docs/adr/ were measured with, on a real control plane
+bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
 	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py
 
 image: ## build the container image

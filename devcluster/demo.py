@@ -111,7 +111,7 @@ def run_job(url: str, kubeconfig: Path) -> None:
     print(f"\n$ kubectl logs job/{run['Name']}\n{output}", flush=True)
     if output.strip() != _EXPECTED:
         raise DemoError(f"the output is not {_EXPECTED}")
-    print(f"The {_ARGUMENT}nd Fibonacci number, from a run that waited for its dependency: done.")
+    print(f"The {_ARGUMENT}nd Fibonacci number, from a run that waited for its dependency: done.", flush=True)
 
 
 def follow(url: str) -> dict[str, Any]:
@@ -189,7 +189,8 @@ def _free_port() -> int:
 
 
 def _invite(url: str, kubeconfig: Path) -> None:
-    print(f"""
+    print(
+        f"""
 Everything keeps running until Ctrl-C. To try:
 
   curl -X POST {url}/job/fibonacci -d '{{"Args": ["30"]}}'
@@ -200,7 +201,9 @@ Everything keeps running until Ctrl-C. To try:
   kubectl describe job <Name>
   kubectl logs job/<Name>
   kubectl scale deployment fibonacci1 --replicas 0    # then start another run, and see what it waits for
-""")
+""",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from app.cluster.records import Phase, Run, is_run, place, read_run, read_time, 
 from app.dispatch.plan import explain
 from app.dispatch.readiness import Readiness, judge, unready_dependencies
 from app.services.definitions import Catalogue
+from app.services.listing import Listing
 from schemas.run import RunView, Status
 
 _PULL_FAILURES = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -32,6 +33,7 @@ class Runs:
     def __init__(self, namespace: Namespace, catalogue: Catalogue) -> None:
         self._namespace = namespace
         self._catalogue = catalogue
+        self._listing = Listing(namespace)
 
     def get(self, definition: str, run_id: str) -> RunView:
         """Read a run of a definition.
@@ -62,7 +64,7 @@ class Runs:
 
     def _explain(self, run: Run) -> tuple[int, str]:
         """The place of a queued run in its definition's queue, and why it waits."""
-        others = [read_run(job) for job in self._namespace.objects(self._namespace.runs_of(run.definition))]
+        others = self._listing.beside(run)
         ahead = sum(other.phase is Phase.QUEUED and place(other) < place(run) for other in others)
         admitted = sum(other.phase is Phase.ADMITTED for other in others)
         judged: dict[str, Readiness] = {}

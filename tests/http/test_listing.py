@@ -1,0 +1,55 @@
+"""Callers that poll a queue share one look at it."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.cluster.client import connect
+from app.cluster.manifests import build_job
+from app.cluster.names import new_id
+from app.cluster.namespace import Namespace
+from app.cluster.records import Run, read_run
+from app.services.listing import Listing
+from schemas.definition import Definition
+from schemas.merge import merge
+from schemas.request import Request
+from tests.faults import FaultProxy
+from tests.servers import Server, write_kubeconfig
+
+DEFINITION = Definition(name="wait", image="busybox:1", depends_on=("absent",))
+
+
+def queue_run(namespace: Namespace) -> Run:
+    spec = merge(DEFINITION, Request())
+    return read_run(namespace.create_job(build_job(spec, new_id(), queued_at=datetime.now(UTC), call="test")))
+
+
+def test_many_callers_at_once_cost_one_list(server: Server, namespace: str, tmp_path: Path) -> None:
+    """However many poll a queue, it is read once in a moment; a run that is newer than the list has it read anew."""
+    now = [0.0]
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+        own = Namespace(connect(str(kubeconfig), namespace))
+        listing = Listing(own, clock=lambda: now[0])
+        first, second = queue_run(own), queue_run(own)
+
+        def lists() -> int:
+            return sum(request.method == "GET" and request.path.endswith("/jobs") for request in proxy.requests)
+
+        found: list[set[str]] = []
+        threads = [
+            threading.Thread(target=lambda run=run: found.append({one.uid for one in listing.beside(run)}))
+            for run in [first, second] * 8
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [{first.uid, second.uid}] * 16
+        assert lists() == 1
+        third = queue_run(own)
+        assert third.uid in {one.uid for one in listing.beside(third)}
+        assert lists() == 2
+        now[0] = 2.0
+        listing.beside(first)
+        assert lists() == 3
