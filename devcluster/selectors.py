@@ -253,9 +253,3 @@ def build_selector(kind: Kind, labels: str | None, fields: str | None) -> Select
         )
 
     return matches
-
-
-def selected_name(fields: str | None) -> str | None:
-    """The name in a field selector that picks one object by `metadata.name`, else None."""
-    found = re.fullmatch(r"metadata\.name==?([^,=\\]+)", fields or "")
-    return found.group(1) if found else None

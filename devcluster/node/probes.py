@@ -19,7 +19,6 @@ from devcluster.objects import Object
 
 HOST = "127.0.0.1"
 
-_WORKERS = 8
 _AGENT = "kube-probe/1.37"
 
 Verdict = Callable[[str | None], None]  # None: the probe succeeded; else what is wrong

@@ -9,15 +9,12 @@ import re
 
 _DNS_LABEL_FORMAT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN_FORMAT = _DNS_LABEL_FORMAT + r"(\." + _DNS_LABEL_FORMAT + ")*"
-_DNS_1035_FORMAT = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _LABEL_KEY_FORMAT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE_FORMAT = f"({_LABEL_KEY_FORMAT})?"
 _CONFIG_KEY_FORMAT = "[-._a-zA-Z0-9]+"
-_C_IDENTIFIER_FORMAT = "[A-Za-z_][A-Za-z0-9_]*"
 
 _DNS_LABEL = re.compile(_DNS_LABEL_FORMAT)
 _DNS_SUBDOMAIN = re.compile(_DNS_SUBDOMAIN_FORMAT)
-_DNS_1035 = re.compile(_DNS_1035_FORMAT)
 _LABEL_KEY = re.compile(_LABEL_KEY_FORMAT)
 _LABEL_VALUE = re.compile(_LABEL_VALUE_FORMAT)
 _CONFIG_KEY = re.compile(_CONFIG_KEY_FORMAT)
@@ -33,10 +30,6 @@ _DNS_LABEL_RULE = (
 _DNS_SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character"
-)
-_DNS_1035_RULE = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-    "character, and end with an alphanumeric character"
 )
 _LABEL_KEY_RULE = (
     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
@@ -75,14 +68,6 @@ def dns_subdomain_faults(text: str) -> list[str]:
     faults = _too_long(text, _SUBDOMAIN_MAX)
     if not _DNS_SUBDOMAIN.fullmatch(text):
         faults.append(_pattern_message(_DNS_SUBDOMAIN_RULE, _DNS_SUBDOMAIN_FORMAT, "example.com"))
-    return faults
-
-
-def dns_1035_faults(text: str) -> list[str]:
-    """RFC 1035 label: names of services."""
-    faults = _too_long(text, _LABEL_MAX)
-    if not _DNS_1035.fullmatch(text):
-        faults.append(_pattern_message(_DNS_1035_RULE, _DNS_1035_FORMAT, "my-name", "abc-123"))
     return faults
 
 

@@ -68,6 +68,21 @@ def is_ready(pod: Model) -> bool:
     return any(found.type == "Ready" and found.status == "True" for found in pod.status.conditions or [])
 
 
+class TestScheduling:
+    """Which pods the node gets."""
+
+    @pytest.mark.parametrize("waits", [{"schedulerName": "other"}, {"schedulingGates": [{"name": "example.com/x"}]}])
+    def test_only_what_is_for_the_default_scheduler_and_may_be_scheduled(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome, waits: Manifest
+    ) -> None:
+        """A pod of another scheduler, or behind a gate, waits without a node."""
+        run_pod("waiting", "true", spec=waits)
+        run_pod("next", "true")
+        outcome("next")  # the node got to the later one
+        pod = apis.pod("waiting")
+        assert (pod.spec.node_name, pod.status.phase) == (None, "Pending")
+
+
 class TestEnvironment:
     """What a container's program is given."""
 

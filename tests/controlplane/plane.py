@@ -180,6 +180,15 @@ class ControlPlane:
         """
         self._wait_until("the API server to be ready", self._api_ready)
 
+    def restart_node(self) -> None:
+        """Has the node look at all of its pods anew, once the API server is ready.
+
+        kwok gives a pod up whose status it could not write; the kubelet that it stands for would try again.
+        """
+        self.wait_ready()
+        self.kwok.kill()
+        self.kwok.start()
+
     def _start(self) -> None:
         programs = find_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="controlplane-"))

@@ -24,7 +24,6 @@ def sides(server: Server) -> Iterator[tuple[Side, Side]]:
     namespace = server.create_namespace()
     # Retries at once what would otherwise wait for 10 s and more.
     with Cluster(Options(back_off_seconds=0.02)) as cluster:
-        cluster.store.compact()  # a real server has forgotten its first moments, too
         yield Side(server.admin, namespace), Side(ApiClient(Configuration(host=cluster.url)), namespace)
     server.delete_namespace(namespace)
 

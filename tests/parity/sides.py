@@ -37,10 +37,14 @@ class Answer:
 
 
 class Side:
-    """One of the two servers, and the namespace on it in which the cases happen."""
+    """One of the two servers, and the namespace on it in which the cases happen.
 
-    def __init__(self, admin: ApiClient, namespace: str) -> None:
+    `forget` makes it forget its history; `None` where nobody may.
+    """
+
+    def __init__(self, admin: ApiClient, namespace: str, *, forget: Callable[[], None] | None = None) -> None:
         self.namespace = namespace
+        self._forget = forget
         self._url = admin.configuration.host.rstrip("/")
         self._pool: urllib3.PoolManager = admin.rest_client.pool_manager
         settings = admin.configuration.auth_settings()
@@ -67,6 +71,11 @@ class Side:
             yield _lines(response)
         finally:
             response.close()
+
+    def forget(self) -> None:
+        """Let it forget every revision up to now."""
+        assert self._forget is not None
+        self._forget()
 
     def _open(
         self, method: str, path: str, body: bytes | None, content_type: str, accept: str, **options: Any
@@ -132,11 +141,16 @@ class Talk:
             self.heard.append({"call": f"{method} {path}", "HTTP status": answer.status, **picture})
         return answer
 
-    def watch(self, path: str, query: Query, *, until: Callable[[Json], bool]) -> None:
-        """Record the events of a watch, up to its end or to an event that is the last one of interest."""
+    def watch(self, path: str, query: Query, *, until: Callable[[Json], bool] | None = None) -> None:
+        """Record the events of a watch, up to its end or to an event that is the last one of interest.
+
+        Of bookmarks that follow each other one is recorded: how many come is a matter of time.
+        """
         for event in self.events(path, query):
-            self.heard.append({"event": event["type"], **self.picture(event["object"])})
-            if until(event):
+            heard = {"event": event["type"], **self.picture(event["object"])}
+            if event["type"] != "BOOKMARK" or self.heard[-1:] != [heard]:
+                self.heard.append(heard)
+            if until is not None and until(event):
                 return
 
     def events(self, path: str, query: Query) -> Iterator[Json]:

@@ -276,8 +276,11 @@ def test_an_object_with_finalizers_goes_when_the_last_one_does():
 
     store.update(CONFIG_MAP, "default", "one", release)
     assert raised(store.get, CONFIG_MAP, "default", "one").reason == "NotFound"
-    kinds = [event.type for event in store.subscribe(CONFIG_MAP, None, 0).wait(0)]
-    assert kinds == ["ADDED", "MODIFIED", "DELETED"]
+    events = store.subscribe(CONFIG_MAP, None, 0).wait(0)
+    assert [event.type for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+    # What was stored last is shown: with the finalizer, and the revision of the end.
+    assert events[-1].object["metadata"]["finalizers"] == ["a.dev/x"]
+    assert events[-1].object["metadata"]["resourceVersion"] == str(store.revision)
 
 
 @pytest.mark.parametrize(
@@ -322,6 +325,21 @@ def test_a_pod_that_no_node_runs_goes_at_once(phase):
     assert store.list(POD, "default")[0] == []
 
 
+def test_only_a_binding_gives_a_pod_its_node():
+    """An update may not change the node; the scheduler may set it, in a way of its own."""
+    store = Store()
+    store.create(POD, pod())
+
+    def assign(obj):
+        obj["spec"]["nodeName"] = "laptop"
+        return obj
+
+    refused = raised(store.update, POD, "default", "one", assign)
+    assert [cause["field"] for cause in refused.causes] == ["spec"]
+    bound = store.update(POD, "default", "one", assign, subresource="binding")
+    assert (bound["spec"]["nodeName"], bound["metadata"]["generation"]) == ("laptop", 1)
+
+
 @pytest.mark.parametrize("precondition", [{"uid": "other"}, {"resource_version": "1"}])
 def test_a_delete_with_a_precondition_that_fails_does_nothing(precondition):
     """The caller meant another object, or another state of it."""
@@ -347,7 +365,8 @@ def test_a_namespace_takes_what_it_contains_with_it():
     store.create(LEASE, {"metadata": {"name": "b", "namespace": "doomed"}})
     store.create(CONFIG_MAP, config("a", "doomed-not"))
     since = store.revision
-    store.delete(NAMESPACE, None, "doomed", propagation="Background")
+    ending = store.delete(NAMESPACE, None, "doomed", propagation="Background")
+    assert (ending["status"]["phase"], "deletionTimestamp" in ending["metadata"]) == ("Terminating", True)
     assert [one["metadata"]["namespace"] for one in store.list(CONFIG_MAP, None)[0]] == ["doomed-not"]
     assert store.list(LEASE, None)[0] == []
     assert [event.type for event in store.subscribe(CONFIG_MAP, "doomed", since).wait(0)] == ["DELETED"]
