@@ -29,7 +29,7 @@ import requests
 
 from tests.controlplane.build import find_programs
 from tests.controlplane.components import Component, Warden
-from tests.controlplane.node import node
+from tests.controlplane.node import NODE_NAME, node
 from tests.controlplane.settings import Settings
 from tests.ports import find_free_port
 
@@ -187,6 +187,8 @@ class ControlPlane:
         """
         self.wait_ready()
         self.kwok.kill()
+        # Else the next kwok waits for the end of this one's lease.
+        self.call("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
         self.kwok.start()
 
     def _start(self) -> None:

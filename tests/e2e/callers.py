@@ -10,7 +10,7 @@ import requests
 from tests.observer import Observer
 from tests.service import ServiceProcess
 
-_DEADLINE_SECONDS = 60.0
+_DEADLINE_SECONDS = 150.0
 _TRIES = 400
 
 Replica = Callable[..., ServiceProcess]
