@@ -180,16 +180,19 @@ class ControlPlane:
         """
         self._wait_until("the API server to be ready", self._api_ready)
 
-    def restart_node(self) -> None:
-        """Has the node look at all of its pods anew, once the API server is ready.
+    def restart_controllers(self) -> None:
+        """Has the controllers, the scheduler and the node look at everything anew, once the API server is ready.
 
-        kwok gives a pod up whose status it could not write; the kubelet that it stands for would try again.
+        Each outage makes client-go wait longer before it watches again, up to 30 s; and kwok gives a pod up whose
+        status it could not write, where the kubelet that it stands for would try again.
         """
         self.wait_ready()
-        self.kwok.kill()
+        for component in (self.controller_manager, self.scheduler, self.kwok):
+            component.kill()
         # Else the next kwok waits for the end of this one's lease.
         self.call("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
-        self.kwok.start()
+        for component in (self.controller_manager, self.scheduler, self.kwok):
+            component.start()
 
     def _start(self) -> None:
         programs = find_programs()

@@ -152,7 +152,7 @@ def test_an_outage_loses_nothing_doubles_nothing_and_ends_by_itself(
             ends = time.monotonic() + OUTAGE_SECONDS
             calls += [pool.submit(callers.start_run, number) for number in range(RUNS // 2, RUNS)]
             until(lambda: time.monotonic() > ends and all(callers.refused))
-        plane.restart_node()
+        plane.restart_controllers()
         for call in calls:
             call.result()
         check_runs(seen, set(callers.accepted), SLOTS)
@@ -193,7 +193,7 @@ def test_an_api_server_that_is_killed_in_the_middle_of_forty_calls_has_stored_wh
         plane.api_server.kill()
         assert len(callers.accepted) < RUNS
         plane.api_server.start()
-        plane.restart_node()
+        plane.restart_controllers()
         for call in calls:
             call.result()
         check_runs(seen, set(callers.accepted), SLOTS)
@@ -213,7 +213,7 @@ def test_runs_that_are_queued_when_history_expires_start_when_they_may(
             others = {name for name in callers.accepted if not name.startswith("after-")}
             seen.wait(lambda: seen.finished >= others)
         plane.expire_history()
-        plane.restart_node()
+        plane.restart_controllers()
         # A witness who has seen what came before would have a gap.
         with Observer(server.admin, namespace) as seen:
             until(lambda: any("watch of runs failed, listing again" in service.log_text for service in services))
