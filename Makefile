@@ -28,7 +28,8 @@ test: install ## run the tests
 	$(BIN)/pytest -n 4 --dist worksteal
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
-	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 tests/cluster tests/http tests/e2e tests/parity
+	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
+		tests/cluster tests/http tests/e2e tests/parity
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .

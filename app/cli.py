@@ -4,7 +4,6 @@ import argparse
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from schemas.faults import Fault, Refused
 from schemas.manifests import find_configurations
 
 _STDIN = "-"
+_ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +87,9 @@ def _check_file(file: str) -> list[tuple[str, Fault | None]]:
 
 
 def _dispatch() -> int:
+    # Waited for, not handled: a handler runs between any two steps of this thread, where it may not touch a lock. Every
+    # thread begins with what is blocked here; and process 1 of a container would miss a signal sent before.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         service = build_service(Settings.from_environment())
@@ -99,10 +102,7 @@ def _dispatch() -> int:
     if service.dispatcher is None:
         print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
         return 1
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     service.dispatcher.start()
-    stop.wait()
+    signal.sigwait(_ENDS)
     service.dispatcher.stop()
     return 0

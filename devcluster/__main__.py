@@ -2,9 +2,9 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from devcluster.cluster import Cluster, Options
@@ -23,9 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     level = logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    stopping = threading.Event()
+    # A handler runs between any two steps of this thread, where it may not touch a lock: it writes to a pipe.
+    stopping, stop = os.pipe()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: os.write(stop, b"."))
     try:
         cluster = Cluster(
             Options(
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     return _serve(cluster, options.kubeconfig, stopping)
 
 
-def _serve(cluster: Cluster, kubeconfig: Path | None, stopping: threading.Event) -> int:
+def _serve(cluster: Cluster, kubeconfig: Path | None, stopping: int) -> int:
     with cluster:
         where = ""
         if kubeconfig:
@@ -57,7 +58,7 @@ def _serve(cluster: Cluster, kubeconfig: Path | None, stopping: threading.Event)
                 return 1
             where = f", kubeconfig {kubeconfig}"
         print(f"devcluster serves {cluster.url}{where}", flush=True)
-        stopping.wait()
+        os.read(stopping, 1)
     return 0
 
 
