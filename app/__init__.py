@@ -2,9 +2,11 @@
 
 from flask import Flask
 
+from app.api.door import Door
 from app.api.health import health_blueprint
 from app.api.jobs import RestOfPath, jobs_blueprint
 from app.api.problems import answer_with_problems
+from app.api.runs import runs_blueprint
 from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers
@@ -43,14 +45,8 @@ def _compose(service: Service) -> Flask:
     app.url_map.converters["rest"] = RestOfPath
     app.extensions["slimfaas-jobs"] = service
     answer_with_problems(app)
-    app.register_blueprint(
-        jobs_blueprint(
-            service.catalogue,
-            Callers(service.settings.trusted_networks),
-            Submitter(service.namespace),
-            Runs(service.namespace, service.catalogue),
-            Gate(),
-        )
-    )
+    door, gate = Door(service.catalogue, Callers(service.settings.trusted_networks)), Gate()
+    app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), gate))
+    app.register_blueprint(runs_blueprint(door, Runs(service.namespace, service.catalogue), gate))
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app

@@ -1,0 +1,32 @@
+"""Letting calls in: which definition a call is about, and whether its caller may use it."""
+
+from flask import request
+
+from app.services.callers import FORWARDING_HEADERS, Callers
+from app.services.definitions import Catalogue
+from schemas.definition import Definition
+
+
+class Door:
+    """What every route under `/job/<name>` goes through first.
+
+    Args:
+        catalogue: the definitions.
+        callers: decides who may call.
+    """
+
+    def __init__(self, catalogue: Catalogue, callers: Callers) -> None:
+        self._catalogue = catalogue
+        self._callers = callers
+
+    def enter(self, name: str) -> Definition:
+        """The definition of this name, if the present request's caller may use it.
+
+        Raises:
+            UnknownDefinitionError: there is none.
+            NotTrustedError: it is private, and the caller isn't trusted.
+        """
+        definition = self._catalogue.get(name)
+        forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
+        self._callers.check(definition, request.remote_addr, forwarded=forwarded)
+        return definition
