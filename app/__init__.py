@@ -5,6 +5,7 @@ from flask import Flask
 from app.api.door import Door
 from app.api.health import health_blueprint
 from app.api.jobs import RestOfPath, jobs_blueprint
+from app.api.openapi import openapi_blueprint
 from app.api.problems import answer_with_problems
 from app.api.runs import runs_blueprint
 from app.cluster.client import ClusterSettingsError
@@ -48,5 +49,6 @@ def _compose(service: Service) -> Flask:
     door, gate = Door(service.catalogue, Callers(service.settings.trusted_networks)), Gate()
     app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), gate))
     app.register_blueprint(runs_blueprint(door, Runs(service.namespace, service.catalogue), gate))
+    app.register_blueprint(openapi_blueprint())
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app

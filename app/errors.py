@@ -14,14 +14,18 @@ from app.services.runs import UnknownRunError
 from app.services.submit import NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
+from schemas.problem import ProblemSchema
 
 CONTENT_TYPE = "application/problem+json"
 
 # RFC 9110's names, which Python has only from 3.13 on.
 _TITLES = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
     HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
 }
+
+_SCHEMA = ProblemSchema()
 
 _RETRY_SECONDS = 2
 """What `Retry-After` says while the API server is away, or too many wait for it."""
@@ -43,17 +47,20 @@ class Problem:
     errors: tuple[Fault, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return title_of(self.status)
+
     def document(self) -> dict[str, Any]:
         """The document as JSON; `errors` only where there are any."""
-        document: dict[str, Any] = {
-            "type": "about:blank",
-            "title": _TITLES.get(self.status, self.status.phrase),
-            "status": self.status.value,
-            "detail": self.detail,
-        }
-        if self.errors:
-            document["errors"] = [{"pointer": fault.pointer, "message": fault.message} for fault in self.errors]
+        document: dict[str, Any] = _SCHEMA.dump(self)
         return document
+
+
+def title_of(status: HTTPStatus) -> str:
+    """A status in words."""
+    return _TITLES.get(status, status.phrase)
 
 
 def problem_of(error: Exception) -> Problem:

@@ -13,11 +13,9 @@ from schemas.definition import Amounts, Definition, RestartPolicy, Variable
 from schemas.faults import Fault, Refused, pointer_to
 from schemas.images import is_allowed, is_image
 from schemas.quantities import NotAQuantity, parse_quantity
-from schemas.request import Request
+from schemas.request import WORKLOAD_NAME, WORKLOAD_NAME_LENGTH, Request
 
 _T = TypeVar("_T")
-
-_WORKLOAD_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
 def _dependency_faults(request: Request) -> Iterator[Fault]:
     seen: set[str] = set()
     for index, name in enumerate(request.depends_on or ()):
-        if not _WORKLOAD_NAME.fullmatch(name):
+        if len(name) > WORKLOAD_NAME_LENGTH or not re.fullmatch(WORKLOAD_NAME, name):
             yield Fault(
                 pointer_to("DependsOn", index),
                 "not the name of a Deployment or StatefulSet (a DNS subdomain)",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
 
@@ -113,6 +113,7 @@ class _Text(fields.String):
     """A string."""
 
     default_error_messages = _messages("must be a string")
+    json_schema: ClassVar = {"pattern": r"^[^\u0000]*$"}  # a NUL: `schemas.documents` refuses NULs
 
 
 class _List(fields.List[Any]):
@@ -131,6 +132,7 @@ class _Count(fields.Field[int]):
     """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
 
     default_error_messages = _messages("must be an integer")
+    json_schema: ClassVar = {"type": "integer", "minimum": 0, "maximum": _INT32_MAX}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -144,6 +146,7 @@ class _Amounts(fields.Field[dict[str, str]]):
     """Quantities by resource name, as text: a number would have been read, and perhaps changed, by somebody before."""
 
     default_error_messages = _messages("must be an object of quantities by resource name")
+    json_schema: ClassVar = {"type": "object", "additionalProperties": {"type": "string"}}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
         if not isinstance(value, dict):
@@ -178,12 +181,19 @@ class ResourcesSchema(_StrictSchema):
     limits = _Amounts(data_key="Limits", load_default=dict)
 
 
+WORKLOAD_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+"""A DNS subdomain, as the names of Deployments and StatefulSets are, of at most `WORKLOAD_NAME_LENGTH` characters."""
+
+WORKLOAD_NAME_LENGTH = 253
+
+_VARIABLE_NAME = r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*"
+
 _LOWER_CASE = {"name": "Name", "value": "Value"}
 _REFERENCES = {"SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"}
 
 
 def _check_variable_name(name: str) -> None:
-    if not re.fullmatch(r"(?!\.\Z|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*", name):
+    if not re.fullmatch(_VARIABLE_NAME, name):
         raise ValidationError("not the name of an environment variable (letters, digits, -, . and _, no digit first)")
     if name.startswith(RESERVED_PREFIX):
         raise ValidationError(f"names that begin with {RESERVED_PREFIX} are set by the service")
@@ -192,8 +202,17 @@ def _check_variable_name(name: str) -> None:
 class VariableSchema(_StrictSchema):
     """An entry of `Environments` of a request: literal values only; `name` and `value` are accepted, too."""
 
-    name = _Text(data_key="Name", required=True, validate=_check_variable_name)
-    value = _Text(data_key="Value", required=True)
+    aliases: ClassVar = _LOWER_CASE
+
+    name = _Text(
+        data_key="Name",
+        required=True,
+        validate=_check_variable_name,
+        metadata={"pattern": f"^(?!{RESERVED_PREFIX}){_VARIABLE_NAME}$"},
+    )
+    value = _Text(
+        data_key="Value", required=True, metadata={"description": "The value, as it is: nothing in it is expanded."}
+    )
 
     @pre_load
     def accept_lower_case(self, data: Any, **_: Any) -> Any:
@@ -230,7 +249,11 @@ class RequestSchema(_StrictSchema):
 
     args = _List(_Text(), data_key="Args")
     image = _Text(data_key="Image")
-    depends_on = _List(_Text(), data_key="DependsOn")
+    depends_on = _List(
+        _Text(metadata={"pattern": f"^{WORKLOAD_NAME}$", "maxLength": WORKLOAD_NAME_LENGTH}),
+        data_key="DependsOn",
+        metadata={"uniqueItems": True},
+    )
     resources = _Nested(ResourcesSchema, data_key="Resources")
     environments = _List(_Nested(VariableSchema), data_key="Environments")
     backoff_limit = _Count(data_key="BackoffLimit")

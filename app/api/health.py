@@ -4,8 +4,24 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
+from app.api.description import faults
+from app.api.description.operations import Answer, Operation, describe
 from app.api.responses import json_response
 from app.services.health import Health
+from schemas.ready import ReadySchema
+
+_LIVE = Operation(
+    tag="Probes",
+    summary="Whether the process answers at all",
+    answers=(Answer(text="It does.", content_type="text/plain", example="OK\n"),),
+)
+_READY = Operation(
+    tag="Probes",
+    summary="Whether the process can serve",
+    text="Asks the API server until that has succeeded once; from then on the answer is always 200.",
+    answers=(Answer(text="It can.", schema=ReadySchema, example={"dispatcher": "leading"}),),
+    faults=faults.OF_THE_CLUSTER[:1],
+)
 
 
 def health_blueprint(health: Health, dispatcher_state: Callable[[], str]) -> Blueprint:
@@ -16,16 +32,18 @@ def health_blueprint(health: Health, dispatcher_state: Callable[[], str]) -> Blu
         dispatcher_state: `leading`, `following` or `off`.
     """
     blueprint = Blueprint("health", __name__)
+    ready_schema = ReadySchema()
 
     @blueprint.get("/health")
+    @describe(_LIVE)
     def live() -> Response:
         """Answer as long as this process answers at all: no outage of others may get it killed."""
         return Response("OK\n", content_type="text/plain; charset=utf-8")
 
     @blueprint.get("/ready")
+    @describe(_READY)
     def ready() -> Response:
         health.check()
-        body = {"Status": "Ready", "Dispatcher": dispatcher_state()}
-        return json_response(body)
+        return json_response(ready_schema.dump({"dispatcher": dispatcher_state()}))
 
     return blueprint

@@ -1,0 +1,46 @@
+"""What can be wrong with a call, as examples of the exceptions that say so; `app.errors` tells what is answered."""
+
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+
+from app.cluster.errors import ClusterError, InvalidError
+from app.services.callers import NotTrustedError
+from app.services.definitions import UnknownDefinitionError
+from app.services.gate import BusyError
+from app.services.runs import UnknownRunError
+from app.services.submit import NotStoredError
+from schemas.documents import NotJson
+from schemas.faults import Fault, Refused
+
+_AWAY = ClusterError("example")
+
+EVERYWHERE: tuple[Exception, ...] = (RuntimeError("example"),)
+"""A defect of ours."""
+
+OF_THE_DOOR: tuple[Exception, ...] = (UnknownDefinitionError("example"), NotTrustedError("example"))
+
+OF_A_URL: tuple[Exception, ...] = (BadRequest("the URL has a fragment, which is no part of a request"),)
+
+OF_A_BODY: tuple[Exception, ...] = (
+    NotJson("Expecting value at line 1, column 1"),
+    RequestEntityTooLarge("the body is larger than 64 KiB"),
+    Refused([Fault("/Image", "not an image that this job allows")]),
+)
+
+OF_THE_CLUSTER: tuple[Exception, ...] = (_AWAY, BusyError("example"))
+
+OF_STORING: tuple[Exception, ...] = (
+    InvalidError("example", causes=(("spec.template.spec.containers[0].image", "Required value"),)),
+    NotStoredError(_AWAY, in_doubt=False),
+    NotStoredError(_AWAY, in_doubt=True),
+    BusyError("example"),
+)
+
+OF_A_RUN: tuple[Exception, ...] = (UnknownRunError("example"),)
+
+OF_THE_WIRE = {
+    400: "What came isn't HTTP: a malformed request line or header, or two lengths.",
+    414: "The request line is longer than 4094 bytes.",
+    431: "There are more than 64 header fields, or one is too long.",
+    501: "The transfer coding isn't known.",
+}
+"""Answered by gunicorn itself, in HTML, before the service sees anything."""

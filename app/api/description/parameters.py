@@ -1,0 +1,46 @@
+"""The parameters that more than one call has."""
+
+from app.api.description.operations import Parameter
+
+_OF_PATH = {
+    "name": Parameter(
+        name="name",
+        place="path",
+        text="The definition's name.",
+        schema={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 30},
+        example="fibonacci",
+    ),
+    "run_id": Parameter(
+        name="id",
+        place="path",
+        text="The run's id within its definition, from the answer that accepted it.",
+        schema={"type": "string", "pattern": "^[a-z2-7]{12}$"},
+        example="flskh5ipglrj",
+    ),
+    "path": Parameter(
+        name="path",
+        place="path",
+        text="Handed to the run, decoded, as `SLIMFAAS_JOB_PATH`. It may have any number of segments, which OpenAPI "
+        "can't say.",
+        schema={"type": "string", "minLength": 1},
+        example="reports",
+    ),
+}
+
+QUERY_OF_A_RUN = Parameter(
+    name="query",
+    place="query",
+    text="Any query string; it is handed to the run as it was sent, as `SLIMFAAS_JOB_QUERY`.",
+    schema={"type": "object", "additionalProperties": True},
+)
+
+
+def of_path(argument: str) -> Parameter:
+    """The parameter that a route calls by this argument.
+
+    Raises:
+        LookupError: nobody has described it.
+    """
+    if argument not in _OF_PATH:
+        raise LookupError(f"no parameter of a path is called {argument}")
+    return _OF_PATH[argument]

@@ -1,0 +1,101 @@
+"""Thousands of generated calls, valid ones and others: whatever is answered is in the service's own description."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.callers import Replica
+
+_FULL = os.environ.get("SCHEMATHESIS") == "full"  # `make fuzz`
+_EXAMPLES, _CALLS = (150, 2000) if _FULL else (15, 500)
+"""The most that is generated for each call of the API in each phase, and how many requests come of it at least."""
+
+_DEFINITIONS = {
+    "queues": {
+        "Image": "busybox:1",
+        "ImagesWhitelist": ["*", "*:*", "*/*", "*/*:*"],
+        "Visibility": "Public",
+        "DependsOn": ["nobody"],
+        "Resources": {"Requests": {"cpu": "1"}, "Limits": {"cpu": "1", "memory": "64Mi"}},
+    },
+    "runs": {"Image": "busybox:1", "Args": ["true"], "Visibility": "Public", "NumberParallelJob": 2},
+    "private": {"Image": "busybox:1"},
+}
+
+
+def prepared(description: dict[str, Any]) -> dict[str, Any]:
+    """The description, with what it must not tell and schemathesis has to know.
+
+    Definitions are named, so that most calls reach one. Answers may have no key that isn't described, which clients
+    have to bear.
+    """
+    for schema in description["components"]["schemas"].values():
+        schema.setdefault("additionalProperties", False)
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            for parameter in operation["parameters"]:
+                if parameter["name"] == "name":
+                    parameter["schema"] = {"enum": list(_DEFINITIONS)}
+                    parameter["example"] = "runs"
+    return description
+
+
+def interactions(report: Path) -> Iterator[tuple[str, str, int]]:
+    """Each call of a run of schemathesis: what it was about, its method, and the status of its answer."""
+    for line in report.read_text("utf-8").splitlines():
+        event = json.loads(line)
+        if recorder := event.get("ScenarioFinished", {}).get("recorder"):
+            for interaction in recorder.get("interactions", {}).values():
+                status = interaction["response"]["status_code"] if interaction["response"] else 0
+                yield recorder["label"], interaction["request"]["method"], status
+
+
+@pytest.mark.embedded_only("thousands of Jobs, of which many would be run by a real node")
+def test_whatever_is_called_no_answer_is_outside_the_description(replica: Replica, tmp_path: Path) -> None:
+    """All checks of schemathesis hold, and there is no 5xx; what is switched off is in schemathesis.toml, with why."""
+    with replica(_DEFINITIONS) as service:
+        schema = tmp_path / "openapi.json"
+        description = requests.get(f"{service.url}/openapi.json", timeout=20).json()
+        schema.write_text(json.dumps(prepared(description)), "utf-8")
+        report = tmp_path / "report.ndjson"
+        done = subprocess.run(
+            [
+                str(Path(sys.executable).with_name("st")),
+                f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
+                "--no-color",
+                "run",
+                str(schema),
+                f"--url={service.url}",
+                f"--max-examples={_EXAMPLES}",
+                f"--report-ndjson-path={report}",
+            ],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert service.running
+        assert service.get("/ready").status_code == 200
+    calls = list(interactions(report))
+    print(*sorted(Counter(calls).items()), sep="\n")
+    assert done.returncode == 0, done.stdout[-20_000:]
+    assert len(calls) >= _CALLS
+    assert not [call for call in calls if call[2] >= 500]
+    # That nothing was found must not mean that nothing was reached.
+    reached = {(label, status) for label, _, status in calls if status < 300}
+    missed = {f"{method.upper()} {path}" for path, methods in description["paths"].items() for method in methods}
+    assert missed <= {label for label, _ in reached} | _REACHED_BY_LINKS
+    assert "Traceback" not in service.log_text
+
+
+_REACHED_BY_LINKS = {"GET /job/{name}/{id}"}
+"""What only calls that follow another one find; they are reported without their names."""
