@@ -63,6 +63,9 @@ class Attempt:
     ending: Ending | None
 
 
+_ATTEMPTS_KEPT = 32
+"""Kubernetes waits up to six minutes between two attempts."""
+
 _WITHIN_A_SECOND = {"Failed": 0, "Succeeded": 1}
 """Of pods made in the same second, one that failed was followed by the others."""
 
@@ -70,6 +73,11 @@ _WITHIN_A_SECOND = {"Failed": 0, "Succeeded": 1}
 def sort_attempts(attempts: list[Attempt]) -> list[Attempt]:
     """Attempts from the first to the last; the same ones are always in the same order."""
     return sorted(attempts, key=lambda one: (one.created_at, _WITHIN_A_SECOND.get(one.phase, 2), one.pod))
+
+
+def keep_last(attempts: list[Attempt]) -> list[Attempt]:
+    """Forget the first attempts where there are very many: their results would fill the memory."""
+    return attempts if len(attempts) <= _ATTEMPTS_KEPT else sort_attempts(attempts)[1:]
 
 
 def read_attempt(pod: Json) -> Attempt:

@@ -1,17 +1,20 @@
-"""Reading runs: what they are doing, and why they wait or failed."""
+"""Reading runs, one or many: what they are doing, and why they wait or failed."""
+
+from collections.abc import Collection
 
 from app.cluster import keys
-from app.cluster.attempts import read_attempt
+from app.cluster.attempts import Attempt, keep_last, read_attempt
 from app.cluster.client import Json
 from app.cluster.errors import NotFoundError
 from app.cluster.names import is_id, job_name
+from app.cluster.namespace import Collection as Objects
 from app.cluster.namespace import Namespace
-from app.cluster.records import Phase, Run, is_run, place, read_run, read_workload
-from app.dispatch.plan import explain
-from app.dispatch.readiness import Readiness, judge, unready_dependencies
+from app.cluster.records import Phase, Run, is_run, read_run
 from app.services.definitions import Catalogue
-from app.services.listing import Listing
-from app.services.views import Waiting, build_view
+from app.services.listing import Listing, Queue
+from app.services.pages import MAX_LIMIT, Newest, Page, Wanted
+from app.services.views import ADMITTED_STATUSES, build_view, possible_statuses
+from app.services.waiting import explain_all
 from schemas.run import RunView
 
 
@@ -38,6 +41,7 @@ class Runs:
         Raises:
             UnknownRunError: this definition has no such run; a Job that isn't ours is none.
             ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
         """
         return self.view(self.find(definition, run_id))
 
@@ -63,29 +67,63 @@ class Runs:
 
         Raises:
             ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
         """
         run = read_run(job)
-        if run.phase is Phase.QUEUED:
-            return build_view(job, waiting=self._explain(run))
-        return build_view(job, [*map(read_attempt, self._namespace.objects(self._namespace.pods_of(run.name)))])
+        if run.phase is not Phase.QUEUED:
+            return build_view(job, self.attempts_at(run))
+        queue = self._listing.queue_with(run)
+        return build_view(job, waiting=explain_all(self._namespace, self._catalogue.slots(), [run], queue)[run.uid])
 
-    def _explain(self, run: Run) -> Waiting:
-        """The place of a queued run in its definition's queue, and why it waits."""
-        others = self._listing.beside(run)
-        ahead = sum(other.phase is Phase.QUEUED and place(other) < place(run) for other in others)
-        admitted = sum(other.phase is Phase.ADMITTED for other in others)
-        judged: dict[str, Readiness] = {}
+    def attempts_at(self, run: Run) -> list[Attempt]:
+        """The attempts at a run whose pods are still there.
 
-        def judge_by_name(name: str) -> Readiness:
-            if name not in judged:
-                found = self._namespace.find_workloads(name)
-                judged[name] = judge(name, [read_workload(kind, workload) for kind, workload in found])
-            return judged[name]
+        Raises:
+            ClusterError: the API server can't be asked.
+        """
+        return self._attempts(self._namespace.pods_of(run.name), [run.uid])[run.uid]
 
-        cause, message = explain(
-            run,
-            admitted,
-            self._catalogue.slots(),
-            lambda depends_on: unready_dependencies(depends_on, judge_by_name),
-        )
-        return Waiting(ahead + 1, cause.value, message)
+    def page(self, definition: str, wanted: Wanted) -> Page:
+        """List runs of a definition; this costs one list of Jobs, one of pods, and a few calls about dependencies.
+
+        Raises:
+            ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
+        """
+        # Which of these a run has is for its pods to tell, so there must be some to choose among.
+        undecided = wanted.statuses & ADMITTED_STATUSES not in (frozenset(), ADMITTED_STATUSES)
+
+        def may_be_wanted(job: Json, run: Run) -> bool:
+            return not wanted.statuses or not wanted.statuses.isdisjoint(possible_statuses(job, run))
+
+        def finish(newest: Newest, queue: Queue) -> Page:
+            return self._finish(definition, wanted, newest, queue)
+
+        return self._listing.page(definition, wanted, MAX_LIMIT if undecided else wanted.limit, may_be_wanted, finish)
+
+    def _finish(self, definition: str, wanted: Wanted, newest: Newest, queue: Queue) -> Page:
+        chosen = [(place, job, read_run(job)) for place, job in newest.jobs()]
+        waiting = [run for _, _, run in chosen if run.phase is Phase.QUEUED]
+        others = {run.uid: run.name for _, _, run in chosen if run.phase is not Phase.QUEUED}
+        causes = explain_all(self._namespace, self._catalogue.slots(), waiting, queue)
+        attempts: dict[str, list[Attempt]] = {}
+        if others:
+            attempts = self._attempts(self._namespace.pods_of_some(definition, list(others.values())), others)
+        views = [
+            (place, view)
+            for place, job, run in chosen
+            if (view := build_view(job, attempts.get(run.uid, ()), causes.get(run.uid)))
+            and (not wanted.statuses or view.status in wanted.statuses)
+        ]
+        runs = tuple(view for _, view in views[: wanted.limit])
+        if len(views) > wanted.limit:
+            return Page(runs, views[wanted.limit - 1][0])
+        return Page(runs, chosen[-1][0] if newest.left_some_out else None)
+
+    def _attempts(self, pods: Objects, uids: Collection[str]) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = {uid: [] for uid in uids}
+        for pod in self._namespace.objects(pods):
+            attempt = read_attempt(pod)
+            if attempt.owner in found:
+                found[attempt.owner] = keep_last([*found[attempt.owner], attempt])
+        return found

@@ -15,6 +15,9 @@ from app.cluster.names import id_in
 from app.cluster.records import Phase, Run, find_condition, read_run, read_time, terminal_condition
 from schemas.run import Resources, RunView, Status
 
+ADMITTED_STATUSES = frozenset({Status.PENDING, Status.RUNNING, Status.IMAGE_PULL_BACK_OFF})
+"""Which of these an admitted run has, its pods tell."""
+
 _PULL_FAILURES = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
@@ -47,7 +50,7 @@ class _State:
 def possible_statuses(job: Json, run: Run) -> frozenset[Status]:
     """What the status of a run can be, as far as its Job alone tells."""
     if run.phase is Phase.ADMITTED:
-        return frozenset({Status.PENDING, Status.RUNNING, Status.IMAGE_PULL_BACK_OFF})
+        return ADMITTED_STATUSES
     ended = terminal_condition(job)
     if ended is None:
         return frozenset({Status.QUEUED})
@@ -59,7 +62,7 @@ def build_view(job: Json, pods: Sequence[Attempt] = (), waiting: Waiting | None 
 
     Args:
         job: the run's.
-        pods: attempts in any order, those of other Jobs among them.
+        pods: attempts in any order; those of other Jobs, such as an earlier one of the same name, count for nothing.
         waiting: why it waits, where it is queued.
     """
     run = read_run(job)
