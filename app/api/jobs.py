@@ -33,7 +33,10 @@ _START = Operation(
             schema=AcceptedSchema,
             example=Accepted("flskh5ipglrj", "fibonacci-slimfaas-job-flskh5ipglrj"),
             headers={"Location": Header(text="Where the run can be read.", example="/job/fibonacci/flskh5ipglrj")},
-            links={"read": Link(operation="runs.read", parameters=_RUN)},
+            links={
+                "read": Link(operation="runs.read", parameters=_RUN),
+                "cancel": Link(operation="runs.cancel", parameters=_RUN),
+            },
         ),
     ),
     faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING,

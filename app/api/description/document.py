@@ -51,8 +51,8 @@ def build_document(app: Flask) -> dict[str, Any]:
         {
             "type": "http",
             "scheme": "bearer",
-            "description": "The token of a Kubernetes ServiceAccount, for private definitions. Public ones ask for none, "
-            "and callers whose address is trusted need none.",
+            "description": "The token of a Kubernetes ServiceAccount, for private definitions. Public ones ask for "
+            "none, and callers whose address is trusted need none.",
         },
     )
     rules = list(app.url_map.iter_rules())

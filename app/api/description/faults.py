@@ -4,6 +4,7 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.cluster.errors import ClusterError, InvalidError
 from app.services.callers import NotTrustedError
+from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
 from app.services.runs import UnknownRunError
@@ -32,6 +33,18 @@ OF_STORING: tuple[Exception, ...] = (
     InvalidError("example", causes=(("spec.template.spec.containers[0].image", "Required value"),)),
     NotStoredError(_AWAY, in_doubt=False),
     NotStoredError(_AWAY, in_doubt=True),
+    BusyError("example"),
+)
+
+OF_CANCELLING: tuple[Exception, ...] = (
+    NotCancelledError(_AWAY, in_doubt=False),
+    NotCancelledError(_AWAY, in_doubt=True),
+    BusyError("example"),
+)
+
+OF_EMPTYING: tuple[Exception, ...] = (
+    NotCancelledError(_AWAY, in_doubt=True, deleted=3),
+    _AWAY,
     BusyError("example"),
 )
 

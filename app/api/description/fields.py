@@ -9,10 +9,12 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
+from app.services.cancel import Emptied
 from app.services.submit import Accepted
 from schemas.definition import Variable
 from schemas.request import Request, RequestSchema, ResourcesSchema, VariableSchema
-from schemas.run import AcceptedSchema, RunSchema, RunView
+from schemas.run import AcceptedSchema, EmptiedSchema, Resources, RunSchema, RunView
+from schemas.run import ResourcesSchema as RunResourcesSchema
 
 _DESCRIBED_BY: dict[type[Schema], type] = {
     RequestSchema: Request,
@@ -20,6 +22,8 @@ _DESCRIBED_BY: dict[type[Schema], type] = {
     VariableSchema: Variable,
     AcceptedSchema: Accepted,
     RunSchema: RunView,
+    RunResourcesSchema: Resources,
+    EmptiedSchema: Emptied,
 }
 """The class whose docstring describes the fields of a schema, where their metadata doesn't."""
 

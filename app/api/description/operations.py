@@ -21,6 +21,7 @@ class Parameter:
         text: what it means.
         schema: JSON Schema of its value.
         example: a value; `None`: there is none that would tell anything.
+        required: whether the call must have it, as it must have every parameter of its path.
     """
 
     name: str
@@ -28,14 +29,15 @@ class Parameter:
     text: str
     schema: Mapping[str, Any]
     example: Any = None
+    required: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The OpenAPI Parameter Object; one for any query (a schema of type object) gives each of its keys."""
+        """The OpenAPI Parameter Object."""
         document: dict[str, Any] = {
             "name": self.name,
             "in": self.place,
             "description": self.text,
-            "required": self.place == "path",
+            "required": self.required or self.place == "path",
             "schema": dict(self.schema),
         }
         return document if self.example is None else document | {"example": self.example}

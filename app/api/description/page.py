@@ -74,7 +74,8 @@ def _curl(path: str, method: str, operation: Mapping[str, Any]) -> str:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(example))
         elif example is not None and parameter["in"] == "query":
-            query.append(f"{parameter['name']}={example}")
+            values = example if isinstance(example, list) else [example]
+            query += [f"{parameter['name']}={value}" for value in values]
     for media in operation.get("requestBody", {}).get("content", {}).values():
         example = next(iter(media["examples"].values()))["value"]
         words += ["-d", shlex.quote(json.dumps(example))]
