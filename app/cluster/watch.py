@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from app.cluster.client import Json, Stream
-from app.cluster.errors import ClusterError, ThrottledError, UnavailableError, error_of
+from app.cluster.errors import ClusterError, ExpiredError, ThrottledError, UnavailableError, error_of
 from app.cluster.namespace import Collection, Namespace
 from app.cluster.troubles import Trouble
 
@@ -126,6 +126,8 @@ class Reflector(Generic[T]):
             return
         # Also after 410 Gone, or where it was refused for what it asks; and what can't be read must not end the watch
         # for good: a list may show it mended.
+        if isinstance(error, ExpiredError):
+            log.info("the history of %s has expired, listing again", self._name)
         self._resource_version = None
 
     def _list(self) -> int:
