@@ -9,7 +9,12 @@ from collections.abc import Sequence
 
 from devcluster.errors import Cause
 from devcluster.objects import Object
-from devcluster.validation.environment import check_environment, check_environment_sources, check_ports
+from devcluster.validation.environment import (
+    check_environment,
+    check_environment_sources,
+    check_host_ports,
+    check_ports,
+)
 from devcluster.validation.fields import check_all, duplicate, forbidden, invalid, not_found, not_supported, required
 from devcluster.validation.metadata import check_annotations, check_labels
 from devcluster.validation.names import dns_label_faults, dns_subdomain_faults, label_key_faults, label_value_faults
@@ -44,6 +49,8 @@ def default_spec(spec: Object) -> None:
     for name in _CONTAINER_LISTS:
         for container in spec.get(name) or ():
             _default_container(container)
+            for port in container.get("ports") or () if spec.get("hostNetwork") else ():
+                port["hostPort"] = port.get("hostPort") or port.get("containerPort", 0)
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
 
@@ -137,6 +144,8 @@ def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]
         for index, container in enumerate(spec.get(field) or ()):
             place, name = f"{path}.{field}[{index}]", container.get("name", "")
             causes += _check_container(container, volumes, place)
+            if spec.get("hostNetwork"):
+                causes += check_host_ports(container.get("ports") or (), f"{place}.ports")
             if name in names:
                 causes.append(duplicate(f"{place}.name", name))
             names.add(name)

@@ -144,8 +144,9 @@ WORKLOAD_CASES: dict[str, list[Step]] = {
 }
 
 LABELLED = pod(("metadata.labels", {"case": "$NAME"}))
-POD_FIELDS = {"metadata.name": "$NAME", "metadata.namespace": "$NS", "spec.nodeName": "", "spec.restartPolicy": "Always",
-              "spec.schedulerName": "nobody", "spec.serviceAccountName": "default", "spec.hostNetwork": "false",
+POD_FIELDS = {"metadata.name": "$NAME", "metadata.namespace": "$NS", "spec.nodeName": "",
+              "spec.restartPolicy": "Always", "spec.schedulerName": "nobody",
+              "spec.serviceAccountName": "default", "spec.hostNetwork": "false",
               "status.phase": "Running", "status.podIP": "10.1.1.1", "status.podIPs": "fd00::1",
               "status.nominatedNodeName": "there"}  # fmt: skip
 ENDED: dict[str, Any] = {
@@ -216,10 +217,10 @@ POD_CASES: dict[str, list[Step]] = {
         by_hand(conditions=[{"type": "Ready", "status": "False"}, {"type": "example.com/Own", "status": "True"}])],
     "a container's state": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]), get(PODS)],
     "a container's end taken back": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]),
-        by_hand(containerStatuses=[{**ENDED, "state": {"$patch": "replace", "running": {}}}])],
+        by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
     "a container's end taken back of one that never restarts": [
         create(PODS, pod(("spec.restartPolicy", "Never"))), by_hand(phase="Failed", containerStatuses=[ENDED]),
-        by_hand(containerStatuses=[{**ENDED, "state": {"$patch": "replace", "running": {}}}])],
+        by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
     "the network of its host": [create(PODS, pod(("spec.hostNetwork", True))), get_list(
         PODS, fieldSelector="spec.hostNetwork=true,metadata.name=$NAME")],
     "the network of its host, with a port": [create(PODS, pod(
