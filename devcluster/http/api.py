@@ -13,7 +13,7 @@ from devcluster.deletion import Propagation, is_released
 from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
 from devcluster.http.lists import check_list_options, list_page, read_options
-from devcluster.http.logs import LogSource, read_log
+from devcluster.http.logs import LogSource, read_log, read_log_options
 from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json, check_dry_run
 from devcluster.http.origins import check_origin
 from devcluster.http.representation import Representation, choose_representation
@@ -70,7 +70,8 @@ class Api:
             if verb != "get":
                 raise errors.method_not_allowed()
             assert route.name is not None
-            return read_log(self._logs, self._store.get(POD, route.namespace, route.name), request)
+            options = read_log_options(request, route.name)  # before it is known whether there is such a pod
+            return read_log(self._logs, self._store.get(POD, route.namespace, route.name), options)
         handlers: dict[str, Callable[[Request, Route], Answer | Stream]] = {
             "get": self._get,
             "list": self._list,

@@ -85,6 +85,11 @@ DIFFERENCES: tuple[Difference, ...] = (
         "Containers are processes of the user, without isolation, volumes, init containers and liveness probes.",
         "No container runtime is needed.",
     ),
+    Difference(
+        "A container's termination message is a file below its working directory: `dev/termination-log`, not "
+        "`/dev/termination-log`. With a `workingDir`, it has none but its log's end.",
+        "Processes share the host's `/dev`. From the root of an image, the relative path leads to the same file.",
+    ),
 )
 
 BY_CONTROLLERS = r"^(Deployment|StatefulSet|Scale):(status|metadata\.(resourceVersion|annotations))"

@@ -154,6 +154,7 @@ ENDED: dict[str, Any] = {
     "state": {"terminated": {"exitCode": 3, "reason": "Error", "message": "no", "containerID": "x://y",
                              "startedAt": "2001-01-01T00:00:00Z", "finishedAt": "2001-01-01T00:00:05Z"}},
 }  # fmt: skip
+TWO_CONTAINERS = pod(("spec.containers", [{"name": name, "image": "busybox:1"} for name in ("main", "b")]))
 
 
 def by_hand(**status: Any) -> Step:
@@ -233,6 +234,24 @@ POD_CASES: dict[str, list[Step]] = {
         PODS, {"spec": {"activeDeadlineSeconds": 5}}, name="$NAME/status"), get(PODS)],
     "an annotation": [create(PODS, LABELLED), patch(
         PODS, {"metadata": {"annotations": {"SlimFaas/DefaultTrust": "Untrusted"}}})],
+    **{f"the log: {query}": [create(PODS, pod()), call("GET", f"{PODS}/$NAME/log?{query}")] for query in (
+        "tailLines=-1", "tailLines=0", "tailLines=x", "limitBytes=0", "limitBytes=-5", "sinceSeconds=0",
+        "sinceSeconds=-1", "sinceSeconds=x", "sinceTime=x", "sinceTime=2001-01-01T00:00:00Z", "sinceTime=",
+        "sinceTime=2001-01-01T00:00:00Z&sinceSeconds=5", "container=other", "container=main", "container=",
+        "previous=true", "previous=x", "follow=true", "timestamps=true", "stream=Stdout", "stream=x",
+        "stream=Stdout&tailLines=1", "sinceSeconds=0&tailLines=-1&limitBytes=0", "foo=1", "pretty=true",
+        "insecureSkipTLSVerifyBackend=true")},
+    "the log of one of two containers": [create(PODS, TWO_CONTAINERS), *[
+        call("GET", f"{PODS}/$NAME/log?{query}") for query in ("", "container=main", "container=b", "container=x")]],
+    "the log, by other methods": [create(PODS, pod()), *[
+        call(method, f"{PODS}/$NAME/log") for method in ("POST", "PUT", "PATCH", "DELETE")]],
+    "deleted, if it is the one": [create(PODS, pod()), delete(PODS, {"preconditions": {"uid": "x"}}),
+        delete(PODS, {"preconditions": {"resourceVersion": "1"}}),
+        delete(PODS, {"preconditions": {"uid": ""}}, dryRun="All"), delete(PODS, {"gracePeriodSeconds": 0})],
+    "deleted after a while": [create(PODS, pod()), delete(PODS, {"gracePeriodSeconds": 5}), get(PODS)],
+    "deleted in no time": [create(PODS, pod()), delete(PODS, gracePeriodSeconds=-1), get(PODS)],
+    "patched as a dry run": [create(PODS, pod()), patch(
+        PODS, {"metadata": {"labels": {"a": "b"}}}, dryRun="All"), get(PODS)],
     "the log of one that has no node": [create(PODS, pod()), get(PODS, "$NAME/log")],
     "the log of one that isn't there": [get(PODS, "$NAME/log")],
     "its metadata in a list": [create(PODS, pod(("metadata.labels", {"case": "$NAME"}))), call(
