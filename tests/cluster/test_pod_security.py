@@ -199,9 +199,9 @@ def test_the_pod_of_a_run_gets_what_the_definition_chooses(server: Server, names
         "SeccompProfile": {"Type": "Localhost", "LocalhostProfile": "a/b.json"},
     }
     assert context.keys() == PARTS["securityContext"]["properties"].keys()
-    pod = admitted_pod(server, namespace, read(ServiceAccountName=SERVICE_ACCOUNT, SecurityContext=context))
+    pod = admitted_pod(server, namespace, read(ServiceAccountName="default", SecurityContext=context))
 
-    assert pod["spec"]["serviceAccountName"] == SERVICE_ACCOUNT
+    assert pod["spec"]["serviceAccountName"] == "default"
     assert pod["spec"]["automountServiceAccountToken"] is True
     assert pod["spec"]["securityContext"] == {
         "runAsUser": 10001,
@@ -218,13 +218,15 @@ def test_the_pod_of_a_run_gets_what_the_definition_chooses(server: Server, names
     }
 
 
-@pytest.mark.real_only("no tokens are mounted there: nobody has to authenticate")
+@pytest.mark.real_only("pods get no volume with a token there")
 def test_only_a_named_service_account_has_its_token_mounted(server: Server, namespace: str) -> None:
     """Also when the ServiceAccount itself says that its token is not to be mounted: the definition is more specific."""
     account = {"automountServiceAccountToken": False}
     client.CoreV1Api(server.admin).patch_namespaced_service_account(SERVICE_ACCOUNT, namespace, account)
 
-    assert mounted_tokens(admitted_pod(server, namespace, read(ServiceAccountName=SERVICE_ACCOUNT)))
+    named = admitted_pod(server, namespace, read(ServiceAccountName=SERVICE_ACCOUNT))
+    assert named["spec"]["serviceAccountName"] == SERVICE_ACCOUNT
+    assert mounted_tokens(named)
     assert not mounted_tokens(admitted_pod(server, namespace, read()))
 
 
