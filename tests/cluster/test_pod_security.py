@@ -241,7 +241,7 @@ def test_baseline_takes_every_shape_of_a_security_context(core: Any, baseline: s
 
 
 @ENFORCED
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(context=CONTEXTS)
 def test_baseline_takes_every_combination(core: Any, baseline: str, context: dict[str, Any]) -> None:
     """What the service reads without a fault, the API server takes without one."""
