@@ -10,6 +10,7 @@ from app.api.runs import runs_blueprint
 from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers
+from app.services.cancel import Canceller
 from app.services.gate import Gate
 from app.services.health import Health
 from app.services.runs import Runs
@@ -47,6 +48,7 @@ def _compose(service: Service) -> Flask:
     answer_with_problems(app)
     door, gate = Door(service.catalogue, Callers(service.settings.trusted_networks)), Gate()
     app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), gate))
-    app.register_blueprint(runs_blueprint(door, Runs(service.namespace, service.catalogue), gate))
+    runs = Runs(service.namespace, service.catalogue)
+    app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), gate))
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app

@@ -8,6 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from app.cluster.errors import ClusterError, InvalidError
 from app.services.callers import NotTrustedError
+from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
 from app.services.runs import UnknownRunError
@@ -88,7 +89,16 @@ def _problem_of_cluster(error: ClusterError) -> Problem:
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
         detail = f"{detail}; the run {stored}"
+    if isinstance(error, NotCancelledError):
+        detail = f"{detail}; {_what_is_cancelled(error)}; repeating the call is safe"
     return _unavailable(detail)
+
+
+def _what_is_cancelled(error: NotCancelledError) -> str:
+    if error.deleted is None:
+        return f"the run {'may or may not have' if error.may_have_happened else 'has not'} been cancelled"
+    more = ", and some of the others may have been" if error.may_have_happened else ""
+    return f"{error.deleted} of the queued runs have been deleted{more}"
 
 
 def _unavailable(detail: str) -> Problem:

@@ -1,9 +1,11 @@
-"""A run as the caller sees it."""
+"""A run as the caller sees it, and the other answers about runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from marshmallow import Schema, fields
+
+from schemas.definition import Amounts
 
 
 class Status(StrEnum):
@@ -17,6 +19,19 @@ class Status(StrEnum):
     IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a run's container asks for.
+
+    Attributes:
+        requests: by resource name, as Kubernetes has stored them.
+        limits: the same.
+    """
+
+    requests: Amounts = field(default_factory=dict)
+    limits: Amounts = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """One run.
@@ -25,21 +40,43 @@ class RunView:
         id: within its definition.
         name: of the Kubernetes Job.
         status: what it is doing.
+        reason: why it is doing that, one CamelCase word for programs; empty where there is nothing to say.
+        message: the same for people.
         position_in_queue: from 1 on; -1 once it is admitted.
         in_queue_timestamp: when its call was accepted, Unix milliseconds.
         start_timestamp: when Kubernetes started it; -1: not yet.
         end_timestamp: when it ended; -1: not yet.
-        message: why it waits or failed; empty where there is nothing to say.
+        queue_duration_milliseconds: from its acceptance to its start; -1: not started yet.
+        run_duration_milliseconds: from its start to its end; -1: not ended yet.
+        attempts: the pods that Kubernetes has made for it, and the restarts of the containers in those still there.
+        exit_code: of the container that ended last; -1: none has, or nobody knows any more.
+        result: that container's termination message, at most 4 KiB of UTF-8.
+        image: of its container.
+        args: as they were given; `None`: the image's own.
+        resources: of its container.
+        depends_on: the workloads that it waits for; `None`: its annotation can't be read.
+        environments: the names of its environment variables, never their values.
     """
 
     id: str
     name: str
     status: Status
+    reason: str = ""
+    message: str = ""
     position_in_queue: int = -1
     in_queue_timestamp: int
     start_timestamp: int = -1
     end_timestamp: int = -1
-    message: str = ""
+    queue_duration_milliseconds: int = -1
+    run_duration_milliseconds: int = -1
+    attempts: int = 0
+    exit_code: int = -1
+    result: str = ""
+    image: str
+    args: tuple[str, ...] | None = None
+    resources: Resources = field(default_factory=Resources)
+    depends_on: tuple[str, ...] | None = ()
+    environments: tuple[str, ...] = ()
 
 
 class AcceptedSchema(Schema):
@@ -50,14 +87,39 @@ class AcceptedSchema(Schema):
     status = fields.Constant(Status.QUEUED.value, data_key="Status")
 
 
+class ResourcesSchema(Schema):
+    """The `Resources` of a run."""
+
+    requests = fields.Dict(fields.String(), fields.String(), data_key="Requests")
+    limits = fields.Dict(fields.String(), fields.String(), data_key="Limits")
+
+
 class RunSchema(Schema):
-    """The answer to `GET /job/<name>/<id>`."""
+    """The answer to `GET` and `DELETE /job/<name>/<id>`, and each item of that to `GET /job/<name>`."""
 
     id = fields.String(data_key="Id")
     name = fields.String(data_key="Name")
     status = fields.Enum(Status, by_value=True, data_key="Status")
+    reason = fields.String(data_key="Reason")
+    message = fields.String(data_key="Message")
     position_in_queue = fields.Integer(data_key="PositionInQueue")
     in_queue_timestamp = fields.Integer(data_key="InQueueTimestamp")
     start_timestamp = fields.Integer(data_key="StartTimestamp")
     end_timestamp = fields.Integer(data_key="EndTimestamp")
-    message = fields.String(data_key="Message")
+    queue_duration_milliseconds = fields.Integer(data_key="QueueDurationMilliseconds")
+    run_duration_milliseconds = fields.Integer(data_key="RunDurationMilliseconds")
+    attempts = fields.Integer(data_key="Attempts")
+    exit_code = fields.Integer(data_key="ExitCode")
+    result = fields.String(data_key="Result")
+    image = fields.String(data_key="Image")
+    args = fields.List(fields.String(), allow_none=True, data_key="Args")
+    resources = fields.Nested(ResourcesSchema, data_key="Resources")
+    depends_on = fields.List(fields.String(), allow_none=True, data_key="DependsOn")
+    environments = fields.List(fields.String(), data_key="Environments")
+
+
+class EmptiedSchema(Schema):
+    """The answer to `DELETE /job/<name>?status=Queued`."""
+
+    deleted = fields.Integer(data_key="Deleted")
+    remaining = fields.Integer(data_key="Remaining")

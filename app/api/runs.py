@@ -1,24 +1,51 @@
-"""`/job/<name>/<id>`: reading runs."""
+"""`/job/<name>` and `/job/<name>/<id>`: reading, listing and cancelling runs."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api.door import Door
+from app.api.queries import check_means_queued, check_parameters, link_to_next, read_wanted
 from app.api.responses import json_response
+from app.services.cancel import Canceller
 from app.services.gate import Gate
 from app.services.runs import Runs
-from schemas.run import RunSchema
+from schemas.run import EmptiedSchema, RunSchema
 
 
-def runs_blueprint(door: Door, runs: Runs, gate: Gate) -> Blueprint:
+def runs_blueprint(door: Door, runs: Runs, canceller: Canceller, gate: Gate) -> Blueprint:
     """Build the routes."""
     blueprint = Blueprint("runs", __name__, url_prefix="/job")
-    run_schema = RunSchema()
+    run_schema, emptied_schema = RunSchema(), EmptiedSchema()
+
+    @blueprint.get("/<name>")
+    def read_many(name: str) -> Response:
+        definition = door.enter(name)
+        wanted = read_wanted(request)
+        with gate.place():
+            page = runs.page(definition.name, wanted)
+        return json_response(run_schema.dump(page.runs, many=True), 200, link_to_next(request, page))
 
     @blueprint.get("/<name>/<run_id>")
     def read(name: str, run_id: str) -> Response:
         definition = door.enter(name)
+        check_parameters(request)
         with gate.place():
             view = runs.get(definition.name, run_id)
         return json_response(run_schema.dump(view))
+
+    @blueprint.delete("/<name>/<run_id>")
+    def cancel(name: str, run_id: str) -> Response:
+        definition = door.enter(name)
+        check_parameters(request)
+        with gate.place():
+            view = canceller.cancel(definition.name, run_id)
+        return json_response(run_schema.dump(view))
+
+    @blueprint.delete("/<name>")
+    def empty(name: str) -> Response:
+        definition = door.enter(name)
+        check_means_queued(request)
+        with gate.place():
+            emptied = canceller.empty(definition.name)
+        return json_response(emptied_schema.dump(emptied))
 
     return blueprint

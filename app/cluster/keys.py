@@ -3,6 +3,8 @@
 Others may rely on these: changing one orphans the runs of an earlier version.
 """
 
+from collections.abc import Iterable
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 """On runs and their pods: who made them. https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"""
 
@@ -50,3 +52,8 @@ RUNS_SELECTOR = f"{MANAGED_BY_LABEL}={MANAGED_BY},{DEFINITION_LABEL}"
 def runs_selector(definition: str) -> str:
     """Select the runs of one definition."""
     return f"{MANAGED_BY_LABEL}={MANAGED_BY},{DEFINITION_LABEL}={definition}"
+
+
+def pods_selector(jobs: Iterable[str]) -> str:
+    """Select the pods of some Jobs; there must be at least one."""
+    return f"{JOB_NAME_LABEL} in ({','.join(jobs)})"

@@ -149,6 +149,11 @@ def escape(text: str) -> str:
     return text.replace("$", "$$")
 
 
+def unescape(text: str) -> str:
+    """Undo `escape`; in a text that wasn't escaped, references `$(NAME)` stay as they are."""
+    return text.replace("$$", "$")
+
+
 def build_admission(resource_version: int) -> Json:
     """The merge patch that admits a run, provided that nobody has changed it since that resourceVersion."""
     return {"metadata": {"resourceVersion": str(resource_version)}, "spec": {"suspend": False}}

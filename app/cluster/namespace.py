@@ -1,7 +1,8 @@
 """One namespace of one API server, in the verbs that this service needs of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from app.cluster import keys
 from app.cluster.client import MERGE_PATCH, ApiServer, Json
@@ -9,6 +10,11 @@ from app.cluster.errors import NotFoundError
 
 _PAGE = 250
 """Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
+
+_NAMES_IN_URL = 100
+"""Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
+
+Propagation = Literal["Background", "Foreground"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,12 @@ class Namespace:
         """The pods of one run."""
         return Collection(f"{self._core}/pods", f"{keys.JOB_NAME_LABEL}={job}")
 
+    def pods_of_some(self, definition: str, jobs: Sequence[str]) -> Collection:
+        """The pods of some runs of a definition, or of all where naming the runs would make too long a URL."""
+        if len(jobs) > _NAMES_IN_URL:
+            return Collection(f"{self._core}/pods", keys.runs_selector(definition))
+        return Collection(f"{self._core}/pods", keys.pods_selector(jobs))
+
     def pages(self, collection: Collection) -> Iterator[tuple[list[Json], int]]:
         """Read a collection as it is now, page by page.
 
@@ -85,6 +97,24 @@ class Namespace:
     def patch_job(self, name: str, patch: Json) -> Json:
         """Merge a patch into a Job; one that carries a resourceVersion conflicts when the Job has changed since."""
         return self.server.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+
+    def delete_job(self, name: str, *, uid: str, resource_version: str | None, propagation: Propagation) -> None:
+        """Delete a Job and its pods.
+
+        Args:
+            name: of the Job.
+            uid: it must have; another Job of the same name is left alone.
+            resource_version: it must have; `None`: any.
+            propagation: `Background`: the Job is gone at once, its pods follow; `Foreground`: it stays, being deleted,
+                until its pods are gone (https://kubernetes.io/docs/concepts/architecture/garbage-collection/).
+
+        Raises:
+            ConflictError: it isn't the Job, or not the version, that was meant.
+            NotFoundError: there is no such Job.
+        """
+        preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
+        options = {"propagationPolicy": propagation, "preconditions": preconditions}
+        self.server.call("DELETE", f"{self._jobs}/{name}", body=options)
 
     def find_workloads(self, name: str) -> list[tuple[str, Json]]:
         """The Deployment and the StatefulSet of this name, as `(kind, object)`; none where there is neither."""

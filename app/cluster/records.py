@@ -104,7 +104,7 @@ def phase_of(job: Json) -> Phase:
     status: Json = job.get("status") or {}
     if terminal_condition(job) is not None:
         return Phase.FINISHED
-    resumed = _condition(job, ("Suspended",), "False") is not None
+    resumed = find_condition(job, ("Suspended",), "False") is not None
     if not job["spec"].get("suspend") or resumed or status.get("active") or status.get("terminating"):
         return Phase.ADMITTED
     return Phase.FINISHED if "deletionTimestamp" in job["metadata"] else Phase.QUEUED
@@ -112,10 +112,11 @@ def phase_of(job: Json) -> Phase:
 
 def terminal_condition(job: Json) -> Json | None:
     """The condition that ended the Job, `Complete` or `Failed`; `None` while it goes on."""
-    return _condition(job, ("Complete", "Failed"), "True")
+    return find_condition(job, ("Complete", "Failed"))
 
 
-def _condition(job: Json, types: tuple[str, ...], status: str) -> Json | None:
+def find_condition(job: Json, types: tuple[str, ...], status: str = "True") -> Json | None:
+    """The first condition of these types that has this status."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition["type"] in types and condition["status"] == status:
             found: Json = condition

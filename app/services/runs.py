@@ -1,21 +1,21 @@
-"""Reading a run: what it is doing, and why it waits or failed."""
+"""Reading runs, one or many: what they are doing, and why they wait or failed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
 from app.cluster import keys
+from app.cluster.attempts import Attempt, keep_last, read_attempt
 from app.cluster.client import Json
 from app.cluster.errors import NotFoundError
-from app.cluster.names import id_in, is_id, job_name
+from app.cluster.names import is_id, job_name
+from app.cluster.namespace import Collection as Objects
 from app.cluster.namespace import Namespace
-from app.cluster.records import Phase, Run, is_run, place, read_run, read_time, read_workload, terminal_condition
-from app.dispatch.plan import explain
-from app.dispatch.readiness import Readiness, judge, unready_dependencies
+from app.cluster.records import Phase, Run, is_run, read_run
 from app.services.definitions import Catalogue
-from app.services.listing import Listing
-from schemas.run import RunView, Status
-
-_PULL_FAILURES = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
+from app.services.listing import Listing, Queue
+from app.services.pages import MAX_LIMIT, Newest, Page, Wanted
+from app.services.views import ADMITTED_STATUSES, build_view, possible_statuses
+from app.services.waiting import explain_all
+from schemas.run import RunView
 
 
 class UnknownRunError(Exception):
@@ -41,6 +41,16 @@ class Runs:
         Raises:
             UnknownRunError: this definition has no such run; a Job that isn't ours is none.
             ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
+        """
+        return self.view(self.find(definition, run_id))
+
+    def find(self, definition: str, run_id: str) -> Json:
+        """Read the Job of a run.
+
+        Raises:
+            UnknownRunError: this definition has no such run; a Job that isn't ours is none.
+            ClusterError: the API server can't be asked.
         """
         if not is_id(run_id):
             raise UnknownRunError(run_id)
@@ -50,82 +60,70 @@ class Runs:
             raise UnknownRunError(run_id) from None
         if not is_run(job) or job["metadata"]["labels"][keys.DEFINITION_LABEL] != definition:
             raise UnknownRunError(run_id)
+        return job
+
+    def view(self, job: Json) -> RunView:
+        """Make the view of a run, with what its pods tell, or what it waits for.
+
+        Raises:
+            ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
+        """
         run = read_run(job)
-        match run.phase:
-            case Phase.QUEUED:
-                position, message = self._explain(run)
-                return _view(job, run, Status.QUEUED, message=message, position_in_queue=position)
-            case Phase.ADMITTED:
-                status, message = status_of_pods(list(self._namespace.objects(self._namespace.pods_of(run.name))))
-                return _view(job, run, status, message=message)
-            case _:
-                status, message = _ending(job)
-                return _view(job, run, status, message=message)
+        if run.phase is not Phase.QUEUED:
+            return build_view(job, self.attempts_at(run))
+        queue = self._listing.queue_with(run)
+        return build_view(job, waiting=explain_all(self._namespace, self._catalogue.slots(), [run], queue)[run.uid])
 
-    def _explain(self, run: Run) -> tuple[int, str]:
-        """The place of a queued run in its definition's queue, and why it waits."""
-        others = self._listing.beside(run)
-        ahead = sum(other.phase is Phase.QUEUED and place(other) < place(run) for other in others)
-        admitted = sum(other.phase is Phase.ADMITTED for other in others)
-        judged: dict[str, Readiness] = {}
+    def attempts_at(self, run: Run) -> list[Attempt]:
+        """The attempts at a run whose pods are still there.
 
-        def judge_by_name(name: str) -> Readiness:
-            if name not in judged:
-                found = self._namespace.find_workloads(name)
-                judged[name] = judge(name, [read_workload(kind, workload) for kind, workload in found])
-            return judged[name]
+        Raises:
+            ClusterError: the API server can't be asked.
+        """
+        return self._attempts(self._namespace.pods_of(run.name), [run.uid])[run.uid]
 
-        _, message = explain(
-            run,
-            admitted,
-            self._catalogue.slots(),
-            lambda depends_on: unready_dependencies(depends_on, judge_by_name),
-        )
-        return ahead + 1, message
+    def page(self, definition: str, wanted: Wanted) -> Page:
+        """List runs of a definition; this costs one list of Jobs, one of pods, and a few calls about dependencies.
 
+        Raises:
+            ClusterError: the API server can't be asked.
+            BusyError: too many others ask it.
+        """
+        # Which of these a run has is for its pods to tell, so there must be some to choose among.
+        undecided = wanted.statuses & ADMITTED_STATUSES not in (frozenset(), ADMITTED_STATUSES)
 
-def _view(job: Json, run: Run, status: Status, *, message: str, position_in_queue: int = -1) -> RunView:
-    job_status: Json = job.get("status") or {}
-    ended = terminal_condition(job) or {}
-    return RunView(
-        id=id_in(run.name),
-        name=run.name,
-        status=status,
-        position_in_queue=position_in_queue,
-        in_queue_timestamp=run.queued_at // 1000,
-        start_timestamp=_milliseconds(job_status.get("startTime")),
-        end_timestamp=_milliseconds(job_status.get("completionTime") or ended.get("lastTransitionTime")),
-        message=message,
-    )
+        def may_be_wanted(job: Json, run: Run) -> bool:
+            return not wanted.statuses or not wanted.statuses.isdisjoint(possible_statuses(job, run))
 
+        def finish(newest: Newest, queue: Queue) -> Page:
+            return self._finish(definition, wanted, newest, queue)
 
-def _milliseconds(text: str | None) -> int:
-    moment = read_time(text)
-    return -1 if moment is None else moment // 1000
+        return self._listing.page(definition, wanted, MAX_LIMIT if undecided else wanted.limit, may_be_wanted, finish)
 
+    def _finish(self, definition: str, wanted: Wanted, newest: Newest, queue: Queue) -> Page:
+        chosen = [(place, job, read_run(job)) for place, job in newest.jobs()]
+        waiting = [run for _, _, run in chosen if run.phase is Phase.QUEUED]
+        others = {run.uid: run.name for _, _, run in chosen if run.phase is not Phase.QUEUED}
+        causes = explain_all(self._namespace, self._catalogue.slots(), waiting, queue)
+        attempts: dict[str, list[Attempt]] = {}
+        if others:
+            attempts = self._attempts(self._namespace.pods_of_some(definition, list(others.values())), others)
+        views = [
+            (place, view)
+            for place, job, run in chosen
+            if (view := build_view(job, attempts.get(run.uid, ()), causes.get(run.uid)))
+            and (not wanted.statuses or view.status in wanted.statuses)
+        ]
+        runs = tuple(view for _, view in views[: wanted.limit])
+        if len(views) > wanted.limit:
+            return Page(runs, views[wanted.limit - 1][0])
+        return Page(runs, chosen[-1][0] if newest.left_some_out else None)
 
-def _ending(job: Json) -> tuple[Status, str]:
-    ended = terminal_condition(job)
-    if ended is None:  # deleted before it started, and not gone yet
-        return Status.QUEUED, "is being deleted"
-    if ended["type"] == "Complete":
-        return Status.SUCCEEDED, ""
-    return Status.FAILED, ": ".join(part for part in (ended.get("reason"), ended.get("message")) if part)
-
-
-def status_of_pods(pods: Sequence[Mapping[str, Any]]) -> tuple[Status, str]:
-    """What an admitted run is doing, by its pods: the furthest that any of them has come.
-
-    A failed pod is no failed run: while retries remain, the next pod is yet to come.
-    """
-    message = ""
-    for pod in pods:
-        status = pod.get("status") or {}
-        if status.get("phase") == "Running":
-            return Status.RUNNING, ""
-        for container in status.get("containerStatuses") or ():
-            waiting = (container.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in _PULL_FAILURES:
-                return Status.IMAGE_PULL_BACK_OFF, waiting.get("message") or str(waiting["reason"])
-            message = message or str(waiting.get("message") or waiting.get("reason") or "")
-    return Status.PENDING, message
+    def _attempts(self, pods: Objects, uids: Collection[str]) -> dict[str, list[Attempt]]:
+        found: dict[str, list[Attempt]] = {uid: [] for uid in uids}
+        for pod in self._namespace.objects(pods):
+            attempt = read_attempt(pod)
+            if attempt.owner in found:
+                found[attempt.owner] = keep_last([*found[attempt.owner], attempt])
+        return found

@@ -8,8 +8,8 @@ from app.cluster.client import connect
 from app.cluster.manifests import build_job
 from app.cluster.names import new_id
 from app.cluster.namespace import Namespace
-from app.cluster.records import Run, read_run
-from app.services.listing import Listing
+from app.cluster.records import Run, place, read_run
+from app.services.listing import Listing, Queue
 from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
@@ -36,20 +36,20 @@ def test_many_callers_at_once_cost_one_list(server: Server, namespace: str, tmp_
         def lists() -> int:
             return sum(request.method == "GET" and request.path.endswith("/jobs") for request in proxy.requests)
 
-        found: list[set[str]] = []
+        found: list[Queue] = []
         threads = [
-            threading.Thread(target=lambda run=run: found.append({one.uid for one in listing.beside(run)}))
+            threading.Thread(target=lambda run=run: found.append(listing.queue_with(run)))
             for run in [first, second] * 8
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [{first.uid, second.uid}] * 16
+        assert found == [Queue([place(first), place(second)], 0)] * 16
         assert lists() == 1
         third = queue_run(own)
-        assert third.uid in {one.uid for one in listing.beside(third)}
+        assert listing.queue_with(third).position_of(third) == 3
         assert lists() == 2
         now[0] = 2.0
-        listing.beside(first)
+        listing.queue_with(first)
         assert lists() == 3

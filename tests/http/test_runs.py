@@ -5,7 +5,7 @@ import time
 import pytest
 from kubernetes import client
 
-from tests.http.clients import Caller, check_problem
+from tests.http.clients import SECRET, Caller, check_problem
 
 
 def test_the_location_of_a_run_shows_it_queued(caller: Caller) -> None:
@@ -20,12 +20,23 @@ def test_the_location_of_a_run_shows_it_queued(caller: Caller) -> None:
         "Id": accepted.json["Id"],
         "Name": f"public-slimfaas-job-{accepted.json['Id']}",
         "Status": "Queued",
+        "Reason": "WaitingForDependencies",
+        "Message": "waits for nobody (not found)",
         "PositionInQueue": 1,
         "StartTimestamp": -1,
         "EndTimestamp": -1,
-        "Message": run["Message"],
+        "QueueDurationMilliseconds": -1,
+        "RunDurationMilliseconds": -1,
+        "Attempts": 0,
+        "ExitCode": -1,
+        "Result": "",
+        "Image": "busybox:1",
+        "Args": None,
+        "Resources": {"Requests": {}, "Limits": {"cpu": "1"}},
+        "DependsOn": ["nobody"],
+        "Environments": ["SLIMFAAS_JOB_NAME", "SLIMFAAS_JOB_ID", "PASSWORD"],
     }
-    assert "nobody" in run["Message"]
+    assert SECRET not in str(run)
 
 
 def test_places_in_the_queue_follow_the_order_of_the_calls(caller: Caller) -> None:

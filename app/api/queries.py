@@ -1,0 +1,95 @@
+"""What the query string of a call says.
+
+A parameter that isn't known is refused, like a field that isn't: a misspelt filter would otherwise be no filter.
+"""
+
+from urllib.parse import urlencode
+
+from flask import Request
+from werkzeug.exceptions import BadRequest
+
+from app.services.pages import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    NotAContinuationError,
+    Page,
+    Wanted,
+    read_continuation,
+    write_continuation,
+)
+from schemas.faults import printable, unknown_field
+from schemas.run import Status
+
+
+def check_parameters(request: Request, *known: str) -> None:
+    """Refuse parameters that a route doesn't know.
+
+    Raises:
+        BadRequest: there are some; it names the first.
+    """
+    for name in request.args:
+        if name not in known:
+            words = unknown_field(name, known).replace("field", "query parameter", 1)
+            raise BadRequest(f"{printable(name)[:64]}: {words}")
+
+
+def read_wanted(request: Request) -> Wanted:
+    """Read which runs a caller wants to see.
+
+    Raises:
+        BadRequest: a parameter isn't known, or its value can't be.
+    """
+    check_parameters(request, "limit", "continue", "status")
+    limit, before = _single(request, "limit"), _single(request, "continue")
+    return Wanted(
+        limit=DEFAULT_LIMIT if limit is None else _read_limit(limit),
+        before=None if before is None else _read_continuation(before),
+        statuses=frozenset(map(_read_status, request.args.getlist("status"))),
+    )
+
+
+def link_to_next(request: Request, page: Page) -> dict[str, str]:
+    """The header that leads to the next page (RFC 8288), with the same limit and filter; none after the last page."""
+    if page.next is None:
+        return {}
+    kept = [(name, value) for name, value in request.args.items(multi=True) if name != "continue"]
+    query = urlencode([*kept, ("continue", write_continuation(page.next))])
+    return {"Link": f'<{request.path}?{query}>; rel="next"'}
+
+
+def check_means_queued(request: Request) -> None:
+    """Refuse a call that would delete runs but doesn't say exactly that it means the queued ones.
+
+    Raises:
+        BadRequest: it doesn't.
+    """
+    check_parameters(request, "status")
+    if set(request.args.getlist("status")) != {Status.QUEUED.value}:
+        raise BadRequest("only queued runs can be deleted together: say ?status=Queued; name any other run by its id")
+
+
+def _single(request: Request, name: str) -> str | None:
+    values = request.args.getlist(name)
+    if len(values) > 1:
+        raise BadRequest(f"{name}: given more than once")
+    return values[0] if values else None
+
+
+def _read_limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT):
+        raise BadRequest(f"limit: not a number from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _read_continuation(text: str) -> tuple[int, str]:
+    try:
+        return read_continuation(text)
+    except NotAContinuationError as error:
+        raise BadRequest("continue: not a continuation; take it from the Link header of the page before") from error
+
+
+def _read_status(text: str) -> Status:
+    try:
+        return Status(text)
+    except ValueError as error:
+        raise BadRequest(f"status: not one of {', '.join(Status)}") from error
