@@ -22,6 +22,7 @@ from app.cluster.manifests import build_job
 from app.cluster.namespace import Namespace
 from schemas.definition import Variable
 from schemas.merge import RunSpec
+from schemas.security import SecurityContext
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,9 @@ SPEC = RunSpec(
     backoff_limit=1,
     ttl_seconds_after_finished=60,
     restart_policy="Never",
+    visibility="Private",
+    service_account_name=None,
+    security_context=SecurityContext(),
 )
 """A run like the README's example."""
 

@@ -33,6 +33,7 @@ from devcluster.node.kubelet import Kubelet
 from devcluster.node.logs import Logs
 from devcluster.node.processes import Processes
 from devcluster.store import Store
+from devcluster.tokens import TokenAuthority
 
 _POD_BACK_OFF_CAP_SECONDS = 600.0
 _CONTAINER_BACK_OFF_CAP_SECONDS = 300.0
@@ -100,6 +101,11 @@ class Cluster:
     def url(self) -> str:
         """The API server's base URL."""
         return self._server.url
+
+    @property
+    def tokens(self) -> TokenAuthority:
+        """Who signs this cluster's tokens."""
+        return self._server.tokens
 
     def start(self) -> None:
         """Run the cluster; when this returns, it serves."""

@@ -106,6 +106,12 @@ def conflict(kind: "Kind", name: str, message: str = _MODIFIED) -> ApiError:
     return ApiError(409, "Conflict", message, _resource_details(kind, name))
 
 
+def named_conflict(kind: "Kind", name: str, message: str) -> ApiError:
+    """Something that a request names is another than it says; here the server names the kind, and twice."""
+    message = f"Operation cannot be fulfilled on {kind.kind} {quote(name)}: {message}"
+    return ApiError(409, "Conflict", message, {"name": name, "kind": kind.kind})
+
+
 def precondition_failed(kind: "Kind", name: str, message: str) -> ApiError:
     """A DELETE's precondition doesn't hold; here the server names the kind, not the resource."""
     message = f"Operation cannot be fulfilled on {kind.qualified} {quote(name)}: {message}"

@@ -52,7 +52,7 @@ SECRET = Kind("", "v1", "Secret", "secrets", "secret")
 SERVICE = Kind("", "v1", "Service", "services", "service", ("svc",), subresources=_STATUS, create_on_update=True,
                returns_deleted=True, categories=_ALL)  # fmt: skip
 SERVICE_ACCOUNT = Kind("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ("sa",),
-                       returns_deleted=True)  # fmt: skip
+                       subresources=("token",), returns_deleted=True)  # fmt: skip
 NAMESPACE = Kind("", "v1", "Namespace", "namespaces", "namespace", ("ns",), namespaced=False, subresources=_STATUS,
                  returns_deleted=True)  # fmt: skip
 NODE = Kind("", "v1", "Node", "nodes", "node", ("no",), namespaced=False, subresources=_STATUS)
@@ -67,6 +67,13 @@ LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease", create_on_
 
 KINDS = (POD, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, NAMESPACE, NODE,
          DEPLOYMENT, STATEFUL_SET, JOB, LEASE)  # fmt: skip
+
+# These are answered, and not stored.
+TOKEN_REVIEW = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", namespaced=False)
+TOKEN_REQUEST = Kind("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests", "tokenrequest")
+
+SERVED = (*KINDS, TOKEN_REVIEW)
+"""What has a path of its own."""
 
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
 

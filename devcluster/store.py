@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from devcluster import errors, validation
+from devcluster.accounts import DEFAULT_ACCOUNT, default_account, give_account
 from devcluster.deletion import DeleteOptions, Propagation, is_released, plan_deletion
 from devcluster.history import Matcher, WatchEvent
-from devcluster.kinds import KINDS, NAMESPACE, Kind
+from devcluster.kinds import KINDS, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
 from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, to_time
 from devcluster.shelf import Shelf
 from devcluster.subscriptions import Subscription
@@ -66,6 +67,8 @@ class Store:
             if generated:
                 metadata["name"] = generate_name(metadata["generateName"])
             validation.complete_new(kind, candidate)
+            if kind is POD:
+                self._give_account(candidate)
             causes = validation.check_new(kind, candidate)
             name = metadata.get("name", "")
             if causes:
@@ -79,7 +82,10 @@ class Store:
                     return candidate
                 if kind.namespaced:
                     self.ensure_namespace(metadata["namespace"])
-                return self._commit(kind, key, candidate)
+                created = self._commit(kind, key, candidate)
+                if kind is NAMESPACE:
+                    self.create(SERVICE_ACCOUNT, default_account(name))
+                return created
         raise errors.already_exists(kind, name, generated=generated)
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
@@ -239,6 +245,11 @@ class Store:
         with self._lock:
             self._shelves[kind].changed.notify_all()
 
+    def _give_account(self, pod: Object) -> None:
+        namespace = pod["metadata"]["namespace"]
+        self.ensure_namespace(namespace)
+        give_account(pod, lambda name: self.get(SERVICE_ACCOUNT, namespace, name))
+
     def _remove_namespace(self, key: str, namespace: Object) -> Object:
         """Remove a namespace and all that it contains, at once: nobody here waits for finalizers."""
         ending = clone(namespace)
@@ -269,7 +280,14 @@ class Store:
         shelf.remove(key)
         self._stamp(last)
         self._publish(shelf, WatchEvent("DELETED", last, self._revision, key, previous))
+        if kind is SERVICE_ACCOUNT and metadata_of(last)["name"] == DEFAULT_ACCOUNT:
+            self._renew_default_account(metadata_of(last)["namespace"])
         return last
+
+    def _renew_default_account(self, namespace: str) -> None:
+        """A namespace has its default account as long as it isn't ending itself."""
+        if self.get(NAMESPACE, None, namespace)["status"]["phase"] != "Terminating":
+            self.create(SERVICE_ACCOUNT, default_account(namespace))
 
     def _stamp(self, obj: Object) -> None:
         self._revision += 1

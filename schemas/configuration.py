@@ -16,6 +16,7 @@ from schemas.documents import NotJson, parse
 from schemas.faults import Fault, Refused, pointer_to, unknown_field
 from schemas.images import is_image, is_image_pattern
 from schemas.quantities import NotAQuantity, parse_quantity
+from schemas.security import security_faults
 
 Definitions = Mapping[str, Definition]
 """Definitions by name."""
@@ -87,8 +88,10 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             yield Fault(pointer_to(*path, field), "required, but missing")
         case "additionalProperties":
             known = schema["properties"]
+            refused = {key.lower(): message for key, message in schema.get("refusedProperties", {}).items()}
             unknown = [key for key, _ in _items(error.instance) if key not in known]
-            yield from (Fault(pointer_to(*path, key), unknown_field(key, known)) for key in unknown)
+            for key in unknown:
+                yield Fault(pointer_to(*path, key), refused.get(key.lower()) or unknown_field(key, known))
         case _ if "propertyNames" in error.absolute_schema_path:
             # The instance is the property's own name; its container is what the path points at.
             yield Fault(
@@ -122,6 +125,9 @@ def _semantic_faults(value: object) -> Iterator[Fault]:
         yield from _image_faults(path, entry)
         yield from _resource_faults((*path, "Resources"), entry.get("Resources") if isinstance(entry, dict) else None)
         yield from _environment_faults(path, entry)
+        yield from security_faults(
+            (*path, "SecurityContext"), entry.get("SecurityContext") if isinstance(entry, dict) else None
+        )
 
 
 def _items(value: object) -> list[tuple[str, Any]]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.security import SecurityContext, build_security_context
+
 Amounts = Mapping[str, str]
 """Quantities by resource name, as written."""
 
@@ -51,6 +53,8 @@ class Definition:
         restart_policy: of the run's pod.
         command: replaces the image's entrypoint; `None`: the image's own.
         args: the arguments of a run whose request gives none; `None`: the image's own.
+        service_account_name: whose token the pod gets; `None`: the namespace's default account, without its token.
+        security_context: how the pod is confined.
     """
 
     name: str
@@ -67,6 +71,8 @@ class Definition:
     restart_policy: RestartPolicy = "Never"
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
+    service_account_name: str | None = None
+    security_context: SecurityContext = field(default_factory=SecurityContext)
 
 
 def build_definition(name: str, entry: Mapping[str, Any]) -> Definition:
@@ -80,6 +86,7 @@ def build_definition(name: str, entry: Mapping[str, Any]) -> Definition:
         "environments": tuple(build_variable(item) for item in entry.get("Environments", ())),
         "command": tuple(entry["Command"]) if "Command" in entry else None,
         "args": tuple(entry["Args"]) if "Args" in entry else None,
+        "security_context": build_security_context(entry.get("SecurityContext", {})),
     }
     for key, attribute in _PLAIN_FIELDS.items():
         if key in entry:
@@ -93,6 +100,7 @@ _PLAIN_FIELDS = {
     "NumberParallelJob": "number_parallel_job",
     "TtlSecondsAfterFinished": "ttl_seconds_after_finished",
     "RestartPolicy": "restart_policy",
+    "ServiceAccountName": "service_account_name",
 }
 
 

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from schemas.definition import Amounts, Definition, RestartPolicy, Variable
+from schemas.definition import Amounts, Definition, RestartPolicy, Variable, Visibility
 from schemas.faults import Fault, Refused, pointer_to
 from schemas.images import is_allowed, is_image
 from schemas.quantities import NotAQuantity, parse_quantity
 from schemas.request import WORKLOAD_NAME, WORKLOAD_NAME_LENGTH, Request
+from schemas.security import SecurityContext
 
 _T = TypeVar("_T")
 
@@ -36,6 +37,9 @@ class RunSpec:
         backoff_limit: retries before the run counts as failed.
         ttl_seconds_after_finished: `None`: kept until deleted.
         restart_policy: of the run's pod.
+        visibility: the definition's: who could start the run, and so how far its pod can be trusted.
+        service_account_name: the definition's; `None`: the namespace's default account, without its token.
+        security_context: the definition's.
     """
 
     definition: str
@@ -50,6 +54,9 @@ class RunSpec:
     backoff_limit: int
     ttl_seconds_after_finished: int | None
     restart_policy: RestartPolicy
+    visibility: Visibility
+    service_account_name: str | None
+    security_context: SecurityContext
 
 
 def merge(definition: Definition, request: Request, faults_before: Iterable[Fault] = ()) -> RunSpec:
@@ -85,6 +92,9 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
         backoff_limit=_given(request.backoff_limit, definition.backoff_limit),
         ttl_seconds_after_finished=_given(request.ttl_seconds_after_finished, definition.ttl_seconds_after_finished),
         restart_policy=_given(request.restart_policy, definition.restart_policy),
+        visibility=definition.visibility,
+        service_account_name=definition.service_account_name,
+        security_context=definition.security_context,
     )
 
 

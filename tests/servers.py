@@ -83,10 +83,10 @@ def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str |
 
 
 @contextmanager
-def embedded_server() -> Iterator[Server]:
-    """Start an embedded cluster in this process."""
+def embedded_server(*, history_size: int = Options().history_size) -> Iterator[Server]:
+    """Start an embedded cluster in this process; `history_size`: changes of each kind that a watch can catch up on."""
     # Retries at once what would otherwise wait for 10 s and more.
-    with Cluster(Options(back_off_seconds=0.02)) as cluster:
+    with Cluster(Options(back_off_seconds=0.02, history_size=history_size)) as cluster:
         yield _Embedded(cluster)
 
 

@@ -27,6 +27,12 @@ FENCE_ANNOTATION = "slimfaas.dev/fence"
 """On runs whose admission was sent and never answered: written to make that admission, should it still be on its way,
 conflict."""
 
+DEFAULT_TRUST_ANNOTATION = "SlimFaas/DefaultTrust"
+"""On pods: whether one counts as a trusted caller. Set by us on the pods of runs of public definitions."""
+
+UNTRUSTED = "Untrusted"
+"""The value of `DEFAULT_TRUST_ANNOTATION` on pods that are not trusted callers."""
+
 REPLICAS_MIN_ANNOTATION = "SlimFaas/ReplicasMin"
 """On Deployments and StatefulSets, set by their owners: how many replicas must be ready."""
 

@@ -9,6 +9,7 @@ from app.cluster.client import Json
 from app.cluster.names import job_name
 from schemas.definition import Variable
 from schemas.merge import RunSpec
+from schemas.security import SecurityContext
 
 
 def format_time(moment: datetime) -> str:
@@ -34,8 +35,8 @@ def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, pat
         "completions": 1,
         "backoffLimit": spec.backoff_limit,
         "template": {
-            "metadata": {"labels": labels},
-            "spec": {"restartPolicy": spec.restart_policy, "containers": [_container(spec, run_id, path, query)]},
+            "metadata": _pod_metadata(spec, labels),
+            "spec": _pod(spec, _container(spec, run_id, path, query)),
         },
     }
     if spec.ttl_seconds_after_finished is not None:
@@ -56,6 +57,59 @@ def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, pat
     }
 
 
+def _pod_metadata(spec: RunSpec, labels: Json) -> Json:
+    """A pod of the namespace is a trusted caller; one whose arguments anybody may have chosen must not be."""
+    if spec.visibility == "Public":
+        return {"labels": labels, "annotations": {keys.DEFAULT_TRUST_ANNOTATION: keys.UNTRUSTED}}
+    return {"labels": labels}
+
+
+def _pod(spec: RunSpec, container: Json) -> Json:
+    pod: Json = {
+        "restartPolicy": spec.restart_policy,
+        "automountServiceAccountToken": spec.service_account_name is not None,
+        # The variables that Kubernetes would make of every Service of the namespace could be named SLIMFAAS_*, and
+        # with some thousand Services no program can be started: the environment and the arguments have one bound.
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(spec.security_context),
+        "containers": [container],
+    }
+    if spec.service_account_name is not None:
+        pod["serviceAccountName"] = spec.service_account_name
+    return pod
+
+
+def _pod_security(context: SecurityContext) -> Json:
+    """What a pod can say for all its containers is said there, so that it holds for those that others add, too.
+
+    A namespace that enforces "restricted" otherwise refuses `kubectl debug` and the sidecars of a service mesh.
+    """
+    profile = {"type": context.seccomp_profile.type, "localhostProfile": context.seccomp_profile.localhost_profile}
+    given = {
+        "runAsUser": context.run_as_user,
+        "runAsGroup": context.run_as_group,
+        "runAsNonRoot": context.run_as_non_root,
+        "fsGroup": context.fs_group,
+        "supplementalGroups": list(context.supplemental_groups) or None,
+        "seccompProfile": _without_none(profile),
+    }
+    return _without_none(given)
+
+
+def _container_security(context: SecurityContext) -> Json:
+    capabilities = {"add": list(context.added_capabilities), "drop": list(context.dropped_capabilities)}
+    given = {
+        "allowPrivilegeEscalation": context.allow_privilege_escalation,
+        "readOnlyRootFilesystem": context.read_only_root_filesystem,
+        "capabilities": {part: names for part, names in capabilities.items() if names} or None,
+    }
+    return _without_none(given)
+
+
+def _without_none(fields: Json) -> Json:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
 def _container(spec: RunSpec, run_id: str, path: str, query: str) -> Json:
     ours = [Variable("SLIMFAAS_JOB_NAME", spec.definition), Variable("SLIMFAAS_JOB_ID", run_id)]
     if path:
@@ -68,6 +122,7 @@ def _container(spec: RunSpec, run_id: str, path: str, query: str) -> Json:
         # Ours come first, so that a definition's own values can refer to them as $(SLIMFAAS_JOB_ID).
         "env": [_variable(variable) for variable in (*ours, *spec.environments)],
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": _container_security(spec.security_context),
     }
     if spec.command is not None:
         container["command"] = list(spec.command)

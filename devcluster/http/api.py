@@ -13,16 +13,18 @@ from devcluster.deletion import Propagation, is_released
 from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
 from devcluster.http.lists import check_list_options, list_page, read_options
-from devcluster.http.logs import LogSource, read_log
+from devcluster.http.logs import LogSource, read_log, read_log_options
 from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json, check_dry_run
 from devcluster.http.origins import check_origin
 from devcluster.http.representation import Representation, choose_representation
 from devcluster.http.routing import Route, parse_path, verb_of
 from devcluster.http.scale import SCALE, change_replicas, scale_of
+from devcluster.http.tokens import request_token, review_token
 from devcluster.http.watches import open_watch
-from devcluster.kinds import NAMESPACE, POD
+from devcluster.kinds import NAMESPACE, POD, SERVICE_ACCOUNT, TOKEN_REVIEW
 from devcluster.objects import Object, metadata_of
 from devcluster.store import Store
+from devcluster.tokens import TokenAuthority
 from devcluster.validation import warn_of_new
 
 logger = logging.getLogger(__name__)
@@ -31,9 +33,12 @@ logger = logging.getLogger(__name__)
 class Api:
     """Serves one store. `count` is told the verb and the resource (`jobs`, `jobs/status`) of each request."""
 
-    def __init__(self, store: Store, logs: LogSource, count: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, store: Store, logs: LogSource, tokens: TokenAuthority, count: Callable[[str, str], None]
+    ) -> None:
         self._store = store
         self._logs = logs
+        self._tokens = tokens
         self._count = count
 
     def handle(self, request: Request) -> Answer | Stream:
@@ -57,11 +62,16 @@ class Api:
         verb = verb_of(request, route)
         resource = route.kind.plural + (f"/{route.subresource}" if route.subresource else "")
         self._count(verb, resource)
+        if route.kind is SERVICE_ACCOUNT and route.namespace is not None:
+            # Every well-formed name is a namespace, and has its account, also when nothing else has used it yet.
+            with contextlib.suppress(ApiError):
+                self._store.ensure_namespace(route.namespace)
         if route.subresource == "log":
             if verb != "get":
                 raise errors.method_not_allowed()
             assert route.name is not None
-            return read_log(self._logs, self._store.get(POD, route.namespace, route.name), request)
+            options = read_log_options(request, route.name)  # before it is known whether there is such a pod
+            return read_log(self._logs, self._store.get(POD, route.namespace, route.name), options)
         handlers: dict[str, Callable[[Request, Route], Answer | Stream]] = {
             "get": self._get,
             "list": self._list,
@@ -72,6 +82,8 @@ class Api:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
+        if verb == "create" and (route.kind is TOKEN_REVIEW or route.subresource == "token"):
+            return self._answer_about_token(request, route)
         if verb not in handlers or (route.subresource and verb not in ("get", "update", "patch")):
             raise errors.method_not_allowed()
         return handlers[verb](request, route)
@@ -104,6 +116,13 @@ class Api:
         created = self._store.create(route.kind, obj, dry_run=request.dry_run("CreateOptions"))
         warnings += warn_of_new(route.kind, created)
         return _answer_object(201, route, representation, created, warnings)
+
+    def _answer_about_token(self, request: Request, route: Route) -> Answer:
+        choose_representation(request)  # refuses what nobody can write; there are no tables of these
+        warnings: list[str] = []
+        answer = review_token if route.kind is TOKEN_REVIEW else request_token
+        answered = answer(self._store, self._tokens, request, route, warnings)
+        return answer_json(201, answered, _warning_headers(warnings))
 
     def _update(self, request: Request, route: Route) -> Answer:
         assert route.name is not None

@@ -224,8 +224,12 @@ def _check_delete_options(options: Object) -> None:
     grace = options.get("gracePeriodSeconds")
     if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
         raise bad_request(f"{unfit}gracePeriodSeconds of type int64".replace("value", json_type(grace), 1))
-    if not isinstance(options.get("preconditions") or {}, dict):
+    preconditions = options.get("preconditions") or {}
+    if not isinstance(preconditions, dict):
         raise bad_request(f"{unfit}preconditions of type v1.Preconditions")
+    for field in ("uid", "resourceVersion"):
+        if not isinstance(preconditions.get(field) or "", str):
+            raise bad_request(f"{unfit}preconditions.{field} of type string")
     if not isinstance(options.get("dryRun") or [], list):
         raise bad_request(f"{unfit}dryRun of type []string")
 

@@ -9,13 +9,15 @@ from typing import Any
 
 from devcluster.http.messages import Answer, Request, answer_json
 from devcluster.http.scale import SCALE
-from devcluster.kinds import KINDS, Kind
+from devcluster.kinds import SERVED, TOKEN_REQUEST, TOKEN_REVIEW, Kind
 
 GIT_VERSION = "v1.37.2+devcluster"
 _MAJOR, _MINOR = "1", "37"
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz", "/healthz/ping", "/livez/ping", "/readyz/ping"})
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
-_SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "scale": ["get", "patch", "update"], "log": ["get"]}
+_SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "scale": ["get", "patch", "update"], "log": ["get"],
+                      "token": ["create"]}  # fmt: skip
+_FOREIGN = {"scale": SCALE, "token": TOKEN_REQUEST}  # subresources that are kinds of their own
 # Only what makes kubectl ask this server to check unknown fields, instead of looking for a schema itself.
 _PATCH_PARAMETERS = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in
                      ("dryRun", "fieldManager", "fieldValidation")]  # fmt: skip
@@ -32,7 +34,7 @@ def find_document(request: Request) -> Answer | None:
 
 @cache
 def _documents() -> dict[str, Any]:
-    versions = dict.fromkeys(kind.api_version for kind in KINDS)
+    versions = dict.fromkeys(kind.api_version for kind in SERVED)
     groups = [version for version in versions if "/" in version]
     documents = {
         "/": {"paths": ["/api", "/api/v1", "/apis", *(f"/apis/{group}" for group in groups), *sorted(_HEALTH),
@@ -76,7 +78,7 @@ def _group(api_version: str) -> dict[str, Any]:
 
 
 def _resources(api_version: str) -> dict[str, Any]:
-    kinds = [kind for kind in KINDS if kind.api_version == api_version]
+    kinds = [kind for kind in SERVED if kind.api_version == api_version]
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -91,7 +93,7 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": _VERBS,
+        "verbs": ["create"] if kind is TOKEN_REVIEW else _VERBS,
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
@@ -102,8 +104,8 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
             "name": f"{kind.plural}/{name}",
             "singularName": "",
             "namespaced": kind.namespaced,
-            **({"group": SCALE.group, "version": SCALE.version} if name == "scale" else {}),
-            "kind": SCALE.kind if name == "scale" else kind.kind,
+            **({"group": _FOREIGN[name].group, "version": _FOREIGN[name].version} if name in _FOREIGN else {}),
+            "kind": _FOREIGN.get(name, kind).kind,
             "verbs": _SUBRESOURCE_VERBS[name],
         }
         for name in kind.subresources
@@ -112,7 +114,7 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
 
 def _openapi(api_version: str) -> dict[str, Any]:
     paths = {}
-    for kind in KINDS:
+    for kind in SERVED:
         if kind.api_version == api_version:
             place = "namespaces/{namespace}/" if kind.namespaced else ""
             paths[f"/{_root(api_version)}/{place}{kind.plural}/{{name}}"] = {

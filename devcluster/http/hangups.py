@@ -78,10 +78,13 @@ class HangupWatcher:
 
     def _check(self, connection: object, close: Callable[[], None]) -> None:
         assert isinstance(connection, socket.socket)
-        # Whatever it is, news of this connection come once: the next request of a client that pipelines is read
-        # when the stream has ended.
-        with self._guard, contextlib.suppress(KeyError):
-            self._selector.unregister(connection)
+        with self._guard:
+            if connection not in self._open:
+                return  # its stream has ended meanwhile
+            # Whatever it is, news of this connection come once: the next request of a client that pipelines is read
+            # when the stream has ended.
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(connection)
         try:
             gone = not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:

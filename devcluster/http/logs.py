@@ -1,59 +1,122 @@
-"""The log of a pod's container, read from the node."""
+"""The log of a pod's container, read from the node.
+
+The options and their rules are those of `ValidatePodLogOptions`; see
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod.
+"""
 
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from devcluster.errors import Cause, bad_request, invalid
 from devcluster.http.messages import Answer, Request, Stream
-from devcluster.objects import Object
+from devcluster.kinds import Kind
+from devcluster.objects import Object, parse_time
+from devcluster.validation.fields import check_not_negative, forbidden
+from devcluster.validation.fields import invalid as invalid_value
+
+_OPTIONS = Kind("", "v1", "PodLogOptions", "podlogoptions", "podlogoptions")  # only in errors
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """What of a log is asked for."""
+
+    container: str = ""  # empty is the only one
+    previous: bool = False  # the run before the present one
+    follow: bool = False  # go on with what comes, until the container ends
+    tail_lines: int | None = None  # only so many lines at the end
+    since: datetime | None = None  # only lines that are no older
+    limit_bytes: int | None = None  # stop after so many
+    timestamps: bool = False  # put its time before each line
 
 
 class LogSource(Protocol):
     """Where the logs of containers come from: the node."""
 
-    def read(
-        self,
-        pod: Object,
-        *,
-        container: str | None,
-        previous: bool,
-        follow: bool,
-        tail_lines: int | None,
-        since_seconds: int | None,
-        limit_bytes: int | None,
-        timestamps: bool,
-    ) -> Iterator[bytes]:
-        """Yield the log of a container, the only one when `container` is None; with `follow` until it ends.
+    def read(self, pod: Object, options: LogOptions) -> Iterator[bytes]:
+        """Yield the log of a container of a pod, given with its status.
 
         While there is nothing to follow, empty pieces come, so that a reader who has lost interest can stop.
 
         Raises:
-            ApiError: 400, there is no such container or it has no log yet.
+            ApiError: 400, the container has no log yet, or none of an earlier run.
         """
         ...
 
 
-def read_log(logs: LogSource, pod: Object, request: Request) -> Answer | Stream:
+def read_log_options(request: Request, pod: str) -> LogOptions:
+    """The options of a request for a pod's log; `pod` is its name.
+
+    Raises:
+        ApiError: 400 one can't be read, 422 one makes no sense.
+    """
+    tail_lines, limit_bytes = request.number("tailLines"), request.number("limitBytes")
+    since_seconds, since = request.number("sinceSeconds"), _read_time(request)
+    causes = check_not_negative("tailLines", tail_lines)
+    causes += _check_positive("limitBytes", limit_bytes)
+    if since_seconds is not None and since is not None:
+        causes.append(forbidden("[]", "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+    else:
+        causes += _check_positive("sinceSeconds", since_seconds)
+    if "stream" in request.query:
+        causes.append(forbidden("stream", "may not be specified"))
+    if causes:
+        raise invalid(_OPTIONS, pod, causes)
+    if since_seconds is not None:
+        since = datetime.now(UTC) - timedelta(seconds=since_seconds)
+    return LogOptions(
+        container=request.query.get("container", ""),
+        previous=request.flag("previous"),
+        follow=request.flag("follow"),
+        tail_lines=tail_lines,
+        since=since,
+        limit_bytes=limit_bytes,
+        timestamps=request.flag("timestamps"),
+    )
+
+
+def _read_time(request: Request) -> datetime | None:
+    text = request.query.get("sinceTime")
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        layout = "2006-01-02T15:04:05Z07:00"
+        raise bad_request(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"') from None
+
+
+def _check_positive(field: str, value: int | None) -> list[Cause]:
+    return [invalid_value(field, value, "must be greater than 0")] if value is not None and value < 1 else []
+
+
+def read_log(logs: LogSource, pod: Object, options: LogOptions) -> Answer | Stream:
     """Answer a request for a pod's log.
 
     Raises:
-        ApiError: 400, as `LogSource.read`, or a parameter makes no sense.
+        ApiError: 400, there is no such container, or as `LogSource.read`.
     """
+    chosen = replace(options, container=_choose_container(pod, options.container))
     if not pod["spec"].get("nodeName"):
         return Answer(204, b"")  # there is no node to ask
-    chunks = logs.read(
-        pod,
-        container=request.query.get("container") or None,
-        previous=request.flag("previous"),
-        follow=request.flag("follow"),
-        tail_lines=request.number("tailLines"),
-        since_seconds=request.number("sinceSeconds"),
-        limit_bytes=request.number("limitBytes"),
-        timestamps=request.flag("timestamps"),
-    )
+    chunks = logs.read(pod, chosen)
     first = next(chunks, b"")  # errors come before the answer's head is sent
     closed = threading.Event()
     return Stream(_chain(first, chunks, closed), closed.set, content_type="text/plain")
+
+
+def _choose_container(pod: Object, container: str) -> str:
+    name, spec = pod["metadata"]["name"], pod["spec"]
+    names = [str(entry["name"]) for entry in spec["containers"]]
+    initial = [str(entry["name"]) for entry in spec.get("initContainers") or ()]
+    if container and container not in (*names, *initial):
+        raise bad_request(f"container {container} is not valid for pod {name}")
+    if not container and len(names) > 1:
+        message = f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
+        also = f" or one of the init containers: [{' '.join(initial)}]" if initial else ""
+        raise bad_request(message + also)
+    return container or names[0]
 
 
 def _chain(first: bytes, rest: Iterator[bytes], closed: threading.Event) -> Iterator[bytes]:

@@ -8,10 +8,10 @@ from urllib.parse import unquote
 
 from devcluster.errors import no_such_path, not_served
 from devcluster.http.messages import Request
-from devcluster.kinds import KINDS, NAMESPACE, Kind
+from devcluster.kinds import NAMESPACE, SERVED, TOKEN_REVIEW, Kind
 
-_GROUPS = frozenset(kind.group for kind in KINDS if kind.group)
-_BY_PATH = {(kind.api_version, kind.plural): kind for kind in KINDS}
+_GROUPS = frozenset(kind.group for kind in SERVED if kind.group)
+_BY_PATH = {(kind.api_version, kind.plural): kind for kind in SERVED}
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def parse_path(path: str) -> Route:
     subresource = rest[2] if len(rest) > 2 else None
     if subresource is not None and subresource not in kind.subresources:
         raise not_served()
-    if name is not None and kind.namespaced and namespace is None:
+    if name is not None and (kind is TOKEN_REVIEW or (kind.namespaced and namespace is None)):
         raise not_served()
     return Route(kind, namespace, name, subresource, watch)
 
@@ -64,7 +64,9 @@ def _split_version(parts: list[str]) -> tuple[str, list[str]]:
 
 def verb_of(request: Request, route: Route) -> str:
     """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
-    if route.name is None:
+    if route.kind is TOKEN_REVIEW or route.subresource == "token":
+        verbs = {"POST": "create"}
+    elif route.name is None:
         watching = route.watch or request.flag("watch")
         verbs = {"GET": "watch" if watching else "list", "POST": "create", "DELETE": "deletecollection"}
     elif route.watch:

@@ -26,6 +26,7 @@ from devcluster.http.hangups import HangupWatcher
 from devcluster.http.logs import LogSource
 from devcluster.http.messages import MAX_BODY_BYTES, Answer, Request, Stream, answer_error
 from devcluster.store import Store
+from devcluster.tokens import TokenAuthority
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +41,15 @@ class ApiServer:
     """Serves a store over HTTP on one address; `port` 0 picks a free one.
 
     `requests_served` counts the requests by (verb, resource), such as ("create", "jobs") or ("get", "pods/log").
+    `tokens` signs the tokens that it hands out.
     """
 
     def __init__(self, store: Store, logs: LogSource, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.tokens = TokenAuthority()
         self.requests_served: Counter[tuple[str, str]] = Counter()
         self._counting = threading.Lock()
         self._hangups = HangupWatcher()
-        self._listener = _Listener((host, port), Api(store, logs, self._count), self._hangups)
+        self._listener = _Listener((host, port), Api(store, logs, self.tokens, self._count), self._hangups)
         self._thread: threading.Thread | None = None
 
     @property

@@ -152,6 +152,7 @@ class ContainerWorker:
         state.is_launching = True
         self._variables = invocation.variables
         self._run_folder.mkdir(parents=True)
+        self._make_message_file()
         folder = state.spec.get("workingDir") or str(self._run_folder)
         log = self._runtime.logs.open(self._uid, state.name, state.restarts)
         self._runtime.processes.launch(self._run, invocation.argv, invocation.variables, folder, log, self)
@@ -231,13 +232,28 @@ class ContainerWorker:
             self.state.is_ready = is_ready
             self._on_change()
 
-    def _read_message(self, code: int) -> str:
-        """The termination message: the file, if the program wrote one; else, if asked for, the end of its log."""
+    def _message_path(self) -> Path | None:
+        """Where the program may write its termination message; None when that isn't in the container's own folder.
+
+        The folder stands for the root of the container's files, since `/dev/termination-log` is the host's.
+        """
         folder = self._run_folder.resolve()
-        path = (folder / str(self.state.spec.get("terminationMessagePath", "/dev/termination-log"))).resolve()
-        # Only a path in the container's own folder means the container's own file.
-        if path.is_relative_to(folder) and path.is_file():
+        path = (folder / self.state.spec.get("terminationMessagePath", "/dev/termination-log").lstrip("/")).resolve()
+        return path if path.is_relative_to(folder) and path != folder else None
+
+    def _make_message_file(self) -> None:
+        """As a kubelet does, make the empty file that the program may write to."""
+        path = self._message_path()
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+
+    def _read_message(self, code: int) -> str:
+        """The termination message: what the program wrote; else, if asked for, the end of its log."""
+        path = self._message_path()  # again: the program may have made links
+        if path is not None and path.is_file():
             with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _MESSAGE_BYTES))
                 message = file.read(_MESSAGE_BYTES).decode(errors="replace")
             if message:
                 return message

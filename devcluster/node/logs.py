@@ -8,10 +8,11 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from devcluster.errors import bad_request, quote
+from devcluster.http.logs import LogOptions
 from devcluster.objects import Object, to_micro_time
 
 _FOLLOW_SECONDS = 0.05  # between two looks at a file that is being followed
@@ -63,40 +64,18 @@ class Logs:
         entries = _File(self._path(uid, container, run)).read()[-_MESSAGE_LINES:]
         return b"".join(_render(entries))[-_MESSAGE_BYTES:].decode(errors="replace")
 
-    def read(
-        self,
-        pod: Object,
-        *,
-        container: str | None,
-        previous: bool,
-        follow: bool,
-        tail_lines: int | None,
-        since_seconds: int | None,
-        limit_bytes: int | None,
-        timestamps: bool,
-    ) -> Iterator[bytes]:
-        """Yield a container's output in pieces; with `follow` until the container ends.
-
-        While there is nothing to follow, empty pieces come, so that a reader who has lost interest can stop.
-
-        Args:
-            pod: The pod, with its status.
-            container: The container's name; None for the only one.
-            previous: The run before the present one.
-            follow: Go on with what comes.
-            tail_lines: Only so many lines at the end.
-            since_seconds: Only lines that are no older.
-            limit_bytes: Stop after so many bytes.
-            timestamps: Put its time before each line.
+    def read(self, pod: Object, options: LogOptions) -> Iterator[bytes]:
+        """Yield a container's output in pieces; see `LogSource.read`.
 
         Raises:
             ApiError: 400, the container has no log yet, or none of an earlier run.
         """
-        container = _choose_container(pod, container)
-        path = self._path(pod["metadata"]["uid"], container, _run_of(pod, container, previous))
-        since = datetime.now(UTC) - timedelta(seconds=since_seconds) if since_seconds is not None else _EVER
+        run = _run_of(pod, options.container, options.previous)
+        path = self._path(pod["metadata"]["uid"], options.container, run)
+        since = to_micro_time(options.since or _EVER).encode()
         # What is wrong is found at the call, not at the first piece, so that it can still become the answer's status.
-        return _limit(self._pieces(path, follow, tail_lines, to_micro_time(since).encode(), timestamps), limit_bytes)
+        pieces = self._pieces(path, options.follow, options.tail_lines, since, options.timestamps)
+        return _limit(pieces, options.limit_bytes)
 
     def _pieces(
         self, path: Path, follow: bool, tail_lines: int | None, since: bytes, timestamps: bool
@@ -166,16 +145,6 @@ def _limit(pieces: Iterator[bytes], limit_bytes: int | None) -> Iterator[bytes]:
         left -= len(piece)
         if left <= 0:
             return
-
-
-def _choose_container(pod: Object, container: str | None) -> str:
-    name = pod["metadata"]["name"]
-    names = [str(entry["name"]) for entry in pod["spec"]["containers"]]
-    if container and container not in names:
-        raise bad_request(f"container {container} is not valid for pod {name}")
-    if not container and len(names) > 1:
-        raise bad_request(f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]")
-    return container or names[0]
 
 
 def _run_of(pod: Object, container: str, previous: bool) -> int:

@@ -22,7 +22,7 @@ from devcluster.kinds import (
     Kind,
 )
 from devcluster.objects import Object
-from devcluster.validation import job_status, jobs, pods, records, workloads
+from devcluster.validation import job_status, jobs, pod_status, pods, records, workloads
 from devcluster.validation.metadata import check_metadata, check_metadata_update
 
 
@@ -62,7 +62,7 @@ _RULES: dict[Kind, _Rules] = {
     JOB: _Rules(jobs.default_job, jobs.generate_selector, jobs.check_job, jobs.check_job_update,
                 job_status.default_job_status, job_status.check_job_status),
     POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update,
-                pods.default_pod_status),
+                pods.complete_status, pod_status.check_pod_status),
     DEPLOYMENT: _Rules(workloads.default_deployment, check=workloads.check_deployment,
                        check_update=workloads.check_deployment_update, check_status=workloads.check_workload_status),
     STATEFUL_SET: _Rules(workloads.default_stateful_set, workloads.begin_stateful_set, workloads.check_stateful_set,

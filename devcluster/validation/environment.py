@@ -25,6 +25,7 @@ _RESOURCES = ("limits.cpu", "limits.ephemeral-storage", "limits.memory", "reques
               "requests.memory")  # fmt: skip
 _HUGE_PAGES = ("limits.hugepages-", "requests.hugepages-")
 _PROTOCOLS = ("SCTP", "TCP", "UDP")
+_SAME_PORT = "must match `containerPort` when `hostNetwork` is true"
 _SUBSCRIPT = re.compile(r"(.*)\['(.*)'\]")
 _PORT_MAX = 65535
 
@@ -145,6 +146,15 @@ def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
         if port.get("protocol") not in _PROTOCOLS:
             causes.append(not_supported(f"{place}.protocol", port.get("protocol", ""), _PROTOCOLS))
     return causes
+
+
+def check_host_ports(ports: Sequence[Object], path: str) -> list[Cause]:
+    """The `ports` list of a container in the network of its host: a port there is the same one."""
+    return [
+        invalid(f"{path}[{index}].hostPort", port.get("hostPort", 0), _SAME_PORT)
+        for index, port in enumerate(ports)
+        if port.get("hostPort", 0) != port.get("containerPort", 0)
+    ]
 
 
 def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:

@@ -3,6 +3,7 @@
 from devcluster.errors import Cause
 from devcluster.objects import Object, clone
 from devcluster.validation.fields import forbidden
+from devcluster.validation.pod_status import default_pod_status
 from devcluster.validation.podspecs import check_spec, default_spec
 
 _UPDATABLE = (
@@ -31,11 +32,10 @@ def begin_pod(pod: Object) -> None:
     pod["status"] = {"phase": "Pending", "qosClass": _quality_of_service(pod["spec"])}
 
 
-def default_pod_status(pod: Object) -> None:
-    """Write a pod's one address into the list of its addresses as well, in place."""
-    status = pod.setdefault("status", {})
-    if status.get("podIP") and not status.get("podIPs"):
-        status["podIPs"] = [{"ip": status["podIP"]}]
+def complete_status(pod: Object) -> None:
+    """Fill in a pod's status, in place; its quality of service follows from its spec."""
+    default_pod_status(pod)
+    pod["status"].setdefault("qosClass", _quality_of_service(pod["spec"]))
 
 
 def _containers(spec: Object) -> list[Object]:

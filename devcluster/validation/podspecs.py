@@ -1,24 +1,30 @@
 """Rules and defaults for what runs: pod templates and pods' specs.
 
 After `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the parts that a Job, a Deployment or a
-pod of the embedded cluster may use; what only a real node would mind (security contexts, probes' details, affinity)
-is stored as it is.
+pod of the embedded cluster may use; what only a real node would mind (probes' details, affinity) is stored as it is.
 """
 
 from collections.abc import Sequence
 
 from devcluster.errors import Cause
 from devcluster.objects import Object
-from devcluster.validation.environment import check_environment, check_environment_sources, check_ports
+from devcluster.validation.environment import (
+    check_environment,
+    check_environment_sources,
+    check_host_ports,
+    check_ports,
+)
 from devcluster.validation.fields import check_all, duplicate, forbidden, invalid, not_found, not_supported, required
 from devcluster.validation.metadata import check_annotations, check_labels
 from devcluster.validation.names import dns_label_faults, dns_subdomain_faults, label_key_faults, label_value_faults
 from devcluster.validation.resources import check_resources
+from devcluster.validation.security import check_container_security, check_pod_security
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
+_MESSAGE_DEFAULTS = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _CONTAINER_LISTS = ("containers", "initContainers")
 _INT32_MAX = 2**31 - 1
@@ -39,19 +45,23 @@ def default_spec(spec: Object) -> None:
     spec.setdefault("securityContext", {})
     spec.setdefault("schedulerName", "default-scheduler")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
-    if account:
-        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    for field in ("serviceAccountName", "serviceAccount"):  # two names of one thing; no account is neither
+        spec.pop(field, None)
+        if account:
+            spec[field] = account
     for name in _CONTAINER_LISTS:
         for container in spec.get(name) or ():
             _default_container(container)
+            for port in container.get("ports") or () if spec.get("hostNetwork") else ():
+                port["hostPort"] = port.get("hostPort") or port.get("containerPort", 0)
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
 
 
 def _default_container(container: Object) -> None:
     container.setdefault("resources", {})
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
+    for field, value in _MESSAGE_DEFAULTS.items():
+        container[field] = container.get(field) or value
     if not container.get("imagePullPolicy"):
         container["imagePullPolicy"] = "Always" if _is_latest(container.get("image", "")) else "IfNotPresent"
     for port in container.get("ports") or ():
@@ -124,6 +134,7 @@ def check_spec(spec: Object, path: str) -> list[Cause]:
     if deadline is not None and not 1 <= deadline <= _INT32_MAX:
         detail = f"must be between 1 and {_INT32_MAX}, inclusive"
         causes.append(invalid(f"{path}.activeDeadlineSeconds", deadline, detail))
+    causes += check_pod_security(spec, path)
     causes += _check_tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
     return causes
 
@@ -137,6 +148,13 @@ def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]
         for index, container in enumerate(spec.get(field) or ()):
             place, name = f"{path}.{field}[{index}]", container.get("name", "")
             causes += _check_container(container, volumes, place)
+            causes += check_container_security(
+                container.get("securityContext") or {},
+                f"{place}.securityContext",
+                own_users=spec.get("hostUsers") is False,
+            )
+            if spec.get("hostNetwork"):
+                causes += check_host_ports(container.get("ports") or (), f"{place}.ports")
             if name in names:
                 causes.append(duplicate(f"{place}.name", name))
             names.add(name)

@@ -17,7 +17,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from devcluster.kinds import EVENT, Kind
+from devcluster.kinds import EVENT, TOKEN_REQUEST, Kind
 from devcluster.objects import Object, parse_time, to_micro_time, to_time
 from devcluster.validation.quantities import canonical_quantity
 
@@ -60,10 +60,12 @@ def decode(kind: Kind, body: Object) -> tuple[Object, list[str]]:
     return _read_struct(_root(kind), body, "", unknown), unknown
 
 
+_AMBIGUOUS = {EVENT: "CoreV1Event", TOKEN_REQUEST: "AuthenticationV1TokenRequest"}  # groups share these names
+
+
 @cache
 def _root(kind: Kind) -> _Struct:
-    name = "CoreV1Event" if kind is EVENT else f"V1{kind.kind}"
-    return _struct(_model(name))
+    return _struct(_model(_AMBIGUOUS.get(kind, f"V1{kind.kind}")))
 
 
 def _model(name: str) -> type[BaseModel]:
@@ -73,7 +75,7 @@ def _model(name: str) -> type[BaseModel]:
 
 @cache
 def _struct(model: type[BaseModel]) -> _Struct:
-    name = model.__name__.removeprefix("Core").removeprefix("V1")
+    name = model.__name__.removeprefix("Core").removeprefix("Authentication").removeprefix("V1")
     readers: dict[str, Reader] = {}
     struct = _Struct(name, readers)
     for attribute, field in model.model_fields.items():

@@ -66,7 +66,8 @@ def test_every_field_of_a_definition_is_in_the_configuration_reference() -> None
     """The reference names every field that the JSON Schema knows."""
     reference = read("docs/configuration.md")
     definitions = load_schema()["$defs"]
-    for part in ("definition", "environment", "keyReference"):
+    parts = ("definition", "environment", "keyReference", "securityContext", "capabilities", "seccompProfile")
+    for part in parts:
         for field in definitions[part]["properties"]:
             assert f"`{field}" in reference or f'"{field}"' in reference, field
 

@@ -26,7 +26,9 @@ from app.cluster.names import new_id
 from app.cluster.namespace import Namespace
 from app.dispatch.leader import LeaseTiming
 from app.dispatch.loop import Dispatcher, read_clock
-from schemas.merge import RunSpec
+from schemas.definition import Definition
+from schemas.merge import merge
+from schemas.request import Request
 from tests.faults import FaultProxy
 from tests.servers import Server, write_kubeconfig
 
@@ -130,7 +132,9 @@ class Stage:
         """
         names = []
         for _ in range(count):
-            spec = RunSpec(definition, "busybox:1", None, args, True, {}, {}, depends_on, (), 0, None, "Never")
+            spec = merge(
+                Definition(definition, "busybox:1", backoff_limit=0), Request(args=args, depends_on=depends_on)
+            )
             job = build_job(spec, new_id(), queued_at=next(self._moments), call="test")
             job["metadata"]["annotations"] |= annotations or {}
             if lasts or args == LONG:

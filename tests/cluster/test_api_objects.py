@@ -11,6 +11,7 @@ import pytest
 
 from devcluster.errors import bad_request
 from devcluster.http import ApiServer
+from devcluster.http.logs import LogOptions
 from devcluster.store import Store
 from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER
 
@@ -20,12 +21,12 @@ pytestmark = OF_THE_EMBEDDED_CLUSTER
 class OneLine:
     """A log source in which every container has said one line."""
 
-    def read(self, pod: dict[str, Any], **options: Any) -> Iterator[bytes]:
+    def read(self, pod: dict[str, Any], options: LogOptions) -> Iterator[bytes]:
         """One line, or the real refusal for a container that hasn't started."""
-        if options["container"] == "waiting":
+        if options.container == "waiting":
             name = pod["metadata"]["name"]
             raise bad_request(f'container "waiting" in pod "{name}" is waiting to start: ContainerCreating')
-        yield f"hello from {options['container']}, last {options['tail_lines']}\n".encode()
+        yield f"hello from {options.container}, last {options.tail_lines}\n".encode()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 10.0
 class NoLogs:
     """A log source without logs: these tests read none."""
 
-    def read(self, pod, **options):
+    def read(self, pod, options):
         """Nothing."""
         yield from ()
 

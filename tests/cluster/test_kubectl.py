@@ -22,7 +22,7 @@ SPEC = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": 
 class OneLine:
     """A log source in which every container has said one line."""
 
-    def read(self, pod, **options):
+    def read(self, pod, options):
         """One line."""
         yield b"hello\n"
 

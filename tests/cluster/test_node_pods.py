@@ -190,6 +190,50 @@ class TestOutcome:
         assert outcome("told").message == "a reason\n"
         assert outcome("quiet").message is None
 
+    def test_the_log_that_stands_in_for_a_message_is_cut(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """To its last 80 lines, and to its last 2,048 bytes."""
+        policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        run_pod("many", "seq 1 100; exit 1", **policy)
+        run_pod("long", "printf %3000s x; exit 1", **policy)
+        assert outcome("many").message == "".join(f"{number}\n" for number in range(21, 101))
+        assert outcome("long").message == " " * 2047 + "x"
+
+    def test_the_message_from_the_usual_file(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """It is there, empty, from the start; the working directory stands for the container's root."""
+        policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        run_pod("usual", "test -e dev/termination-log && echo why > dev/termination-log; echo log; exit 1", **policy)
+        run_pod("well", "echo what > dev/termination-log")
+        run_pod("empty", "true")
+        assert outcome("usual").message == "why\n"
+        assert outcome("well").message == "what\n"
+        assert outcome("empty").message is None
+
+    def test_of_a_long_message_the_end_counts(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """4,096 bytes of it."""
+        run_pod("wordy", "printf %5000s end > dev/termination-log")
+        assert outcome("wordy").message == " " * 4093 + "end"
+
+    def test_a_message_file_that_is_a_link_is_none(self, run_pod: RunPod, outcome: Outcome, tmp_path: Path) -> None:
+        """A program shows no file of the host by it."""
+        secret = tmp_path / "secret"
+        secret.write_text("the host's")
+        run_pod("link", f"ln -sf {secret} dev/termination-log; exit 1")
+        assert outcome("link").message is None
+
+    def test_each_run_has_a_message_of_its_own(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """With OnFailure, the last state keeps the failed run's, beside its code and times."""
+        seen = tmp_path / "seen"
+        script = f"test -e {seen} && exec sleep 600; touch {seen}; echo first > dev/termination-log; exit 7"
+        run_pod("again", script, restart_policy="OnFailure")
+        status = eventually(
+            lambda: (found := apis.pod("again").status.container_statuses) and found[0].state.running and found[0]
+        )
+        last = status.last_state.terminated
+        assert (last.exit_code, last.reason, last.message, status.restart_count) == (7, "Error", "first\n", 1)
+        assert last.started_at <= last.finished_at <= status.state.running.started_at
+
     def test_the_message_from_a_file_in_the_containers_folder(self, run_pod: RunPod, outcome: Outcome) -> None:
         """A relative path lies in the container's own folder, its working directory."""
         run_pod("file", "printf done > note", terminationMessagePath="note")

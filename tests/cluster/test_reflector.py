@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from app.cluster.client import Json
 from app.cluster.namespace import Namespace
 from app.cluster.watch import Reflector
 from tests.cluster.dispatching import MERGE_PATCH, Stage, until
-from tests.faults import Delay, Fault, GoSilent, LoseAnswer, LoseRequest, Refuse, Request, Truncate
+from tests.faults import Delay, Fault, FaultProxy, GoSilent, Hold, LoseAnswer, LoseRequest, Refuse, Request, Truncate
+from tests.servers import embedded_server
 
 Item = tuple[str, str]  # a Job's name, and its definition
 
@@ -175,6 +177,22 @@ def test_a_watch_that_is_cut_goes_on_where_it_was(stage: Stage) -> None:
             stage.proxy.cut_watches()
             shown.await_item(stage.queue()[0])
     assert shown.lists == 1
+
+
+@pytest.mark.embedded_only("a real server forgets for all tests at once")
+def test_a_watch_whose_history_has_expired_lists_again(tmp_path: Path) -> None:
+    """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
+    with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
+        stage, shown, held = Stage(server, server.create_namespace(), tmp_path, proxy), Shown(), Hold()
+        with reflecting(stage, shown) as reflector:
+            assert reflector.synced.wait(10)
+            proxy.add(Fault(held, when=is_watch))
+            proxy.cut_watches()
+            held.wait_held()
+            names = stage.queue(count=20)
+            held.release()
+            until(lambda: shown.items.keys() == set(names))
+    assert shown.lists == 2
 
 
 def test_a_watch_that_falls_silent_is_given_up(stage: Stage) -> None:

@@ -128,6 +128,9 @@ def test_a_shell_sees_the_script_as_it_was_sent(dispatching: Caller, server: Ser
 
     assert output(server, namespace, run) == "a  b\n|inner|$(printf quoted)|"
     assert run["Status"] == "Failed"
-    assert run["Message"].startswith("BackoffLimitExceeded")
+    assert run["Reason"] == "BackoffLimitExceeded"
+    assert run["ExitCode"] == 3
+    assert run["Result"] == "a  b\n|inner|$(printf quoted)|"
+    assert run["Args"] == ["sh", "-c", script]
     assert run["InQueueTimestamp"] <= run["StartTimestamp"] + 1000
     assert run["StartTimestamp"] <= run["EndTimestamp"]

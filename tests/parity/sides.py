@@ -19,6 +19,7 @@ JSON_PATCH = "application/json-patch+json"
 
 _CALL_SECONDS = 15.0
 _UID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+_TOKEN = re.compile(r"\bey[\w-]{9,}\.ey[\w-]+(\.[\w-]*)?")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 Json = dict[str, Any]
@@ -215,8 +216,9 @@ class Talk:
         return f"version {versions.index(int(version)) + 1}" if versions == sorted(versions) else "an older version"
 
     def _plain(self, text: str) -> str:
-        """Without what differs between any two servers: names, uids, times of now."""
+        """Without what differs between any two servers: names, uids, tokens, times of now."""
         text = text.replace(self.name, "$NAME").replace(self.side.namespace, "$NS")
+        text = _TOKEN.sub("a token", text)
         text = _UID.sub(lambda found: self._uid(found[0]), text)
         return _TIME.sub(_time, text)
 

@@ -143,6 +143,30 @@ WORKLOAD_CASES: dict[str, list[Step]] = {
     "a StatefulSet scaled": scaled(STATEFUL_SETS),
 }
 
+LABELLED = pod(("metadata.labels", {"case": "$NAME"}))
+POD_FIELDS = {"metadata.name": "$NAME", "metadata.namespace": "$NS", "spec.nodeName": "",
+              "spec.restartPolicy": "Always", "spec.schedulerName": "nobody",
+              "spec.serviceAccountName": "default", "spec.hostNetwork": "false",
+              "status.phase": "Running", "status.podIP": "10.1.1.1", "status.podIPs": "fd00::1",
+              "status.nominatedNodeName": "there"}  # fmt: skip
+ENDED: dict[str, Any] = {
+    "name": "main", "image": "busybox:1", "imageID": "", "ready": False, "restartCount": 0,
+    "state": {"terminated": {"exitCode": 3, "reason": "Error", "message": "no", "containerID": "x://y",
+                             "startedAt": "2001-01-01T00:00:00Z", "finishedAt": "2001-01-01T00:00:05Z"}},
+}  # fmt: skip
+TWO_CONTAINERS = pod(("spec.containers", [{"name": name, "image": "busybox:1"} for name in ("main", "b")]))
+
+
+def by_hand(**status: Any) -> Step:
+    """A pod's status, as an administrator writes it where no node does."""
+    return patch(PODS, {"status": status}, STRATEGIC, name="$NAME/status")
+
+
+def found_by(field: str, value: str) -> list[Step]:
+    """The pods that have this value, and those that haven't."""
+    return [get_list(PODS, labelSelector="case=$NAME", fieldSelector=f"{field}{sign}{value}") for sign in ("=", "!=")]
+
+
 AMOUNTS = {"limits": {"cpu": "1", "memory": "1Gi"}}
 POD_CASES: dict[str, list[Step]] = {
     "as it is": [create(PODS, pod()), get(PODS)],
@@ -163,6 +187,71 @@ POD_CASES: dict[str, list[Step]] = {
                      get_list(PODS, fieldSelector="spec.image=x")],
     "its status": [create(PODS, pod()), patch(PODS, {"status": {"phase": "Running", "podIP": "10.1.1.1"}},
                                               STRATEGIC, name="$NAME/status"), get(PODS)],
+    "by each field that there is": [create(PODS, LABELLED), by_hand(
+        phase="Running", podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.1"}, {"ip": "fd00::1"}], nominatedNodeName="there"),
+        *[step for field, value in POD_FIELDS.items() for step in found_by(field, value)]],
+    "by fields that there aren't": [get_list(PODS, fieldSelector=f"{field}=x") for field in (
+        "status.hostIP", "spec.hostname", "metadata.uid", "metadata.labels", "status", "", "spec.containers", "podIP",
+        "status.reason", "spec.priority")],
+    "by two fields": [create(PODS, LABELLED), by_hand(podIP="10.1.1.1"),
+        get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=10.1.1.1,status.phase=Pending"),
+        get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=10.1.1.1,status.phase!=Pending")],
+    "by an address of the new Internet": [create(PODS, LABELLED), by_hand(podIP="fd00::a"),
+        *found_by("status.podIP", "fd00::a"),
+        get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=FD00::A")],
+    "an address that is none": [create(PODS, LABELLED), by_hand(podIP="x"), get(PODS)],
+    "addresses that contradict each other": [create(PODS, LABELLED), by_hand(
+        podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.2"}]), get(PODS)],
+    "addresses alone": [create(PODS, LABELLED), by_hand(podIPs=[{"ip": "10.1.1.2"}, {"ip": "fd00::2"}]), get(PODS)],
+    "two addresses of one kind": [create(PODS, LABELLED), by_hand(
+        podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.1"}, {"ip": "10.1.1.2"}])],
+    "an address put, and put away": [create(PODS, LABELLED), by_hand(podIP="10.1.1.1"),
+        replace(PODS, ("status.podIP", "10.1.1.3"), at="$NAME/status"),
+        replace(PODS, ("status.podIP", ...), ("status.podIPs", ...), at="$NAME/status")],
+    "a status put": [create(PODS, LABELLED), replace(
+        PODS, ("status", {"phase": "Failed", "hostIP": "192.168.1.1", "hostIPs": [{"ip": "192.168.1.1"}],
+                          "podIP": "10.1.1.1", "reason": "Evicted", "message": "no more"}), at="$NAME/status")],
+    "a status of a phase that nobody knows": [create(PODS, LABELLED), by_hand(phase="Sometimes")],
+    "conditions": [create(PODS, LABELLED), by_hand(
+        conditions=[{"type": "Ready", "status": "True", "lastTransitionTime": "2001-01-01T00:00:00Z"}],
+        startTime="2001-01-01T00:00:00Z"),
+        by_hand(conditions=[{"type": "Ready", "status": "False"}, {"type": "example.com/Own", "status": "True"}])],
+    "a container's state": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]), get(PODS)],
+    "a container's end taken back": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]),
+        by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
+    "a container's end taken back of one that never restarts": [
+        create(PODS, pod(("spec.restartPolicy", "Never"))), by_hand(phase="Failed", containerStatuses=[ENDED]),
+        by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
+    "the network of its host": [create(PODS, pod(("spec.hostNetwork", True))), get_list(
+        PODS, fieldSelector="spec.hostNetwork=true,metadata.name=$NAME")],
+    "the network of its host, with a port": [create(PODS, pod(
+        ("spec.hostNetwork", True), ("spec.containers.0.ports", [{"containerPort": 8080}])))],
+    "the network of its host, with another port": [create(PODS, pod(
+        ("spec.hostNetwork", True), ("spec.containers.0.ports", [{"containerPort": 8080, "hostPort": 80}])))],
+    "its metadata in its status": [create(PODS, LABELLED), patch(
+        PODS, {"metadata": {"labels": {"x": "y"}, "annotations": {"a": "b"}}}, name="$NAME/status"), get(PODS)],
+    "its spec in its status": [create(PODS, LABELLED), patch(
+        PODS, {"spec": {"activeDeadlineSeconds": 5}}, name="$NAME/status"), get(PODS)],
+    "an annotation": [create(PODS, LABELLED), patch(
+        PODS, {"metadata": {"annotations": {"SlimFaas/DefaultTrust": "Untrusted"}}})],
+    **{f"the log: {query}": [create(PODS, pod()), call("GET", f"{PODS}/$NAME/log?{query}")] for query in (
+        "tailLines=-1", "tailLines=0", "tailLines=x", "limitBytes=0", "limitBytes=-5", "sinceSeconds=0",
+        "sinceSeconds=-1", "sinceSeconds=x", "sinceTime=x", "sinceTime=2001-01-01T00:00:00Z", "sinceTime=",
+        "sinceTime=2001-01-01T00:00:00Z&sinceSeconds=5", "container=other", "container=main", "container=",
+        "previous=true", "previous=x", "follow=true", "timestamps=true", "stream=Stdout", "stream=x",
+        "stream=Stdout&tailLines=1", "sinceSeconds=0&tailLines=-1&limitBytes=0", "foo=1", "pretty=true",
+        "insecureSkipTLSVerifyBackend=true")},
+    "the log of one of two containers": [create(PODS, TWO_CONTAINERS), *[
+        call("GET", f"{PODS}/$NAME/log?{query}") for query in ("", "container=main", "container=b", "container=x")]],
+    "the log, by other methods": [create(PODS, pod()), *[
+        call(method, f"{PODS}/$NAME/log") for method in ("POST", "PUT", "PATCH", "DELETE")]],
+    "deleted, if it is the one": [create(PODS, pod()), delete(PODS, {"preconditions": {"uid": "x"}}),
+        delete(PODS, {"preconditions": {"resourceVersion": "1"}}),
+        delete(PODS, {"preconditions": {"uid": ""}}, dryRun="All"), delete(PODS, {"gracePeriodSeconds": 0})],
+    "deleted after a while": [create(PODS, pod()), delete(PODS, {"gracePeriodSeconds": 5}), get(PODS)],
+    "deleted in no time": [create(PODS, pod()), delete(PODS, gracePeriodSeconds=-1), get(PODS)],
+    "patched as a dry run": [create(PODS, pod()), patch(
+        PODS, {"metadata": {"labels": {"a": "b"}}}, dryRun="All"), get(PODS)],
     "the log of one that has no node": [create(PODS, pod()), get(PODS, "$NAME/log")],
     "the log of one that isn't there": [get(PODS, "$NAME/log")],
     "its metadata in a list": [create(PODS, pod(("metadata.labels", {"case": "$NAME"}))), call(

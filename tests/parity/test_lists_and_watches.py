@@ -5,8 +5,21 @@ from typing import Any
 import pytest
 
 from tests.parity.conftest import COMPARES, Compare
-from tests.parity.manifests import job, named
-from tests.parity.steps import CONFIG_MAPS, JOBS, LEASES, Step, call, create, delete, get_list, pages, patch, watch
+from tests.parity.manifests import job, named, pod
+from tests.parity.steps import (
+    CONFIG_MAPS,
+    JOBS,
+    LEASES,
+    PODS,
+    Step,
+    call,
+    create,
+    delete,
+    get_list,
+    pages,
+    patch,
+    watch,
+)
 
 pytestmark = COMPARES
 
@@ -74,6 +87,7 @@ NONSENSE = (
 )  # fmt: skip
 
 END = ("ADDED", "$NAME-end")
+INITIAL_END = ("BOOKMARK", "")  # of those that follow, how many come depends on what happens elsewhere
 FOR_1_S, FOR_4_S = {"timeoutSeconds": 1}, {"timeoutSeconds": 4}
 HELD = job(("metadata.labels", {"case": "$NAME"}), ("metadata.finalizers", ["example.com/held"]))
 HELD_LEASE = {"metadata": {"name": "$NAME", "finalizers": ["example.com/held"]}}
@@ -88,6 +102,18 @@ WATCHES: dict[str, list[Step]] = {
         relabel("-b", n="1"), gone("-b"), gone("-a"), config_map("-end", tier="x"), end=END)],
     "one object by its name": [watch(CONFIG_MAPS, {"fieldSelector": "metadata.name=$NAME-a", **FOR_1_S},
         config_map("-a"), relabel("-a", n="1"), gone("-a"), config_map("-b"))],
+    "a Job by its name, and no other": [watch(JOBS, {"fieldSelector": "metadata.name=$NAME", **FOR_4_S},
+        create(JOBS, job(("metadata.name", "$NAME-x"))), create(JOBS, job()), patch(JOBS, {"spec": {"suspend": False}}),
+        patch(JOBS, {"status": {"active": 1, "startTime": "2001-01-01T00:00:00Z"}}, name="$NAME/status"),
+        delete(JOBS, BACKGROUND), end=("DELETED", "$NAME"))],
+    "a Job by its name, up to the end of the watch": [create(JOBS, job()), watch(
+        JOBS, {"fieldSelector": "metadata.name=$NAME", **FOR_1_S}, create(JOBS, job(("metadata.name", "$NAME-x"))))],
+    "a pod by its name": [watch(PODS, {"fieldSelector": "metadata.name=$NAME", **FOR_4_S}, create(PODS, pod()),
+        patch(PODS, {"status": {"podIP": "10.1.1.1"}}, name="$NAME/status"), delete(PODS), end=("DELETED", "$NAME"))],
+    "pods that come and go by their phase": [watch(PODS, {"fieldSelector": "status.phase=Running", **OURS, **FOR_4_S},
+        create(PODS, pod(("metadata.labels", {"case": "$NAME"}))),
+        patch(PODS, {"status": {"phase": "Running"}}, name="$NAME/status"),
+        patch(PODS, {"status": {"phase": "Succeeded"}}, name="$NAME/status"), end=("DELETED", "$NAME"))],
     "what a finalizer holds": [watch(JOBS, OURS, create(JOBS, HELD), delete(JOBS, BACKGROUND), patch(JOBS, LET_GO),
         end=("DELETED", "$NAME"))],
     "what a finalizer holds, without a selector": [watch(LEASES, {}, create(LEASES, HELD_LEASE), delete(LEASES),
@@ -97,8 +123,9 @@ WATCHES: dict[str, list[Step]] = {
     "a bookmark of what happened elsewhere, before the end": [
         watch(CONFIG_MAPS, {**OURS, **BOOKMARKS, **FOR_4_S}, config_map(), meanwhile=FOREIGN)],
     "no bookmark unless asked for": [watch(CONFIG_MAPS, {**OURS, **FOR_4_S}, config_map(), meanwhile=FOREIGN)],
-    "initial events and their end": [*THREE, watch(CONFIG_MAPS, {"resourceVersion": "", **OURS, **INITIAL})],
-    "initial events since a version": [*THREE, watch(CONFIG_MAPS, {**OURS, **INITIAL})],
+    "initial events and their end": [*THREE, watch(CONFIG_MAPS, {"resourceVersion": "", **OURS, **INITIAL},
+        end=INITIAL_END)],
+    "initial events since a version": [*THREE, watch(CONFIG_MAPS, {**OURS, **INITIAL}, end=INITIAL_END)],
 }  # fmt: skip
 
 TABLES = {

@@ -6,7 +6,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.manifests import CONTAINER, POD_SPEC, job
-from tests.parity.sides import JSON_PATCH, MERGE, STRATEGIC
+from tests.parity.sides import JSON_PATCH, MERGE, STRATEGIC, Talk
 from tests.parity.steps import JOBS, Step, call, create, delete, delete_all, get, patch, replace
 
 pytestmark = COMPARES
@@ -55,6 +55,18 @@ def after(*steps: Step) -> list[Step]:
 def status(**fields: Any) -> Step:
     """A patch of the status."""
     return patch(JOBS, {"status": fields}, name="$NAME/status")
+
+
+def own_delete(field: str, *between: Step) -> Step:
+    """A DELETE of just the Job as it was read, whatever happened in between."""
+
+    def step(talk: Talk) -> None:
+        own = talk.request("GET", f"{JOBS}/$NAME", record=False).body["metadata"]
+        for one in between:
+            one(talk)
+        talk.request("DELETE", f"{JOBS}/$NAME", {**HIDDEN, "preconditions": {field: own[field]}})
+
+    return step
 
 
 def conditions(*types: str) -> list[dict[str, str]]:
@@ -207,6 +219,14 @@ DELETES: dict[str, list[Step]] = {
     "with a body that is no JSON": after(delete(JOBS, b"xyz")),
     "with a body that is a list": after(delete(JOBS, b"[]")),
     "with another kind": after(delete(JOBS, {"kind": "Sparkle", "apiVersion": "v1"})),
+    "the same uid, taken from it": [create(JOBS, job()), own_delete("uid"), get(JOBS)],
+    "the same resourceVersion": [create(JOBS, job()), own_delete("resourceVersion"), get(JOBS)],
+    "an old resourceVersion": [
+        create(JOBS, job()), own_delete("resourceVersion", patch(JOBS, {"metadata": {"labels": {"a": "b"}}})), get(JOBS)
+    ],
+    "a number as a precondition": after(delete(JOBS, {**HIDDEN, "preconditions": {"uid": 5}})),
+    "an empty precondition": after(delete(JOBS, {**HIDDEN, "preconditions": {}}), get(JOBS)),
+    "no time to end": after(delete(JOBS, {**HIDDEN, "gracePeriodSeconds": 0}), get(JOBS)),
     "another uid": after(delete(JOBS, {**HIDDEN, "preconditions": {"uid": "abc"}}), get(JOBS)),
     "another resourceVersion": after(delete(JOBS, {**HIDDEN, "preconditions": {"resourceVersion": "1"}})),
     "a dry run": after(delete(JOBS, HIDDEN, dryRun="All"), get(JOBS)),

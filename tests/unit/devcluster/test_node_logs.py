@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.http.logs import LogOptions
 from devcluster.node.logs import Logs
 from devcluster.node.shim import LINE_BYTES, LOG_BYTES, Log
 from devcluster.objects import Object
@@ -26,9 +27,7 @@ def read(logs: Logs) -> Callable[..., Iterator[bytes]]:
     """Read the log; what isn't given is as a request without parameters."""
 
     def call(**options: object) -> Iterator[bytes]:
-        defaults = {"container": None, "previous": False, "follow": False, "tail_lines": None, "since_seconds": None,
-                    "limit_bytes": None, "timestamps": False}  # fmt: skip
-        return logs.read(POD, **{**defaults, **options})  # type: ignore[arg-type]  # a mapping of several types
+        return logs.read(POD, LogOptions(container="c", **options))  # type: ignore[arg-type]  # of several types
 
     return call
 

@@ -133,7 +133,7 @@ class Cluster(RuleBasedStateMachine):
 
 
 TestRunTable = Cluster.TestCase
-TestRunTable.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRunTable.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 def test_an_answer_counts_before_the_watch_shows_it() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas.configuration import load_schema, parse_configuration
 from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
+from schemas.security import SeccompProfile, SecurityContext
 
 INT32_MAX = 2**31 - 1
 JOB = "/Configurations/job"
@@ -101,6 +102,54 @@ ACCEPTED: list[tuple[str, Any, str, Any]] = [
     ("Args", [], "args", ()),
     ("Args", ["$(A)", "", "x y"], "args", ("$(A)", "", "x y")),
     ("Command", ["sh", "-c"], "command", ("sh", "-c")),
+    ("ServiceAccountName", "reporter.v1", "service_account_name", "reporter.v1"),
+    ("ServiceAccountName", "a" * 253, "service_account_name", "a" * 253),
+    ("SecurityContext", {}, "security_context", SecurityContext()),
+    ("SecurityContext", {"RunAsUser": 0}, "security_context", SecurityContext(run_as_user=0)),
+    ("SecurityContext", {"RunAsGroup": INT32_MAX}, "security_context", SecurityContext(run_as_group=INT32_MAX)),
+    (
+        "SecurityContext",
+        {"RunAsNonRoot": True, "RunAsUser": 1},
+        "security_context",
+        SecurityContext(run_as_non_root=True, run_as_user=1),
+    ),
+    (
+        "SecurityContext",
+        {"RunAsNonRoot": False, "RunAsUser": 0},
+        "security_context",
+        SecurityContext(run_as_non_root=False, run_as_user=0),
+    ),
+    ("SecurityContext", {"FsGroup": 0}, "security_context", SecurityContext(fs_group=0)),
+    (
+        "SecurityContext",
+        {"SupplementalGroups": [0, 7]},
+        "security_context",
+        SecurityContext(supplemental_groups=(0, 7)),
+    ),
+    (
+        "SecurityContext",
+        {"ReadOnlyRootFilesystem": True},
+        "security_context",
+        SecurityContext(read_only_root_filesystem=True),
+    ),
+    (
+        "SecurityContext",
+        {"AllowPrivilegeEscalation": True},
+        "security_context",
+        SecurityContext(allow_privilege_escalation=True),
+    ),
+    (
+        "SecurityContext",
+        {"Capabilities": {"Add": ["NET_BIND_SERVICE"], "Drop": ["ALL"]}},
+        "security_context",
+        SecurityContext(added_capabilities=("NET_BIND_SERVICE",), dropped_capabilities=("ALL",)),
+    ),
+    (
+        "SecurityContext",
+        {"SeccompProfile": {"Type": "Localhost", "LocalhostProfile": "a/b..c.json"}},
+        "security_context",
+        SecurityContext(seccomp_profile=SeccompProfile("Localhost", "a/b..c.json")),
+    ),
 ]
 
 NOT_AN_IMAGE = "not an image reference; write it like registry/repository:tag"
@@ -114,6 +163,15 @@ NOT_A_VARIABLE = (
     "not the name of an environment variable (letters, digits, -, . and _, no digit first), "
     "or one that begins with SLIMFAAS_"
 )
+NOT_AN_ACCOUNT = "not the name of a ServiceAccount (a DNS subdomain)"
+NOT_ADDABLE = (
+    'not a capability that the Pod Security Standard "baseline" allows to be added: AUDIT_WRITE, CHOWN, DAC_OVERRIDE, '
+    "FOWNER, FSETID, KILL, MKNOD, NET_BIND_SERVICE, SETFCAP, SETGID, SETPCAP, SETUID, SYS_CHROOT (without CAP_)"
+)
+NOT_A_CAPABILITY = "not a Linux capability (written without CAP_), or ALL"
+NOT_A_PROFILE_TYPE = 'must be one of RuntimeDefault, Localhost; the Pod Security Standard "baseline" forbids Unconfined'
+NOT_A_PROFILE = "not a relative path (letters, digits, -, _ and . between slashes, and no ..)"
+NEVER_PRIVILEGED = 'runs are never privileged: the Pod Security Standard "baseline" forbids it'
 ONE_OF = "needs exactly one of Value, SecretRef, ConfigMapRef, FieldRef and ResourceFieldRef"
 
 REFUSED: list[tuple[str, Any, str, str]] = [
@@ -234,6 +292,107 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Command", [], "/Command", "must not be empty"),
     ("Command", "sh", "/Command", "must be an array"),
     ("Command", [["sh"]], "/Command/0", "must be a string"),
+    ("ServiceAccountName", "", "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("ServiceAccountName", None, "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("ServiceAccountName", "Reporter", "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("ServiceAccountName", "reporter\n", "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("ServiceAccountName", "other:reporter", "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("ServiceAccountName", "a" * 254, "/ServiceAccountName", NOT_AN_ACCOUNT),
+    ("SecurityContext", [], "/SecurityContext", "must be an object"),
+    ("SecurityContext", None, "/SecurityContext", "must be an object"),
+    ("SecurityContext", {"Privileged": True}, "/SecurityContext/Privileged", NEVER_PRIVILEGED),
+    ("SecurityContext", {"privileged": False}, "/SecurityContext/privileged", NEVER_PRIVILEGED),
+    (
+        "SecurityContext",
+        {"ProcMount": "Unmasked"},
+        "/SecurityContext/ProcMount",
+        'can\'t be set: the Pod Security Standard "baseline" allows the default alone',
+    ),
+    (
+        "SecurityContext",
+        {"runAsUser": 1},
+        "/SecurityContext/runAsUser",
+        "unknown field; did you mean RunAsUser?",
+    ),
+    ("SecurityContext", {"Sysctls": []}, "/SecurityContext/Sysctls", "unknown field"),
+    (
+        "SecurityContext",
+        {"RunAsNonRoot": True, "RunAsUser": 0},
+        "/SecurityContext/RunAsUser",
+        "0 is root, which RunAsNonRoot rules out",
+    ),
+    *(
+        ("SecurityContext", {field: value}, f"/SecurityContext/{field}", message)
+        for field in ("RunAsUser", "RunAsGroup", "FsGroup")
+        for value, message in (
+            ("1000", "must be an integer"),
+            (True, "must be an integer"),
+            (1.0, "must be an integer"),
+            (None, "must be an integer"),
+            (-1, "must be at least 0"),
+            (INT32_MAX + 1, f"must be at most {INT32_MAX}"),
+        )
+    ),
+    *(
+        ("SecurityContext", {field: value}, f"/SecurityContext/{field}", "must be a boolean")
+        for field in ("RunAsNonRoot", "ReadOnlyRootFilesystem", "AllowPrivilegeEscalation")
+        for value in ("true", 1, None)
+    ),
+    ("SecurityContext", {"SupplementalGroups": 7}, "/SecurityContext/SupplementalGroups", "must be an array"),
+    ("SecurityContext", {"SupplementalGroups": [0, -1]}, "/SecurityContext/SupplementalGroups/1", "must be at least 0"),
+    ("SecurityContext", {"SupplementalGroups": [7, 7]}, "/SecurityContext/SupplementalGroups", "names something twice"),
+    ("SecurityContext", {"Capabilities": ["ALL"]}, "/SecurityContext/Capabilities", "must be an object"),
+    ("SecurityContext", {"Capabilities": {"Drop": "ALL"}}, "/SecurityContext/Capabilities/Drop", "must be an array"),
+    *(
+        ("SecurityContext", {"Capabilities": {part: [name]}}, f"/SecurityContext/Capabilities/{part}/0", message)
+        for part, name, message in (
+            ("Add", "SYS_ADMIN", NOT_ADDABLE),
+            ("Add", "NET_RAW", NOT_ADDABLE),
+            ("Add", "ALL", NOT_ADDABLE),
+            ("Add", "CAP_CHOWN", NOT_ADDABLE),
+            ("Add", "chown", NOT_ADDABLE),
+            ("Add", ["CHOWN"], NOT_ADDABLE),
+            ("Drop", "all", NOT_A_CAPABILITY),
+            ("Drop", "CAP_NET_RAW", NOT_A_CAPABILITY),
+            ("Drop", "NET_RAV", NOT_A_CAPABILITY),
+            ("Drop", None, NOT_A_CAPABILITY),
+        )
+    ),
+    (
+        "SecurityContext",
+        {"Capabilities": {"Add": ["KILL", "CHOWN"], "Drop": ["ALL", "CHOWN"]}},
+        "/SecurityContext/Capabilities/Add/1",
+        "in Drop, too",
+    ),
+    ("SecurityContext", {"SeccompProfile": {}}, "/SecurityContext/SeccompProfile/Type", "required, but missing"),
+    ("SecurityContext", {"SeccompProfile": "RuntimeDefault"}, "/SecurityContext/SeccompProfile", "must be an object"),
+    (
+        "SecurityContext",
+        {"SeccompProfile": {"Type": "Unconfined"}},
+        "/SecurityContext/SeccompProfile/Type",
+        NOT_A_PROFILE_TYPE,
+    ),
+    (
+        "SecurityContext",
+        {"SeccompProfile": {"Type": "Localhost"}},
+        "/SecurityContext/SeccompProfile/LocalhostProfile",
+        "required where Type is Localhost, but missing",
+    ),
+    (
+        "SecurityContext",
+        {"SeccompProfile": {"Type": "RuntimeDefault", "LocalhostProfile": "a.json"}},
+        "/SecurityContext/SeccompProfile/LocalhostProfile",
+        "allowed only where Type is Localhost",
+    ),
+    *(
+        (
+            "SecurityContext",
+            {"SeccompProfile": {"Type": "Localhost", "LocalhostProfile": path}},
+            "/SecurityContext/SeccompProfile/LocalhostProfile",
+            NOT_A_PROFILE,
+        )
+        for path in ("", "/a", "..", "../a", "a/..", "a/../b", "a\n/../b", "a\n", "a//b", "a b", None, ["a"])
+    ),
 ]
 
 
@@ -272,6 +431,19 @@ def test_absent_fields_take_their_documented_defaults() -> None:
         restart_policy="Never",
         command=None,
         args=None,
+        service_account_name=None,
+        security_context=SecurityContext(
+            run_as_user=None,
+            run_as_group=None,
+            run_as_non_root=None,
+            fs_group=None,
+            supplemental_groups=(),
+            read_only_root_filesystem=None,
+            allow_privilege_escalation=False,
+            added_capabilities=(),
+            dropped_capabilities=(),
+            seccomp_profile=SeccompProfile("RuntimeDefault"),
+        ),
     )
 
 
@@ -295,6 +467,8 @@ def test_a_definition_without_an_image_is_refused() -> None:
         ("restartPolicy", "RestartPolicy"),
         ("Arg", "Args"),
         ("Comand", "Command"),
+        ("ServiceAccount", "ServiceAccountName"),
+        ("securityContext", "SecurityContext"),
     ],
 )
 def test_an_unknown_field_is_refused_with_the_nearest_known_one(given: str, meant: str) -> None:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from schemas.configuration import load_schema, parse_configuration
 from schemas.definition import build_definition
 from schemas.request import RequestSchema
+from schemas.security import build_security_context
 
 SEED = Path(__file__).parents[2] / "data" / "seed"
 SCHEMA = load_schema()
@@ -27,6 +28,8 @@ FIELDS = {
     "RestartPolicy",
     "Args",
     "Command",
+    "ServiceAccountName",
+    "SecurityContext",
 }
 
 
@@ -113,6 +116,15 @@ def test_the_defaults_in_the_schema_are_those_in_force(field: str) -> None:
     assert build_definition("a", {"Image": "busybox", field: default}) == build_definition("a", {"Image": "busybox"})
 
 
+def test_the_defaults_of_a_security_context_are_those_in_force() -> None:
+    """Writing each of them out changes nothing."""
+    declared = SCHEMA["$defs"]["securityContext"]["properties"]
+    defaults = {name: shown["default"] for name, shown in declared.items() if "default" in shown}
+
+    assert defaults.keys() == {"SupplementalGroups", "AllowPrivilegeEscalation", "Capabilities", "SeccompProfile"}
+    assert build_security_context(defaults) == build_security_context({})
+
+
 def test_objects_take_no_unknown_field() -> None:
     """Every object with declared properties is closed, so that a misspelt field is never passed over."""
 
@@ -138,4 +150,11 @@ def test_a_request_overrides_fields_of_a_definition_alone() -> None:
     """What a request may name is named the same in a definition; what only the platform team sets is missing there."""
     overridable = {declared.data_key for declared in RequestSchema().fields.values()}
 
-    assert overridable == FIELDS - {"ImagesWhitelist", "Visibility", "NumberParallelJob", "Command"}
+    assert overridable == FIELDS - {
+        "ImagesWhitelist",
+        "Visibility",
+        "NumberParallelJob",
+        "Command",
+        "ServiceAccountName",
+        "SecurityContext",
+    }

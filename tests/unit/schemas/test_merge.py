@@ -10,6 +10,7 @@ from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
 from schemas.merge import RunSpec, merge
 from schemas.request import Request, parse_request, read_request
+from schemas.security import SecurityContext
 
 TOKEN = Variable("TOKEN", source={"secretKeyRef": {"name": "api", "key": "token"}})
 DEFINITION = Definition(
@@ -27,6 +28,8 @@ DEFINITION = Definition(
     restart_policy="OnFailure",
     command=("run",),
     args=("--default",),
+    service_account_name="reporter",
+    security_context=SecurityContext(run_as_user=10001),
 )
 UNCHANGED = merge(DEFINITION, Request())
 
@@ -56,6 +59,9 @@ def test_nothing_given_is_the_definition() -> None:
         backoff_limit=3,
         ttl_seconds_after_finished=60,
         restart_policy="OnFailure",
+        visibility="Public",
+        service_account_name="reporter",
+        security_context=SecurityContext(run_as_user=10001),
     )
     assert unchanged == UNCHANGED
 

@@ -199,6 +199,8 @@ def test_what_is_no_json_is_told_apart_from_a_wrong_request(body: bytes) -> None
         ("Command", "unknown field"),
         ("Visibility", "unknown field"),
         ("ImagesWhitelist", "unknown field"),
+        ("ServiceAccountName", "unknown field"),
+        ("SecurityContext", "unknown field"),
         ("_schema", "unknown field"),
         ("", "unknown field"),
     ],

@@ -11,6 +11,7 @@ from schemas.faults import Fault, Refused
 from schemas.manifests import find_configurations
 from schemas.merge import RunSpec, merge
 from schemas.request import Request, parse_request
+from schemas.security import SecurityContext
 
 SEED = Path(__file__).parents[2] / "data" / "seed"
 
@@ -72,6 +73,9 @@ def test_a_call_without_a_body_runs_the_definition_as_it_is() -> None:
         backoff_limit=1,
         ttl_seconds_after_finished=36000,
         restart_policy="Never",
+        visibility="Public",
+        service_account_name=None,
+        security_context=SecurityContext(),
     )
 
 
@@ -100,6 +104,9 @@ def test_the_second_curl_body_changes_all_that_it_names() -> None:
         backoff_limit=1,
         ttl_seconds_after_finished=100,
         restart_policy="Never",
+        visibility="Public",
+        service_account_name=None,
+        security_context=SecurityContext(),
     )
 
 

@@ -1,0 +1,77 @@
+"""Rules and defaults for the status that a node, or an administrator in its place, writes on a pod.
+
+After `ValidatePodStatusUpdate` and the conversions of `k8s.io/kubernetes/pkg/apis/core`.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+
+from devcluster.errors import Cause
+from devcluster.objects import Object
+from devcluster.validation.fields import forbidden, invalid
+
+_CONTAINER_LISTS = ("containerStatuses", "initContainerStatuses")
+_STATE_TIMES = {"running": ("startedAt",), "terminated": ("startedAt", "finishedAt")}
+
+
+def default_pod_status(pod: Object) -> None:
+    """Write a pod's status as the server shows it, in place; of its two forms of addresses, `podIP` wins."""
+    status = pod.setdefault("status", {})
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if addresses and not address:
+        status["podIP"] = addresses[0].get("ip", "")
+    elif address and (not addresses or addresses[0].get("ip") != address):
+        status["podIPs"] = [{"ip": address}]
+    for condition in status.get("conditions") or ():
+        for field in ("lastProbeTime", "lastTransitionTime"):
+            condition.setdefault(field, None)
+    for name in _CONTAINER_LISTS:
+        for container in status.get(name) or ():
+            for state in (container.setdefault("state", {}), container.setdefault("lastState", {})):
+                _default_times(state)
+
+
+def _default_times(state: Object) -> None:
+    for name, fields in _STATE_TIMES.items():
+        for field in fields if name in state else ():
+            state[name].setdefault(field, None)
+
+
+def check_pod_status(new: Object, old: Object) -> list[Cause]:
+    """A pod's new status: its addresses are some, and what has ended for good stays so."""
+    status, before = new.get("status") or {}, old.get("status") or {}
+    causes = []
+    for name in ("podIPs", "hostIPs"):
+        causes += _check_addresses([one.get("ip", "") for one in status.get(name) or ()], f"status.{name}")
+    policy = new["spec"]["restartPolicy"]
+    for name in _CONTAINER_LISTS:
+        causes += _check_ends(status.get(name) or (), before.get(name) or (), policy, f"status.{name}")
+    return causes
+
+
+def _check_addresses(addresses: Sequence[str], path: str) -> list[Cause]:
+    """Each is one, and there is at most one of each kind."""
+    causes, versions = [], []
+    for index, address in enumerate(addresses):
+        try:
+            versions.append(ipaddress.ip_address(address).version)
+        except ValueError:
+            detail = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            causes.append(invalid(f"{path}[{index}]", address, detail))
+    if not causes and len(set(versions)) < len(versions):
+        detail = "may specify no more than one IP for each IP family"
+        causes.append(invalid(path, list(addresses), detail))
+    return causes
+
+
+def _check_ends(new: Sequence[Object], old: Sequence[Object], policy: str, path: str) -> list[Cause]:
+    """A container that ended runs again only where the pod's restartPolicy would have it so."""
+    causes: list[Cause] = []
+    states = {container["name"]: container.get("state") or {} for container in new}
+    for index, container in enumerate(old if policy != "Always" else ()):
+        ended = (container.get("state") or {}).get("terminated")
+        if ended is None or (policy == "OnFailure" and ended["exitCode"]):
+            continue
+        if "terminated" not in states.get(container["name"], {"terminated": {}}):
+            causes.append(forbidden(f"{path}[{index}].state", "may not be transitioned to non-terminated state"))
+    return causes

@@ -1,0 +1,162 @@
+"""TokenRequest, TokenReview and the accounts that every namespace has."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.parity.conftest import COMPARES, Compare
+from tests.parity.manifests import named, pod
+from tests.parity.sides import Json, Talk
+from tests.parity.steps import PODS, Step, call, create, delete
+
+pytestmark = COMPARES
+
+ACCOUNTS = "/api/v1/namespaces/$NS/serviceaccounts"
+REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
+API_SERVER = "https://kubernetes.default.svc.cluster.local"
+ACCOUNT = create(ACCOUNTS, named())
+POD = create(PODS, pod(("spec.serviceAccountName", "$NAME")))
+BOUND: Json = {"kind": "Pod", "apiVersion": "v1", "name": "$NAME"}
+Change = Callable[[str], str]
+
+
+def ask(spec: Any = None, account: str = "$NAME", query: str = "", **fields: Any) -> Step:
+    """A TokenRequest."""
+    body = fields if spec is None else {"spec": spec, **fields}
+    return call("POST", f"{ACCOUNTS}/{account}/token{query}", body)
+
+
+def review(token: Any, **spec: Any) -> Step:
+    """A TokenReview of a text."""
+    return call("POST", REVIEWS, {"spec": {"token": token, **spec}})
+
+
+def review_of(asked: Json, *between: Step, change: Change = str, **spec: Any) -> list[Step]:
+    """An account, a token of it, what happens then, and a TokenReview of it, or of what was made of it."""
+
+    def step(talk: Talk) -> None:
+        token = talk.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
+        for one in between:
+            one(talk)
+        talk.request("POST", REVIEWS, {"spec": {"token": change(token), **spec}})
+
+    return [ACCOUNT, POD, step]
+
+
+def with_claims(token: str, **changes: Any) -> str:
+    """The token with other claims, under its old signature."""
+    head, claims, signature = token.split(".")
+    changed = json.loads(base64.urlsafe_b64decode(claims + "==")) | changes
+    return f"{head}.{base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip('=')}.{signature}"
+
+
+REQUESTS: dict[str, list[Step]] = {
+    "nothing said": [ACCOUNT, ask({})],
+    "no spec": [ACCOUNT, ask()],
+    "for two audiences": [ACCOUNT, ask({"audiences": ["a", "b"]})],
+    "for none": [ACCOUNT, ask({"audiences": []})],
+    "for the empty one": [ACCOUNT, ask({"audiences": [""]})],
+    "for ten minutes": [ACCOUNT, ask({"expirationSeconds": 600})],
+    "for a second less": [ACCOUNT, ask({"expirationSeconds": 599})],
+    "for no time": [ACCOUNT, ask({"expirationSeconds": 0})],
+    "for 136 years": [ACCOUNT, ask({"expirationSeconds": 2**32})],
+    "for a second more": [ACCOUNT, ask({"expirationSeconds": 2**32 + 1})],
+    "an audience that is no list": [ACCOUNT, ask({"audiences": "a"})],
+    "a word as a number": [ACCOUNT, ask({"expirationSeconds": "x"})],
+    "an unknown field": [ACCOUNT, ask({"foo": 1})],
+    "an unknown field, strictly": [ACCOUNT, ask({"foo": 1}, query="?fieldValidation=Strict")],
+    "a dry run": [ACCOUNT, ask({}, query="?dryRun=All")],
+    "a dry run of something": [ACCOUNT, ask({}, query="?dryRun=Some")],
+    "of no account": [ask({})],
+    "of no account, and too short": [ask({"expirationSeconds": 1})],
+    "another name": [ACCOUNT, ask({}, metadata={"name": "other"})],
+    "another namespace": [ACCOUNT, ask({}, metadata={"namespace": "other"})],
+    "with labels": [ACCOUNT, ask({}, metadata={"labels": {"a": "b"}})],
+    "another kind": [ACCOUNT, ask(kind="Pod", apiVersion="v1")],
+    "another version": [ACCOUNT, ask(kind="TokenRequest", apiVersion="v1")],
+    "not JSON": [ACCOUNT, call("POST", f"{ACCOUNTS}/$NAME/token", b"{")],
+    "bound to a pod": [ACCOUNT, POD, ask({"boundObjectRef": BOUND})],
+    "bound to no pod": [ACCOUNT, ask({"boundObjectRef": BOUND})],
+    "bound to another's pod": [POD, ask({"boundObjectRef": BOUND}, "default")],
+    "bound to the pod of another account": [ACCOUNT, create(PODS, pod()), ask({"boundObjectRef": BOUND})],
+    "bound to a pod of another uid": [ACCOUNT, POD, ask({"boundObjectRef": {**BOUND, "uid": "x"}})],
+    "bound to a Job": [ACCOUNT, ask({"boundObjectRef": {**BOUND, "kind": "Job", "apiVersion": "batch/v1"}})],
+    "bound to a Secret that isn't there": [ACCOUNT, ask({"boundObjectRef": {**BOUND, "kind": "Secret"}})],
+    "bound to something without a name": [ACCOUNT, ask({"boundObjectRef": {"kind": "Pod"}})],
+    "bound to nothing": [ACCOUNT, ask({"boundObjectRef": {}})],
+    "other methods": [call(method, f"{ACCOUNTS}/default/token") for method in ("GET", "PUT", "PATCH", "DELETE")],
+}
+
+JUDGEMENTS: dict[str, list[Step]] = {
+    "the API server's": review_of({}),
+    "the API server's, by name": review_of({}, audiences=[API_SERVER]),
+    "the API server's, for another": review_of({}, audiences=["c"]),
+    "another's, for the API server": review_of({"audiences": ["a", "b"]}),
+    "one of two audiences": review_of({"audiences": ["a", "b"]}, audiences=["b", "c"]),
+    "both, in the reviewer's order": review_of({"audiences": ["a", "b"]}, audiences=["b", "a", "b"]),
+    "none of two": review_of({"audiences": ["a", "b"]}, audiences=["c", "d"]),
+    "no audiences named": review_of({"audiences": ["a"]}, audiences=[]),
+    "a dry run of a review": [call("POST", f"{REVIEWS}?dryRun=All", {"spec": {"token": "x"}})],
+    "bound to a pod": review_of({"boundObjectRef": BOUND}),
+    "bound to a pod that is gone": review_of({"boundObjectRef": BOUND}, delete(PODS, {"gracePeriodSeconds": 0})),
+    "bound to a pod that came back": review_of({"boundObjectRef": BOUND}, delete(PODS, {"gracePeriodSeconds": 0}), POD),
+    "of an account that is gone": review_of({}, delete(ACCOUNTS)),
+    "of an account that came back": review_of({}, delete(ACCOUNTS), ACCOUNT),
+    "with other claims": review_of({}, change=lambda token: with_claims(token, sub="system:serviceaccount:a:b")),
+    "of another issuer": review_of({}, change=lambda token: with_claims(token, iss="https://example.com")),
+    "with another signature": review_of({}, change=lambda token: token[:-8] + "AAAAAAAA"),
+    "without a signature": review_of({}, change=lambda token: token.rpartition(".")[0] + "."),
+    "unsigned by its own word": review_of({}, change=lambda token: "eyJhbGciOiJub25lIn0." + token.split(".")[1] + "."),
+    "two parts of it": review_of({}, change=lambda token: token.rpartition(".")[0]),
+    "after a blank": review_of({}, change=lambda token: f" {token}"),
+    "after a blank, for another": review_of({}, change=lambda token: f" {token}", audiences=["c"]),
+    "before a blank": review_of({}, change=lambda token: f"{token} x"),
+    "before a line's end": review_of({}, change=lambda token: f"{token}\n"),
+    "a blank": [review(" ")],
+    "a word": [review("x")],
+    "a word for an audience": [review("x", audiences=["a"])],
+    "three words": [review("x.y.z")],
+    "words that aren't ASCII": [review("ü.ü.ü")],
+    "nothing": [review("")],
+    "no spec": [call("POST", REVIEWS, {})],
+    "a number": [review(5)],
+    "an unknown field": [review("x", foo=1)],
+    "a name": [call("POST", REVIEWS, {"metadata": {"name": "x"}, "spec": {"token": "x"}})],
+    "a namespace": [call("POST", REVIEWS, {"metadata": {"namespace": "x"}, "spec": {"token": "x"}})],
+    "an answer of its own": [call("POST", REVIEWS, {"spec": {"token": "x"}, "status": {"authenticated": True}})],
+    "other methods": [call(method, REVIEWS) for method in ("GET", "PUT", "PATCH", "DELETE")],
+    "a watch": [call("GET", f"{REVIEWS}?watch=true")],
+    "one by name": [call(method, f"{REVIEWS}/x") for method in ("GET", "POST", "DELETE")],
+    "in a namespace": [call("POST", "/apis/authentication.k8s.io/v1/namespaces/$NS/tokenreviews", {})],
+    "the group": [call("GET", "/apis/authentication.k8s.io")],
+}
+
+PODS_ACCOUNTS: dict[str, list[Step]] = {
+    "none named": [create(PODS, pod())],
+    "one that exists": [ACCOUNT, POD],
+    "one by its old name": [ACCOUNT, create(PODS, pod(("spec.serviceAccount", "$NAME")))],
+    "one that doesn't exist": [POD],
+    "one that doesn't exist, as a dry run": [create(PODS, pod(("spec.serviceAccountName", "$NAME")), dryRun="All")],
+    "one that can't exist": [create(PODS, pod(("spec.serviceAccountName", "A_B")))],
+}
+
+
+@pytest.mark.parametrize("steps", REQUESTS.values(), ids=REQUESTS)
+def test_a_token_is_granted_alike(compare: Compare, steps: list[Step]) -> None:
+    """Or refused, whatever is asked for."""
+    compare(*steps)
+
+
+@pytest.mark.parametrize("steps", JUDGEMENTS.values(), ids=JUDGEMENTS)
+def test_a_token_is_judged_alike(compare: Compare, steps: list[Step]) -> None:
+    """Whose it is, for whom, and what is wrong with it."""
+    compare(*steps)
+
+
+@pytest.mark.parametrize("steps", PODS_ACCOUNTS.values(), ids=PODS_ACCOUNTS)
+def test_a_pod_gets_an_account_alike(compare: Compare, steps: list[Step]) -> None:
+    """And is refused when its account isn't there."""
+    compare(*steps)

@@ -1,0 +1,40 @@
+"""The embedded cluster's watch over the connections of open streams."""
+
+import socket
+import threading
+
+from devcluster.http.hangups import HangupWatcher
+
+
+def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:
+    """Several connections may have news at once; until the last of them is looked at, it may be closed."""
+    watcher = HangupWatcher()
+    watcher.start()
+    try:
+        reached, go_on = [threading.Event() for _ in range(2)], [threading.Event() for _ in range(2)]
+
+        def stop_at(number: int) -> None:
+            reached[number].set()
+            go_on[number].wait(20)
+
+        pairs = [socket.socketpair() for _ in range(4)]
+        (first, first_client), (second, second_client), (third, third_client), (last, last_client) = pairs
+        closed = threading.Event()
+        with watcher.watching(first, lambda: stop_at(0)), watcher.watching(second, lambda: stop_at(1)):
+            first_client.close()
+            assert reached[0].wait(20)
+            with watcher.watching(third, lambda: None):
+                second_client.close()
+                third_client.send(b"!")
+                go_on[0].set()  # both are news of the same moment now
+                assert reached[1].wait(20)
+            third.close()
+            go_on[1].set()
+            with watcher.watching(last, closed.set):
+                last_client.close()
+                assert closed.wait(20)
+    finally:
+        watcher.stop()
+        for pair in pairs:
+            for end in pair:
+                end.close()
