@@ -29,7 +29,7 @@ from schemas.faults import Fault, Refused
 from tests.http.clients import check_problem
 
 # RFC 9110, section 15; what Python says depends on its version.
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+TITLES = {414: "URI Too Long", 413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
