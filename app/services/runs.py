@@ -42,6 +42,10 @@ class Runs:
             UnknownRunError: this definition has no such run; a Job that isn't ours is none.
             ClusterError: the API server can't be asked.
         """
+        return self.show(self.find(definition, run_id))
+
+    def find(self, definition: str, run_id: str) -> Json:
+        """Read the Job that is a run of a definition; raises as `get` does."""
         if not is_id(run_id):
             raise UnknownRunError(run_id)
         try:
@@ -50,6 +54,14 @@ class Runs:
             raise UnknownRunError(run_id) from None
         if not is_run(job) or job["metadata"]["labels"][keys.DEFINITION_LABEL] != definition:
             raise UnknownRunError(run_id)
+        return job
+
+    def show(self, job: Json) -> RunView:
+        """Say what a run is doing, as its Job was read, and why it waits or failed.
+
+        Raises:
+            ClusterError: the API server can't be asked for what else there is to know.
+        """
         run = read_run(job)
         match run.phase:
             case Phase.QUEUED:
