@@ -1,7 +1,6 @@
 """Calls that last have so many places, and each is told when there is no more reason to go on."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,9 +11,9 @@ DEADLINE_SECONDS = 20.0
 
 
 @pytest.fixture
-def streams() -> Iterator[Streams]:
+def streams() -> Streams:
     """Two places."""
-    yield Streams(2)
+    return Streams(2)
 
 
 def stay() -> bool:

@@ -35,8 +35,25 @@ def test_a_wait_is_found_wherever_it_stands(header: str, seconds: int) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "wait", "wait=", 'wait=""', "wait=-1", "wait=+1", "wait=1.5", "wait=1s", "wait=\u0661", "await=5", "wait5"]
-    + ["respond-async", 'x="wait=5"', "wait=1 2", "wait:5", "=5", '"wait"=5'],
+    [
+        "",
+        "wait",
+        "wait=",
+        'wait=""',
+        "wait=-1",
+        "wait=+1",
+        "wait=1.5",
+        "wait=1s",
+        "wait=\u0661",
+        "await=5",
+        "wait5",
+        "respond-async",
+        'x="wait=5"',
+        "wait=1 2",
+        "wait:5",
+        "=5",
+        '"wait"=5',
+    ],
 )
 def test_what_is_no_wait_is_ignored(header: str) -> None:
     """A preference is no demand: nobody is refused for it."""
