@@ -287,9 +287,10 @@ def test_a_client_that_leaves_while_a_log_is_silent_leaves_nothing_behind(replic
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start_running(service, "sleeper")
         for trailing in (b"", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"):
-            wire, _ = follow(service, location)
+            wire, answer = follow(service, location)
             assert open_logs(proxy) == 1
             wire.send(trailing).close()
+            answer.close()  # it holds the connection open, too
             until(lambda: open_logs(proxy) == 0)
             until(lambda: service.get(f"{location}/logs").status_code == 200)
 
