@@ -4,10 +4,13 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.calls import check_target, read_body
+from app.api.clients import has_left
 from app.api.door import Door
 from app.api.responses import json_response
+from app.api.waits import answer_with, read_wait
 from app.services.gate import Gate
 from app.services.submit import Submitter
+from app.services.waiting import Waits
 from schemas.run import AcceptedSchema
 
 
@@ -18,7 +21,7 @@ class RestOfPath(BaseConverter):
     part_isolating = False
 
 
-def jobs_blueprint(door: Door, submitter: Submitter, gate: Gate) -> Blueprint:
+def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -> Blueprint:
     """Build the routes; the application must know `RestOfPath` as `rest`."""
     blueprint = Blueprint("jobs", __name__, url_prefix="/job")
     accepted_schema = AcceptedSchema()
@@ -29,9 +32,13 @@ def jobs_blueprint(door: Door, submitter: Submitter, gate: Gate) -> Blueprint:
         definition = door.enter(name)
         check_target(request)
         query = request.query_string.decode("ascii")
-        with gate.place():
-            run = submitter.submit(definition, read_body(request), path=path, query=query)
-        headers = {"Location": f"/job/{name}/{run.id}"}
+        wait_seconds = read_wait(request)
+        with waits.place(wait_seconds, has_left(request)) as interrupt:
+            with gate.place():
+                run = submitter.submit(definition, read_body(request), path=path, query=query)
+            headers = {"Location": f"/job/{name}/{run.id}"}
+            if interrupt is not None and (view := waits.wait_if_possible(definition.name, run.id, interrupt)):
+                return answer_with(view, wait_seconds, headers, unfinished=202)
         return json_response(accepted_schema.dump(run), 202, headers)
 
     return blueprint

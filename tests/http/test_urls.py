@@ -107,6 +107,7 @@ def test_what_is_not_there_gets_404(caller: Caller, target: str) -> None:
     [
         ("/job/public", {"DELETE", "GET", "HEAD", "POST"}),
         ("/job/public/aaaaaaaaaaaa", {"DELETE", "GET", "HEAD", "POST"}),
+        ("/job/public/aaaaaaaaaaaa/logs", {"GET", "HEAD", "POST"}),
         ("/health", {"GET", "HEAD"}),
         ("/ready", {"GET", "HEAD"}),
     ],
