@@ -4,52 +4,31 @@ import logging
 import os
 import socket
 import struct
-import time
-from contextlib import suppress
-
-from gunicorn.workers.gthread import ThreadWorker
 
 from app.services.gate import CALLS_AT_ONCE
 from app.settings import Settings, SettingsError
+from app.worker import Worker
 
 _SILENCE_SECONDS = 4
 """How long a client may send nothing in the middle of a request."""
 
-_LINGER_SECONDS = 1.0
-"""How long a client may leave a connection open that has been ended."""
+_KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""When and how often (seconds, seconds, times) the kernel asks a silent client whether it is there."""
 
-
-class Worker(ThreadWorker):
-    """gunicorn's threaded worker, but for where it waits for clients to close an ended connection.
-
-    gunicorn 26 and 27 do that in the one loop that accepts connections: a client that doesn't close would stop the
-    service for two seconds, and fifteen of them have the worker killed as hung. Here the connection's thread waits.
-    """
-
-    def handle(self, conn):
-        """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""
-        goes_on = super().handle(conn)
-        if not goes_on:
-            with suppress(OSError):  # the client, or gunicorn, was quicker
-                conn.sock.shutdown(socket.SHUT_WR)
-                deadline = time.monotonic() + _LINGER_SECONDS
-                while (left_seconds := deadline - time.monotonic()) > 0:
-                    conn.sock.settimeout(left_seconds)
-                    if not conn.sock.recv(65536):
-                        break
-            with suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RDWR)  # so that gunicorn finds nothing to wait for
-        return goes_on
-
+_STUCK_SECONDS = 15
+"""How long a client may take nothing of an answer; shorter than the graceful timeout."""
 
 try:
-    bind = [f"0.0.0.0:{Settings.from_environment().port}"]
+    _settings = Settings.from_environment()
 except SettingsError as error:
     raise SystemExit(str(error)) from error
+bind = [f"0.0.0.0:{_settings.port}"]
 # A call spends its time waiting for the API server: threads of one process share what was imported, workers don't.
 worker_class = Worker
-# Some are left for the probes when all calls wait for the API server (app/services/gate.py).
-threads = CALLS_AT_ONCE + 8
+# Waits and logs have theirs (app/services/streams.py), and some are left for the probes when all calls wait for the API
+# server (app/services/gate.py). A thread is made when it is first needed.
+threads = CALLS_AT_ONCE + 8 + _settings.max_streams
+worker_connections = threads + 1000  # the rest may be kept alive between two calls
 # Loaded once, before the workers are forked, so that they share the memory; faults end the process before it listens.
 preload_app = True
 # Nothing outside steers the process but its signals.
@@ -74,13 +53,21 @@ def when_ready(server):
     """Bound how long silent clients hold threads; accepted connections inherit their listener's options."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _SILENCE_SECONDS, 0))
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _STUCK_SECONDS, 0))
+        # A client that vanished without a word is noticed after half a minute, also while there is nothing to send.
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # macOS has other names for some
+                listener.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE_SECONDS)
 
 
 def post_worker_init(worker):
-    """Start the dispatcher in the worker: threads don't survive the fork."""
-    dispatcher = worker.wsgi.extensions["slimfaas-jobs"].dispatcher
+    """Start the dispatcher in the worker: threads don't survive the fork; and let streams end when the worker does."""
+    service = worker.wsgi.extensions["slimfaas-jobs"]
+    service.streams.stopping = lambda: not worker.alive
+    dispatcher = service.dispatcher
     if dispatcher is not None:
         dispatcher.start()
 

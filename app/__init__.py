@@ -5,6 +5,7 @@ from flask import Flask
 from app.api.door import Door
 from app.api.health import health_blueprint
 from app.api.jobs import RestOfPath, jobs_blueprint
+from app.api.logs import logs_blueprint
 from app.api.openapi import openapi_blueprint
 from app.api.problems import answer_with_problems
 from app.api.runs import runs_blueprint
@@ -14,8 +15,10 @@ from app.services.callers import Callers
 from app.services.cancel import Canceller
 from app.services.gate import Gate
 from app.services.health import Health
+from app.services.logs import Logs
 from app.services.runs import Runs
 from app.services.submit import Submitter
+from app.services.waiting import Waits
 from app.settings import Settings, SettingsError
 from schemas.faults import Refused
 
@@ -48,9 +51,11 @@ def _compose(service: Service) -> Flask:
     app.extensions["slimfaas-jobs"] = service
     answer_with_problems(app)
     door, gate = Door(service.catalogue, Callers(service.settings.trusted_networks)), Gate()
-    app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), gate))
     runs = Runs(service.namespace, service.catalogue)
-    app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), gate))
+    waits = Waits(service.namespace, runs, service.streams)
+    app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), waits, gate))
+    app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), waits, gate))
+    app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), gate))
     app.register_blueprint(openapi_blueprint())
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app

@@ -11,7 +11,9 @@ from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
+from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.runs import UnknownRunError
+from app.services.streams import TooManyStreamsError
 from app.services.submit import NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
@@ -75,6 +77,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.NOT_FOUND, "there is no such job")
         case UnknownRunError():
             return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
+        case UnknownAttemptError() | NoLogError() | TooManyStreamsError():
+            return _problem_of_stream(error)
         case NotTrustedError():
             return Problem(HTTPStatus.FORBIDDEN, "this job is private")
         case BusyError():
@@ -106,6 +110,17 @@ def _what_is_cancelled(error: NotCancelledError) -> str:
         return f"the run {'may or may not have' if error.may_have_happened else 'has not'} been cancelled"
     more = ", and some of the others may have been" if error.may_have_happened else ""
     return f"{error.deleted} of the queued runs have been deleted{more}"
+
+
+def _problem_of_stream(error: UnknownAttemptError | NoLogError | TooManyStreamsError) -> Problem:
+    match error:
+        case UnknownAttemptError():
+            return Problem(HTTPStatus.NOT_FOUND, str(error))
+        case NoLogError():
+            return Problem(HTTPStatus.CONFLICT, str(error))
+        case TooManyStreamsError():
+            detail = "too many calls wait for runs or read logs; nothing has been done"
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, (), {"Retry-After": str(_RETRY_SECONDS)})
 
 
 def _unavailable(detail: str) -> Problem:

@@ -6,6 +6,7 @@ from app.cluster.client import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
 from app.services.definitions import Catalogue
+from app.services.streams import Streams
 from app.settings import Settings
 from schemas.configuration import parse_configuration
 
@@ -18,12 +19,14 @@ class Service:
         settings: how it is set up.
         namespace: where its runs are.
         catalogue: the definitions in force.
+        streams: the places for calls that last.
         dispatcher: not started yet; `None` where the settings turn it off.
     """
 
     settings: Settings
     namespace: Namespace
     catalogue: Catalogue
+    streams: Streams
     dispatcher: Dispatcher | None
 
     def dispatcher_state(self) -> str:
@@ -45,4 +48,4 @@ def build_service(settings: Settings) -> Service:
     dispatcher = None
     if settings.dispatcher:
         dispatcher = Dispatcher(namespace, catalogue.slots, instance=settings.instance)
-    return Service(settings, namespace, catalogue, dispatcher)
+    return Service(settings, namespace, catalogue, Streams(settings.max_streams), dispatcher)

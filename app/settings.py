@@ -14,6 +14,9 @@ _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
+_MOST_STREAMS = 1000
+"""More threads than that are beyond what one process of Python serves well."""
+
 _T = TypeVar("_T")
 
 Network = IPv4Network | IPv6Network
@@ -37,6 +40,8 @@ class Settings:
             context's, else `default`.
         dispatcher: whether this process also dispatches (`SLIMFAAS_DISPATCHER`, `on` or `off`).
         trusted_networks: whose callers may use private definitions (`SLIMFAAS_TRUSTED_NETWORKS`, CIDRs by commas).
+        max_streams: how many calls at once may wait for a run or read a log, for each of which gunicorn has a thread
+            (`SLIMFAAS_MAX_STREAMS`).
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
         port: where HTTP is served (`PORT`).
     """
@@ -46,6 +51,7 @@ class Settings:
     namespace: str | None = None
     dispatcher: bool = True
     trusted_networks: tuple[Network, ...] = ()
+    max_streams: int = 64
     instance: str = "slimfaas-jobs"
     port: int = 5000
 
@@ -71,6 +77,7 @@ class Settings:
             namespace=read(_read_namespace, None),
             dispatcher=read(_read_dispatcher, True),
             trusted_networks=read(_read_trusted_networks, ()),
+            max_streams=read(_read_max_streams, 0),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
             port=read(_read_port, 0),
         )
@@ -83,6 +90,13 @@ def _read_port(environment: Mapping[str, str]) -> int:
     text = environment.get("PORT") or "5000"
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise SettingsError("PORT is not a port number")
+    return int(text)
+
+
+def _read_max_streams(environment: Mapping[str, str]) -> int:
+    text = environment.get("SLIMFAAS_MAX_STREAMS") or "64"
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= _MOST_STREAMS):
+        raise SettingsError(f"SLIMFAAS_MAX_STREAMS is not a number from 0 to {_MOST_STREAMS}")
     return int(text)
 
 

@@ -23,8 +23,13 @@ def default_account(namespace: str) -> Object:
     }
 
 
-def give_account(pod: Object, find: Callable[[str], Object]) -> None:
-    """Let a new pod name an account, in place; `find` returns one of its namespace's or raises ApiError: 404.
+def give_account(pod: Object, shown: str, find: Callable[[str], Object]) -> None:
+    """Let a new pod name an account, in place.
+
+    Args:
+        pod: The pod.
+        shown: How errors name it; its name may not be made yet.
+        find: Returns an account of its namespace, or raises ApiError: 404.
 
     Raises:
         ApiError: 403, there is no such account.
@@ -37,4 +42,4 @@ def give_account(pod: Object, find: Callable[[str], Object]) -> None:
         find(name)
     except errors.ApiError:
         message = f'error looking up service account {metadata["namespace"]}/{name}: serviceaccount "{name}" not found'
-        raise errors.forbidden(POD, metadata.get("name", ""), message) from None
+        raise errors.forbidden(POD, shown, message) from None

@@ -68,7 +68,7 @@ class Store:
                 metadata["name"] = generate_name(metadata["generateName"])
             validation.complete_new(kind, candidate)
             if kind is POD:
-                self._give_account(candidate)
+                self._give_account(candidate, metadata["generateName"] if generated else metadata.get("name", ""))
             causes = validation.check_new(kind, candidate)
             name = metadata.get("name", "")
             if causes:
@@ -245,10 +245,10 @@ class Store:
         with self._lock:
             self._shelves[kind].changed.notify_all()
 
-    def _give_account(self, pod: Object) -> None:
+    def _give_account(self, pod: Object, shown: str) -> None:
         namespace = pod["metadata"]["namespace"]
         self.ensure_namespace(namespace)
-        give_account(pod, lambda name: self.get(SERVICE_ACCOUNT, namespace, name))
+        give_account(pod, shown, lambda name: self.get(SERVICE_ACCOUNT, namespace, name))
 
     def _remove_namespace(self, key: str, namespace: Object) -> Object:
         """Remove a namespace and all that it contains, at once: nobody here waits for finalizers."""

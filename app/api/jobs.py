@@ -4,18 +4,29 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.calls import check_target, read_body
+from app.api.clients import has_left
 from app.api.description import faults
-from app.api.description.examples import REQUESTS
+from app.api.description.examples import REQUESTS, SUCCEEDED
 from app.api.description.operations import Answer, Header, Link, Operation, describe
-from app.api.description.parameters import QUERY_OF_A_RUN
+from app.api.description.parameters import PREFER, PREFERENCE_APPLIED, QUERY_OF_A_RUN
 from app.api.door import Door
 from app.api.responses import json_response
+from app.api.waits import answer_with, read_wait
 from app.services.gate import Gate
 from app.services.submit import Accepted, Submitter
+from app.services.waiting import Waits
 from schemas.request import RequestSchema
-from schemas.run import AcceptedSchema
+from schemas.run import AcceptedSchema, RunSchema
 
 _RUN = {"name": "$request.path.name", "id": "$response.body#/Id"}
+_LINKS = {
+    "read": Link(operation="runs.read", parameters=_RUN),
+    "cancel": Link(operation="runs.cancel", parameters=_RUN),
+}
+_HEADERS = {
+    "Location": Header(text="Where the run can be read.", example="/job/fibonacci/flskh5ipglrj"),
+    "Preference-Applied": PREFERENCE_APPLIED,
+}
 
 _START = Operation(
     tag="Runs",
@@ -23,35 +34,41 @@ _START = Operation(
     text="The body changes what the definition permits; without one the run is what the definition says. It is read as "
     "JSON whatever its Content-Type, so `curl -d` works as it is. A value is applied as it was given, or the call is "
     "refused, naming every fault.",
-    parameters=(QUERY_OF_A_RUN,),
+    parameters=(QUERY_OF_A_RUN, PREFER),
     body=RequestSchema,
     bodies=REQUESTS,
     answers=(
         Answer(
             status=202,
-            text="The API server has stored the run.",
+            text="The API server has stored the run. With `Prefer: wait=N` it is all that is known of the run, which "
+            "has not ended yet.",
             schema=AcceptedSchema,
+            alternative=RunSchema,
             example=Accepted("flskh5ipglrj", "fibonacci-slimfaas-job-flskh5ipglrj"),
-            headers={"Location": Header(text="Where the run can be read.", example="/job/fibonacci/flskh5ipglrj")},
-            links={
-                "read": Link(operation="runs.read", parameters=_RUN),
-                "cancel": Link(operation="runs.cancel", parameters=_RUN),
-            },
+            headers=_HEADERS,
+            links=_LINKS,
+        ),
+        Answer(
+            text="The run has ended within the time that `Prefer: wait=N` gave it.",
+            schema=RunSchema,
+            example=SUCCEEDED,
+            headers=_HEADERS,
+            links=_LINKS,
         ),
     ),
-    faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING,
+    faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING + faults.OF_WAITING,
     guarded=True,
 )
 
 
 class RestOfPath(BaseConverter):
-    """All that is left of a path, as it was sent: slashes at its ends or in a row, or nothing at all."""
+    """All that is left of a path, as it was sent: slashes at its ends or in a row, new lines, or nothing at all."""
 
-    regex = ".*"
+    regex = r"[\s\S]*"
     part_isolating = False
 
 
-def jobs_blueprint(door: Door, submitter: Submitter, gate: Gate) -> Blueprint:
+def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -> Blueprint:
     """Build the routes; the application must know `RestOfPath` as `rest`."""
     blueprint = Blueprint("jobs", __name__, url_prefix="/job")
     accepted_schema = AcceptedSchema()
@@ -63,9 +80,13 @@ def jobs_blueprint(door: Door, submitter: Submitter, gate: Gate) -> Blueprint:
         definition = door.enter(name)
         check_target(request)
         query = request.query_string.decode("ascii")
-        with gate.place():
-            run = submitter.submit(definition, read_body(request), path=path, query=query)
-        headers = {"Location": f"/job/{name}/{run.id}"}
+        wait_seconds = read_wait(request)
+        with waits.place(wait_seconds, has_left(request)) as interrupt:
+            with gate.place():
+                run = submitter.submit(definition, read_body(request), path=path, query=query)
+            headers = {"Location": f"/job/{name}/{run.id}"}
+            if interrupt is not None and (view := waits.wait_if_possible(definition.name, run.id, interrupt)):
+                return answer_with(view, wait_seconds, headers, unfinished=202)
         return json_response(accepted_schema.dump(run), 202, headers)
 
     return blueprint

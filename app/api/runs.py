@@ -5,16 +5,20 @@ from dataclasses import replace
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import BadRequest
 
+from app.api.clients import has_left
 from app.api.description import faults
 from app.api.description.examples import QUEUED, SUCCEEDED
 from app.api.description.operations import Answer, Header, Link, Operation, Parameter, describe
+from app.api.description.parameters import PREFER, PREFERENCE_APPLIED
 from app.api.door import Door
 from app.api.queries import check_means_queued, check_parameters, link_to_next, read_wanted
 from app.api.responses import json_response
+from app.api.waits import answer_with, read_wait
 from app.services.cancel import Canceller, Emptied
 from app.services.gate import Gate
 from app.services.pages import DEFAULT_LIMIT, MAX_LIMIT
 from app.services.runs import Runs
+from app.services.waiting import Waits, has_ended
 from schemas.run import EmptiedSchema, RunSchema, Status
 
 _UNKNOWN_PARAMETER = BadRequest("sort: unknown query parameter")
@@ -23,15 +27,17 @@ _READ = Operation(
     tag="Runs",
     summary="Read a run",
     text="What it is doing, why it waits or failed, and what came out of it.",
+    parameters=(PREFER,),
     answers=(
         Answer(
             text="The run.",
             schema=RunSchema,
             example=SUCCEEDED,
+            headers={"Preference-Applied": PREFERENCE_APPLIED},
             links={"cancel": Link(operation="runs.cancel", parameters=_SAME_RUN)},
         ),
     ),
-    faults=(_UNKNOWN_PARAMETER, *faults.OF_A_RUN, *faults.OF_THE_CLUSTER),
+    faults=(_UNKNOWN_PARAMETER, *faults.OF_A_RUN, *faults.OF_WAITING, *faults.OF_THE_CLUSTER),
     guarded=True,
 )
 _READ_MANY = Operation(
@@ -110,7 +116,7 @@ _EMPTY = Operation(
 )
 
 
-def runs_blueprint(door: Door, runs: Runs, canceller: Canceller, gate: Gate) -> Blueprint:
+def runs_blueprint(door: Door, runs: Runs, canceller: Canceller, waits: Waits, gate: Gate) -> Blueprint:
     """Build the routes."""
     blueprint = Blueprint("runs", __name__, url_prefix="/job")
     run_schema, emptied_schema = RunSchema(), EmptiedSchema()
@@ -131,7 +137,12 @@ def runs_blueprint(door: Door, runs: Runs, canceller: Canceller, gate: Gate) -> 
         check_parameters(request)
         with gate.place():
             view = runs.get(definition.name, run_id)
-        return json_response(run_schema.dump(view))
+        wait_seconds = read_wait(request)
+        if not has_ended(view):
+            with waits.place(wait_seconds, has_left(request)) as interrupt:
+                if interrupt is not None:
+                    view = waits.wait_for_end(definition.name, run_id, interrupt)
+        return answer_with(view, wait_seconds)
 
     @blueprint.delete("/<name>/<run_id>")
     @describe(_CANCEL)

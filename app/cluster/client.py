@@ -6,6 +6,7 @@ models stay unimported: they would build an object per field of every Job (docs/
 
 import json
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ READ_SECONDS = 4.0
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
 """The longest that one call can take: after it the caller knows no more, and the kernel gives the bytes up, too."""
 
+PIECE_BYTES = 16 * 1024
+"""The most of a stream that is held in memory at once."""
+
 MERGE_PATCH = "application/merge-patch+json"
 
 _POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -39,6 +43,83 @@ _NO_KUBECONFIG = (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyE
 
 class ClusterSettingsError(Exception):
     """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
+
+
+class Interrupt:
+    """Ends, from another thread, whatever a stream waits for: the head of its answer, or its next piece.
+
+    One serves all streams that are opened one after the other for the same caller. Once it is set it stays so, and a
+    stream that is opened with it ends at once.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Whether whoever uses this is to end."""
+        return self._event.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Pause for so long, or until this is set; returns whether it is."""
+        return self._event.wait(seconds)
+
+    def set(self) -> None:
+        """End what waits now, and what is yet to come."""
+        with self._lock:
+            self._event.set()
+            self._shut()
+
+    def attach(self, connection: socket.socket | None) -> None:
+        """Take this connection for the one to end; `None`: none any more."""
+        with self._lock:
+            self._socket = connection
+            if self._event.is_set():
+                self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it has ended already
+                # The base class's: that of TLS would take the session away, and let what is encrypted pass for a text.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
+class _Opening(threading.local):
+    """What the present thread is opening; every call says so anew."""
+
+    interrupt: Interrupt | None = None
+
+
+_opening = _Opening()
+
+
+def _attach(connection: socket.socket | None) -> None:
+    if _opening.interrupt is not None:
+        _opening.interrupt.attach(connection)
+
+
+# A kubelet sends the head of a log's answer with the first line, which may take hours: the connection must be at hand
+# before there is a response.
+class _Connection(urllib3.connection.HTTPConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
+        _attach(self.sock)
+        return super().getresponse()
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
+        _attach(self.sock)
+        return super().getresponse()
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
 
 
 class ApiServer:
@@ -59,6 +140,7 @@ class ApiServer:
             configuration.socket_options.append(timeout)
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
+        self._client.rest_client.pool_manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self.namespace = namespace
 
     def call(
@@ -90,18 +172,27 @@ class ApiServer:
             return answer
 
     @contextmanager
-    def stream(self, path: str, query: Mapping[str, str | int], *, silence_seconds: float) -> Iterator["Stream"]:
-        """Open a watch.
+    def stream(
+        self,
+        path: str,
+        query: Mapping[str, str | int],
+        *,
+        silence_seconds: float | None,
+        interrupt: Interrupt | None = None,
+    ) -> Iterator["Stream"]:
+        """Open a watch or a log.
 
         Args:
-            path: of the collection.
-            query: parameters, `watch` among them.
-            silence_seconds: how long the connection may bring nothing at all before it counts as dead.
+            path: of the collection, or of the log.
+            query: parameters.
+            silence_seconds: how long the connection may bring nothing at all before it counts as dead; `None`: for
+                ever, where the kernel gets answers to its keepalive probes.
+            interrupt: what else may end it; such a stream has its connection for itself.
 
         Raises:
-            ClusterError: also while the stream is read.
+            ClusterError: also while the stream is read, and when it is interrupted.
         """
-        with self._open("GET", path, query, None, "application/json", silence_seconds) as response:
+        with self._open("GET", path, query, None, "application/json", silence_seconds, interrupt) as response:
             yield Stream(response)
 
     @contextmanager
@@ -112,11 +203,15 @@ class ApiServer:
         query: Mapping[str, str | int] | None,
         body: Json | None,
         content_type: str,
-        read_seconds: float,
+        read_seconds: float | None,
+        interrupt: Interrupt | None = None,
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         headers = {"Accept": "application/json"}
         if body is not None:
             headers["Content-Type"] = content_type
+        if interrupt is not None:
+            headers["Connection"] = "close"  # never back in the pool: it may be shut down at any time
+        _opening.interrupt = interrupt
         response: urllib3.BaseHTTPResponse | None = None
         try:
             request = self._client.param_serialize(
@@ -139,13 +234,15 @@ class ApiServer:
         except (ConfigException, OSError) as error:  # it reads a pod's token anew while the kubelet replaces it
             raise UnavailableError(f"the API server can't be asked: {type(error).__name__}") from error
         finally:
+            if interrupt is not None:
+                interrupt.attach(None)
             if response is not None:
                 # A connection whose answer was read to its end is back in the pool by now; any other is closed.
                 response.close()
 
 
 class Stream:
-    """The lines of a response that goes on for as long as both sides like."""
+    """The body of a response that goes on for as long as both sides like."""
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
         self._response = response
@@ -156,6 +253,15 @@ class Stream:
         for chunk in self._response.stream(amt=None):
             *lines, rest = (rest + chunk).split(b"\n")
             yield from lines
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body as it arrives, in pieces of at most `PIECE_BYTES`."""
+        return self._response.stream(amt=PIECE_BYTES)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the response, which is no error."""
+        return self._response.status
 
     def close(self) -> None:
         """End the stream from another thread: whoever waits for a line sees its end at once."""

@@ -1,12 +1,13 @@
 """One namespace of one API server, in the verbs that this service needs of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 from app.cluster import keys
-from app.cluster.client import MERGE_PATCH, ApiServer, Json
-from app.cluster.errors import NotFoundError
+from app.cluster.client import MERGE_PATCH, ApiServer, Interrupt, Json, Stream
+from app.cluster.errors import InvalidError, NotFoundError
 
 _PAGE = 250
 """Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
@@ -115,6 +116,28 @@ class Namespace:
         preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
         options = {"propagationPolicy": propagation, "preconditions": preconditions}
         self.server.call("DELETE", f"{self._jobs}/{name}", body=options)
+
+    @contextmanager
+    def log(
+        self, pod: str, query: Mapping[str, str | int], *, silence_seconds: float | None, interrupt: Interrupt
+    ) -> Iterator[Stream]:
+        """Open the log of a pod's container.
+
+        Args:
+            pod: its name.
+            query: as in https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log
+            silence_seconds: see `ApiServer.stream`.
+            interrupt: ends it.
+
+        Raises:
+            InvalidError: the container has no log yet, in the kubelet's words.
+            ClusterError: also while it is read.
+        """
+        path = f"{self._core}/pods/{pod}/log"
+        with self.server.stream(path, query, silence_seconds=silence_seconds, interrupt=interrupt) as stream:
+            if stream.status == 204:  # so the API server answers where there is no kubelet to ask
+                raise InvalidError(f"pod {pod} is on no node yet")
+            yield stream
 
     def find_workloads(self, name: str) -> list[tuple[str, Json]]:
         """The Deployment and the StatefulSet of this name, as `(kind, object)`; none where there is neither."""

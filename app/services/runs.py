@@ -11,10 +11,10 @@ from app.cluster.namespace import Collection as Objects
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run, is_run, read_run
 from app.services.definitions import Catalogue
+from app.services.explanations import explain_all
 from app.services.listing import Listing, Queue
 from app.services.pages import MAX_LIMIT, Newest, Page, Wanted
 from app.services.views import ADMITTED_STATUSES, build_view, possible_statuses
-from app.services.waiting import explain_all
 from schemas.run import RunView
 
 

@@ -76,9 +76,11 @@ def test_cancelling_an_active_run_again_writes_nothing(stage: Stage, seen: Obser
     again = cancel(canceller, name)
     assert again.reason == "Deleting"
     assert len(deletions(stage)) == 1
+    # Once the garbage collector has let it go, only our own finalizer holds it.
+    until(lambda: stage.job(name).metadata.finalizers == ["tests.example/hold"])
+    assert pod not in {one.metadata.name for one in stage.core.list_namespaced_pod(stage.name).items}
     stage.batch.patch_namespaced_job(name, stage.name, {"metadata": {"finalizers": None}})
     seen.wait(lambda: name in seen.gone)
-    assert pod not in {one.metadata.name for one in stage.core.list_namespaced_pod(stage.name).items}
     with pytest.raises(UnknownRunError):
         cancel(canceller, name)
 

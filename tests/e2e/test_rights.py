@@ -106,6 +106,7 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
     assert "waits for a slot" in await_status(service, second, "Queued")["Message"]
     until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
     await_status(service, first, "Running", "Succeeded")
+    assert service.get(f"{first}/logs").status_code == 200
     await_status(service, start(service, "broken"), "ImagePullBackOff")
     assert service.get("/job/slow/aaaaaaaaaaaa").status_code == 404
 

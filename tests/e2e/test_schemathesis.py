@@ -32,8 +32,20 @@ _DEFINITIONS = {
 }
 
 
-_REACHED_BY_LINKS = {"GET /job/{name}/{id}", "DELETE /job/{name}/{id}", "DELETE /job/{name}"}
+_REACHED_BY_LINKS = {
+    "GET /job/{name}/{id}",
+    "DELETE /job/{name}/{id}",
+    "DELETE /job/{name}",
+    "GET /job/{name}/{id}/logs",
+}
 """What calls that follow another one may be alone to find; they are reported without their names."""
+
+
+_VALUES: dict[str, list[Any]] = {
+    "name": ["runs", "queues", "private"],
+    "follow": [False],
+}
+"""Parameters of which only these values are valid here: definitions that are there, and nothing that lasts minutes."""
 
 
 def prepared(description: dict[str, Any]) -> dict[str, Any]:
@@ -47,9 +59,11 @@ def prepared(description: dict[str, Any]) -> dict[str, Any]:
     for operations in description["paths"].values():
         for operation in operations.values():
             for parameter in operation["parameters"]:
-                if parameter["name"] == "name":
-                    parameter["schema"] = {"enum": list(_DEFINITIONS)}
-                    parameter["example"] = "runs"
+                if parameter["name"] in _VALUES:
+                    parameter["schema"] = {"enum": _VALUES[parameter["name"]]}
+                    parameter["example"] = _VALUES[parameter["name"]][0]
+                if parameter["name"] == "Prefer":
+                    parameter["example"] = "wait=0"
     return description
 
 

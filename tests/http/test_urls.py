@@ -25,6 +25,7 @@ def environment(batch: client.BatchV1Api, namespace: str) -> dict[str, Any]:
         ("/job/public/../private", "../private"),
         ("/job/public/.", "."),
         ("/job/public/a%20b%25", "a b%"),
+        ("/job/public/%0Aa%0A/b%0D%0A", "\na\n/b\r\n"),
         ("/job/public/a+b;c=d", "a+b;c=d"),
         ("/job/public/%F0%9F%98%80", "\U0001f600"),
         ("/job/public/%EF%BF%BD", "\ufffd"),
@@ -107,6 +108,7 @@ def test_what_is_not_there_gets_404(caller: Caller, target: str) -> None:
     [
         ("/job/public", {"DELETE", "GET", "HEAD", "POST"}),
         ("/job/public/aaaaaaaaaaaa", {"DELETE", "GET", "HEAD", "POST"}),
+        ("/job/public/aaaaaaaaaaaa/logs", {"GET", "HEAD", "POST"}),
         ("/health", {"GET", "HEAD"}),
         ("/ready", {"GET", "HEAD"}),
     ],

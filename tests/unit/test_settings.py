@@ -25,6 +25,7 @@ def test_a_configuration_is_enough_and_the_rest_has_defaults() -> None:
         namespace=None,
         dispatcher=True,
         trusted_networks=(),
+        max_streams=64,
         instance="slimfaas-jobs",
         port=5000,
     )
@@ -38,6 +39,7 @@ def test_every_variable_is_read() -> None:
         "SLIMFAAS_NAMESPACE": "jobs-1",
         "SLIMFAAS_DISPATCHER": "off",
         "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.0/8, fd00::/8,192.168.1.7,",
+        "SLIMFAAS_MAX_STREAMS": "8",
         "HOSTNAME": "slimfaas-0",
         "PORT": "8080",
     }
@@ -47,6 +49,7 @@ def test_every_variable_is_read() -> None:
         namespace="jobs-1",
         dispatcher=False,
         trusted_networks=tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.168.1.7/32"))),
+        max_streams=8,
         instance="slimfaas-0",
         port=8080,
     )
@@ -55,7 +58,7 @@ def test_every_variable_is_read() -> None:
 def test_empty_variables_count_as_absent() -> None:
     """Manifests often carry them."""
     names = ("SlimFaas__JobsConfiguration", "SLIMFAAS_JOBS_CONFIGURATION_FILE", "KUBECONFIG", "SLIMFAAS_NAMESPACE")
-    others = ("SLIMFAAS_DISPATCHER", "SLIMFAAS_TRUSTED_NETWORKS", "HOSTNAME", "PORT")
+    others = ("SLIMFAAS_DISPATCHER", "SLIMFAAS_TRUSTED_NETWORKS", "SLIMFAAS_MAX_STREAMS", "HOSTNAME", "PORT")
     assert Settings.from_environment(GIVEN | dict.fromkeys((*names, *others), "")) == Settings.from_environment(GIVEN)
 
 
@@ -104,6 +107,9 @@ def test_two_configurations_are_a_fault_not_a_choice() -> None:
         ("SLIMFAAS_NAMESPACE", "a\n"),
         ("SLIMFAAS_NAMESPACE", "a" * 64),
         ("SLIMFAAS_DISPATCHER", "true"),
+        ("SLIMFAAS_MAX_STREAMS", "-1"),
+        ("SLIMFAAS_MAX_STREAMS", "1001"),
+        ("SLIMFAAS_MAX_STREAMS", "many"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.0/8 192.168.0.0/16"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "everybody"),

@@ -60,6 +60,11 @@ def build_document(app: Flask) -> dict[str, Any]:
     allowed: dict[str, set[str]] = {}
     for rule in rules:
         allowed.setdefault(templates[rule.rule][0], set()).update(rule.methods or ())
+    for rule in rules:
+        if "<rest:" in rule.rule:  # matches longer paths, too
+            prefix = templates[rule.rule][0] + "/"
+            for path in allowed:
+                allowed[path] |= (rule.methods or set()) if path.startswith(prefix) else set()
     operations: dict[str, dict[str, Any]] = {path: {} for path in allowed}
     for rule in rules:
         operation = operation_of(app.view_functions[rule.endpoint])
@@ -137,6 +142,8 @@ def _response(answer: Answer) -> dict[str, Any]:
     response: dict[str, Any] = {"description": answer.text}
     if answer.schema is not None:
         schema: Any = {"type": "array", "items": answer.schema} if answer.many else answer.schema
+        if answer.alternative is not None:
+            schema = {"anyOf": [answer.schema, answer.alternative]}
         example = answer.schema().dump(answer.example, many=answer.many)
         response["content"] = {"application/json": {"schema": schema, "example": example}}
     elif answer.content_type:

@@ -8,6 +8,7 @@ from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
 from app.services.runs import UnknownRunError
+from app.services.streams import TooManyStreamsError
 from app.services.submit import NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
@@ -47,6 +48,8 @@ OF_EMPTYING: tuple[Exception, ...] = (
     _AWAY,
     BusyError("example"),
 )
+
+OF_WAITING: tuple[Exception, ...] = (TooManyStreamsError("example"),)
 
 OF_A_RUN: tuple[Exception, ...] = (UnknownRunError("example"),)
 

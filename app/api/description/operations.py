@@ -79,6 +79,7 @@ class Answer:
         text: when it is given.
         status: its HTTP status.
         schema: of its JSON; `None`: it isn't JSON, or has no body where `content_type` is empty, too.
+        alternative: the schema that its JSON may be of instead.
         many: whether it is a list of them.
         content_type: of what isn't JSON.
         example: what the schema makes an example of, or the text of an answer that isn't JSON.
@@ -89,6 +90,7 @@ class Answer:
     text: str
     status: int = 200
     schema: type[Schema] | None = None
+    alternative: type[Schema] | None = None
     many: bool = False
     content_type: str = ""
     example: Any = None

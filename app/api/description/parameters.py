@@ -1,6 +1,6 @@
 """The parameters that more than one call has."""
 
-from app.api.description.operations import Parameter
+from app.api.description.operations import Header, Parameter
 
 _OF_PATH = {
     "name": Parameter(
@@ -32,6 +32,18 @@ QUERY_OF_A_RUN = Parameter(
     place="query",
     text="Any query string; it is handed to the run as it was sent, as `SLIMFAAS_JOB_QUERY`.",
     schema={"type": "object", "additionalProperties": True},
+)
+
+PREFER = Parameter(
+    name="Prefer",
+    place="header",
+    text="`wait=N`: answer when the run has ended, or after N seconds, at most 300 (RFC 7240).",
+    schema={"type": "string"},
+    example="wait=10",
+)
+
+PREFERENCE_APPLIED = Header(
+    text="How long the answer could wait; absent if nobody asked.", example="wait=10", always=False
 )
 
 

@@ -1,0 +1,275 @@
+"""The logs of runs: which container's log is meant, and passing it on in bounded memory.
+
+A log that ends too early must not look complete. The API server ends an answer in good order also where its own
+connection to the kubelet broke, so whoever follows a log asks at its end whether the container has ended, too.
+"""
+
+import random
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from app.cluster.attempts import Attempt, read_attempt, sort_attempts
+from app.cluster.changes import changes_of
+from app.cluster.client import Interrupt, Json
+from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.namespace import Namespace
+from app.cluster.records import terminal_condition
+from app.services.runs import Runs, UnknownRunError
+from app.services.streams import Streams
+
+_SILENCE_SECONDS = 10.0
+"""How long nothing may come of a log that is there already."""
+
+_LAG_SECONDS = 20.0
+"""How long after a log's end its container's end may still be unknown, and how long an outage may last meanwhile."""
+
+_WATCH_SECONDS = 5
+"""How long the Job is watched for what comes after a container's end, before its pods are looked at all the same."""
+
+_PAUSE_SECONDS = 0.5
+
+
+class NoLogError(Exception):
+    """There is no log yet, or none any more; the message says why."""
+
+
+class UnknownAttemptError(Exception):
+    """The run has no such attempt, or its log isn't kept; the message says which."""
+
+
+class BrokenLogError(Exception):
+    """A log broke off: what has been passed on isn't all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """What of a run's log is wanted.
+
+    Attributes:
+        tail_lines: only so many lines at its end; `None`: all.
+        since_seconds: only what is no older; `None`: all.
+        attempt: whose log, from 1 on; `None`: the last one's.
+        previous: that of the attempt before the last one.
+        follow: go on with what comes, until the attempt ends that was chosen, or else the run.
+    """
+
+    tail_lines: int | None = None
+    since_seconds: int | None = None
+    attempt: int | None = None
+    previous: bool = False
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Container:
+    """One attempt: the container of a pod, or the same after so many restarts.
+
+    Attributes:
+        pod: as it was when the attempt was chosen.
+        restart: which of its restarts, from 0 on.
+    """
+
+    pod: Attempt
+    restart: int
+
+    def is_last(self) -> bool:
+        """Whether the container hasn't been started again since."""
+        return self.restart == self.pod.restarts
+
+    def is_over(self) -> bool:
+        """Whether nothing more will come of it."""
+        stopped = self.pod.ending is not None and not self.pod.running
+        return not self.is_last() or stopped or self.pod.phase in _ENDED
+
+    def has_begun(self) -> bool:
+        """Whether it has run at all."""
+        return not self.is_last() or self.pod.running or self.pod.ending is not None
+
+    def is_kept(self) -> bool:
+        """Whether the kubelet gives its log: it does so for the last container that ran and the one before.
+
+        While a pod waits to start its container again, the kubelet takes the one that ended last for both.
+        """
+        one_before = self.restart == self.pod.restarts - 1 and (self.pod.running or self.pod.phase in _ENDED)
+        return self.is_last() or one_before
+
+
+_ENDED = ("Succeeded", "Failed")
+
+
+def _containers(attempts: Sequence[Attempt]) -> list[_Container]:
+    return [_Container(pod, restart) for pod in attempts for restart in range(pod.restarts + 1)]
+
+
+def _after(container: _Container, containers: Sequence[_Container]) -> list[_Container]:
+    """What followed an attempt; where its pod is gone, the pods that were made later."""
+    places = [place for place, one in enumerate(containers) if one.pod.pod == container.pod.pod]
+    if places:
+        return list(containers[places[0] + container.restart + 1 :])
+    return [one for one in containers if one.pod.created_at >= container.pod.created_at]
+
+
+def _is_over(container: _Container, containers: Sequence[_Container]) -> bool:
+    """Whether an attempt is over, as its pod is now; one whose pod is gone is."""
+    now = [one for one in containers if (one.pod.pod, one.restart) == (container.pod.pod, container.restart)]
+    return all(one.is_over() for one in now)
+
+
+class Logs:
+    """Reads the logs of runs.
+
+    Args:
+        namespace: where they are.
+        runs: finds them.
+        streams: gives the places.
+    """
+
+    def __init__(self, namespace: Namespace, runs: Runs, streams: Streams) -> None:
+        self._namespace = namespace
+        self._runs = runs
+        self._streams = streams
+
+    def check(self, definition: str, run_id: str, options: LogOptions) -> None:
+        """Raise what `read` would raise, as far as that can be told without opening the log."""
+        self._choose(self._runs.find(definition, run_id), options)
+
+    def read(self, definition: str, run_id: str, options: LogOptions, gone: Callable[[], bool]) -> Generator[bytes]:
+        """Read a log; what is wrong is raised before the first piece, which is empty, and then only `BrokenLogError`.
+
+        Raises:
+            TooManyStreamsError: no place is free.
+            UnknownRunError: there is no such run.
+            UnknownAttemptError: it has no such attempt, or the kubelet has dropped its log.
+            NoLogError: there is no log yet, or none any more.
+            ClusterError: the API server can't be asked.
+            BrokenLogError: it ends too early: the API server broke off, or this process is to stop.
+        """
+        with self._streams.place(gone) as interrupt:
+            container = self._choose(self._runs.find(definition, run_id), options)
+            try:
+                yield from self._pass_on(definition, container, options, interrupt)
+            except InvalidError as error:
+                raise NoLogError(error.message) from error
+            while options.follow:
+                following = self._await_next(definition, run_id, container, interrupt, any_pod=options.attempt is None)
+                if following is None:
+                    return
+                container = following
+                yield from self._pass_on_surely(definition, container, interrupt)
+
+    def _choose(self, job: Json, options: LogOptions) -> _Container:
+        containers = _containers(self._attempts(job))
+        if not containers:
+            raise NoLogError(self._why_no_pod(job))
+        number = options.attempt or (len(containers) - 1 if options.previous else len(containers))
+        if not 1 <= number <= len(containers):
+            which = "no attempt before the last one" if options.previous else f"no attempt {options.attempt}"
+            raise UnknownAttemptError(f"the run has {which}; there is a log of {len(containers)}")
+        container = containers[number - 1]
+        if not container.is_kept():
+            raise UnknownAttemptError(f"the log of attempt {number} is no longer kept")
+        if not container.has_begun():
+            trouble = container.pod.trouble
+            words = ": ".join(filter(None, (trouble.reason, trouble.message))) if trouble else container.pod.phase
+            raise NoLogError(f"the run's container has not started: {words}")
+        return container
+
+    def _attempts(self, job: Json) -> list[Attempt]:
+        pods = self._namespace.objects(self._namespace.pods_of(job["metadata"]["name"]))
+        attempts = [read_attempt(pod) for pod in pods]
+        return sort_attempts([attempt for attempt in attempts if attempt.owner == job["metadata"]["uid"]])
+
+    def _why_no_pod(self, job: Json) -> str:
+        view = self._runs.view(job)
+        if terminal_condition(job) is not None:
+            return "the run's pods are gone, and their logs with them"
+        return view.message or "the run has no pod yet"
+
+    def _pass_on(
+        self, definition: str, container: _Container, options: LogOptions, interrupt: Interrupt
+    ) -> Iterator[bytes]:
+        """Pass the log of one attempt on; once it is open, an empty piece says so."""
+        query: dict[str, str | int] = {"container": definition}
+        given = {"tailLines": options.tail_lines, "sinceSeconds": options.since_seconds}
+        query |= {name: value for name, value in given.items() if value is not None}
+        if not container.is_last():
+            query["previous"] = "true"
+        elif options.follow:
+            query["follow"] = "true"
+        silence_seconds = None if "follow" in query else _SILENCE_SECONDS
+        opened = False
+        try:
+            with self._namespace.log(
+                container.pod.pod, query, silence_seconds=silence_seconds, interrupt=interrupt
+            ) as stream:
+                opened = True
+                yield b""
+                yield from stream.pieces()
+        except ClusterError as error:
+            if not opened:
+                raise
+            raise BrokenLogError(error.message) from error
+
+    def _pass_on_surely(self, definition: str, container: _Container, interrupt: Interrupt) -> Iterator[bytes]:
+        """Pass the whole log of a later attempt on, though it may take some tries to open it."""
+        give_up_at = time.monotonic() + _LAG_SECONDS
+        while True:
+            try:
+                yield from self._pass_on(definition, container, LogOptions(follow=True), interrupt)
+                return
+            except ClusterError as error:
+                self._pause(error, give_up_at, interrupt)
+
+    def _await_next(
+        self, definition: str, run_id: str, container: _Container, interrupt: Interrupt, *, any_pod: bool
+    ) -> _Container | None:
+        """Wait for the attempt that follows one whose log has ended.
+
+        Args:
+            definition: of the run.
+            run_id: its id.
+            container: the attempt.
+            interrupt: ends it.
+            any_pod: whether to wait for another one at all; else only until this one is known to be over.
+
+        Returns:
+            The attempt, which has begun; `None`: no other follows.
+
+        Raises:
+            BrokenLogError: nobody can say, or the attempt's log isn't kept any more.
+        """
+        give_up_at = time.monotonic() + _LAG_SECONDS
+        while True:
+            try:
+                job = self._runs.find(definition, run_id)  # before its pods: once it has ended, there are no others
+                containers = _containers(self._attempts(job))
+                if _is_over(container, containers):
+                    give_up_at = time.monotonic() + _LAG_SECONDS
+                    later = [one for one in _after(container, containers) if one.has_begun() or not one.is_over()]
+                    if later and later[0].has_begun() and any_pod:
+                        return _checked(later[0])
+                    if not any_pod or terminal_condition(job) is not None:
+                        return None
+                elif time.monotonic() > give_up_at:
+                    raise BrokenLogError("the log ended, but its container hasn't")
+                self._await_change(job, interrupt)
+            except UnknownRunError:
+                return None
+            except ClusterError as error:
+                self._pause(error, give_up_at, interrupt)
+
+    def _await_change(self, job: Json, interrupt: Interrupt) -> None:
+        """Wait for something to happen to the Job, whose status counts its pods: those alone may not be watched."""
+        next(changes_of(self._namespace, job, seconds=_WATCH_SECONDS, interrupt=interrupt), None)
+
+    def _pause(self, error: ClusterError, give_up_at: float, interrupt: Interrupt) -> None:
+        if interrupt.is_set or time.monotonic() > give_up_at:
+            raise BrokenLogError(error.message) from error
+        interrupt.wait(_PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
+
+
+def _checked(container: _Container) -> _Container:
+    if not container.is_kept():
+        raise BrokenLogError("the kubelet has dropped the log of an attempt in between")
+    return container
