@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from app.cluster.client import Json, Stream
 from app.cluster.errors import ClusterError, ThrottledError, UnavailableError, error_of
 from app.cluster.namespace import Collection, Namespace
+from app.cluster.troubles import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Reflector(Generic[T]):
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"watch-{name}", daemon=True)
         self._name = name
+        self._trouble = Trouble(log, f"the watch of {name} fails")
         self.synced = threading.Event()
 
     def start(self) -> None:
@@ -115,13 +117,15 @@ class Reflector(Generic[T]):
         """Try once to go on where the watch broke; else list, for nobody knows how much there is to catch up on."""
         was_synced = self.synced.is_set()
         self.synced.clear()
+        known = isinstance(error, ClusterError)
+        if known:
+            self._trouble.happened(error)
+        else:
+            log.error("the watch of %s brought what can't be read", self._name, exc_info=error)
         if was_synced and isinstance(error, UnavailableError | ThrottledError):
-            log.warning("watch of %s broke, going on: %s", self._name, error)
             return
         # Also after 410 Gone, or where it was refused for what it asks; and what can't be read must not end the watch
         # for good: a list may show it mended.
-        known = isinstance(error, ClusterError)
-        log.warning("watch of %s failed, listing again: %s", self._name, error, exc_info=None if known else error)
         self._resource_version = None
 
     def _list(self) -> int:
@@ -150,6 +154,7 @@ class Reflector(Generic[T]):
                     return
                 self._opened_at = time.monotonic()
                 self.synced.set()
+                self._trouble.ended()
                 for line in stream.lines():
                     self._take(json.loads(line))
             finally:

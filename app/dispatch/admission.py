@@ -9,7 +9,8 @@ from app.cluster.client import Json
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError, ThrottledError
 from app.cluster.manifests import build_admission, build_fence
 from app.cluster.namespace import Namespace
-from app.cluster.records import Run, is_run, place, read_run
+from app.cluster.records import Phase, Run, is_run, place, read_run
+from app.cluster.troubles import Trouble
 from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
 from app.dispatch.tables import Changes, RunTable
@@ -50,6 +51,7 @@ class Admissions:
         self._refused = Retries(clock, _LAST_REFUSAL_SECONDS)
         self._held_back: dict[str, float] = {}  # definitions, and until when
         self._paused_until = 0.0
+        self._trouble = Trouble(log, "nothing can be admitted, the API server gives no answer to rely on", clock)
 
     @property
     def in_doubt(self) -> bool:
@@ -116,7 +118,11 @@ class Admissions:
         """Write one patch and take in what came of it; whether it makes sense to go on with others."""
         try:
             # The answer counts at once, before the watch shows it.
-            runs.update(read_run(self._namespace.patch_job(run.name, patch)))
+            written = read_run(self._namespace.patch_job(run.name, patch))
+            runs.update(written)
+            self._trouble.ended()
+            if written.phase is Phase.ADMITTED:
+                log.info("admitted %s", run.name)
         except ConflictError:
             return self._read_again(runs, run)
         except NotFoundError:
@@ -153,5 +159,5 @@ class Admissions:
 
     def _pause(self, run: Run, error: ClusterError) -> bool:
         self._paused_until = self._clock() + _OUTAGE_PAUSE_SECONDS
-        log.warning("run %s: no answer to rely on, trying again later: %s", run.name, error)
+        self._trouble.happened(error)
         return False

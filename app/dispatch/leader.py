@@ -18,6 +18,7 @@ from app.cluster.client import CALL_SECONDS, Json
 from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import format_time
 from app.cluster.namespace import Namespace
+from app.cluster.troubles import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class Leader:
         self._seen_at = 0.0  # when `_lease` was first seen as it is
         self._held_until = 0.0  # by our clock, counted from before the renewal was sent
         self._lock = threading.Lock()
+        self._trouble = Trouble(log, "the dispatcher's lease can't be read or written", clock)
+        self._leader: str | None = None  # as last told
         self.term = 0
         self.took_over = False
 
@@ -99,11 +102,13 @@ class Leader:
             held = False
             try:
                 held = self._try_to_hold()
+                self._trouble.ended()
             except ClusterError as error:
-                log.warning("the dispatcher's lease could not be read or written: %s", error)
+                self._trouble.happened(error)
             except Exception:
                 # Whatever it was: without this thread nobody in this process would lead ever again.
                 log.exception("the dispatcher's lease could not be read or written")
+            self._tell()
             stop.wait(self._pause_seconds(held))
 
     def release(self) -> None:
@@ -143,9 +148,24 @@ class Leader:
             self.took_over |= self._holder() not in (None, "", self._identity)
             gained = self._take()
         if gained:
-            log.info("leading as %s", self._identity)
+            self._tell()
             self._on_gain()
         return gained
+
+    def _tell(self) -> None:
+        """Say who leads, when that has changed as far as this candidate knows."""
+        leader = self._identity if self.leading else self._holder()
+        if leader == "" or (leader == self._identity and not self.leading):
+            leader = None  # given back, or run out
+        if leader == self._leader:
+            return
+        if leader == self._identity:
+            log.info("leading as %s", leader)
+        elif self._leader == self._identity:
+            log.warning("no longer leading as %s", self._identity)
+        if leader not in (None, self._identity):
+            log.info("following %s", leader)
+        self._leader = leader
 
     def _look(self) -> None:
         """Read the lease; only a change of it starts its time anew."""

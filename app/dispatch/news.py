@@ -14,6 +14,7 @@ from app.cluster.errors import AlreadyExistsError, ClusterError, ThrottledError
 from app.cluster.manifests import build_event
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run
+from app.cluster.troubles import Trouble
 from app.dispatch.plan import Cause, Unready, cause_of, explain
 from app.dispatch.tables import Changes, RunTable
 
@@ -46,6 +47,7 @@ class Newsroom:
         self.reporter = ""
         self._noticed: dict[str, Cause] = {}
         self._told: dict[str, Cause] = {}
+        self._trouble = Trouble(log, "Events on runs can't be written")
 
     def publish(
         self,
@@ -121,6 +123,8 @@ class Newsroom:
         except AlreadyExistsError:
             pass
         except ClusterError as error:
-            log.warning("the Event %s on run %s could not be written: %s", cause.value, run.name, error)
+            self._trouble.happened(error)
             return not (error.may_have_happened or isinstance(error, ThrottledError))
+        else:
+            self._trouble.ended()
         return True

@@ -1,4 +1,4 @@
-"""Runs, queues and clocks for tests of pure decisions."""
+"""Runs and queues for tests of pure decisions."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -12,17 +12,6 @@ from app.dispatch.tables import Changes, RunTable
 DEFINITIONS = ("a", "b", "c")
 WORKLOADS = ("db", "queue")
 DEPENDENCIES: tuple[DependsOn, ...] = ((), ("db",), ("queue",), ("db", "queue"), None)
-
-
-class Clock:
-    """A clock that moves when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Read it."""
-        return self.now
 
 
 def make_run(

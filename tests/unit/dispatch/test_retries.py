@@ -3,7 +3,8 @@
 from app.cluster.records import Phase
 from app.dispatch.retries import Retries
 from app.dispatch.tables import Changes, RunTable
-from tests.unit.dispatch.runs import Clock, make_run
+from tests.clock import Clock
+from tests.unit.dispatch.runs import make_run
 
 
 def test_pauses_double_up_to_their_longest_and_begin_anew_for_a_new_version() -> None:
