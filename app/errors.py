@@ -10,8 +10,10 @@ from app.cluster.errors import ClusterError, InvalidError
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
+from app.services.identities import UndecidedError
 from app.services.runs import UnknownRunError
 from app.services.submit import NotStoredError
+from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
 
@@ -25,6 +27,10 @@ _TITLES = {
 
 _RETRY_SECONDS = 2
 """What `Retry-After` says while the API server is away, or too many wait for it."""
+
+
+_CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
+"""What 401 carries: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
         case NotTrustedError():
             return Problem(HTTPStatus.FORBIDDEN, "this job is private")
+        case InvalidTokenError():
+            return Problem(HTTPStatus.UNAUTHORIZED, "the token is not valid", (), {"WWW-Authenticate": _CHALLENGE})
         case BusyError():
             return _unavailable("too many calls wait for the Kubernetes API server; nothing has been done")
         case ClusterError():
@@ -84,6 +92,8 @@ def _problem_of_cluster(error: ClusterError) -> Problem:
         causes = tuple(Fault(pointer_to(*_steps(where)), message) for where, message in error.causes)
         why = "" if causes else f": {error.message}"  # an admission policy gives its reason in the message alone
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Kubernetes does not accept this run{why}", causes)
+    if isinstance(error, UndecidedError):
+        return _unavailable("the Kubernetes API server can't say who calls; nothing has been done")
     detail = "the Kubernetes API server can't do this now"
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"

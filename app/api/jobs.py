@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
+from app.api.audit import note
 from app.api.calls import check_target, read_body
 from app.api.door import Door
 from app.api.responses import json_response
@@ -31,6 +32,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, gate: Gate) -> Blueprint:
         query = request.query_string.decode("ascii")
         with gate.place():
             run = submitter.submit(definition, read_body(request), path=path, query=query)
+        note(run_id=run.id, fields=run.fields)
         headers = {"Location": f"/job/{name}/{run.id}"}
         return json_response(accepted_schema.dump(run), 202, headers)
 
