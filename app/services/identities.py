@@ -41,9 +41,9 @@ class PodFound:
 def judge_pods(pods: Sequence[Mapping[str, Any]], address: Address) -> PodFound:
     """Say which of some pods a call from an address comes from, and whether that one is trusted.
 
-    A trusted pod runs, isn't being deleted, and has the address for itself: on its host's network it would share it
-    with whatever else is on that machine. Where several running pods claim an address, all must be worth trusting, for the
-    call may be any one's.
+    A trusted pod runs, is not being deleted, and has its address for itself: on its host's network it would share it
+    with whatever else is on that machine. Where several running pods claim an address, all must be worth trusting, for
+    the call may be any one's.
     """
     claimants = [pod for pod in pods if _claims(pod, address)]
     suspects = [pod for pod in claimants if not _is_worth_trusting(pod)]
