@@ -49,6 +49,24 @@ logging.getLogger("gunicorn.error").addFilter(
 )
 
 
+def on_starting(server):
+    """Refuse to start where gunicorn would let somebody else say what a call's address or headers are."""
+    opened = [
+        name
+        for name, is_open in {
+            "forwarded_allow_ips": bool(server.cfg.forwarded_allow_ips),
+            "proxy_protocol": server.cfg.proxy_protocol not in (False, "off"),
+            "header_map": server.cfg.header_map == "dangerous",  # X_Forwarded_For would count as X-Forwarded-For
+        }.items()
+        if is_open
+    ]
+    if opened:
+        raise SystemExit(
+            f"gunicorn's {', '.join(opened)} must stay as gunicorn.conf.py has it: callers could forge addresses; "
+            "SLIMFAAS_TRUSTED_PROXIES says whose forwarding headers are believed (docs/security.md)"
+        )
+
+
 def when_ready(server):
     """Bound how long silent clients hold threads; accepted connections inherit their listener's options."""
     for listener in server.LISTENERS:

@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from app.api.audit import audit
 from app.api.door import Door
 from app.api.health import health_blueprint
 from app.api.jobs import RestOfPath, jobs_blueprint
@@ -11,13 +12,15 @@ from app.api.problems import answer_with_problems
 from app.api.runs import runs_blueprint
 from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
-from app.services.callers import Callers
+from app.services.callers import Callers, Rules
 from app.services.cancel import Canceller
 from app.services.gate import Gate
 from app.services.health import Health
+from app.services.identities import Identities
 from app.services.logs import Logs
 from app.services.runs import Runs
 from app.services.submit import Submitter
+from app.services.tokens import Account
 from app.services.waiting import Waits
 from app.settings import Settings, SettingsError
 from schemas.faults import Refused
@@ -50,7 +53,9 @@ def _compose(service: Service) -> Flask:
     app.url_map.converters["rest"] = RestOfPath
     app.extensions["slimfaas-jobs"] = service
     answer_with_problems(app)
-    door, gate = Door(service.catalogue, Callers(service.settings.trusted_networks)), Gate()
+    audit(app)
+    gate = Gate()
+    door = _build_door(service, gate)
     runs = Runs(service.namespace, service.catalogue)
     waits = Waits(service.namespace, runs, service.streams)
     app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), waits, gate))
@@ -59,3 +64,14 @@ def _compose(service: Service) -> Flask:
     app.register_blueprint(openapi_blueprint())
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app
+
+
+def _build_door(service: Service, gate: Gate) -> Door:
+    settings = service.settings
+    rules = Rules(
+        networks=settings.trusted_networks,
+        proxies=settings.trusted_proxies,
+        accounts=tuple(Account(namespace, name) for namespace, name in settings.trusted_service_accounts),
+    )
+    callers = Callers(rules, Identities(service.namespace, settings.token_audience, gate))
+    return Door(service.catalogue, callers, hide_private=settings.hide_private)

@@ -1,5 +1,6 @@
 """Every exception as the caller sees it: an RFC 9457 problem document. The only place that knows HTTP statuses."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -11,10 +12,12 @@ from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
+from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
 from app.services.submit import NotStoredError
+from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
 from schemas.problem import ProblemSchema
@@ -34,6 +37,10 @@ _RETRY_SECONDS = 2
 """What `Retry-After` says while the API server is away, or too many wait for it."""
 
 
+_CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
+"""What 401 carries: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A problem document (https://www.rfc-editor.org/rfc/rfc9457).
@@ -48,7 +55,7 @@ class Problem:
     status: HTTPStatus
     detail: str
     errors: tuple[Fault, ...] = ()
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -66,23 +73,42 @@ def title_of(status: HTTPStatus) -> str:
     return _TITLES.get(status, status.phrase)
 
 
+_RETRY_LATER = {"Retry-After": str(_RETRY_SECONDS)}
+
+_ALWAYS: Mapping[type[Exception], Problem] = {
+    UnknownDefinitionError: Problem(HTTPStatus.NOT_FOUND, "there is no such job"),
+    UnknownRunError: Problem(HTTPStatus.NOT_FOUND, "there is no such run"),
+    NotTrustedError: Problem(HTTPStatus.FORBIDDEN, "this job is private"),
+    InvalidTokenError: Problem(
+        HTTPStatus.UNAUTHORIZED, "the token is not valid", headers={"WWW-Authenticate": _CHALLENGE}
+    ),
+    BusyError: Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "too many calls wait for the Kubernetes API server; nothing has been done",
+        headers=_RETRY_LATER,
+    ),
+    TooManyStreamsError: Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too many calls wait for runs or read logs; nothing has been done",
+        headers=_RETRY_LATER,
+    ),
+}
+"""What is always said of an error, whatever it carries."""
+
+
 def problem_of(error: Exception) -> Problem:
     """Say what an exception means to the caller; one that nobody foresaw tells the caller nothing."""
+    if always := _ALWAYS.get(type(error)):
+        return always
     match error:
         case NotJson():
             return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
         case Refused():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be applied as given", error.faults)
-        case UnknownDefinitionError():
-            return Problem(HTTPStatus.NOT_FOUND, "there is no such job")
-        case UnknownRunError():
-            return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
-        case UnknownAttemptError() | NoLogError() | TooManyStreamsError():
-            return _problem_of_stream(error)
-        case NotTrustedError():
-            return Problem(HTTPStatus.FORBIDDEN, "this job is private")
-        case BusyError():
-            return _unavailable("too many calls wait for the Kubernetes API server; nothing has been done")
+        case UnknownAttemptError():
+            return Problem(HTTPStatus.NOT_FOUND, str(error))
+        case NoLogError():
+            return Problem(HTTPStatus.CONFLICT, str(error))
         case ClusterError():
             return _problem_of_cluster(error)
         case HTTPException():
@@ -96,6 +122,8 @@ def _problem_of_cluster(error: ClusterError) -> Problem:
         causes = tuple(Fault(pointer_to(*_steps(where)), message) for where, message in error.causes)
         why = "" if causes else f": {error.message}"  # an admission policy gives its reason in the message alone
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Kubernetes does not accept this run{why}", causes)
+    if isinstance(error, UndecidedError):
+        return _unavailable("the Kubernetes API server can't say who calls; nothing has been done")
     detail = "the Kubernetes API server can't do this now"
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
@@ -112,19 +140,8 @@ def _what_is_cancelled(error: NotCancelledError) -> str:
     return f"{error.deleted} of the queued runs have been deleted{more}"
 
 
-def _problem_of_stream(error: UnknownAttemptError | NoLogError | TooManyStreamsError) -> Problem:
-    match error:
-        case UnknownAttemptError():
-            return Problem(HTTPStatus.NOT_FOUND, str(error))
-        case NoLogError():
-            return Problem(HTTPStatus.CONFLICT, str(error))
-        case TooManyStreamsError():
-            detail = "too many calls wait for runs or read logs; nothing has been done"
-            return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, (), {"Retry-After": str(_RETRY_SECONDS)})
-
-
 def _unavailable(detail: str) -> Problem:
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, (), {"Retry-After": str(_RETRY_SECONDS)})
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY_LATER)
 
 
 def _steps(where: str) -> list[str]:

@@ -4,7 +4,8 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import partial
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,13 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 _MOST_STREAMS = 1000
 """More threads than that are beyond what one process of Python serves well."""
+
+# The names that Kubernetes allows, or a star alone.
+_SERVICE_ACCOUNT = re.compile(
+    rf"(?P<namespace>{_NAMESPACE.pattern}|\*):(?P<name>[a-z0-9]([-.a-z0-9]{{0,251}}[a-z0-9])?|\*)", re.ASCII
+)
+
+_AUDIENCE = re.compile(r"[!-~]{1,253}")
 
 _T = TypeVar("_T")
 
@@ -42,6 +50,12 @@ class Settings:
         trusted_networks: whose callers may use private definitions (`SLIMFAAS_TRUSTED_NETWORKS`, CIDRs by commas).
         max_streams: how many calls at once may wait for a run or read a log, for each of which gunicorn has a thread
             (`SLIMFAAS_MAX_STREAMS`).
+        trusted_proxies: whose forwarding headers are believed (`SLIMFAAS_TRUSTED_PROXIES`, CIDRs by commas).
+        trusted_service_accounts: whose tokens are trusted, as `(namespace, name)`, either of them `*` for any
+            (`SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS`, `namespace:name` by commas); none: tokens aren't looked at.
+        token_audience: whom tokens must be meant for (`SLIMFAAS_TOKEN_AUDIENCE`).
+        hide_private: whether a private definition looks to strangers as if there were none (`SLIMFAAS_HIDE_PRIVATE`,
+            `true` or `false`).
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
         port: where HTTP is served (`PORT`).
     """
@@ -52,6 +66,10 @@ class Settings:
     dispatcher: bool = True
     trusted_networks: tuple[Network, ...] = ()
     max_streams: int = 64
+    trusted_proxies: tuple[Network, ...] = ()
+    trusted_service_accounts: tuple[tuple[str, str], ...] = ()
+    token_audience: str = "slimfaas-jobs"  # noqa: S105 - the name of an audience, known to all
+    hide_private: bool = False
     instance: str = "slimfaas-jobs"
     port: int = 5000
 
@@ -76,8 +94,12 @@ class Settings:
             kubeconfig=environment.get("KUBECONFIG") or None,
             namespace=read(_read_namespace, None),
             dispatcher=read(_read_dispatcher, True),
-            trusted_networks=read(_read_trusted_networks, ()),
             max_streams=read(_read_max_streams, 0),
+            trusted_networks=read(partial(_read_networks, "SLIMFAAS_TRUSTED_NETWORKS"), ()),
+            trusted_proxies=read(partial(_read_networks, "SLIMFAAS_TRUSTED_PROXIES"), ()),
+            trusted_service_accounts=read(_read_trusted_service_accounts, ()),
+            token_audience=read(_read_token_audience, ""),
+            hide_private=read(_read_hide_private, False),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
             port=read(_read_port, 0),
         )
@@ -130,11 +152,43 @@ def _read_dispatcher(environment: Mapping[str, str]) -> bool:
     return text == "on"
 
 
-def _read_trusted_networks(environment: Mapping[str, str]) -> tuple[Network, ...]:
-    texts = [text.strip() for text in (environment.get("SLIMFAAS_TRUSTED_NETWORKS") or "").split(",")]
+def _list_of(name: str, environment: Mapping[str, str]) -> list[str]:
+    texts = [text.strip() for text in (environment.get(name) or "").split(",")]
+    return [text for text in texts if text]
+
+
+def _read_networks(name: str, environment: Mapping[str, str]) -> tuple[Network, ...]:
     try:
-        return tuple(ip_network(text) for text in texts if text)
+        return tuple(_unfold(ip_network(text)) for text in _list_of(name, environment))
     except ValueError as error:
-        raise SettingsError(
-            "SLIMFAAS_TRUSTED_NETWORKS is not a list of networks like 10.0.0.0/8, separated by commas"
-        ) from error
+        raise SettingsError(f"{name} is not a list of networks like 10.0.0.0/8, separated by commas") from error
+
+
+def _unfold(network: Network) -> Network:
+    """Addresses of `::ffff:0:0/96` are IPv4 addresses, and so are its networks."""
+    first = network.network_address
+    if isinstance(first, IPv6Address) and first.ipv4_mapped is not None and network.prefixlen >= 96:
+        return IPv4Network((first.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
+def _read_trusted_service_accounts(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    name = "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS"
+    found = [_SERVICE_ACCOUNT.fullmatch(text) for text in _list_of(name, environment)]
+    if None in found:
+        raise SettingsError(f"{name} is not a list of ServiceAccounts like namespace:name, separated by commas")
+    return tuple((match["namespace"], match["name"]) for match in found if match)
+
+
+def _read_token_audience(environment: Mapping[str, str]) -> str:
+    audience = environment.get("SLIMFAAS_TOKEN_AUDIENCE") or "slimfaas-jobs"
+    if not _AUDIENCE.fullmatch(audience):
+        raise SettingsError("SLIMFAAS_TOKEN_AUDIENCE is not a word of at most 253 visible ASCII characters")
+    return audience
+
+
+def _read_hide_private(environment: Mapping[str, str]) -> bool:
+    text = (environment.get("SLIMFAAS_HIDE_PRIVATE") or "false").lower()
+    if text not in ("true", "false"):
+        raise SettingsError("SLIMFAAS_HIDE_PRIVATE is neither true nor false")
+    return text == "true"

@@ -41,6 +41,21 @@ class Request:
     restart_policy: RestartPolicy | None = None
 
 
+def overridden_fields(request: Request) -> tuple[str, ...]:
+    """The names of the fields that a request changes, as it writes them; in order, and never their values."""
+    changes = {
+        "Args": request.args is not None,
+        "BackoffLimit": request.backoff_limit is not None,
+        "DependsOn": request.depends_on is not None,
+        "Environments": bool(request.environments),
+        "Image": request.image is not None,
+        "Resources": bool(request.requests or request.limits),
+        "RestartPolicy": request.restart_policy is not None,
+        "TtlSecondsAfterFinished": request.ttl_seconds_after_finished is not None,
+    }
+    return tuple(name for name, changed in changes.items() if changed)
+
+
 def parse_request(body: bytes) -> Request:
     """Read the body of a call, whatever its content type.
 

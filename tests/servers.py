@@ -2,7 +2,7 @@
 
 `pytest --server real` with KUBECONFIG set to an administrator's kubeconfig uses that cluster; everything happens in
 namespaces that the tests create and delete. There the service under test is its own ServiceAccount with the Role of
-`k8s/base/rbac.yaml` and nothing else.
+`k8s/base/rbac.yaml`, the right of `k8s/components/token-review`, and nothing else.
 """
 
 import os
@@ -21,6 +21,9 @@ from devcluster.cluster import Cluster, Options
 
 RBAC = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
 """The service's ServiceAccount, its Role, and the binding of the two."""
+
+TOKEN_REVIEW = RBAC.parent.parent / "components" / "token-review" / "rbac.yaml"
+"""The right to ask whose a token is, which belongs to no namespace."""
 
 SERVICE_ACCOUNT = "slimfaas"
 _DEADLINE_SECONDS = 30.0
@@ -150,6 +153,7 @@ class _Real:
         }
         for manifest in yaml.safe_load_all(RBAC.read_text("utf-8")):
             create[manifest["kind"]](name, manifest)
+        self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + _DEADLINE_SECONDS
         while not self._has_default_account(core, name):
@@ -158,12 +162,24 @@ class _Real:
         return name
 
     @staticmethod
+    def _grant_token_reviews(rights: client.RbacAuthorizationV1Api, namespace: str) -> None:
+        role, binding = yaml.safe_load_all(TOKEN_REVIEW.read_text("utf-8"))
+        own = f"{role['metadata']['name']}-{namespace}"
+        role["metadata"]["name"] = binding["metadata"]["name"] = binding["roleRef"]["name"] = own
+        binding["subjects"][0]["namespace"] = namespace
+        rights.create_cluster_role(role)
+        rights.create_cluster_role_binding(binding)
+
+    @staticmethod
     def _has_default_account(core: client.CoreV1Api, namespace: str) -> bool:
         names = [account.metadata.name for account in core.list_namespaced_service_account(namespace).items]
         return "default" in names
 
     def delete_namespace(self, name: str) -> None:
         client.CoreV1Api(self.admin).delete_namespace(name)
+        rights = client.RbacAuthorizationV1Api(self.admin)
+        rights.delete_cluster_role_binding(f"slimfaas-token-review-{name}")
+        rights.delete_cluster_role(f"slimfaas-token-review-{name}")
 
     def token(self, namespace: str) -> str | None:
         request = {"spec": {"expirationSeconds": 3600}}

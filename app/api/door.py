@@ -1,32 +1,77 @@
 """Letting calls in: which definition a call is about, and whether its caller may use it."""
 
-from flask import request
+from collections.abc import Sequence
 
-from app.services.callers import FORWARDING_HEADERS, Callers
-from app.services.definitions import Catalogue
+from flask import g, request
+
+from app.api.audit import note
+from app.services.callers import Caller, Callers, NotTrustedError, Verdict
+from app.services.definitions import Catalogue, UnknownDefinitionError
+from app.services.forwarding import FORWARDING_HEADERS
 from schemas.definition import Definition
 
 
 class Door:
-    """What every route under `/job/<name>` goes through first.
+    """What every route that is about definitions goes through first.
 
     Args:
         catalogue: the definitions.
         callers: decides who may call.
+        hide_private: whether a private definition looks to strangers as if there were none.
     """
 
-    def __init__(self, catalogue: Catalogue, callers: Callers) -> None:
+    def __init__(self, catalogue: Catalogue, callers: Callers, *, hide_private: bool = False) -> None:
         self._catalogue = catalogue
         self._callers = callers
+        self._hide_private = hide_private
 
     def enter(self, name: str) -> Definition:
         """The definition of this name, if the present request's caller may use it.
 
+        Where private definitions are hidden, a caller is judged in the same way for a name that there isn't: neither
+        the answer, nor what goes wrong on the way to it, nor the time that it takes tells the two apart.
+
         Raises:
-            UnknownDefinitionError: there is none.
+            UnknownDefinitionError: there is none, or its being there is hidden from the caller.
             NotTrustedError: it is private, and the caller isn't trusted.
+            InvalidTokenError: the caller is to be judged by a token that isn't good.
+            UndecidedError: the caller can't be judged now.
+            BusyError: the same, for too many wait already.
         """
-        definition = self._catalogue.get(name)
-        forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
-        self._callers.check(definition, request.remote_addr, forwarded=forwarded)
+        try:
+            definition = self._catalogue.get(name)
+        except UnknownDefinitionError:
+            if self._hide_private:
+                self._judge()
+            raise
+        note(definition=definition.name)
+        if definition.visibility != "Public" and not self._judge().trusted:
+            raise UnknownDefinitionError(name) if self._hide_private else NotTrustedError(name)
         return definition
+
+    def visible(self) -> Sequence[Definition]:
+        """The definitions that the present request's caller may use; the caller is judged once, if at all.
+
+        Raises:
+            InvalidTokenError: the caller is to be judged by a token that isn't good.
+            UndecidedError: the caller can't be judged now.
+            BusyError: the same, for too many wait already.
+        """
+        definitions = self._catalogue.all()
+        public = [definition for definition in definitions if definition.visibility == "Public"]
+        if len(public) == len(definitions) and not self._hide_private:
+            return definitions
+        return definitions if self._judge().trusted else public
+
+    def _judge(self) -> Verdict:
+        """Judge the present request's caller, once."""
+        if "verdict" not in g:
+            g.verdict = self._callers.judge(_caller())
+            note(verdict=g.verdict)
+        verdict: Verdict = g.verdict
+        return verdict
+
+
+def _caller() -> Caller:
+    headers = {name: request.headers[name] for name in FORWARDING_HEADERS if name in request.headers}
+    return Caller(request.remote_addr, headers, request.headers.get("Authorization"))

@@ -3,6 +3,7 @@
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
+from app.api.audit import note
 from app.api.calls import check_target, read_body
 from app.api.clients import has_left
 from app.api.description import faults
@@ -84,6 +85,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
                 run = submitter.submit(definition, read_body(request), path=path, query=query)
+            note(run_id=run.id, fields=run.fields)
             headers = {"Location": f"/job/{name}/{run.id}"}
             if interrupt is not None and (view := waits.wait_if_possible(definition.name, run.id, interrupt)):
                 return answer_with(view, wait_seconds, headers, unfinished=202)

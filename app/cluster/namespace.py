@@ -9,6 +9,8 @@ from app.cluster import keys
 from app.cluster.client import MERGE_PATCH, ApiServer, Interrupt, Json, Stream
 from app.cluster.errors import InvalidError, NotFoundError
 
+_TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
+
 _PAGE = 250
 """Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
 
@@ -148,6 +150,29 @@ class Namespace:
             except NotFoundError:
                 continue
         return found
+
+    def running_pods_at(self, address: str) -> list[Json]:
+        """The running pods whose first address this is, in one call.
+
+        The API server knows no selector for a pod's second address, in the other IP family:
+        https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/
+
+        Args:
+            address: as Kubernetes writes it: RFC 5952 for IPv6.
+        """
+        query = {"fieldSelector": f"status.podIP={address},status.phase=Running"}
+        pods: list[Json] = self.server.call("GET", f"{self._core}/pods", query=query).get("items") or []
+        return pods
+
+    def review_token(self, token: str, audience: str) -> Json:
+        """What the API server says of a token: the status of a TokenReview."""
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        status: Json = self.server.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
+        return status
 
     def create_event(self, event: Json) -> Json:
         """Store a core/v1 Event."""

@@ -28,6 +28,10 @@ class Catalogue:
         except KeyError:
             raise UnknownDefinitionError(name) from None
 
+    def all(self) -> list[Definition]:
+        """Every definition, in the configuration's order."""
+        return list(self._definitions.values())
+
     def slots(self) -> Mapping[str, int]:
         """How many runs of each definition may be active at once."""
         return self._slots

@@ -15,7 +15,7 @@ from app.cluster.names import job_name, new_id
 from app.cluster.namespace import Namespace
 from schemas.definition import Definition
 from schemas.merge import merge
-from schemas.request import read_request
+from schemas.request import overridden_fields, read_request
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,12 @@ class Accepted:
     Attributes:
         id: its id within its definition.
         name: of the Kubernetes Job.
+        fields: the names of those that the request has overridden, for the log.
     """
 
     id: str
     name: str
+    fields: tuple[str, ...] = ()
 
 
 class NotStoredError(ClusterError):
@@ -85,11 +87,12 @@ class Submitter:
             InvalidError: the API server does not accept the run.
             NotStoredError: the run isn't stored, or nobody can say.
         """
-        spec = merge(definition, *read_request(body))
+        request, faults = read_request(body)
+        spec = merge(definition, request, faults)
         run_id, call = new_id(), secrets.token_hex(16)
         job = build_job(spec, run_id, queued_at=datetime.now(UTC), call=call, path=path, query=query)
         self._store(job, call)
-        return Accepted(run_id, job_name(definition.name, run_id))
+        return Accepted(run_id, job_name(definition.name, run_id), overridden_fields(request))
 
     def _store(self, job: Json, call: str) -> None:
         """Store a Job once, however often it takes to be sure.

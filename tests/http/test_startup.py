@@ -123,6 +123,22 @@ def test_what_is_missing_ends_the_process_with_one_line(command: str, variables:
     assert message in line
 
 
+@pytest.mark.parametrize(
+    "option", ["--forwarded-allow-ips=*", "--proxy-protocol", "--proxy-protocol=v2", "--header-map=dangerous"]
+)
+def test_gunicorn_does_not_start_where_callers_could_forge_their_addresses(kubeconfig: Path, option: str) -> None:
+    """Its own settings would open a door that ours keep closed."""
+    variables = {
+        "KUBECONFIG": str(kubeconfig),
+        "SLIMFAAS_JOBS_CONFIGURATION": GOOD,
+        "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:0 {option}",
+    }
+    ended = start("gunicorn", variables)
+    assert ended.returncode not in (0, None)
+    assert "SLIMFAAS_TRUSTED_PROXIES" in ended.stderr
+    assert option.removeprefix("--").partition("=")[0].replace("-", "_") in ended.stderr
+
+
 def test_a_dispatcher_that_is_turned_off_has_nothing_to_do(kubeconfig: Path) -> None:
     """`slimfaas-jobs dispatcher` under SLIMFAAS_DISPATCHER=off is a mistake, and says so."""
     off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}

@@ -40,6 +40,10 @@ def test_every_variable_is_read() -> None:
         "SLIMFAAS_DISPATCHER": "off",
         "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.0/8, fd00::/8,192.168.1.7,",
         "SLIMFAAS_MAX_STREAMS": "8",
+        "SLIMFAAS_TRUSTED_PROXIES": "::ffff:10.0.0.0/104",
+        "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "shop:web, *:admin,shop:*",
+        "SLIMFAAS_TOKEN_AUDIENCE": "https://jobs.example",
+        "SLIMFAAS_HIDE_PRIVATE": "True",
         "HOSTNAME": "slimfaas-0",
         "PORT": "8080",
     }
@@ -50,6 +54,10 @@ def test_every_variable_is_read() -> None:
         dispatcher=False,
         trusted_networks=tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.168.1.7/32"))),
         max_streams=8,
+        trusted_proxies=(ip_network("10.0.0.0/8"),),
+        trusted_service_accounts=(("shop", "web"), ("*", "admin"), ("shop", "*")),
+        token_audience="https://jobs.example",
+        hide_private=True,
         instance="slimfaas-0",
         port=8080,
     )
@@ -113,6 +121,13 @@ def test_two_configurations_are_a_fault_not_a_choice() -> None:
         ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.0/8 192.168.0.0/16"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "everybody"),
+        ("SLIMFAAS_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "*"),
+        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:w*"),
+        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:web:x"),
+        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "Shop:web"),
+        ("SLIMFAAS_TOKEN_AUDIENCE", "two words"),
+        ("SLIMFAAS_HIDE_PRIVATE", "yes"),
     ],
 )
 def test_a_value_that_can_not_be_is_a_fault_that_names_the_variable_only(name: str, value: str) -> None:

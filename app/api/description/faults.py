@@ -7,9 +7,11 @@ from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
+from app.services.identities import UndecidedError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
 from app.services.submit import NotStoredError
+from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 
@@ -18,7 +20,12 @@ _AWAY = ClusterError("example")
 EVERYWHERE: tuple[Exception, ...] = (RuntimeError("example"),)
 """A defect of ours."""
 
-OF_THE_DOOR: tuple[Exception, ...] = (UnknownDefinitionError("example"), NotTrustedError("example"))
+OF_THE_DOOR: tuple[Exception, ...] = (
+    UnknownDefinitionError("example"),
+    NotTrustedError("example"),
+    InvalidTokenError("example"),
+    UndecidedError("example"),
+)
 
 OF_A_URL: tuple[Exception, ...] = (BadRequest("the URL has a fragment, which is no part of a request"),)
 

@@ -1,0 +1,79 @@
+"""What the service says about each call: who, what, and the outcome.
+
+Nothing that a caller has made up is written: names are those of the configuration and the API server, addresses are
+read and written anew, ids and methods are known ones. No values: of what a request overrides, only the fields' names.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Flask, Response, g, request
+
+from app.cluster.names import is_id
+from app.services.addresses import read_address
+from app.services.callers import Verdict
+
+log = logging.getLogger(__name__)
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_READING = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What has become known of the present call.
+
+    Attributes:
+        definition: its name; only one that is in the configuration.
+        run_id: of the run that it is about.
+        fields: the names of those that its request overrides.
+        verdict: about its caller, where somebody had to ask.
+    """
+
+    definition: str = ""
+    run_id: str = ""
+    fields: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+
+
+def note(**known: Any) -> None:
+    """Add to the `Notes` of the present call."""
+    g.notes = replace(g.get("notes", Notes()), **known)
+
+
+def audit(app: Flask) -> None:
+    """Have every call of this application written to the log, whichever route it takes and however it ends.
+
+    Calls that change something, and those that are refused for who makes them, at INFO; others at DEBUG.
+    """
+    app.after_request(_write)
+
+
+def _write(response: Response) -> Response:
+    notes: Notes = g.get("notes", Notes())
+    refused = response.status_code in (401, 403) or (notes.verdict is not None and not notes.verdict.trusted)
+    level = logging.DEBUG if request.method in _READING and not refused else logging.INFO
+    if log.isEnabledFor(level):
+        log.log(level, "%s", _line(notes, response.status_code))
+    return response
+
+
+def _line(notes: Notes, status: int) -> str:
+    verdict = notes.verdict
+    connection = read_address(request.remote_addr)
+    client = verdict.address if verdict is not None and verdict.address != connection else None
+    asked_id = str((request.view_args or {}).get("run_id", ""))
+    parts = {
+        "status": status,
+        "definition": notes.definition,
+        "run": notes.run_id or (asked_id if is_id(asked_id) else ""),
+        "fields": ",".join(notes.fields),
+        "address": connection or "unknown",
+        "forwarded-for": client or "",
+        "pod": verdict.pod if verdict else "",
+        "account": (verdict.account or "") if verdict else "",
+        "caller": verdict.reason if verdict else "",
+    }
+    method = request.method if request.method in _METHODS else "other"
+    return " ".join([method, *(f"{name}={value}" for name, value in parts.items() if value != "")])
