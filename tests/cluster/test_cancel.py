@@ -74,7 +74,7 @@ def test_cancelling_an_active_run_again_writes_nothing(stage: Stage, seen: Obser
     stage.batch.patch_namespaced_job(name, stage.name, finalizers)
     cancel(canceller, name)
     again = cancel(canceller, name)
-    assert again.reason == "Deleting"
+    assert again.reason in ("Deleting", "BackoffLimitExceeded")  # the latter once its pod has been killed
     assert len(deletions(stage)) == 1
     # Once the garbage collector has let it go, only our own finalizer holds it.
     until(lambda: stage.job(name).metadata.finalizers == ["tests.example/hold"])
