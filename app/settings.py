@@ -15,15 +15,14 @@ _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
-_MOST_STREAMS = 1000
-"""More threads than that are beyond what one process of Python serves well."""
-
 # The names that Kubernetes allows, or a star alone.
 _SERVICE_ACCOUNT = re.compile(
     rf"(?P<namespace>{_NAMESPACE.pattern}|\*):(?P<name>[a-z0-9]([-.a-z0-9]{{0,251}}[a-z0-9])?|\*)", re.ASCII
 )
 
 _AUDIENCE = re.compile(r"[!-~]{1,253}")
+_MOST_STREAMS = 1000
+"""More threads than that are beyond what one process of Python serves well."""
 
 _T = TypeVar("_T")
 
@@ -48,14 +47,14 @@ class Settings:
             context's, else `default`.
         dispatcher: whether this process also dispatches (`SLIMFAAS_DISPATCHER`, `on` or `off`).
         trusted_networks: whose callers may use private definitions (`SLIMFAAS_TRUSTED_NETWORKS`, CIDRs by commas).
-        max_streams: how many calls at once may wait for a run or read a log, for each of which gunicorn has a thread
-            (`SLIMFAAS_MAX_STREAMS`).
         trusted_proxies: whose forwarding headers are believed (`SLIMFAAS_TRUSTED_PROXIES`, CIDRs by commas).
         trusted_service_accounts: whose tokens are trusted, as `(namespace, name)`, either of them `*` for any
             (`SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS`, `namespace:name` by commas); none: tokens aren't looked at.
         token_audience: whom tokens must be meant for (`SLIMFAAS_TOKEN_AUDIENCE`).
         hide_private: whether a private definition looks to strangers as if there were none (`SLIMFAAS_HIDE_PRIVATE`,
             `true` or `false`).
+        max_streams: how many calls at once may wait for a run or read a log, for each of which gunicorn has a thread
+            (`SLIMFAAS_MAX_STREAMS`).
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
         port: where HTTP is served (`PORT`).
     """
@@ -65,11 +64,11 @@ class Settings:
     namespace: str | None = None
     dispatcher: bool = True
     trusted_networks: tuple[Network, ...] = ()
-    max_streams: int = 64
     trusted_proxies: tuple[Network, ...] = ()
     trusted_service_accounts: tuple[tuple[str, str], ...] = ()
     token_audience: str = "slimfaas-jobs"  # noqa: S105 - the name of an audience, known to all
     hide_private: bool = False
+    max_streams: int = 64
     instance: str = "slimfaas-jobs"
     port: int = 5000
 
@@ -94,12 +93,12 @@ class Settings:
             kubeconfig=environment.get("KUBECONFIG") or None,
             namespace=read(_read_namespace, None),
             dispatcher=read(_read_dispatcher, True),
-            max_streams=read(_read_max_streams, 0),
             trusted_networks=read(partial(_read_networks, "SLIMFAAS_TRUSTED_NETWORKS"), ()),
             trusted_proxies=read(partial(_read_networks, "SLIMFAAS_TRUSTED_PROXIES"), ()),
             trusted_service_accounts=read(_read_trusted_service_accounts, ()),
             token_audience=read(_read_token_audience, ""),
             hide_private=read(_read_hide_private, False),
+            max_streams=read(_read_max_streams, 0),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
             port=read(_read_port, 0),
         )

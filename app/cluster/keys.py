@@ -36,11 +36,8 @@ UNTRUSTED = "Untrusted"
 REPLICAS_MIN_ANNOTATION = "SlimFaas/ReplicasMin"
 """On Deployments and StatefulSets, set by their owners: how many replicas must be ready."""
 
-TRUST_ANNOTATION = "SlimFaas/DefaultTrust"
-"""On pods, set by their owners: whether they may use private definitions; absent means `TRUSTED`."""
-
 TRUSTED = "Trusted"
-"""The value of `TRUST_ANNOTATION` on a trusted pod; any other, such as `Untrusted`, takes the trust away."""
+"""The value of `DEFAULT_TRUST_ANNOTATION` that says the same as none; any other takes the trust away."""
 
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 """On pods, set by Kubernetes: the Job that they belong to."""

@@ -60,7 +60,7 @@ def _claims(pod: Mapping[str, Any], address: Address) -> bool:
 
 
 def _is_worth_trusting(pod: Mapping[str, Any]) -> bool:
-    trust = (pod["metadata"].get("annotations") or {}).get(keys.TRUST_ANNOTATION, keys.TRUSTED)
+    trust = (pod["metadata"].get("annotations") or {}).get(keys.DEFAULT_TRUST_ANNOTATION, keys.TRUSTED)
     return trust == keys.TRUSTED and not (pod.get("spec") or {}).get("hostNetwork")
 
 

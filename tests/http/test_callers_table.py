@@ -152,7 +152,12 @@ def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide:
     asked = len(town.proxy.requests)
     assert town.call("POST", "/job/public", address, headers, hide_private=hide).status_code == 202
     assert len(town.proxy.requests) == asked + 1
-    for method, rest, inside in [("POST", "", 202), ("GET", "/aaaaaaaaaaaa", 404), ("HEAD", "/aaaaaaaaaaaa", 404)]:
+    for method, rest, inside in [
+        ("POST", "", 202),
+        ("GET", "/aaaaaaaaaaaa", 404),
+        ("HEAD", "/aaaaaaaaaaaa", 404),
+        ("DELETE", "/aaaaaaaaaaaa", 404),
+    ]:
         answer = town.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
         unknown = town.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
         refused = 404 if hide and due == 403 else due
