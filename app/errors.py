@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
 from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
@@ -14,7 +14,7 @@ from app.services.gate import BusyError
 from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
-from app.services.submit import NotStoredError
+from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
 
@@ -66,14 +66,15 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
         case Refused():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be applied as given", error.faults)
-        case UnknownDefinitionError():
-            return Problem(HTTPStatus.NOT_FOUND, "there is no such job")
-        case UnknownRunError():
-            return Problem(HTTPStatus.NOT_FOUND, "there is no such run")
+        case UnknownDefinitionError() | UnknownRunError():
+            what = "job" if isinstance(error, UnknownDefinitionError) else "run"
+            return Problem(HTTPStatus.NOT_FOUND, f"there is no such {what}")
         case UnknownAttemptError() | NoLogError() | TooManyStreamsError():
             return _problem_of_stream(error)
         case NotTrustedError():
             return Problem(HTTPStatus.FORBIDDEN, "this job is private")
+        case KeyReusedError() | KeyTakenError():
+            return _problem_of_key(error)
         case BusyError():
             return _unavailable("too many calls wait for the Kubernetes API server; nothing has been done")
         case ClusterError():
@@ -92,7 +93,7 @@ def _problem_of_cluster(error: ClusterError) -> Problem:
     detail = "the Kubernetes API server can't do this now"
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
-        detail = f"{detail}; the run {stored}"
+        detail = f"{_reason_of(error.cause) or detail}; the run {stored}"
     if isinstance(error, NotCancelledError):
         detail = f"{detail}; {_what_is_cancelled(error)}; repeating the call is safe"
     return _unavailable(detail)
@@ -114,6 +115,25 @@ def _problem_of_stream(error: UnknownAttemptError | NoLogError | TooManyStreamsE
         case TooManyStreamsError():
             detail = "too many calls wait for runs or read logs; nothing has been done"
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, (), {"Retry-After": str(_RETRY_SECONDS)})
+
+
+def _problem_of_key(error: KeyReusedError | KeyTakenError) -> Problem:
+    if isinstance(error, KeyReusedError):
+        detail = "this Idempotency-Key belongs to an earlier call that asked for something else; nothing has been done"
+        return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
+    detail = "this Idempotency-Key can't be used, another one can; nothing has been done"
+    return Problem(HTTPStatus.CONFLICT, detail)
+
+
+def _reason_of(error: ClusterError) -> str:
+    """Why a run that nothing is wrong with is refused, as far as that is for its caller to know; empty: not at all."""
+    match error:
+        case QuotaError():
+            return "a quota of the namespace is used up"
+        case DeniedError():
+            return "an admission policy of the cluster refuses the run"
+        case _:
+            return ""
 
 
 def _unavailable(detail: str) -> Problem:
