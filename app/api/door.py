@@ -2,7 +2,7 @@
 
 from flask import request
 
-from app.services.callers import FORWARDING_HEADERS, Callers
+from app.services.callers import FORWARDING_HEADERS, Callers, NotTrustedError
 from app.services.definitions import Catalogue
 from schemas.definition import Definition
 
@@ -27,6 +27,20 @@ class Door:
             NotTrustedError: it is private, and the caller isn't trusted.
         """
         definition = self._catalogue.get(name)
+        self._check(definition)
+        return definition
+
+    def visible(self) -> list[Definition]:
+        """The definitions that the present request's caller may use, in the order of the configuration."""
+        return [definition for definition in self._catalogue.all() if self._lets_in(definition)]
+
+    def _lets_in(self, definition: Definition) -> bool:
+        try:
+            self._check(definition)
+        except NotTrustedError:
+            return False
+        return True
+
+    def _check(self, definition: Definition) -> None:
         forwarded = any(header in request.headers for header in FORWARDING_HEADERS)
         self._callers.check(definition, request.remote_addr, forwarded=forwarded)
-        return definition
