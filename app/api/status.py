@@ -1,8 +1,9 @@
 """`GET /jobs/status`: how the definitions stand."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.api.door import Door
+from app.api.queries import check_parameters
 from app.api.responses import json_response
 from app.services.gate import Gate
 from app.services.overview import Overview
@@ -16,6 +17,7 @@ def status_blueprint(door: Door, overview: Overview, gate: Gate) -> Blueprint:
 
     @blueprint.get("/status")
     def read() -> Response:
+        check_parameters(request)
         definitions = door.visible()
         with gate.place():
             views = overview.describe(definitions)

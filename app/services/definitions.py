@@ -1,6 +1,6 @@
 """The catalogue: the definitions that are in force."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from schemas.configuration import Definitions
 from schemas.definition import Definition
@@ -28,9 +28,9 @@ class Catalogue:
         except KeyError:
             raise UnknownDefinitionError(name) from None
 
-    def all(self) -> Iterable[Definition]:
-        """Every definition, in the order of the configuration."""
-        return self._definitions.values()
+    def all(self) -> list[Definition]:
+        """Every definition, in the configuration's order."""
+        return list(self._definitions.values())
 
     def slots(self) -> Mapping[str, int]:
         """How many runs of each definition may be active at once."""

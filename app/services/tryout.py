@@ -6,7 +6,7 @@ from schemas.merge import RunSpec
 from schemas.request import Request
 
 _INNER_FIELDS = ("envFrom", "volumeMounts", "volumeDevices")
-_POD_FIELDS = ("imagePullSecrets", "volumes")
+_POD_FIELDS = ("imagePullSecrets", "volumes", "initContainers", "ephemeralContainers")
 """What the service never sets: an admission webhook has, and it may name Secrets."""
 
 
@@ -16,8 +16,8 @@ def redact(job: Json, spec: RunSpec, request: Request) -> Json:
     Guarantees:
         - a variable's value, or where it comes from, is left in only where the request gave it or the service sets it;
           of all others the name remains;
-        - of containers that aren't the definition's own, name and image remain;
-        - nothing remains that names a Secret.
+        - of containers that were put beside the definition's own, name and image remain;
+        - nothing remains in the pod that refers to a Secret.
 
     Args:
         job: as the API server answered; left as it is.
@@ -32,8 +32,7 @@ def redact(job: Json, spec: RunSpec, request: Request) -> Json:
         else {key: container[key] for key in ("name", "image") if key in container}
         for container in pod["containers"]
     ]
-    shown = {key: value for key, value in pod.items() if key not in _POD_FIELDS and not key.endswith("ontainers")}
-    shown["containers"] = containers
+    shown = {key: value for key, value in pod.items() if key not in _POD_FIELDS} | {"containers": containers}
     template = {**job["spec"]["template"], "spec": shown}
     metadata = {key: value for key, value in job["metadata"].items() if key != "managedFields"}
     return {**job, "metadata": metadata, "spec": {**job["spec"], "template": template}}
