@@ -10,6 +10,7 @@ from app.api.logs import logs_blueprint
 from app.api.openapi import openapi_blueprint
 from app.api.problems import answer_with_problems
 from app.api.runs import runs_blueprint
+from app.api.status import status_blueprint
 from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers, Rules
@@ -18,6 +19,7 @@ from app.services.gate import Gate
 from app.services.health import Health
 from app.services.identities import Identities
 from app.services.logs import Logs
+from app.services.overview import Overview
 from app.services.runs import Runs
 from app.services.submit import Submitter
 from app.services.tokens import Account
@@ -62,6 +64,7 @@ def _compose(service: Service) -> Flask:
     app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), waits, gate))
     app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), gate))
     app.register_blueprint(openapi_blueprint())
+    app.register_blueprint(status_blueprint(door, Overview(service.namespace, service.catalogue), gate))
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
 from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
@@ -16,7 +16,7 @@ from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
-from app.services.submit import NotStoredError
+from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to
@@ -87,6 +87,13 @@ _ALWAYS: Mapping[type[Exception], Problem] = {
         "too many calls wait for the Kubernetes API server; nothing has been done",
         headers=_RETRY_LATER,
     ),
+    KeyReusedError: Problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "this Idempotency-Key belongs to an earlier call that asked for something else; nothing has been done",
+    ),
+    KeyTakenError: Problem(
+        HTTPStatus.CONFLICT, "this Idempotency-Key can't be used, another one can; nothing has been done"
+    ),
     TooManyStreamsError: Problem(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too many calls wait for runs or read logs; nothing has been done",
@@ -127,7 +134,7 @@ def _problem_of_cluster(error: ClusterError) -> Problem:
     detail = "the Kubernetes API server can't do this now"
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
-        detail = f"{detail}; the run {stored}"
+        detail = f"{_reason_of(error.cause) or detail}; the run {stored}"
     if isinstance(error, NotCancelledError):
         detail = f"{detail}; {_what_is_cancelled(error)}; repeating the call is safe"
     return _unavailable(detail)
@@ -138,6 +145,17 @@ def _what_is_cancelled(error: NotCancelledError) -> str:
         return f"the run {'may or may not have' if error.may_have_happened else 'has not'} been cancelled"
     more = ", and some of the others may have been" if error.may_have_happened else ""
     return f"{error.deleted} of the queued runs have been deleted{more}"
+
+
+def _reason_of(error: ClusterError) -> str:
+    """Why a run that nothing is wrong with is refused, as far as that is for its caller to know; empty: not at all."""
+    match error:
+        case QuotaError():
+            return "a quota of the namespace is used up"
+        case DeniedError():
+            return "an admission policy of the cluster refuses the run"
+        case _:
+            return ""
 
 
 def _unavailable(detail: str) -> Problem:

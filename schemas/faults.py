@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import NoReturn
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,6 +22,10 @@ class Fault:
         return f"{self.pointer or '(the whole document)'}: {self.message}"
 
 
+MAX_FAULTS = 100
+"""So many faults of a request are told: its sender needs no more to begin with, and may mean to keep us busy."""
+
+
 class Refused(Exception):
     """A document that can't be applied as it was given.
 
@@ -31,6 +36,18 @@ class Refused(Exception):
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__("; ".join(map(str, faults)))
         self.faults = tuple(faults)
+
+
+def refuse_request(faults: Iterable[Fault]) -> NoReturn:
+    """Refuse a request for its faults, sorted and each told once.
+
+    Raises:
+        Refused: always; of more than `MAX_FAULTS` it carries the first ones, and then one that says so.
+    """
+    ordered = sorted(set(faults))
+    if len(ordered) > MAX_FAULTS:
+        ordered[MAX_FAULTS:] = [Fault("", f"more is wrong than these {MAX_FAULTS} things")]
+    raise Refused(ordered)
 
 
 def pointer_to(*steps: str | int) -> str:

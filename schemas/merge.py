@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from schemas.definition import Amounts, Definition, RestartPolicy, Variable, Visibility
-from schemas.faults import Fault, Refused, pointer_to
+from schemas.faults import Fault, pointer_to, refuse_request
 from schemas.images import is_allowed, is_image
 from schemas.quantities import NotAQuantity, parse_quantity
 from schemas.request import WORKLOAD_NAME, WORKLOAD_NAME_LENGTH, Request
@@ -68,7 +68,8 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
         faults_before: what `schemas.request.read_request` has found, to be refused together with what is found here.
 
     Raises:
-        Refused: the request asks for what the definition doesn't allow; it carries every fault.
+        schemas.faults.Refused: the request asks for what the definition doesn't allow; it carries every fault, but for
+            the rest of very many.
     """
     requests, limits, faults = _merge_resources(definition, request)
     faults += faults_before
@@ -76,7 +77,7 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     faults += _dependency_faults(request)
     faults += _environment_faults(request)
     if faults:
-        raise Refused(sorted(set(faults)))
+        refuse_request(faults)
     given = {variable.name: variable for variable in request.environments}
     defined = {variable.name: variable for variable in definition.environments}
     return RunSpec(

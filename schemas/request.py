@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, pre_load, va
 
 from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
 from schemas.documents import parse
-from schemas.faults import Fault, Refused, pointer_to, unknown_field
+from schemas.faults import MAX_FAULTS, Fault, Refused, pointer_to, refuse_request, unknown_field
 
 _INT32_MAX = 2**31 - 1
 
@@ -68,7 +68,7 @@ def parse_request(body: bytes) -> Request:
     """
     request, faults = read_request(body)
     if faults:
-        raise Refused(sorted(set(faults)))
+        refuse_request(faults)
     return request
 
 
@@ -132,9 +132,24 @@ class _Text(fields.String):
 
 
 class _List(fields.List[Any]):
-    """A list."""
+    """A list; it is read no further than to the item that makes its faults too many to be told."""
 
     default_error_messages = _messages("must be a list")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        read, faulty = [], {}
+        for index, item in enumerate(value):
+            try:
+                read.append(self.inner.deserialize(item, **kwargs))
+            except ValidationError as error:
+                faulty[index] = error.messages
+                if len(faulty) > MAX_FAULTS:
+                    break
+        if faulty:
+            raise ValidationError(faulty)
+        return read
 
 
 class _Nested(fields.Nested):

@@ -1,11 +1,19 @@
 """What a call carries besides its route, exactly as it was sent; what can't be had exactly is refused."""
 
+import re
+
 from flask import Request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # gunicorn has no annotations
 from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
 
 MAX_BODY_BYTES = 64 * 1024
 """The largest body that a call may have."""
+
+_MAX_KEY = 255
+
+# A comma would be what two headers look like once they are joined.
+_RAW_KEY = re.compile(r"[!#-+\--\[\]-~]+", re.ASCII)
+_QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"', re.ASCII)
 
 
 def read_body(request: Request) -> bytes:
@@ -33,6 +41,43 @@ def read_body(request: Request) -> bytes:
 
 def _too_large() -> RequestEntityTooLarge:
     return RequestEntityTooLarge(f"the body is larger than {MAX_BODY_BYTES // 1024} KiB")
+
+
+def read_key(request: Request) -> str | None:
+    """Read the Idempotency-Key; `None`: there is none.
+
+    The draft wants a string in quotes (RFC 8941, section 3.3.3), most callers send it without: both are one key.
+
+    Raises:
+        BadRequest: it is no such key.
+    """
+    text = request.headers.get("Idempotency-Key")
+    if text is None:
+        return None
+    text = text.strip(" \t")
+    if quoted := _QUOTED_KEY.fullmatch(text):
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    else:
+        key = text if _RAW_KEY.fullmatch(text) else ""
+    if not 1 <= len(key) <= _MAX_KEY:
+        raise BadRequest(f"Idempotency-Key: not one key of 1 to {_MAX_KEY} visible ASCII characters, quoted or not")
+    return key
+
+
+def read_dry_run(request: Request) -> bool:
+    """Read whether nothing is to be stored, `?dryRun=true`.
+
+    Raises:
+        BadRequest: it says something else, or nearly says it: better no answer than a run that nobody wanted.
+    """
+    given = [(name, value) for name, values in request.args.lists() if name.lower() == "dryrun" for value in values]
+    match given:
+        case []:
+            return False
+        case [("dryRun", "true" | "false" as value)]:
+            return value == "true"
+        case _:
+            raise BadRequest("dryRun: give it once, as dryRun=true or dryRun=false")
 
 
 def check_target(request: Request) -> None:

@@ -1,21 +1,30 @@
 """`POST /job/<name>`: starting runs."""
 
+from dataclasses import replace
+
 from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.audit import note
-from app.api.calls import check_target, read_body
+from app.api.calls import check_target, read_body, read_dry_run, read_key
 from app.api.clients import has_left
 from app.api.description import faults
 from app.api.description.examples import REQUESTS, SUCCEEDED
 from app.api.description.operations import Answer, Header, Link, Operation, describe
-from app.api.description.parameters import PREFER, PREFERENCE_APPLIED, QUERY_OF_A_RUN
+from app.api.description.parameters import (
+    DRY_RUN,
+    IDEMPOTENCY_KEY,
+    PREFER,
+    PREFERENCE_APPLIED,
+    QUERY_OF_A_RUN,
+)
 from app.api.door import Door
 from app.api.responses import json_response
 from app.api.waits import answer_with, read_wait
 from app.services.gate import Gate
 from app.services.submit import Accepted, Submitter
 from app.services.waiting import Waits
+from schemas.job import JobSchema
 from schemas.request import RequestSchema
 from schemas.run import AcceptedSchema, RunSchema
 
@@ -26,6 +35,9 @@ _LINKS = {
 }
 _HEADERS = {
     "Location": Header(text="Where the run can be read.", example="/job/fibonacci/flskh5ipglrj"),
+    "Idempotency-Replayed": Header(
+        text="`true`: an earlier call with the same Idempotency-Key has started the run.", example="true", always=False
+    ),
     "Preference-Applied": PREFERENCE_APPLIED,
 }
 
@@ -35,7 +47,7 @@ _START = Operation(
     text="The body changes what the definition permits; without one the run is what the definition says. It is read as "
     "JSON whatever its Content-Type, so `curl -d` works as it is. A value is applied as it was given, or the call is "
     "refused, naming every fault.",
-    parameters=(QUERY_OF_A_RUN, PREFER),
+    parameters=(QUERY_OF_A_RUN, DRY_RUN, IDEMPOTENCY_KEY, PREFER),
     body=RequestSchema,
     bodies=REQUESTS,
     answers=(
@@ -50,14 +62,16 @@ _START = Operation(
             links=_LINKS,
         ),
         Answer(
-            text="The run has ended within the time that `Prefer: wait=N` gave it.",
+            text="The run has ended within the time that `Prefer: wait=N` gave it; or, for `dryRun=true`, the Job that "
+            "would be stored.",
             schema=RunSchema,
+            alternative=JobSchema,
             example=SUCCEEDED,
-            headers=_HEADERS,
+            headers={**_HEADERS, "Location": replace(_HEADERS["Location"], always=False)},
             links=_LINKS,
         ),
     ),
-    faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING + faults.OF_WAITING,
+    faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING + faults.OF_KEYS + faults.OF_WAITING,
     guarded=True,
 )
 
@@ -81,12 +95,18 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         definition = door.enter(name)
         check_target(request)
         query = request.query_string.decode("ascii")
-        wait_seconds = read_wait(request)
+        if read_dry_run(request):
+            read_key(request)  # it makes no difference here, but is checked as ever
+            with gate.place():
+                return json_response(submitter.try_out(definition, read_body(request), path=path, query=query))
+        key, wait_seconds = read_key(request), read_wait(request)
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
-                run = submitter.submit(definition, read_body(request), path=path, query=query)
+                run = submitter.submit(definition, read_body(request), path=path, query=query, key=key)
             note(run_id=run.id, fields=run.fields)
             headers = {"Location": f"/job/{name}/{run.id}"}
+            if run.replayed:
+                headers["Idempotency-Replayed"] = "true"
             if interrupt is not None and (view := waits.wait_if_possible(definition.name, run.id, interrupt)):
                 return answer_with(view, wait_seconds, headers, unfinished=202)
         return json_response(accepted_schema.dump(run), 202, headers)

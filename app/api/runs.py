@@ -21,7 +21,6 @@ from app.services.runs import Runs
 from app.services.waiting import Waits, has_ended
 from schemas.run import EmptiedSchema, RunSchema, Status
 
-_UNKNOWN_PARAMETER = BadRequest("sort: unknown query parameter")
 _SAME_RUN = {"name": "$request.path.name", "id": "$request.path.id"}
 _READ = Operation(
     tag="Runs",
@@ -37,7 +36,7 @@ _READ = Operation(
             links={"cancel": Link(operation="runs.cancel", parameters=_SAME_RUN)},
         ),
     ),
-    faults=(_UNKNOWN_PARAMETER, *faults.OF_A_RUN, *faults.OF_WAITING, *faults.OF_THE_CLUSTER),
+    faults=(*faults.OF_A_QUERY, *faults.OF_A_RUN, *faults.OF_WAITING, *faults.OF_THE_CLUSTER),
     guarded=True,
 )
 _READ_MANY = Operation(
@@ -81,7 +80,7 @@ _READ_MANY = Operation(
             },
         ),
     ),
-    faults=(BadRequest(f"limit: not a number from 1 to {MAX_LIMIT}"), _UNKNOWN_PARAMETER, *faults.OF_THE_CLUSTER),
+    faults=(BadRequest(f"limit: not a number from 1 to {MAX_LIMIT}"), *faults.OF_A_QUERY, *faults.OF_THE_CLUSTER),
     guarded=True,
 )
 _CANCEL = Operation(
@@ -90,7 +89,7 @@ _CANCEL = Operation(
     text="Cancels one that is queued or active, and removes one that is finished. An active run is there until its pod "
     "has ended, and holds its slot for as long. Calling it again is safe.",
     answers=(Answer(text="The run's last state.", schema=RunSchema, example=replace(QUEUED, reason="Deleting")),),
-    faults=(_UNKNOWN_PARAMETER, *faults.OF_A_RUN, *faults.OF_CANCELLING),
+    faults=(*faults.OF_A_QUERY, *faults.OF_A_RUN, *faults.OF_CANCELLING),
     guarded=True,
 )
 _EMPTY = Operation(

@@ -20,7 +20,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from app.cluster.errors import UnavailableError, error_of
+from app.cluster.errors import UnavailableError, UnreachableError, error_of
 
 Json = dict[str, Any]
 
@@ -39,6 +39,9 @@ _POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namesp
 
 # What the client raises for a file that is something else than a kubeconfig: it takes the form for granted.
 _NO_KUBECONFIG = (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
+
+# What the transport raises before it has sent anything; an unknown host name is one of them.
+_NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 
 
 class ClusterSettingsError(Exception):
@@ -227,6 +230,8 @@ class ApiServer:
             if not 200 <= response.status <= 299:
                 raise error_of(response.status, response.data)
             yield response
+        except _NOT_CONNECTED as error:
+            raise UnreachableError(f"no connection to the API server: {type(error).__name__}") from error
         except urllib3.exceptions.HTTPError as error:
             raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
         except ApiException as error:  # the client's own word for a failed TLS handshake

@@ -1,7 +1,7 @@
 """What can go wrong when the API server is asked: our own tree, made from the client's errors in one place.
 
-The question that matters after a failed write is whether it may have been carried out all the same. `may_have_happened`
-answers it for every error here.
+Two questions matter after a failed call, and every error here answers them: whether a write may have been carried out
+all the same (`may_have_happened`), and whether asking again soon makes sense (`may_pass`).
 """
 
 import json
@@ -14,9 +14,11 @@ class ClusterError(Exception):
     Attributes:
         message: the API server's own words where it gave any.
         may_have_happened: whether a write that ended so may have been stored.
+        may_pass: whether this says nothing about the call itself, so that the same one may do well a moment later.
     """
 
     may_have_happened = False
+    may_pass = False
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -52,17 +54,34 @@ class InvalidError(ClusterError):
 
 
 class ForbiddenError(ClusterError):
-    """401 or 403: this service may not do that, or a quota or an admission policy refuses it."""
+    """401 or 403: this service may not do that, or somebody else's rule refuses it."""
+
+
+class QuotaError(ForbiddenError):
+    """403: a ResourceQuota of the namespace is used up (https://kubernetes.io/docs/concepts/policy/resource-quotas/)."""
+
+
+class DeniedError(ForbiddenError):
+    """403: an admission policy or webhook refuses it."""
 
 
 class ThrottledError(ClusterError):
     """429: the API server is busy and has not looked at the request."""
 
+    may_pass = True
+
+
+class UnreachableError(ClusterError):
+    """There was no connection, so nothing has been sent."""
+
+    may_pass = True
+
 
 class UnavailableError(ClusterError):
-    """5xx, no connection, or no answer in time: nobody can say whether the request was carried out."""
+    """5xx, a connection that broke, or no answer in time: nobody can say whether the request was carried out."""
 
     may_have_happened = True
+    may_pass = True
 
 
 def error_of(status: int, body: bytes) -> ClusterError:
@@ -91,11 +110,22 @@ def error_of(status: int, body: bytes) -> ClusterError:
         case 400 | 422:
             return InvalidError(message, _causes_in(answer))
         case 401 | 403:
-            return ForbiddenError(message)
+            return _refusal(message)
         case 429:
             return ThrottledError(message)
         case _:
             return UnavailableError(message)
+
+
+def _refusal(message: str) -> ForbiddenError:
+    """Tell apart what the API server gives one reason, Forbidden, and different words."""
+    if "exceeded quota" in message:
+        return QuotaError(message)
+    return (
+        DeniedError(message)
+        if "denied the request" in message or "denied request" in message
+        else ForbiddenError(message)
+    )
 
 
 def _causes_in(status: dict[str, Any]) -> tuple[tuple[str, str], ...]:

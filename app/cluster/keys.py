@@ -23,6 +23,12 @@ DEPENDS_ON_ANNOTATION = "slimfaas.dev/depends-on"
 CALL_ANNOTATION = "slimfaas.dev/call"
 """On runs: a random mark of the call that made it, by which a repeated create knows its own work."""
 
+KEY_ANNOTATION = "slimfaas.dev/idempotency-key"
+"""On runs whose call had an Idempotency-Key: a digest of it, whose beginning is the run's id."""
+
+REQUEST_ANNOTATION = "slimfaas.dev/request"
+"""On the same runs: a digest of the request, by which a repeated call is told from another one with the same key."""
+
 FENCE_ANNOTATION = "slimfaas.dev/fence"
 """On runs whose admission was sent and never answered: written to make that admission, should it still be on its way,
 conflict."""

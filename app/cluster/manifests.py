@@ -6,6 +6,7 @@ from typing import Any
 
 from app.cluster import keys
 from app.cluster.client import Json
+from app.cluster.idempotency import Claim
 from app.cluster.names import job_name
 from schemas.definition import Variable
 from schemas.merge import RunSpec
@@ -17,7 +18,16 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, path: str = "", query: str = "") -> Json:
+def build_job(
+    spec: RunSpec,
+    run_id: str,
+    *,
+    queued_at: datetime,
+    call: str,
+    path: str = "",
+    query: str = "",
+    claim: Claim | None = None,
+) -> Json:
     """Build the Job that is a run, suspended: it takes its place in the queue by being stored.
 
     Args:
@@ -27,6 +37,7 @@ def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, pat
         call: a mark that no other call has.
         path: the part of the call's path after the definition's name, decoded; empty: none.
         query: the call's raw query string; empty: none.
+        claim: of the call's Idempotency-Key; `None`: it had none.
     """
     labels = {keys.MANAGED_BY_LABEL: keys.MANAGED_BY, keys.DEFINITION_LABEL: spec.definition}
     job: dict[str, Any] = {
@@ -51,6 +62,7 @@ def build_job(spec: RunSpec, run_id: str, *, queued_at: datetime, call: str, pat
                 keys.QUEUED_AT_ANNOTATION: format_time(queued_at),
                 keys.DEPENDS_ON_ANNOTATION: json.dumps(spec.depends_on),
                 keys.CALL_ANNOTATION: call,
+                **(claim.annotations() if claim else {}),
             },
         },
         "spec": job,

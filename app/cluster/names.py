@@ -10,7 +10,12 @@ _ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
 
 def new_id() -> str:
     """Make up a run's id: 12 lower-case base-32 characters (60 random bits)."""
-    return base64.b32encode(secrets.token_bytes(8)).decode("ascii").lower()[:12]
+    return id_from(secrets.token_bytes(8))
+
+
+def id_from(digest: bytes) -> str:
+    """The run's id that a digest begins with."""
+    return base64.b32encode(digest).decode("ascii").lower()[:12]
 
 
 def is_id(text: str) -> bool:

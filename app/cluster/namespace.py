@@ -89,9 +89,9 @@ class Namespace:
         for items, _ in self.pages(collection):
             yield from items
 
-    def create_job(self, job: Json) -> Json:
-        """Store a Job."""
-        return self.server.call("POST", self._jobs, body=job)
+    def create_job(self, job: Json, *, dry_run: bool = False) -> Json:
+        """Store a Job; or have it looked at as if it were to be stored (`dry_run`)."""
+        return self.server.call("POST", self._jobs, query={"dryRun": "All"} if dry_run else None, body=job)
 
     def get_job(self, name: str) -> Json:
         """Read a Job, whosever it is."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
 from app.cluster.client import Json, Stream
-from app.cluster.errors import ClusterError, ExpiredError, ThrottledError, UnavailableError, error_of
+from app.cluster.errors import ClusterError, ExpiredError, error_of
 from app.cluster.namespace import Collection, Namespace
 from app.cluster.troubles import Trouble
 
@@ -117,13 +117,12 @@ class Reflector(Generic[T]):
         """Try once to go on where the watch broke; else list, for nobody knows how much there is to catch up on."""
         was_synced = self.synced.is_set()
         self.synced.clear()
-        known = isinstance(error, ClusterError)
-        if known:
+        if isinstance(error, ClusterError):
             self._trouble.happened(error)
+            if was_synced and error.may_pass:
+                return
         else:
             log.error("the watch of %s brought what can't be read", self._name, exc_info=error)
-        if was_synced and isinstance(error, UnavailableError | ThrottledError):
-            return
         # Also after 410 Gone, or where it was refused for what it asks; and what can't be read must not end the watch
         # for good: a list may show it mended.
         if isinstance(error, ExpiredError):

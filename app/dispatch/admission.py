@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from app.cluster.client import Json
-from app.cluster.errors import ClusterError, ConflictError, NotFoundError, ThrottledError
+from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import build_admission, build_fence
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run, is_run, place, read_run
@@ -127,11 +127,10 @@ class Admissions:
             return self._read_again(runs, run)
         except NotFoundError:
             self._try_later(run)  # until the watch shows that it is gone
-        except ThrottledError as error:
-            return self._pause(run, error)
         except ClusterError as error:
             if error.may_have_happened:
                 self._in_doubt.add(run)
+            if error.may_pass:
                 return self._pause(run, error)
             self._try_later(run, _LAST_REFUSAL_SECONDS)
             self._held_back[run.definition] = self._clock() + _REFUSAL_PAUSE_SECONDS

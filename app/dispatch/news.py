@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-from app.cluster.errors import AlreadyExistsError, ClusterError, ThrottledError
+from app.cluster.errors import AlreadyExistsError, ClusterError
 from app.cluster.manifests import build_event
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run
@@ -124,7 +124,7 @@ class Newsroom:
             pass
         except ClusterError as error:
             self._trouble.happened(error)
-            return not (error.may_have_happened or isinstance(error, ThrottledError))
+            return not error.may_pass
         else:
             self._trouble.ended()
         return True

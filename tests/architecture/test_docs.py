@@ -14,6 +14,7 @@ from schemas.definition import Definition
 from schemas.faults import Refused
 from schemas.images import matches
 from schemas.merge import merge
+from schemas.overview import DefinitionSchema, DependencySchema
 from schemas.request import RequestSchema, read_request
 from schemas.run import RunSchema, Status
 
@@ -82,7 +83,8 @@ def test_every_field_of_a_request_is_in_the_configuration_reference() -> None:
 def test_every_key_and_status_of_a_run_is_in_the_http_reference() -> None:
     """The reference names all that an answer can hold."""
     reference = read("docs/http.md")
-    for word in [*(field.data_key for field in RunSchema().fields.values()), *Status]:
+    schemas = (RunSchema(), DefinitionSchema(), DependencySchema())
+    for word in [*(field.data_key for schema in schemas for field in schema.fields.values()), *Status]:
         assert f"`{word}`" in reference, word
 
 

@@ -5,13 +5,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from kubernetes.client import Configuration
 
-from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.client import ApiServer
+from app.cluster.errors import ClusterError, InvalidError, UnreachableError
 from app.services.submit import Accepted, NotStoredError, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
 from tests.cluster.dispatching import Stage
 from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.ports import find_free_port
 
 CREATE = r"/jobs$"
 
@@ -111,6 +114,44 @@ def test_a_repeated_create_that_cannot_be_checked_is_not_accepted(
     with pytest.raises(NotStoredError) as raised:
         submit()
     assert raised.value.may_have_happened
+
+
+def test_a_connection_that_is_refused_is_tried_again_and_leaves_no_doubt(stage: Stage) -> None:
+    """Nothing was sent: also a run that lives but a moment can be sent once more."""
+    stage.proxy.refuse_connections()
+    submitter = Submitter(stage.connect(), sleep=lambda seconds: stage.proxy.heal())
+    accepted = submitter.submit(definition(', "TtlSecondsAfterFinished": 1'), b"")
+    assert stored(stage) == [accepted.name]
+
+
+def test_an_unknown_host_and_a_closed_port_mean_that_nothing_was_sent() -> None:
+    """Whatever is asked, and however it is asked."""
+    for url in (f"http://127.0.0.1:{find_free_port()}", "http://api-server.invalid"):
+        with pytest.raises(UnreachableError) as raised:
+            ApiServer(Configuration(host=url), "default").call("POST", "/apis")
+        assert (raised.value.may_have_happened, raised.value.may_pass) == (False, True)
+
+
+def test_one_key_over_a_bad_network_makes_one_run(stage: Stage) -> None:
+    """Two replicas, answers and requests lost, each caller repeating its call until it is accepted: one Job."""
+    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
+        stage.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
+    stage.proxy.add(Fault(LoseAnswer(), method="GET", every=3, times=8))
+    submitters = [Submitter(stage.connect(), sleep=lambda seconds: None) for _ in range(2)]
+
+    def call(number: int) -> Accepted:
+        for _ in range(100):
+            try:
+                return submitters[number % 2].submit(definition(), b"", key="one")
+            except NotStoredError:
+                continue
+        raise AssertionError("never accepted")
+
+    with ThreadPoolExecutor(16) as callers:
+        accepted = list(callers.map(call, range(50)))
+    assert {run.name for run in accepted} == set(stored(stage))
+    assert len(stored(stage)) == 1
+    assert sum(not run.replayed for run in accepted) <= 1
 
 
 def test_the_first_try_arrives_after_the_second(stage: Stage, submit: Callable[..., Accepted]) -> None:

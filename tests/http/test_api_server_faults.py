@@ -1,9 +1,11 @@
 """What callers hear when the API server is away, slow, or says no; and that nothing is started twice."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from kubernetes import client
 
-from tests.faults import Fault, FaultProxy, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.http.clients import Caller, check_problem
 
 JOBS = r"/jobs$"
@@ -20,6 +22,30 @@ def test_an_api_server_that_is_away_means_503_and_try_again(caller_by_proxy: Cal
     for answer in answers:
         check_problem(answer, 503)
         assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_run_that_could_not_be_sent_is_known_not_to_be_stored(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
+    """Without a connection there is no doubt: whoever repeats the call can't start a second run."""
+    proxy.refuse_connections()
+    assert "has not been stored" in check_problem(caller_by_proxy.post("/job/public"), 503)["detail"]
+
+
+def test_a_run_that_may_have_been_sent_before_the_way_was_lost_stays_in_doubt(
+    caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
+) -> None:
+    """The tries after it never left, but the first one did."""
+    hold = Hold()
+    proxy.add(Fault(hold, method="POST", path=JOBS))
+    with ThreadPoolExecutor(1) as callers:
+        call = callers.submit(caller_by_proxy.post, "/job/public")
+        hold.wait_held()
+        proxy.refuse_connections()
+        proxy.cut_all()
+        detail = check_problem(call.result(30), 503)["detail"]
+    assert "may or may not have been stored" in detail
+    hold.release()
+    proxy.wait_for(lambda request: request.status == 201)
+    assert len(batch.list_namespaced_job(namespace).items) == 1
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,27 @@ def test_a_refused_body_is_not_taken_for_the_next_request(live: ServiceProcess) 
         second = wire.send_request("GET", "/health", "Connection: close").answer()
         assert (second.status, second.read()) == (200, b"OK\n")
         assert wire.hung_up()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('{"Args": [' + ",".join(["1"] * 30_000) + "]}", id="arguments"),
+        pytest.param('{"Environments": [' + ",".join(["{}"] * 20_000) + "]}", id="variables"),
+        pytest.param("{" + ",".join(f'"f{number}": 1' for number in range(5_000)) + "}", id="fields"),
+        pytest.param('{"DependsOn": [' + ",".join(['"*"'] * 15_000) + "]}", id="dependencies"),
+    ],
+)
+def test_of_very_many_faults_the_first_are_told_and_that_there_are_more(caller: Caller, body: str) -> None:
+    """A body within the bounds makes no answer of megabytes."""
+    answer = caller.post("/job/public", body)
+    errors = check_problem(answer, 422)["errors"]
+    assert len(errors) == 101
+    assert errors[-1] == {"pointer": "", "message": "more is wrong than these 100 things"}
+    assert len(answer.data) < 32 * 1024
+
+
+def test_a_hundred_faults_are_all_told(caller: Caller) -> None:
+    """Nothing is said to be left out that isn't."""
+    errors = check_problem(caller.post("/job/public", '{"Args": [' + ",".join(["1"] * 100) + "]}"), 422)["errors"]
+    assert {error["pointer"] for error in errors} == {f"/Args/{number}" for number in range(100)}

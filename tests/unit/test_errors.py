@@ -1,5 +1,6 @@
 """Every exception becomes one and the same shape of answer, and tells strangers nothing that isn't theirs."""
 
+import json
 from http import HTTPStatus
 
 import pytest
@@ -17,13 +18,15 @@ from app.cluster.errors import (
     NotFoundError,
     ThrottledError,
     UnavailableError,
+    UnreachableError,
+    error_of,
 )
 from app.errors import problem_of
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
 from app.services.runs import UnknownRunError
-from app.services.submit import NotStoredError
+from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 from tests.http.clients import check_problem
@@ -57,8 +60,11 @@ def test_every_status_has_the_one_shape(status: int) -> None:
         (RuntimeError("boom"), 500),
         (BusyError("no place"), 503),
         (NotStoredError(UnavailableError("away"), in_doubt=True), 503),
+        (KeyReusedError("x"), 422),
+        (KeyTakenError("x"), 409),
         *((kind("secret words"), 503) for kind in (ClusterError, NotFoundError, AlreadyExistsError, ConflictError)),
         *((kind("secret words"), 503) for kind in (ExpiredError, ForbiddenError, ThrottledError, UnavailableError)),
+        (UnreachableError("secret words"), 503),
     ],
 )
 def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> None:
@@ -73,6 +79,24 @@ def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> Non
 def test_a_failed_call_hears_whether_its_run_can_be_stored_all_the_same(in_doubt: bool, words: str) -> None:
     """Whoever repeats a call has to know whether that could start a second run."""
     assert words in problem_of(NotStoredError(ThrottledError("busy"), in_doubt=in_doubt)).detail
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ('jobs.batch "x" is forbidden: exceeded quota: compute, used: count/jobs.batch=5', "a quota of the namespace"),
+        ('admission webhook "policy.example" denied the request: no', "an admission policy"),
+        ("ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", "an admission policy"),
+        ('jobs.batch is forbidden: User "system:serviceaccount:secret:words" cannot create', "can't do this now"),
+    ],
+)
+def test_a_refused_run_hears_what_kind_of_rule_refuses_it_and_no_more(message: str, words: str) -> None:
+    """The API server's own words name accounts, quotas and hooks: they are for the log."""
+    status = json.dumps({"kind": "Status", "reason": "Forbidden", "message": message}).encode()
+    detail = problem_of(NotStoredError(error_of(403, status), in_doubt=False)).detail
+    assert words in detail
+    assert "has not been stored" in detail
+    assert not any(word in detail for word in ("compute", "policy.example", "system:"))
 
 
 def test_each_fault_of_a_request_is_listed_with_its_pointer() -> None:

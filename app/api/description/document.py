@@ -125,7 +125,7 @@ def _describe(operation: Operation, of_path: Sequence[Parameter], allowed: Itera
         examples = {name: {"value": value} for name, value in operation.bodies.items()}
         content = {"application/json": {"schema": operation.body, "examples": examples}}
         described["requestBody"] = {"required": False, "content": content}
-    if operation.guarded:
+    if operation.guarded or operation.personal:
         described["security"] = [{}, {_BEARER: []}]
     for answer in operation.answers:
         described["responses"][str(answer.status)] = _response(answer)

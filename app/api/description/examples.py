@@ -1,5 +1,6 @@
-"""Runs and requests to show."""
+"""Runs, definitions and requests to show."""
 
+from schemas.overview import DefinitionView, DependencyView
 from schemas.run import Resources, RunView, Status
 
 QUEUED = RunView(
@@ -32,6 +33,20 @@ SUCCEEDED = RunView(
     image="axaguildev/fibonacci-batch:1.0.1",
     args=("42",),
     environments=("SLIMFAAS_JOB_NAME", "SLIMFAAS_JOB_ID"),
+)
+
+DEFINITION = DefinitionView(
+    name="fibonacci",
+    visibility="Public",
+    image="axaguildev/fibonacci-batch:1.0.1",
+    number_parallel_job=2,
+    active_runs=0,
+    queue_length=1,
+    depends_on=(
+        DependencyView(
+            name="fibonacci1", kind="Deployment", ready=False, ready_replicas=0, message="Deployment: 0 of 1 ready"
+        ),
+    ),
 )
 
 REQUESTS = {

@@ -2,7 +2,7 @@
 
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
-from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
 from app.services.callers import NotTrustedError
 from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
@@ -10,7 +10,7 @@ from app.services.gate import BusyError
 from app.services.identities import UndecidedError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
-from app.services.submit import NotStoredError
+from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
@@ -20,14 +20,17 @@ _AWAY = ClusterError("example")
 EVERYWHERE: tuple[Exception, ...] = (RuntimeError("example"),)
 """A defect of ours."""
 
+OF_A_CALLER: tuple[Exception, ...] = (InvalidTokenError("example"), UndecidedError("example"))
+
 OF_THE_DOOR: tuple[Exception, ...] = (
     UnknownDefinitionError("example"),
     NotTrustedError("example"),
-    InvalidTokenError("example"),
-    UndecidedError("example"),
+    *OF_A_CALLER,
 )
 
 OF_A_URL: tuple[Exception, ...] = (BadRequest("the URL has a fragment, which is no part of a request"),)
+
+OF_A_QUERY: tuple[Exception, ...] = (BadRequest("sort: unknown query parameter"),)
 
 OF_A_BODY: tuple[Exception, ...] = (
     NotJson("Expecting value at line 1, column 1"),
@@ -41,8 +44,12 @@ OF_STORING: tuple[Exception, ...] = (
     InvalidError("example", causes=(("spec.template.spec.containers[0].image", "Required value"),)),
     NotStoredError(_AWAY, in_doubt=False),
     NotStoredError(_AWAY, in_doubt=True),
+    NotStoredError(QuotaError("example"), in_doubt=False),
+    NotStoredError(DeniedError("example"), in_doubt=False),
     BusyError("example"),
 )
+
+OF_KEYS: tuple[Exception, ...] = (KeyReusedError("example"), KeyTakenError("example"))
 
 OF_CANCELLING: tuple[Exception, ...] = (
     NotCancelledError(_AWAY, in_doubt=False),

@@ -12,6 +12,7 @@ from marshmallow import Schema, fields
 from app.services.cancel import Emptied
 from app.services.submit import Accepted
 from schemas.definition import Variable
+from schemas.overview import DefinitionSchema, DefinitionView, DependencySchema, DependencyView
 from schemas.request import Request, RequestSchema, ResourcesSchema, VariableSchema
 from schemas.run import AcceptedSchema, EmptiedSchema, Resources, RunSchema, RunView
 from schemas.run import ResourcesSchema as RunResourcesSchema
@@ -24,6 +25,8 @@ _DESCRIBED_BY: dict[type[Schema], type] = {
     RunSchema: RunView,
     RunResourcesSchema: Resources,
     EmptiedSchema: Emptied,
+    DefinitionSchema: DefinitionView,
+    DependencySchema: DependencyView,
 }
 """The class whose docstring describes the fields of a schema, where their metadata doesn't."""
 

@@ -112,6 +112,7 @@ class Operation:
         body: the schema of the request's body; `None`: a body is not looked at.
         bodies: examples of it by what they show.
         guarded: whether the caller has to be let in (`app.api.door`).
+        personal: whether who calls makes a difference, though everybody is let in.
     """
 
     tag: str
@@ -123,6 +124,7 @@ class Operation:
     body: type[Schema] | None = None
     bodies: Mapping[str, Any] = field(default_factory=dict)
     guarded: bool = False
+    personal: bool = False
 
 
 def describe(operation: Operation) -> Callable[[_View], _View]:

@@ -34,6 +34,22 @@ QUERY_OF_A_RUN = Parameter(
     schema={"type": "object", "additionalProperties": True},
 )
 
+DRY_RUN = Parameter(
+    name="dryRun",
+    place="query",
+    text="`true`: check everything and store nothing.",
+    schema={"type": "string", "enum": ["true", "false"]},
+    example="false",
+)
+
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key",
+    place="header",
+    text="Calls with the same key and the same request start one run, for as long as that run is in the cluster. "
+    "Visible ASCII characters, with or without double quotes around them.",
+    schema={"type": "string", "pattern": "^[!#-~]{1,255}$"},
+)
+
 PREFER = Parameter(
     name="Prefer",
     place="header",

@@ -1,0 +1,131 @@
+"""`GET /jobs/status`: how the definitions stand, for those who may use them."""
+
+import json
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from app import create_app
+from app.cluster.client import connect
+from app.cluster.namespace import Namespace
+from app.services.definitions import Catalogue
+from app.services.overview import Overview
+from app.settings import Settings
+from schemas.configuration import parse_configuration
+from tests.faults import FaultProxy
+from tests.http.clients import Caller, check_problem
+from tests.servers import Server, write_kubeconfig
+
+CONFIGURATION = json.dumps(
+    {
+        "Configurations": {
+            "public": {
+                "Image": "busybox:1",
+                "Visibility": "Public",
+                "NumberParallelJob": 2,
+                "DependsOn": ["web", "store", "absent"],
+                "Environments": [{"Name": "PASSWORD", "Value": "the-value-of-a-variable"}],
+            },
+            "private": {"Image": "busybox:2"},
+        }
+    }
+)
+
+
+@pytest.fixture
+def start(server: Server, namespace: str, tmp_path: Path) -> Callable[..., Caller]:
+    """Start the service without its dispatcher."""
+
+    def create(**settings: Any) -> Caller:
+        kubeconfig = str(write_kubeconfig(tmp_path, server, namespace))
+        return Caller(
+            create_app(Settings(configuration=CONFIGURATION, kubeconfig=kubeconfig, **settings)).test_client()
+        )
+
+    return create
+
+
+def make_workload(name: str) -> dict[str, Any]:
+    labels = {"app": name}
+    pod = {"containers": [{"name": "main", "image": "busybox:1", "args": ["sleep", "600"]}]}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}}
+    spec["template"] |= {"spec": pod}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def test_each_definition_tells_its_slots_its_runs_and_its_dependencies(
+    start: Callable[..., Caller], server: Server, batch: client.BatchV1Api, namespace: str
+) -> None:
+    """Queued and active runs are counted, finished ones not; a dependency says what is missing."""
+    apps: Any = client.AppsV1Api(server.admin)
+    apps.create_namespaced_deployment(namespace, make_workload("web"))
+    apps.create_namespaced_stateful_set(namespace, make_workload("store") | {})
+    caller = start()
+    names = [caller.post("/job/public").json["Name"] for _ in range(3)]
+    batch.patch_namespaced_job(names[0], namespace, {"spec": {"suspend": False}})
+
+    (public,) = caller.get("/jobs/status").json
+    messages = {dependency["Name"]: dependency.pop("Message") for dependency in public["DependsOn"]}
+    assert public == {
+        "Name": "public",
+        "Visibility": "Public",
+        "Image": "busybox:1",
+        "NumberParallelJob": 2,
+        "ActiveRuns": 1,
+        "QueueLength": 2,
+        "DependsOn": [
+            {"Name": "web", "Kind": "Deployment", "Ready": False, "ReadyReplicas": 0},
+            {"Name": "store", "Kind": "StatefulSet", "Ready": False, "ReadyReplicas": 0},
+            {"Name": "absent", "Kind": "", "Ready": False, "ReadyReplicas": 0},
+        ],
+    }
+    assert "0 of 1 ready" in messages["web"]
+    assert "0 of 1 ready" in messages["store"]
+    assert messages["absent"] == "not found"
+
+
+def test_private_definitions_are_listed_for_trusted_callers_only(start: Callable[..., Caller]) -> None:
+    """Others don't learn that there are any."""
+    assert [view["Name"] for view in start().get("/jobs/status").json] == ["public"]
+    trusting = start(trusted_networks=(ip_network("203.0.113.0/24"),))
+    assert [view["Name"] for view in trusting.get("/jobs/status").json] == ["public", "private"]
+    forwarded = trusting.get("/jobs/status", headers={"X-Forwarded-For": "203.0.113.7"})
+    assert [view["Name"] for view in forwarded.json] == ["public"]
+
+
+def test_a_definition_tells_nothing_of_its_environment(start: Callable[..., Caller]) -> None:
+    """Neither names nor values."""
+    text = start().get("/jobs/status").text
+    assert "PASSWORD" not in text
+    assert "the-value" not in text
+
+
+def test_whoever_polls_shares_three_lists_a_second(server: Server, namespace: str, tmp_path: Path) -> None:
+    """Runs, Deployments, StatefulSets: however many definitions there are, and however many ask."""
+    now = [0.0]
+    definitions = parse_configuration(CONFIGURATION)
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+        catalogue = Catalogue(definitions)
+        overview = Overview(Namespace(connect(str(kubeconfig), namespace)), catalogue, clock=lambda: now[0])
+        for _ in range(5):
+            overview.describe(catalogue.all())
+        assert len(proxy.requests) == 3
+        now[0] = 1.0
+        overview.describe(catalogue.all())
+        assert len(proxy.requests) == 6
+        alone = Catalogue({"private": definitions["private"]})
+        Overview(Namespace(connect(str(kubeconfig), namespace)), alone).describe(alone.all())
+        assert len(proxy.requests) == 7, "where nothing depends on anything no workload is read"
+
+
+def test_without_an_api_server_there_is_no_status(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
+    """503, and when to try again; afterwards all is as before."""
+    proxy.refuse_connections()
+    check_problem(caller_by_proxy.get("/jobs/status"), 503)
+    proxy.heal()
+    assert caller_by_proxy.get("/jobs/status").status_code == 200
