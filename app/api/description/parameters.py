@@ -46,8 +46,8 @@ IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     place="header",
     text="Calls with the same key and the same request start one run, for as long as that run is in the cluster. "
-    "Visible ASCII characters, with or without double quotes around them.",
-    schema={"type": "string", "pattern": "^[!#-~]{1,255}$"},
+    "Visible ASCII characters but commas and backslashes; double quotes around them make no difference.",
+    schema={"type": "string", "pattern": r"^[!#-+.-\[\]-~-]{1,255}$"},
 )
 
 PREFER = Parameter(
