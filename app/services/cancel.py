@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from app.cluster.client import Json
-from app.cluster.errors import ClusterError, ConflictError, NotFoundError, ThrottledError
+from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import format_time
 from app.cluster.names import id_in
 from app.cluster.namespace import Namespace
@@ -223,7 +223,7 @@ class Canceller:
                     raise NotCancelledError(error, in_doubt=in_doubt) from error
             except ClusterError as error:
                 in_doubt = in_doubt or (deleting and error.may_have_happened)
-                again = isinstance(error, ThrottledError) or error.may_have_happened
+                again = error.may_pass
                 pause_seconds = next(pauses, None)
                 if not again or pause_seconds is None or self._clock() - began > _LAST_TRY_SECONDS:
                     raise NotCancelledError(error, in_doubt=in_doubt) from error

@@ -279,6 +279,16 @@ def test_a_job_of_others_under_the_keys_name_is_no_replay(
     assert len(stored(batch, namespace)) == 2
 
 
+def test_a_repeated_call_can_wait_for_the_run(caller: Caller) -> None:
+    """`Prefer: wait` shows the run as it is when the time is up, and that it is an earlier one."""
+    first = post(caller, "a")
+    headers = {"Idempotency-Key": "a", "Prefer": "wait=0"}
+    answer = caller.post("/job/public", BODY, headers=headers)
+    assert answer.status_code == 202
+    assert answer.headers["Idempotency-Replayed"] == "true"
+    assert (answer.json["Id"], answer.json["Status"]) == (first.json["Id"], "Queued")
+
+
 def test_a_key_is_not_stored_as_it_was_sent(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     """Only digests of it and of the request are."""
     post(caller, "a-key-of-somebody")

@@ -129,3 +129,8 @@ def test_without_an_api_server_there_is_no_status(caller_by_proxy: Caller, proxy
     check_problem(caller_by_proxy.get("/jobs/status"), 503)
     proxy.heal()
     assert caller_by_proxy.get("/jobs/status").status_code == 200
+
+
+def test_a_query_parameter_is_refused(start: Callable[..., Caller]) -> None:
+    """There is none to be had: a filter that isn't one must not look like one."""
+    assert "status" in check_problem(start().get("/jobs/status?status=Queued"), 400)["detail"]
