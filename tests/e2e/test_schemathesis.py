@@ -13,7 +13,7 @@ import requests
 
 from tests.e2e.callers import Replica
 
-_EXAMPLES = 150
+_EXAMPLES = 190
 """The most that is generated for each call of the API in each phase."""
 
 _CALLS = 2000
