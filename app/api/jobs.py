@@ -68,7 +68,6 @@ _START = Operation(
             alternative=JobSchema,
             example=SUCCEEDED,
             headers={**_HEADERS, "Location": replace(_HEADERS["Location"], always=False)},
-            links=_LINKS,
         ),
     ),
     faults=faults.OF_A_URL + faults.OF_A_BODY + faults.OF_STORING + faults.OF_KEYS + faults.OF_WAITING,
