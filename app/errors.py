@@ -9,8 +9,8 @@ from werkzeug.exceptions import HTTPException
 
 from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
 from app.services.callers import NotTrustedError
-from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
+from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
 from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError

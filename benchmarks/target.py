@@ -19,6 +19,7 @@ from kubernetes.client import Configuration
 from app.cluster.client import ApiServer, Json
 from app.cluster.errors import AlreadyExistsError, NotFoundError
 from app.cluster.manifests import build_job
+from app.cluster.names import new_id
 from app.cluster.namespace import Namespace
 from schemas.definition import Variable
 from schemas.merge import RunSpec
@@ -113,7 +114,7 @@ def delete_namespaces(configuration: Configuration, names: list[str]) -> None:
 def fill(namespace: Namespace, jobs: int, *, timeout_seconds: float = 90.0) -> None:
     """Create suspended Jobs, and wait until the Job controller has written their status, too."""
     with ThreadPoolExecutor(WRITERS) as writers:
-        for stored in writers.map(lambda place: namespace.create_job(build_sample(f"{place:012d}")), range(jobs)):
+        for stored in writers.map(lambda _: namespace.create_job(build_sample(new_id())), range(jobs)):
             assert stored["spec"]["suspend"]
 
     def settled() -> bool:

@@ -1,14 +1,5 @@
-"""Cancelling runs: by deleting their Jobs, such that no slot is free before its pod is gone.
+"""Cancelling runs, one by its id or a definition's whole queue; how each is deleted: `app.services.deletion`."""
 
-A run that is queued or finished has no pod at work: its Job goes at once (background), its pods follow. Any other stays
-as a Job that is being deleted until its pod is gone (foreground), and holds its slot for as long
-(`app.cluster.records.phase_of`). Which one it is may change between our look and our deletion: a run that looked queued
-is deleted only in the version that was seen, so that it can't have been admitted since.
-
-Every deletion names the Job's uid. One that arrives late can't hit a later Job of the same name.
-"""
-
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,27 +9,16 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from app.cluster.client import Json
-from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import format_time
 from app.cluster.names import id_in
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run, place, read_run
+from app.services.deletion import Deleter, NotCancelledError
 from app.services.gate import Gate
 from app.services.listing import is_addressable
 from app.services.runs import Runs, UnknownRunError
 from app.services.views import build_view
 from schemas.run import RunView
-
-log = logging.getLogger(__name__)
-
-_PAUSES_SECONDS = (0.1, 0.4, 1.0)
-"""Between the tries after the API server gave no answer, or was busy."""
-
-_LAST_TRY_SECONDS = 4.0
-"""After so long no further try begins: the caller had better hear that something is wrong."""
-
-_CONFLICTS = 4
-"""After so many changes between look and deletion a run is deleted in the foreground, whatever has become of it."""
 
 _EMPTYING_SECONDS = 10.0
 """How long one call empties a queue before it says how many runs remain."""
@@ -48,19 +28,6 @@ _DELETIONS_AT_ONCE = 4
 
 _DELETIONS_PER_BATCH = 200
 """So that a queue of ten thousand doesn't become ten thousand tasks at once."""
-
-
-class NotCancelledError(ClusterError):
-    """The API server did not delete a run, or nobody can say.
-
-    Attributes:
-        deleted: how many queued runs have certainly been deleted before; `None`: it was about one run.
-    """
-
-    def __init__(self, error: ClusterError, *, in_doubt: bool, deleted: int | None = None) -> None:
-        super().__init__(error.message)
-        self.may_have_happened = in_doubt
-        self.deleted = deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +73,7 @@ class Canceller:
     ) -> None:
         self._namespace = namespace
         self._runs = runs
-        self._sleep = sleep
+        self._deleter = Deleter(namespace, sleep=sleep, clock=clock)
         self._clock = clock
         self._one_at_a_time = Gate(places=1)
 
@@ -138,7 +105,7 @@ class Canceller:
             last, going = self._last_view(job), "deletionTimestamp" in job["metadata"]
             return None if going else found
 
-        if not going and not self._delete(run, look, also_active=True) and not going:
+        if not going and not self._deleter.delete(run, look, also_active=True) and not going:
             raise UnknownRunError(run_id)
         return last
 
@@ -162,7 +129,7 @@ class Canceller:
                 if failures or self._clock() > ends:
                     return _Outcome.REMAINS
                 try:
-                    ours = self._delete(run, lambda: self._look_again(run), also_active=False)
+                    ours = self._deleter.delete(run, lambda: self._look_again(run), also_active=False)
                 except NotCancelledError as error:
                     failures.append(error)
                     return _Outcome.REMAINS
@@ -185,59 +152,6 @@ class Canceller:
             return None
         found = read_run(job)
         return None if found.uid != run.uid or "deletionTimestamp" in job["metadata"] else found
-
-    def _delete(self, run: Run, look: Callable[[], Run | None], *, also_active: bool) -> bool:
-        """Delete a run, however often it takes to be sure.
-
-        Args:
-            run: as it was seen.
-            look: reads it again; `None`: it is gone, or being deleted.
-            also_active: whether to delete it where it turns out not to be queued.
-
-        Returns:
-            Whether it is gone or going by our doing, as far as can be known: after a lost answer, a run that is gone
-            counts as ours.
-
-        Raises:
-            NotCancelledError: it isn't deleted, or nobody can say.
-        """
-        began, pauses = self._clock(), iter(_PAUSES_SECONDS)
-        in_doubt, conflicts = False, 0
-        found: Run | None = run
-        while True:
-            deleting = found is not None
-            try:
-                found = found or look()
-                if found is None:
-                    return in_doubt
-                if found.phase is not Phase.QUEUED and not also_active:
-                    return False
-                deleting = True
-                self._delete_once(found, foreground=also_active and conflicts >= _CONFLICTS)
-                return True
-            except NotFoundError:
-                return in_doubt
-            except ConflictError as error:
-                conflicts += 1
-                if conflicts > _CONFLICTS:
-                    raise NotCancelledError(error, in_doubt=in_doubt) from error
-            except ClusterError as error:
-                in_doubt = in_doubt or (deleting and error.may_have_happened)
-                again = error.may_pass
-                pause_seconds = next(pauses, None)
-                if not again or pause_seconds is None or self._clock() - began > _LAST_TRY_SECONDS:
-                    raise NotCancelledError(error, in_doubt=in_doubt) from error
-                log.warning("deleting run %s once more: %s", run.name, error)
-                self._sleep(pause_seconds)
-            found = None
-
-    def _delete_once(self, run: Run, *, foreground: bool) -> None:
-        if run.phase is Phase.ADMITTED or foreground:
-            self._namespace.delete_job(run.name, uid=run.uid, resource_version=None, propagation="Foreground")
-        else:
-            # A finished run stays finished; a queued one may have been admitted since.
-            version = str(run.resource_version) if run.phase is Phase.QUEUED else None
-            self._namespace.delete_job(run.name, uid=run.uid, resource_version=version, propagation="Background")
 
     def _last_view(self, job: Json) -> RunView:
         """A run that is about to be deleted, or being deleted: as it is, but on its way out."""

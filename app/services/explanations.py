@@ -1,11 +1,12 @@
-"""Why queued runs wait: their places, and what their dependencies look like now."""
+"""Why queued runs wait: their places, what their dependencies look like now, and whether anybody admits runs."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run, Workload, read_workload
-from app.dispatch.plan import explain
+from app.dispatch.plan import Cause, explain
 from app.dispatch.readiness import Readiness, judge, unready_dependencies
+from app.services.absence import NO_DISPATCHER, find_absence
 from app.services.listing import Queue
 from app.services.views import Waiting
 
@@ -30,12 +31,22 @@ def explain_all(
         ClusterError: the API server can't be asked.
     """
     judged = _judge_all(namespace, {name for run in runs for name in run.depends_on or ()})
-    found = {}
-    for run in runs:
-        cause, message = explain(
+    told = {
+        run.uid: explain(
             run, queue.admitted, slots, lambda depends_on: unready_dependencies(depends_on, judged.__getitem__)
         )
-        found[run.uid] = Waiting(queue.position_of(run), cause.value, message)
+        for run in runs
+    }
+    # A run that waits for nothing is about to start only where somebody starts runs.
+    waits_for_nothing = any(cause is Cause.NOTHING for cause, _ in told.values())
+    absence = find_absence(namespace) if waits_for_nothing else None
+    found = {}
+    for run in runs:
+        cause, message = told[run.uid]
+        reason = cause.value
+        if cause is Cause.NOTHING and absence is not None:
+            reason, message = NO_DISPATCHER, f"no dispatcher is at work: {absence}"
+        found[run.uid] = Waiting(queue.position_of(run), reason, message)
     return found
 
 

@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.cluster.names import id_in
-from app.services.cancel import Canceller, Emptied, NotCancelledError
+from app.services.cancel import Canceller, Emptied
 from app.services.definitions import Catalogue
+from app.services.deletion import NotCancelledError
 from app.services.runs import Runs, UnknownRunError
 from schemas.definition import Definition
 from schemas.run import RunView, Status

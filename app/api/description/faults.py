@@ -4,8 +4,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
 from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
 from app.services.callers import NotTrustedError
-from app.services.cancel import NotCancelledError
 from app.services.definitions import UnknownDefinitionError
+from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
 from app.services.identities import UndecidedError
 from app.services.runs import UnknownRunError

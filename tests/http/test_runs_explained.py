@@ -1,0 +1,163 @@
+"""What a run is said to do at each stage of its life, while real controllers and nodes bring it there."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client
+
+from tests.faults import Fault, FaultProxy, Refuse
+from tests.http.clients import Caller
+from tests.http.dispatching import dispatching, fares, has, make_caller, start, wait_for, watch
+from tests.servers import Server, write_kubeconfig
+
+RUNS_PROCESSES = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
+
+BUSYBOX: dict[str, Any] = {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": 4, "BackoffLimit": 0}
+DEFINITIONS: dict[str, Any] = {
+    "Configurations": {
+        "shell": BUSYBOX,
+        "patient": {**BUSYBOX, "BackoffLimit": 6},
+        "broken": {**BUSYBOX, "Image": "missing.invalid/nothing:1"},
+    }
+}
+
+
+@pytest.fixture
+def kubeconfig(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Path:
+    """For callers, by the proxy."""
+    return write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+
+
+@pytest.fixture
+def idle(kubeconfig: Path) -> Caller:
+    """Calls an application without a dispatcher."""
+    return make_caller(kubeconfig, DEFINITIONS)
+
+
+@pytest.fixture
+def busy(server: Server, namespace: str, tmp_path: Path, idle: Caller) -> Iterator[Caller]:
+    """Calls an application beside which a dispatcher is at work."""
+    with dispatching(write_kubeconfig(tmp_path, server, namespace), DEFINITIONS):
+        yield idle
+
+
+def lease_calls(proxy: FaultProxy) -> int:
+    return sum("/leases/" in request.path for request in proxy.requests)
+
+
+class TestWithoutADispatcher:
+    """A run that could start says so, and what is missing."""
+
+    def test_no_dispatcher_is_at_work(
+        self, idle: Caller, proxy: FaultProxy, server: Server, namespace: str, tmp_path: Path
+    ) -> None:
+        """From the start, and once one has come and gone; a list costs one call more, however many wait."""
+        locations = [start(idle, "shell", "true") for _ in range(3)]
+        told = idle.get(locations[0]).json
+        assert (told["Status"], told["Reason"], told["PositionInQueue"]) == ("Queued", "NoDispatcher", 1)
+        assert told["Message"] == "no dispatcher is at work: there is no Lease slimfaas-jobs-dispatcher"
+        before = lease_calls(proxy)
+        assert [run["Reason"] for run in idle.get("/job/shell").json] == ["NoDispatcher"] * 3
+        assert lease_calls(proxy) == before + 1
+        with dispatching(write_kubeconfig(tmp_path, server, namespace), DEFINITIONS):
+            wait_for(idle, locations[-1], lambda run: run["Status"] not in ("Queued", "Pending"))
+        told = idle.get(start(idle, "shell", "true")).json
+        assert told["Message"] == "no dispatcher is at work: nobody holds the Lease slimfaas-jobs-dispatcher"
+
+    def test_one_that_is_at_work_is_about_to_start_the_run(
+        self, idle: Caller, server: Server, namespace: str, tmp_path: Path
+    ) -> None:
+        """A dispatcher that doesn't know the definition leads, and leaves the run alone."""
+        location = start(idle, "shell", "true")
+        others = {"Configurations": {"other": BUSYBOX}}
+        with dispatching(write_kubeconfig(tmp_path, server, namespace), others):
+            told = wait_for(idle, location, has(Reason="Admissible"))
+        assert told["Message"] == "about to start: 0 of 4 slots in use"
+
+    def test_a_lease_that_can_not_be_read_takes_nothing_from_the_answer(self, idle: Caller, proxy: FaultProxy) -> None:
+        """It says less."""
+        location = start(idle, "shell", "true")
+        refused = proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases/", times=None))
+        assert idle.get(location).json["Reason"] == "Admissible"
+        assert proxy.strikes(refused) == 1
+
+    def test_a_run_that_waits_for_something_costs_no_look_at_the_lease(self, idle: Caller, proxy: FaultProxy) -> None:
+        """What it waits for is said all the same."""
+        location = start(idle, "shell", "true", DependsOn=["nobody"])
+        assert idle.get(location).json["Reason"] == "WaitingForDependencies"
+        assert lease_calls(proxy) == 0
+
+
+class TestRetries:
+    """A failed pod is no failed run while Kubernetes tries again."""
+
+    def test_a_run_fails_when_no_retry_is_left_and_no_sooner(self, busy: Caller) -> None:
+        """Until then it is pending or running, and says that it is tried again."""
+        location = start(
+            busy, "shell", "sh", "-c", "exit 3", BackoffLimit=1, Environments=fares(seconds=1, exit_code=3)
+        )
+        *before, last = watch(busy, location, has(Status="Failed"))
+        assert {run["Status"] for run in before} <= {"Queued", "Pending", "Running"}
+        assert {run["EndTimestamp"] for run in before} <= {-1}
+        assert (last["Reason"], last["Attempts"], last["ExitCode"]) == ("BackoffLimitExceeded", 2, 3)
+        assert "exit code 3" in last["Message"]
+        assert last["RunDurationMilliseconds"] == last["EndTimestamp"] - last["StartTimestamp"] >= 0
+
+    @RUNS_PROCESSES
+    @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+    def test_a_run_that_is_tried_again_says_how_often(self, busy: Caller, tmp_path: Path, policy: str) -> None:
+        """Whether Kubernetes makes another pod or restarts the container; once it succeeds, that alone counts."""
+        script = (
+            f"message=$PWD/dev/termination-log; cd {tmp_path}; echo >> count; test $(wc -l < count) -ge 3 || exit 7; "
+            "until test -e go; do sleep 0.05; done; echo done > $message"
+        )
+        location = start(busy, "patient", "sh", "-c", script, RestartPolicy=policy)
+        told = wait_for(busy, location, lambda run: run["Attempts"] == 3 and run["Status"] == "Running")
+        assert (told["Reason"], told["ExitCode"], told["EndTimestamp"]) == ("Retrying", 7, -1)
+        assert told["Message"] == "retry 2 of 6; the container that ended last had exit code 7"
+        (tmp_path / "go").touch()
+        told = wait_for(busy, location, has(Status="Succeeded"))
+        assert (told["Reason"], told["Message"], told["Attempts"]) == ("", "", 3)
+        assert (told["ExitCode"], told["Result"]) == (0, "done\n")
+
+
+def test_an_image_that_can_not_be_pulled_is_told_in_the_kubelets_words(
+    busy: Caller, server: Server, namespace: str
+) -> None:
+    """It holds its slot, and its status is SlimFaas' own for it."""
+    location = start(busy, "broken")
+    told = wait_for(busy, location, has(Status="ImagePullBackOff", Reason="ImagePullBackOff"))
+    [pod] = client.CoreV1Api(server.admin).list_namespaced_pod(namespace).items
+    assert told["Message"] == pod.status.container_statuses[0].state.waiting.message
+    assert "missing.invalid/nothing:1" in told["Message"]
+    assert (told["Attempts"], told["ExitCode"], told["PositionInQueue"]) == (1, -1, -1)
+
+
+@RUNS_PROCESSES
+@pytest.mark.parametrize(
+    ("script", "result"),
+    [
+        ("echo why > dev/termination-log; echo log; exit 5", "why\n"),
+        ("echo the last words; exit 5", "the last words\n"),
+        ("printf '%5000s' end > dev/termination-log; exit 5", "end".rjust(4096)),
+    ],
+    ids=["its own message", "the end of its log", "too long"],
+)
+def test_a_failed_run_has_its_exit_code_and_its_result(busy: Caller, script: str, result: str) -> None:
+    """What its program says about itself reaches the caller, up to 4 KiB."""
+    told = wait_for(busy, start(busy, "shell", "sh", "-c", script), has(Status="Failed"))
+    assert (told["Reason"], told["ExitCode"], told["Attempts"]) == ("BackoffLimitExceeded", 5, 1)
+    assert told["Result"] == result
+
+
+def test_a_run_beyond_its_deadline_says_so(busy: Caller, batch: client.BatchV1Api, namespace: str) -> None:
+    """A deadline that an operator has set on the Job: no request can."""
+    location = start(busy, "patient", "sleep", "60", Environments=fares(seconds=60))
+    name = wait_for(busy, location, has(Status="Running"))["Name"]
+    batch.patch_namespaced_job(name, namespace, {"spec": {"activeDeadlineSeconds": 1}})
+    *before, told = watch(busy, location, has(Status="Failed"))
+    assert {run["Status"] for run in before} <= {"Pending", "Running"}
+    assert told["Reason"] == "DeadlineExceeded"
+    assert "deadline" in told["Message"]
