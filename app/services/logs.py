@@ -195,7 +195,8 @@ class Logs:
         query |= {name: value for name, value in given.items() if value is not None}
         if not container.is_last():
             query["previous"] = "true"
-        elif options.follow:
+        elif options.follow and not container.is_over():
+            # Of a container that is over all is there already: no kubelet can make anyone wait for more.
             query["follow"] = "true"
         silence_seconds = None if "follow" in query else _SILENCE_SECONDS
         opened = False
