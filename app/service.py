@@ -44,7 +44,7 @@ def build_service(settings: Settings) -> Service:
         ClusterSettingsError: there is no way to an API server.
     """
     catalogue = Catalogue(parse_configuration(settings.configuration))
-    namespace = Namespace(connect(settings.kubeconfig, settings.namespace))
+    namespace = Namespace(connect(settings.kubeconfig, settings.namespace, streams=settings.max_streams))
     dispatcher = None
     if settings.dispatcher:
         dispatcher = Dispatcher(namespace, catalogue.slots, instance=settings.instance)

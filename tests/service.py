@@ -76,6 +76,10 @@ class ServiceProcess:
         """Call it with GET."""
         return requests.get(self.url + path, timeout=20)
 
+    def delete(self, path: str) -> requests.Response:
+        """Call it with DELETE."""
+        return requests.delete(self.url + path, timeout=20)
+
     def kill(self) -> None:
         """End all of its processes at once, without a chance to tidy up."""
         assert self._process is not None

@@ -29,6 +29,9 @@ READ_SECONDS = 4.0
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
 """The longest that one call can take: after it the caller knows no more, and the kernel gives the bytes up, too."""
 
+_CALLS = 32
+"""The most calls at the same time."""
+
 PIECE_BYTES = 16 * 1024
 """The most of a stream that is held in memory at once."""
 
@@ -132,7 +135,7 @@ class ApiServer:
         namespace: where all our objects live.
     """
 
-    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = 32) -> None:
+    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = _CALLS) -> None:
         # Whether a call is repeated is decided by those who know what repeating it means.
         configuration.retries = False
         configuration.connection_pool_maxsize = connections
@@ -274,12 +277,13 @@ class Stream:
             self._response.shutdown()
 
 
-def connect(kubeconfig: str | None, namespace: str | None) -> ApiServer:
+def connect(kubeconfig: str | None, namespace: str | None, *, streams: int = 0) -> ApiServer:
     """Find the API server and the namespace.
 
     Args:
         kubeconfig: path (or paths, as `KUBECONFIG` has them) of a kubeconfig; `None`: the pod's own credentials.
         namespace: `None`: the pod's own, else the kubeconfig context's, else `default`.
+        streams: how many there may be beside the calls.
 
     Raises:
         ClusterSettingsError: there are no usable credentials.
@@ -300,7 +304,7 @@ def connect(kubeconfig: str | None, namespace: str | None) -> ApiServer:
         # Only the client's own words: those of others may quote the file, and so a token.
         why = error if isinstance(error, ConfigException) else type(error).__name__
         raise ClusterSettingsError(f"no way to an API server in {where}: {why}") from error
-    return ApiServer(configuration, namespace)
+    return ApiServer(configuration, namespace, connections=_CALLS + streams)
 
 
 def _pod_namespace() -> str | None:

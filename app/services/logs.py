@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.cluster.attempts import Attempt, read_attempt, sort_attempts
+from app.cluster.attempts import Attempt
 from app.cluster.changes import changes_of
 from app.cluster.client import Interrupt, Json
 from app.cluster.errors import ClusterError, InvalidError
 from app.cluster.namespace import Namespace
-from app.cluster.records import terminal_condition
+from app.cluster.records import read_run, terminal_condition
 from app.services.runs import Runs, UnknownRunError
 from app.services.streams import Streams
 
@@ -159,7 +159,7 @@ class Logs:
                 yield from self._pass_on_surely(definition, container, interrupt)
 
     def _choose(self, job: Json, options: LogOptions) -> _Container:
-        containers = _containers(self._attempts(job))
+        containers = _containers(self._runs.every_attempt_at(read_run(job)))
         if not containers:
             raise NoLogError(self._why_no_pod(job))
         number = options.attempt or (len(containers) - 1 if options.previous else len(containers))
@@ -174,11 +174,6 @@ class Logs:
             words = ": ".join(filter(None, (trouble.reason, trouble.message))) if trouble else container.pod.phase
             raise NoLogError(f"the run's container has not started: {words}")
         return container
-
-    def _attempts(self, job: Json) -> list[Attempt]:
-        pods = self._namespace.objects(self._namespace.pods_of(job["metadata"]["name"]))
-        attempts = [read_attempt(pod) for pod in pods]
-        return sort_attempts([attempt for attempt in attempts if attempt.owner == job["metadata"]["uid"]])
 
     def _why_no_pod(self, job: Json) -> str:
         view = self._runs.view(job)
@@ -195,7 +190,8 @@ class Logs:
         query |= {name: value for name, value in given.items() if value is not None}
         if not container.is_last():
             query["previous"] = "true"
-        elif options.follow:
+        elif options.follow and not container.is_over():
+            # Of a container that is over all is there already: no kubelet can make anyone wait for more.
             query["follow"] = "true"
         silence_seconds = None if "follow" in query else _SILENCE_SECONDS
         opened = False
@@ -243,7 +239,7 @@ class Logs:
         while True:
             try:
                 job = self._runs.find(definition, run_id)  # before its pods: once it has ended, there are no others
-                containers = _containers(self._attempts(job))
+                containers = _containers(self._runs.every_attempt_at(read_run(job)))
                 if _is_over(container, containers):
                     give_up_at = time.monotonic() + _LAG_SECONDS
                     later = [one for one in _after(container, containers) if one.has_begun() or not one.is_over()]

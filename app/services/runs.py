@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from app.cluster import keys
-from app.cluster.attempts import Attempt, keep_last, read_attempt
+from app.cluster.attempts import Attempt, keep_last, read_attempt, sort_attempts
 from app.cluster.client import Json
 from app.cluster.errors import NotFoundError
 from app.cluster.names import is_id, job_name
@@ -76,12 +76,21 @@ class Runs:
         return build_view(job, waiting=explain_all(self._namespace, self._catalogue.slots(), [run], queue)[run.uid])
 
     def attempts_at(self, run: Run) -> list[Attempt]:
-        """The attempts at a run whose pods are still there.
+        """The attempts at a run whose pods are still there; of very many, the last ones.
 
         Raises:
             ClusterError: the API server can't be asked.
         """
         return self._attempts(self._namespace.pods_of(run.name), [run.uid])[run.uid]
+
+    def every_attempt_at(self, run: Run) -> list[Attempt]:
+        """All attempts at a run whose pods are still there, from the first to the last, so that they can be counted.
+
+        Raises:
+            ClusterError: the API server can't be asked.
+        """
+        attempts = map(read_attempt, self._namespace.objects(self._namespace.pods_of(run.name)))
+        return sort_attempts([attempt for attempt in attempts if attempt.owner == run.uid])
 
     def page(self, definition: str, wanted: Wanted) -> Page:
         """List runs of a definition; this costs one list of Jobs, one of pods, and a few calls about dependencies.

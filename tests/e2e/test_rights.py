@@ -99,7 +99,7 @@ def name_of(location: str) -> str:
 
 
 def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
-    """A lost answer and the duplicate that follows, a run that waits and says so, and what becomes of both."""
+    """A lost answer and the duplicate that follows, a run that waits and says so, what becomes of both, a removal."""
     lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
     first, second = start(service, "slow"), start(service, "slow")
     assert stage.proxy.strikes(lost) == 1
@@ -109,6 +109,7 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
     assert service.get(f"{first}/logs").status_code == 200
     await_status(service, start(service, "broken"), "ImagePullBackOff")
     assert service.get("/job/slow/aaaaaaaaaaaa").status_code == 404
+    assert service.delete(first).status_code == 200
 
 
 def use_dependencies(stage: Stage, service: ServiceProcess) -> None:

@@ -354,13 +354,15 @@ def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy:
 
 
 @PRINTS
-def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica) -> None:
-    """On one replica with its default settings, half of them waiting and half of them following."""
-    with replica(DEFINITIONS) as service:
+def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, proxy: FaultProxy) -> None:
+    """On one replica with its default settings, half of them waiting, half of them following; one more is refused."""
+    with replica(DEFINITIONS, url=proxy.url) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         wires = [Wire(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
+        await_watch(proxy, queued, count=25)
         wires += [follow(service, running)[0] for _ in range(25)]
         try:
+            assert call("GET", service, queued).status_code == call("POST", service, "/job/waiting").status_code == 429
             for _ in range(20):
                 assert service.get("/health").status_code == 200
                 assert service.post("/job/waiting").status_code == 202
@@ -371,11 +373,28 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica) 
 
 
 @PRINTS
-def test_a_stopped_service_ends_what_lasts(replica: Replica) -> None:
-    """Waits are answered with what is known, logs break off, and the process ends within its grace."""
+def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) -> None:
+    """There is room for all of their connections."""
+    body = {"Args": ["sh", "-c", "echo one; sleep 5"]}
     with replica(DEFINITIONS) as service:
+        location = start_running(service, "sleeper", body)
+        logs = [follow(service, location) for _ in range(48)]
+        for wire, answer in logs:
+            with wire:
+                assert answer.read() == b"one\n"
+        assert "WARNING" not in service.log_text
+
+
+@PRINTS
+def test_a_stopped_service_ends_what_lasts(replica: Replica, proxy: FaultProxy) -> None:
+    """Waits are answered with what is known, logs break off, and the process ends within its grace."""
+    with replica(DEFINITIONS, url=proxy.url) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
-        waits = [Wire(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(10)]
+        waits = [
+            Wire(service.port, timeout_seconds=DEADLINE_SECONDS).send_request("GET", queued, "Prefer: wait=300")
+            for _ in range(10)
+        ]
+        await_watch(proxy, queued, count=10)  # what the service hasn't begun with when it is stopped may be lost
         logs = [follow(service, running) for _ in range(10)]
         answers: list[int] = []
         reader = threading.Thread(target=lambda: answers.extend(wire.answer().status for wire in waits))
