@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import requests
@@ -64,10 +65,14 @@ def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: 
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs$", times=None))
-        with crowd(lambda number: service.get(f"/job/public?continue={write_continuation((number, 'a'))}")) as statuses:
+        call = partial(requests.get, f"{service.url}/job/public", timeout=60)
+        with crowd(lambda number: call(params={"continue": write_continuation((number, "a"))})) as statuses:
             try:
                 assert set(statuses) == {503}
                 check_others_are_served(service)
+                # Its place in the queue would take a list; that it is stored can be said all the same.
+                waited = requests.post(f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=60)
+                assert (waited.status_code, waited.json()["Status"]) == (202, "Queued")
             finally:
                 slow.release()
 
