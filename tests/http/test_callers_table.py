@@ -3,9 +3,10 @@
 import base64
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from kubernetes import client
 from werkzeug.test import TestResponse
 
 from app import create_app
+from app.cluster.client import connect
+from app.cluster.namespace import Namespace
+from app.services.gate import Gate
+from app.services.identities import Identities
+from app.services.tokens import InvalidTokenError
 from app.settings import Settings
-from tests.faults import FaultProxy
+from tests.clock import Clock
+from tests.faults import Fault, FaultProxy, Refuse
 from tests.http.clients import DEFINITIONS, check_problem
 from tests.servers import Server, write_kubeconfig
 
@@ -190,6 +197,48 @@ def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> No
     finally:
         town.proxy.heal()
     assert town.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
+
+
+def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
+    """A pod after two seconds, a token after ten, a bad one as well; tokens that begin alike are told apart."""
+    clock = Clock()
+    namespace = Namespace(connect(town.settings.kubeconfig, None))
+    identities = Identities(namespace, "jobs", Gate(), clock=clock)
+
+    def calls(of: Callable[[], object]) -> int:
+        before = len(town.proxy.requests)
+        with suppress(InvalidTokenError):
+            of()
+        return len(town.proxy.requests) - before
+
+    lookups: dict[Callable[[], object], float] = {
+        lambda: identities.pod_at(ip_address(ADDRESSES["insider"])): 2.0,
+        lambda: identities.pod_at(ip_address(OUTSIDER)): 2.0,
+        lambda: identities.account_of(town.tokens["listed"]): 10.0,
+        lambda: identities.account_of(town.tokens["forged"]): 10.0,
+    }
+    began = clock.now
+    for look_up, seconds in lookups.items():
+        clock.now = began
+        assert [calls(look_up), calls(look_up)] == [1, 0]
+        clock.now = began + seconds - 0.01
+        assert calls(look_up) == 0
+        clock.now = began + seconds
+        assert calls(look_up) == 1
+
+
+def test_what_the_api_server_says_of_a_question_about_a_token_is_not_passed_on(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote the question, and so the token."""
+    token = town.tokens["listed"]
+    town.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
+    with caplog.at_level(logging.DEBUG):
+        answer = town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
+    assert "who calls" in check_problem(answer, 503)["detail"]
+    assert token not in answer.text
+    assert "the API server does not accept the question" in caplog.text
+    assert token not in caplog.text
 
 
 def test_tokens_are_not_looked_at_unless_they_are_turned_on(town: Town) -> None:
