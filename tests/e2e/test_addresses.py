@@ -66,21 +66,24 @@ def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
     core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
     spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
     token = core.create_namespaced_service_account_token(SERVICE_ACCOUNT, namespace, spec).status.token
-    headers = {"Authorization": f"Bearer {token}"}
-    accounts = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{namespace}:*"}
     binding = rights.read_cluster_role_binding(f"slimfaas-token-review-{namespace}")
+    binding.metadata.resource_version = None
 
     def call(service: ServiceProcess) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"}
         return requests.post(f"{service.url}/job/secret", headers=headers, timeout=20)
 
-    with replica(PRIVATE, **accounts) as service:
-        # An API server learns of a binding's end a moment later; a token that was found good is so for ten seconds.
-        until(lambda: call(service).status_code == 202)
+    with replica(PRIVATE, SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS=f"{namespace}:*") as service:
+        until(lambda: call(service).status_code == 202 or print(call(service).text, service.log_text))
         rights.delete_cluster_role_binding(binding.metadata.name)
-        answer = until(lambda: (answer := call(service)).status_code != 202 and answer)
+        try:
+            # The API server learns of it a moment later; and a token that was found good is so for ten seconds.
+            answer = until(lambda: (answer := call(service)).status_code != 202 and answer)
+        finally:
+            rights.create_cluster_role_binding(binding)  # deleted with the namespace
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
         assert "who calls" in answer.json()["detail"]
         assert "tokenreviews" in service.log_text
         assert token not in service.log_text
-    binding.metadata.resource_version = None
-    rights.create_cluster_role_binding(binding)
+        # Once it is granted, nothing has to be started anew.
+        until(lambda: call(service).status_code == 202)

@@ -199,6 +199,19 @@ def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> No
     assert town.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
 
 
+def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """A bad token, and a definition that the answer doesn't admit to; who may read is no news."""
+    path = "/job/private/aaaaaaaaaaaa"
+    with caplog.at_level(logging.INFO, "app.api.audit"):
+        town.call("GET", path, OUTSIDER, {"Authorization": "Bearer rubbish"})
+        town.call("GET", path, OUTSIDER, hide_private=True)
+        town.call("GET", path, ADDRESSES["insider"])
+    assert [record.getMessage() for record in caplog.records if record.name == "app.api.audit"] == [
+        f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER}",
+        f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace",
+    ]
+
+
 def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
     """A pod after two seconds, a token after ten, a bad one as well; tokens that begin alike are told apart."""
     clock = Clock()
