@@ -50,12 +50,19 @@ class Town:
     tokens: dict[str, str]
 
     def call(
-        self, method: str, path: str, address: str, headers: dict[str, str] | None = None, **settings: Any
+        self,
+        method: str,
+        path: str,
+        address: str,
+        headers: dict[str, str] | None = None,
+        *,
+        data: str = "",
+        **settings: Any,
     ) -> TestResponse:
         """Call a service that remembers nothing."""
         values = {name: getattr(self.settings, name) for name in self.settings.__slots__} | settings
         caller = create_app(Settings(**values)).test_client()
-        return caller.open(path, method=method, headers=headers, environ_base={"REMOTE_ADDR": address})
+        return caller.open(path, method=method, headers=headers, data=data, environ_base={"REMOTE_ADDR": address})
 
 
 def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, state: dict[str, Any]) -> None:
@@ -210,6 +217,21 @@ def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: p
         f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER}",
         f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace",
     ]
+
+
+def test_the_log_names_who_was_looked_up_and_fields_without_values(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client behind a proxy, a token's account, and what a request overrides; an id that is none is left out."""
+    with caplog.at_level(logging.INFO, "app.api.audit"):
+        town.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
+        town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
+        town.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.audit"]
+    ((namespace, _),) = town.settings.trusted_service_accounts
+    assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
+    assert lines[1].endswith(f" address={OUTSIDER} account={namespace}:default caller=trusted-account")
+    assert lines[2] == f"DELETE status=404 definition=public address={OUTSIDER}"
 
 
 def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
