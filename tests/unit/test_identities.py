@@ -160,11 +160,11 @@ def test_what_is_asked_again_is_new() -> None:
     """An answer that was renewed is kept longer than those from before."""
     asked: list[int] = []
     clock = Clock()
-    memory: Memory[None] = Memory(Gate(1), seconds=10.0, size=2, clock=clock)
-    for key, seconds in ((1, 6.0), (2, 6.0), (1, 0.0), (3, 0.0), (1, 0.0)):
+    memory: Memory[None] = Memory(Gate(1), seconds=10.0, size=3, clock=clock)
+    for key, seconds in ((1, 6.0), (2, 6.0), (1, 0.0), (3, 0.0), (4, 0.0), (1, 0.0)):
         memory.get(key, lambda key=key: asked.append(key))
         clock.now += seconds
-    assert asked == [1, 2, 1, 3]
+    assert asked == [1, 2, 1, 3, 4]
 
 
 def test_an_old_failure_takes_no_newer_answer_away() -> None:
