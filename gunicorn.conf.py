@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import socket
 import struct
 
@@ -43,10 +44,19 @@ limit_request_line = 4094
 limit_request_fields = 64
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-# A client that has been silent for too long is no error of ours, and its trace tells nothing.
-logging.getLogger("gunicorn.error").addFilter(
-    lambda record: not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
-)
+_MALFORMED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z -]*).*", re.DOTALL)
+
+
+def _mend_record(record):
+    """Keep out of the log what is no error of ours, and what malformed requests hold: it may be a token."""
+    if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
+        return False  # a client has been silent for too long; its trace tells nothing
+    if found := _MALFORMED.fullmatch(record.getMessage()):
+        record.msg, record.args = found[1].rstrip(), ()
+    return True
+
+
+logging.getLogger("gunicorn.error").addFilter(_mend_record)
 
 
 def on_starting(server):
@@ -56,6 +66,7 @@ def on_starting(server):
         for name, is_open in {
             "forwarded_allow_ips": bool(server.cfg.forwarded_allow_ips),
             "proxy_protocol": server.cfg.proxy_protocol not in (False, "off"),
+            "protocol": server.cfg.protocol != "http",  # uwsgi's has no difference between - and _, either
             "header_map": server.cfg.header_map == "dangerous",  # X_Forwarded_For would count as X-Forwarded-For
         }.items()
         if is_open

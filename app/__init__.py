@@ -15,7 +15,7 @@ from app.cluster.client import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers, Rules
 from app.services.cancel import Canceller
-from app.services.gate import Gate
+from app.services.gate import LOOKUPS_AT_ONCE, READS_AT_ONCE, Gate
 from app.services.health import Health
 from app.services.identities import Identities
 from app.services.logs import Logs
@@ -57,14 +57,15 @@ def _compose(service: Service) -> Flask:
     answer_with_problems(app)
     audit(app)
     gate = Gate()
-    door = _build_door(service, gate)
+    reads = Gate(READS_AT_ONCE, within=gate)
+    door = _build_door(service, Gate(LOOKUPS_AT_ONCE, within=gate))
     runs = Runs(service.namespace, service.catalogue)
     waits = Waits(service.namespace, runs, service.streams)
     app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), waits, gate))
-    app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), waits, gate))
-    app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), gate))
+    app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), waits, reads))
+    app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), reads))
     app.register_blueprint(openapi_blueprint())
-    app.register_blueprint(status_blueprint(door, Overview(service.namespace, service.catalogue), gate))
+    app.register_blueprint(status_blueprint(door, Overview(service.namespace, service.catalogue), reads))
     app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
     return app
 

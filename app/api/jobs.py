@@ -96,12 +96,14 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         query = request.query_string.decode("ascii")
         if read_dry_run(request):
             read_key(request)  # it makes no difference here, but is checked as ever
+            body = read_body(request)
             with gate.place():
-                return json_response(submitter.try_out(definition, read_body(request), path=path, query=query))
+                return json_response(submitter.try_out(definition, body, path=path, query=query))
         key, wait_seconds = read_key(request), read_wait(request)
+        body = read_body(request)  # which may take as long as its sender likes, and so takes no place from others
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
-                run = submitter.submit(definition, read_body(request), path=path, query=query, key=key)
+                run = submitter.submit(definition, body, path=path, query=query, key=key)
             note(run_id=run.id, fields=run.fields)
             headers = {"Location": f"/job/{name}/{run.id}"}
             if run.replayed:

@@ -97,7 +97,9 @@ def error_of(status: int, body: bytes) -> ClusterError:
         answer = None
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         answer = {}
-    message = str(answer.get("message") or f"the API server answered {status}")
+    # On one line, for it goes to the log and may quote what callers wrote.
+    message = " ".join(str(answer.get("message") or f"the API server answered {status}").split())
+    message = "".join(character if character.isprintable() else "?" for character in message)
     match status:
         case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
             return NotFoundError(message)

@@ -6,11 +6,17 @@ would restart a process that is well, dispatcher and all.
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 CALLS_AT_ONCE = 24
 """Calls that may wait for the API server at the same time; fewer than the server's threads (gunicorn.conf.py) and, with
 those of the dispatcher, than its connections to the API server."""
+
+READS_AT_ONCE = 12
+"""Of these, calls about runs that there are: they may need a long list, or wait for the lists of others."""
+
+LOOKUPS_AT_ONCE = 6
+"""Of these, look-ups of callers: whoever sends many tokens must not keep those out who need no look-up."""
 
 _PATIENCE_SECONDS = 0.25
 """How long a call waits for a place: long enough under load, when places are given back all the time."""
@@ -25,10 +31,13 @@ class Gate:
 
     Args:
         places: how many.
+        within: a gate of which each takes a place, too, but only once it has one here: who waits for one of the few
+            keeps nobody from the many.
     """
 
-    def __init__(self, places: int = CALLS_AT_ONCE) -> None:
+    def __init__(self, places: int = CALLS_AT_ONCE, *, within: "Gate | None" = None) -> None:
         self._places = threading.BoundedSemaphore(places)
+        self._within = within
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -40,6 +49,7 @@ class Gate:
         if not self._places.acquire(timeout=_PATIENCE_SECONDS):
             raise BusyError("no place became free")
         try:
-            yield
+            with self._within.place() if self._within else nullcontext():
+                yield
         finally:
             self._places.release()

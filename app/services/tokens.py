@@ -63,7 +63,7 @@ def read_token(authorization: str | None, now: float) -> str | None:
     if found is None or len(text) > _LONGEST:
         raise InvalidTokenError("no token of the form that ServiceAccounts have")
     expires = _claims_in(found[2]).get("exp", float("inf"))  # tokens from before Kubernetes 1.24 may have none
-    if isinstance(expires, bool) or not isinstance(expires, int | float):
+    if not isinstance(expires, int | float):
         raise InvalidTokenError("no token of the form that ServiceAccounts have")
     if expires <= now:
         raise InvalidTokenError("expired")

@@ -11,6 +11,7 @@ from app.cluster.client import Interrupt, Json
 from app.cluster.errors import ClusterError
 from app.cluster.namespace import Namespace
 from app.cluster.records import terminal_condition
+from app.services.gate import BusyError
 from app.services.runs import Runs, UnknownRunError
 from app.services.streams import Streams
 from schemas.run import RunView, Status
@@ -89,7 +90,7 @@ class Waits:
         """Wait as `wait_for_end` does for a run that has just been stored; `None`: nobody can say what became of it."""
         try:
             return self.wait_for_end(definition, run_id, interrupt)
-        except (UnknownRunError, ClusterError) as error:
+        except (UnknownRunError, ClusterError, BusyError) as error:
             log.warning("a run that was waited for can't be read: %s", error)
             return None
 

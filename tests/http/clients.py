@@ -112,6 +112,10 @@ class Wire:
         response.begin()
         return response
 
+    def receive(self, length: int) -> bytes:
+        """Wait for so many bytes, or for the end of what is sent."""
+        return self._socket.recv(length, socket.MSG_WAITALL)
+
     def hung_up(self) -> bool:
         """Wait until the service closes the connection, or sends something."""
         try:

@@ -3,9 +3,10 @@
 import base64
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from kubernetes import client
 from werkzeug.test import TestResponse
 
 from app import create_app
+from app.cluster.client import connect
+from app.cluster.namespace import Namespace
+from app.services.gate import Gate
+from app.services.identities import Identities
+from app.services.tokens import InvalidTokenError
 from app.settings import Settings
-from tests.faults import FaultProxy
+from tests.clock import Clock
+from tests.faults import Fault, FaultProxy, Refuse
 from tests.http.clients import DEFINITIONS, check_problem
 from tests.servers import Server, write_kubeconfig
 
@@ -43,12 +50,19 @@ class Town:
     tokens: dict[str, str]
 
     def call(
-        self, method: str, path: str, address: str, headers: dict[str, str] | None = None, **settings: Any
+        self,
+        method: str,
+        path: str,
+        address: str,
+        headers: dict[str, str] | None = None,
+        *,
+        data: str = "",
+        **settings: Any,
     ) -> TestResponse:
         """Call a service that remembers nothing."""
         values = {name: getattr(self.settings, name) for name in self.settings.__slots__} | settings
         caller = create_app(Settings(**values)).test_client()
-        return caller.open(path, method=method, headers=headers, environ_base={"REMOTE_ADDR": address})
+        return caller.open(path, method=method, headers=headers, data=data, environ_base={"REMOTE_ADDR": address})
 
 
 def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, state: dict[str, Any]) -> None:
@@ -190,6 +204,76 @@ def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> No
     finally:
         town.proxy.heal()
     assert town.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
+
+
+def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: pytest.LogCaptureFixture) -> None:
+    """A bad token, and a definition that the answer doesn't admit to; who may read is no news."""
+    path = "/job/private/aaaaaaaaaaaa"
+    with caplog.at_level(logging.INFO, "app.api.audit"):
+        town.call("GET", path, OUTSIDER, {"Authorization": "Bearer rubbish"})
+        town.call("GET", path, OUTSIDER, hide_private=True)
+        town.call("GET", path, ADDRESSES["insider"])
+    assert [record.getMessage() for record in caplog.records if record.name == "app.api.audit"] == [
+        f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER}",
+        f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace",
+    ]
+
+
+def test_the_log_names_who_was_looked_up_and_fields_without_values(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client behind a proxy, a token's account, and what a request overrides; an id that is none is left out."""
+    with caplog.at_level(logging.INFO, "app.api.audit"):
+        town.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
+        town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
+        town.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.audit"]
+    ((namespace, _),) = town.settings.trusted_service_accounts
+    assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
+    assert lines[1].endswith(f" address={OUTSIDER} account={namespace}:default caller=trusted-account")
+    assert lines[2] == f"DELETE status=404 definition=public address={OUTSIDER}"
+
+
+def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
+    """A pod after two seconds, a token after ten, a bad one as well; tokens that begin alike are told apart."""
+    clock = Clock()
+    namespace = Namespace(connect(town.settings.kubeconfig, None))
+    identities = Identities(namespace, "jobs", Gate(), clock=clock)
+
+    def calls(of: Callable[[], object]) -> int:
+        before = len(town.proxy.requests)
+        with suppress(InvalidTokenError):
+            of()
+        return len(town.proxy.requests) - before
+
+    lookups: dict[Callable[[], object], float] = {
+        lambda: identities.pod_at(ip_address(ADDRESSES["insider"])): 2.0,
+        lambda: identities.pod_at(ip_address(OUTSIDER)): 2.0,
+        lambda: identities.account_of(town.tokens["listed"]): 10.0,
+        lambda: identities.account_of(town.tokens["forged"]): 10.0,
+    }
+    began = clock.now
+    for look_up, seconds in lookups.items():
+        clock.now = began
+        assert [calls(look_up), calls(look_up)] == [1, 0]
+        clock.now = began + seconds - 0.01
+        assert calls(look_up) == 0
+        clock.now = began + seconds
+        assert calls(look_up) == 1
+
+
+def test_what_the_api_server_says_of_a_question_about_a_token_is_not_passed_on(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may quote the question, and so the token."""
+    token = town.tokens["listed"]
+    town.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
+    with caplog.at_level(logging.DEBUG):
+        answer = town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
+    assert "who calls" in check_problem(answer, 503)["detail"]
+    assert token not in answer.text
+    assert "the API server does not accept the question" in caplog.text
+    assert token not in caplog.text
 
 
 def test_tokens_are_not_looked_at_unless_they_are_turned_on(town: Town) -> None:

@@ -124,7 +124,14 @@ def test_what_is_missing_ends_the_process_with_one_line(command: str, variables:
 
 
 @pytest.mark.parametrize(
-    "option", ["--forwarded-allow-ips=*", "--proxy-protocol", "--proxy-protocol=v2", "--header-map=dangerous"]
+    "option",
+    [
+        "--forwarded-allow-ips=*",
+        "--proxy-protocol",
+        "--proxy-protocol=v2",
+        "--protocol=uwsgi",
+        "--header-map=dangerous",
+    ],
 )
 def test_gunicorn_does_not_start_where_callers_could_forge_their_addresses(kubeconfig: Path, option: str) -> None:
     """Its own settings would open a door that ours keep closed."""

@@ -166,3 +166,28 @@ def test_what_is_no_http_is_refused_and_the_connection_ended(live: ServiceProces
         assert answer.status in (400, 414, 431, 501)
         answer.read()
         assert wire.hung_up()
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (b"POST /job/public HTTP/1.1\r\nAuthorization Bearer hush\r\n\r\n", "Invalid HTTP Header"),
+        (b"POST /job/public HTTP/1.1\r\nAuthorization : Bearer hush\r\n\r\n", "Invalid HTTP header name"),
+        (b"POST /job/public HTTP/1.1\r\nTransfer-Encoding: hush\r\n\r\n", "Unsupported transfer coding"),
+        (b"hush\r\n\r\n", "Invalid HTTP request line"),
+        (b"GET /?hush HTTP/1.1 hush\r\n\r\n", "Invalid HTTP Version"),
+        (b"hush(hush / HTTP/1.1\r\n\r\n", "Invalid HTTP method"),
+        (b"GET /" + b"hush" * 2000 + b" HTTP/1.1\r\n\r\n", "Request Line is too large"),
+    ],
+)
+def test_the_log_says_what_kind_of_fault_no_http_has_and_nothing_of_what_it_holds(
+    live: ServiceProcess, fault: bytes, kind: str
+) -> None:
+    """A token in a header that is misspelt is a token."""
+    before = len(live.log_text)
+    with Wire(live.port) as wire:
+        wire.send(fault).answer().read()
+        assert wire.hung_up()
+    added = live.log_text[before:]
+    assert f"Invalid request from ip=127.0.0.1: {kind}\n" in added
+    assert "hush" not in added

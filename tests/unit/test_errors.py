@@ -140,3 +140,11 @@ def test_an_error_that_nobody_foresaw_tells_the_caller_nothing_and_the_log_every
     (record,) = caplog.records
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], RuntimeError)
+
+
+@pytest.mark.parametrize("status", [403, 404, 409, 422, 500])
+def test_what_the_api_server_says_is_one_line(status: int) -> None:
+    """It may quote what a caller wrote, and goes to the log, where a line is a message."""
+    message = "denied:\n * a\r\n2026-11-24 INFO forged\u2028x\x85y\x1b[2Jz"
+    error = error_of(status, json.dumps({"kind": "Status", "message": message}).encode())
+    assert str(error) == "denied: * a 2026-11-24 INFO forged x y?[2Jz"

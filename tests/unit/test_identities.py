@@ -121,6 +121,8 @@ def test_a_review_names_an_account_or_somebody_else() -> None:
     """Users are no ServiceAccounts."""
     assert judge_review(review(), "jobs") == Account("a", "b")
     assert judge_review(review("admin"), "jobs") is None
+    assert judge_review(review("system:anonymous"), "jobs") is None
+    assert judge_review(review("oidc:system:serviceaccount:a:b"), "jobs") is None
     assert judge_review(review("system:serviceaccount:a:b:c"), "jobs") is None
 
 
@@ -152,6 +154,32 @@ def test_the_oldest_is_forgotten_first_and_memory_is_bounded() -> None:
     for key in (1, 2, 3, 4, 2, 1):
         memory.get(key, lambda key=key: asked.append(key))
     assert asked == [1, 2, 3, 4, 1]
+
+
+def test_what_is_asked_again_is_new() -> None:
+    """An answer that was renewed is kept longer than those from before."""
+    asked: list[int] = []
+    clock = Clock()
+    memory: Memory[None] = Memory(Gate(1), seconds=10.0, size=3, clock=clock)
+    for key, seconds in ((1, 6.0), (2, 6.0), (1, 0.0), (3, 0.0), (4, 0.0), (1, 0.0)):
+        memory.get(key, lambda key=key: asked.append(key))
+        clock.now += seconds
+    assert asked == [1, 2, 1, 3, 4]
+
+
+def test_an_old_failure_takes_no_newer_answer_away() -> None:
+    """A look-up that takes so long that another was begun meanwhile is about itself alone."""
+    clock = Clock()
+    memory: Memory[int] = Memory(Gate(2), seconds=2.0, clock=clock)
+
+    def fail_late() -> int:
+        clock.now += 3.0
+        assert memory.get("a", lambda: 7) == 7
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        memory.get("a", fail_late)
+    assert memory.get("a", lambda: 8) == 7
 
 
 def test_those_who_ask_at_the_same_time_share_one_look_up() -> None:
