@@ -156,22 +156,27 @@ CALLERS: dict[str, tuple[str, dict[str, str], int]] = {
 }  # fmt: skip
 
 
+VERBS = [
+    ("POST", "", 202),
+    ("POST", "/path?dryRun=true", 200),
+    ("GET", "", 200),
+    ("GET", "/aaaaaaaaaaaa", 404),
+    ("HEAD", "/aaaaaaaaaaaa", 404),
+    ("GET", "/aaaaaaaaaaaa/logs", 404),
+    ("DELETE", "/aaaaaaaaaaaa", 404),
+    ("DELETE", "?status=Queued", 200),
+]
+"""Every call about a definition, and what it gets who is let in."""
+
+
 @pytest.mark.parametrize("hide", [False, True])
 @pytest.mark.parametrize("who", CALLERS)
 def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide: bool) -> None:
-    """Public: in, at no question. Private: trusted callers alone; hidden: as if it were not there."""
-    address, headers, due = CALLERS[who]
-    if "token" in headers:
-        headers = {"Authorization": f"Bearer {town.tokens[headers['token']]}"}
-    asked = len(town.proxy.requests)
-    assert town.call("POST", "/job/public", address, headers, hide_private=hide).status_code == 202
-    assert len(town.proxy.requests) == asked + 1
-    for method, rest, inside in [
-        ("POST", "", 202),
-        ("GET", "/aaaaaaaaaaaa", 404),
-        ("HEAD", "/aaaaaaaaaaaa", 404),
-        ("DELETE", "/aaaaaaaaaaaa", 404),
-    ]:
+    """Public: in, whoever it is. Private: trusted callers alone; hidden: as if it were not there."""
+    address, headers, due = credentials_of(town, who)
+    for method, rest, inside in VERBS:
+        public = town.call(method, f"/job/public{rest}", address, headers, hide_private=hide)
+        assert public.status_code == inside, public.text
         answer = town.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
         unknown = town.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
         refused = 404 if hide and due == 403 else due
@@ -185,6 +190,36 @@ def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide:
             )
         elif not hide:
             assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize("hide", [False, True])
+@pytest.mark.parametrize("who", CALLERS)
+def test_every_caller_sees_the_status_of_what_is_open_to_it(town: Town, who: str, hide: bool) -> None:
+    """Private definitions are listed for trusted callers alone; a bad token is told so."""
+    address, headers, due = credentials_of(town, who)
+    answer = town.call("GET", "/jobs/status", address, headers, hide_private=hide)
+    if due == 401:
+        check_problem(answer, 401)
+    else:
+        assert answer.status_code == 200
+        assert ("private" in [one["Name"] for one in answer.json or ()]) == (due == 200)
+
+
+def test_a_public_definition_asks_nobody_who_calls(town: Town) -> None:
+    """One call to the API server: the run itself."""
+    for who in ("outsider", "insider", "in with listed token", "out with malformed token"):
+        address, headers, _ = credentials_of(town, who)
+        asked = len(town.proxy.requests)
+        assert town.call("POST", "/job/public", address, headers).status_code == 202
+        assert len(town.proxy.requests) == asked + 1
+
+
+def credentials_of(town: Town, who: str) -> tuple[str, dict[str, str], int]:
+    """A caller's address, its headers, and the status that is due where a private definition has something to read."""
+    address, headers, due = CALLERS[who]
+    if "token" in headers:
+        headers = {"Authorization": f"Bearer {town.tokens[headers['token']]}"}
+    return address, headers, due
 
 
 def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> None:
