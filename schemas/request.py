@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import ValidationError, post_load, pre_load, validate
 
 from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
 from schemas.documents import parse
-from schemas.faults import MAX_FAULTS, Fault, Refused, pointer_to, refuse_request, unknown_field
-
-_INT32_MAX = 2**31 - 1
+from schemas.faults import Fault, Refused, pointer_to, refuse_request
+from schemas.strict import Amounts, Count, List, Nested, StrictSchema, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,101 +113,11 @@ def _build_request(loaded: Mapping[str, Any]) -> Request:
     return Request(**plain, **resources)
 
 
-def _messages(must_be: str) -> dict[str, Any]:
-    """What a field says of a value of another type, or of none."""
-    return {
-        "invalid": must_be,
-        "type": must_be,
-        "null": f"{must_be}, not null",
-        "required": "required, but missing",
-    }
-
-
-class _Text(fields.String):
-    """A string."""
-
-    default_error_messages = _messages("must be a string")
-    json_schema: ClassVar = {"pattern": r"^[^\u0000]*$"}  # a NUL: `schemas.documents` refuses NULs
-
-
-class _List(fields.List[Any]):
-    """A list; it is read no further than to the item that makes its faults too many to be told."""
-
-    default_error_messages = _messages("must be a list")
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise self.make_error("invalid")
-        read, faulty = [], {}
-        for index, item in enumerate(value):
-            try:
-                read.append(self.inner.deserialize(item, **kwargs))
-            except ValidationError as error:
-                faulty[index] = error.messages
-                if len(faulty) > MAX_FAULTS:
-                    break
-        if faulty:
-            raise ValidationError(faulty)
-        return read
-
-
-class _Nested(fields.Nested):
-    """An object with a schema of its own."""
-
-    default_error_messages = _messages("must be an object")
-
-
-class _Count(fields.Field[int]):
-    """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
-
-    default_error_messages = _messages("must be an integer")
-    json_schema: ClassVar = {"type": "integer", "minimum": 0, "maximum": _INT32_MAX}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.make_error("invalid")
-        if not 0 <= value <= _INT32_MAX:
-            raise ValidationError(f"must be from 0 to {_INT32_MAX}")
-        return value
-
-
-class _Amounts(fields.Field[dict[str, str]]):
-    """Quantities by resource name, as text: a number would have been read, and perhaps changed, by somebody before."""
-
-    default_error_messages = _messages("must be an object of quantities by resource name")
-    json_schema: ClassVar = {"type": "object", "additionalProperties": {"type": "string"}}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
-        if not isinstance(value, dict):
-            raise self.make_error("invalid")
-        wrong = {
-            name: ['must be a quantity written as a string, like "500m"']
-            for name, quantity in value.items()
-            if not isinstance(quantity, str)
-        }
-        if wrong:
-            raise ValidationError(wrong)
-        return dict(value)
-
-
-class _StrictSchema(Schema):
-    """A schema whose unknown fields are faults that name the nearest known field."""
-
-    error_messages = _messages("must be an object")
-
-    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
-        """Replace marshmallow's word for an unknown field by ours."""
-        if isinstance(error.messages, dict) and isinstance(data, dict):
-            known = [declared.data_key or name for name, declared in self.fields.items()]
-            unknown = error.messages.keys() & data.keys() - set(known)
-            error.messages.update({key: [unknown_field(key, known)] for key in unknown})
-
-
-class ResourcesSchema(_StrictSchema):
+class ResourcesSchema(StrictSchema):
     """`Resources` of a request."""
 
-    requests = _Amounts(data_key="Requests", load_default=dict)
-    limits = _Amounts(data_key="Limits", load_default=dict)
+    requests = Amounts(data_key="Requests", load_default=dict)
+    limits = Amounts(data_key="Limits", load_default=dict)
 
 
 WORKLOAD_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
@@ -229,18 +138,18 @@ def _check_variable_name(name: str) -> None:
         raise ValidationError(f"names that begin with {RESERVED_PREFIX} are set by the service")
 
 
-class VariableSchema(_StrictSchema):
+class VariableSchema(StrictSchema):
     """An entry of `Environments` of a request: literal values only; `name` and `value` are accepted, too."""
 
     aliases: ClassVar = _LOWER_CASE
 
-    name = _Text(
+    name = Text(
         data_key="Name",
         required=True,
         validate=_check_variable_name,
         metadata={"pattern": f"^(?!{RESERVED_PREFIX}){_VARIABLE_NAME}$"},
     )
-    value = _Text(
+    value = Text(
         data_key="Value", required=True, metadata={"description": "The value, as it is: nothing in it is expanded."}
     )
 
@@ -274,21 +183,21 @@ class VariableSchema(_StrictSchema):
         return Variable(data["name"], value=data["value"], literal=True)
 
 
-class RequestSchema(_StrictSchema):
+class RequestSchema(StrictSchema):
     """The body of `POST /job/<name>`."""
 
-    args = _List(_Text(), data_key="Args")
-    image = _Text(data_key="Image")
-    depends_on = _List(
-        _Text(metadata={"pattern": f"^{WORKLOAD_NAME}$", "maxLength": WORKLOAD_NAME_LENGTH}),
+    args = List(Text(), data_key="Args")
+    image = Text(data_key="Image")
+    depends_on = List(
+        Text(metadata={"pattern": f"^{WORKLOAD_NAME}$", "maxLength": WORKLOAD_NAME_LENGTH}),
         data_key="DependsOn",
         metadata={"uniqueItems": True},
     )
-    resources = _Nested(ResourcesSchema, data_key="Resources")
-    environments = _List(_Nested(VariableSchema), data_key="Environments")
-    backoff_limit = _Count(data_key="BackoffLimit")
-    ttl_seconds_after_finished = _Count(data_key="TtlSecondsAfterFinished")
-    restart_policy = _Text(
+    resources = Nested(ResourcesSchema, data_key="Resources")
+    environments = List(Nested(VariableSchema), data_key="Environments")
+    backoff_limit = Count(data_key="BackoffLimit")
+    ttl_seconds_after_finished = Count(data_key="TtlSecondsAfterFinished")
+    restart_policy = Text(
         data_key="RestartPolicy",
         validate=validate.OneOf(("Never", "OnFailure"), error="must be one of {choices}"),
     )

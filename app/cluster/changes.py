@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.cluster.client import Interrupt, Json
+from app.cluster.client import Json
 from app.cluster.errors import UnavailableError, error_of
+from app.cluster.interrupts import Interrupt
 from app.cluster.namespace import Namespace
 
 _GRACE_SECONDS = 10.0

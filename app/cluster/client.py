@@ -6,7 +6,6 @@ models stay unimported: they would build an object per field of every Job (docs/
 
 import json
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from app.cluster.errors import UnavailableError, UnreachableError, error_of
+from app.cluster.interrupts import POOLS, Interrupt, open_with
 
 Json = dict[str, Any]
 
@@ -51,83 +51,6 @@ class ClusterSettingsError(Exception):
     """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
 
 
-class Interrupt:
-    """Ends, from another thread, whatever a stream waits for: the head of its answer, or its next piece.
-
-    One serves all streams that are opened one after the other for the same caller. Once it is set it stays so, and a
-    stream that is opened with it ends at once.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-
-    @property
-    def is_set(self) -> bool:
-        """Whether whoever uses this is to end."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Pause for so long, or until this is set; returns whether it is."""
-        return self._event.wait(seconds)
-
-    def set(self) -> None:
-        """End what waits now, and what is yet to come."""
-        with self._lock:
-            self._event.set()
-            self._shut()
-
-    def attach(self, connection: socket.socket | None) -> None:
-        """Take this connection for the one to end; `None`: none any more."""
-        with self._lock:
-            self._socket = connection
-            if self._event.is_set():
-                self._shut()
-
-    def _shut(self) -> None:
-        if self._socket is not None:
-            with suppress(OSError):  # it has ended already
-                # The base class's: that of TLS would take the session away, and let what is encrypted pass for a text.
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-
-
-class _Opening(threading.local):
-    """What the present thread is opening; every call says so anew."""
-
-    interrupt: Interrupt | None = None
-
-
-_opening = _Opening()
-
-
-def _attach(connection: socket.socket | None) -> None:
-    if _opening.interrupt is not None:
-        _opening.interrupt.attach(connection)
-
-
-# A kubelet sends the head of a log's answer with the first line, which may take hours: the connection must be at hand
-# before there is a response.
-class _Connection(urllib3.connection.HTTPConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
-        _attach(self.sock)
-        return super().getresponse()
-
-
-class _TlsConnection(urllib3.connection.HTTPSConnection):
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
-        _attach(self.sock)
-        return super().getresponse()
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
-
-
 class ApiServer:
     """One API server, and one namespace on it. Safe to share between threads; connects when first called.
 
@@ -146,7 +69,7 @@ class ApiServer:
             configuration.socket_options.append(timeout)
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
-        self._client.rest_client.pool_manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        self._client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self.namespace = namespace
 
     def call(
@@ -217,7 +140,7 @@ class ApiServer:
             headers["Content-Type"] = content_type
         if interrupt is not None:
             headers["Connection"] = "close"  # never back in the pool: it may be shut down at any time
-        _opening.interrupt = interrupt
+        open_with(interrupt)
         response: urllib3.BaseHTTPResponse | None = None
         try:
             request = self._client.param_serialize(

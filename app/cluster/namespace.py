@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.cluster import keys
-from app.cluster.client import MERGE_PATCH, ApiServer, Interrupt, Json, Stream
+from app.cluster.client import MERGE_PATCH, ApiServer, Json, Stream
 from app.cluster.errors import InvalidError, NotFoundError
+from app.cluster.interrupts import Interrupt
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 

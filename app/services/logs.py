@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from app.cluster.attempts import Attempt
 from app.cluster.changes import changes_of
-from app.cluster.client import Interrupt, Json
+from app.cluster.client import Json
 from app.cluster.errors import ClusterError, InvalidError
+from app.cluster.interrupts import Interrupt
 from app.cluster.namespace import Namespace
 from app.cluster.records import read_run, terminal_condition
 from app.services.runs import Runs, UnknownRunError

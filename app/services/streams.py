@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.cluster.client import Interrupt
+from app.cluster.interrupts import Interrupt
 
 _LOOK_SECONDS = 0.5
 """How often clients are looked after."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.cluster.changes import changes_of
-from app.cluster.client import Interrupt, Json
+from app.cluster.client import Json
 from app.cluster.errors import ClusterError
+from app.cluster.interrupts import Interrupt
 from app.cluster.namespace import Namespace
 from app.cluster.records import terminal_condition
 from app.services.gate import BusyError

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from app.cluster.client import Interrupt
+from app.cluster.interrupts import Interrupt
 from app.services.streams import Streams, TooManyStreamsError
 
 DEADLINE_SECONDS = 20.0

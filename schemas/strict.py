@@ -1,0 +1,99 @@
+"""Marshmallow's fields and schemas, strict: a value is of its type as it was written, or it is a fault."""
+
+from typing import Any, ClassVar
+
+from marshmallow import Schema, ValidationError, fields
+
+from schemas.faults import MAX_FAULTS, unknown_field
+
+_INT32_MAX = 2**31 - 1
+
+
+def _messages(must_be: str) -> dict[str, Any]:
+    """What a field says of a value of another type, or of none."""
+    return {
+        "invalid": must_be,
+        "type": must_be,
+        "null": f"{must_be}, not null",
+        "required": "required, but missing",
+    }
+
+
+class Text(fields.String):
+    """A string."""
+
+    default_error_messages = _messages("must be a string")
+    json_schema: ClassVar = {"pattern": r"^[^\u0000]*$"}  # a NUL: `schemas.documents` refuses NULs
+
+
+class List(fields.List[Any]):
+    """A list; it is read no further than to the item that makes its faults too many to be told."""
+
+    default_error_messages = _messages("must be a list")
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        read, faulty = [], {}
+        for index, item in enumerate(value):
+            try:
+                read.append(self.inner.deserialize(item, **kwargs))
+            except ValidationError as error:
+                faulty[index] = error.messages
+                if len(faulty) > MAX_FAULTS:
+                    break
+        if faulty:
+            raise ValidationError(faulty)
+        return read
+
+
+class Nested(fields.Nested):
+    """An object with a schema of its own."""
+
+    default_error_messages = _messages("must be an object")
+
+
+class Count(fields.Field[int]):
+    """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
+
+    default_error_messages = _messages("must be an integer")
+    json_schema: ClassVar = {"type": "integer", "minimum": 0, "maximum": _INT32_MAX}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid")
+        if not 0 <= value <= _INT32_MAX:
+            raise ValidationError(f"must be from 0 to {_INT32_MAX}")
+        return value
+
+
+class Amounts(fields.Field[dict[str, str]]):
+    """Quantities by resource name, as text: a number would have been read, and perhaps changed, by somebody before."""
+
+    default_error_messages = _messages("must be an object of quantities by resource name")
+    json_schema: ClassVar = {"type": "object", "additionalProperties": {"type": "string"}}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        wrong = {
+            name: ['must be a quantity written as a string, like "500m"']
+            for name, quantity in value.items()
+            if not isinstance(quantity, str)
+        }
+        if wrong:
+            raise ValidationError(wrong)
+        return dict(value)
+
+
+class StrictSchema(Schema):
+    """A schema whose unknown fields are faults that name the nearest known field."""
+
+    error_messages = _messages("must be an object")
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
+        """Replace marshmallow's word for an unknown field by ours."""
+        if isinstance(error.messages, dict) and isinstance(data, dict):
+            known = [declared.data_key or name for name, declared in self.fields.items()]
+            unknown = error.messages.keys() & data.keys() - set(known)
+            error.messages.update({key: [unknown_field(key, known)] for key in unknown})
