@@ -12,6 +12,7 @@ from app.api.clients import has_left
 from app.api.description import faults
 from app.api.description.operations import Answer, Header, Operation, Parameter, describe
 from app.api.door import Door
+from app.api.queries import check_parameters, read_integer, read_switch
 from app.services.gate import Gate
 from app.services.logs import BrokenLogError, LogOptions, Logs, NoLogError, UnknownAttemptError
 
@@ -71,7 +72,7 @@ _READ = Operation(
         ),
     ),
     faults=(
-        BadRequest("the parameter follow is neither true nor false"),
+        BadRequest("follow: neither true nor false"),
         *faults.OF_A_RUN,
         UnknownAttemptError("the run has no attempt 3"),
         NoLogError("the run is queued: it has no pod yet"),
@@ -124,34 +125,15 @@ def _read_options(request: Request) -> LogOptions:
     Raises:
         BadRequest: it names a parameter that there isn't, or gives one twice, or a value that can't be.
     """
-    for name, values in request.args.lists():
-        if name not in (*_NUMBERS, *_SWITCHES):
-            raise BadRequest(f"there is no parameter {name!r}; there are {', '.join((*_NUMBERS, *_SWITCHES))}")
-        if len(values) > 1:
-            raise BadRequest(f"the parameter {name} is given more than once")
+    check_parameters(request, *_NUMBERS, *_SWITCHES)
+    numbers = {name: read_integer(request, name, least=least, most=_INT32_MOST) for name, least in _NUMBERS.items()}
     options = LogOptions(
-        tail_lines=_read_number(request, "tailLines"),
-        since_seconds=_read_number(request, "sinceSeconds"),
-        attempt=_read_number(request, "attempt"),
-        previous=_read_switch(request, "previous"),
-        follow=_read_switch(request, "follow"),
+        tail_lines=numbers["tailLines"],
+        since_seconds=numbers["sinceSeconds"],
+        attempt=numbers["attempt"],
+        previous=read_switch(request, "previous"),
+        follow=read_switch(request, "follow"),
     )
     if options.previous and (options.follow or options.attempt is not None):
-        raise BadRequest("the parameter previous excludes follow and attempt")
+        raise BadRequest("previous: excludes follow and attempt")
     return options
-
-
-def _read_number(request: Request, name: str) -> int | None:
-    text, least = request.args.get(name), _NUMBERS[name]
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= _INT32_MOST):
-        raise BadRequest(f"the parameter {name} is not an integer from {least} to {_INT32_MOST}")
-    return int(text)
-
-
-def _read_switch(request: Request, name: str) -> bool:
-    text = request.args.get(name, "false")
-    if text not in ("true", "false"):
-        raise BadRequest(f"the parameter {name} is neither true nor false")
-    return text == "true"

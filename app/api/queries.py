@@ -40,12 +40,50 @@ def read_wanted(request: Request) -> Wanted:
         BadRequest: a parameter isn't known, or its value can't be.
     """
     check_parameters(request, "limit", "continue", "status")
-    limit, before = _single(request, "limit"), _single(request, "continue")
+    limit, before = read_integer(request, "limit", least=1, most=MAX_LIMIT), read_single(request, "continue")
     return Wanted(
-        limit=DEFAULT_LIMIT if limit is None else _read_limit(limit),
+        limit=DEFAULT_LIMIT if limit is None else limit,
         before=None if before is None else _read_continuation(before),
         statuses=frozenset(map(_read_status, request.args.getlist("status"))),
     )
+
+
+def read_single(request: Request, name: str) -> str | None:
+    """The value of a parameter that can be given once; `None`: it isn't given.
+
+    Raises:
+        BadRequest: it is given more than once.
+    """
+    values = request.args.getlist(name)
+    if len(values) > 1:
+        raise BadRequest(f"{name}: given more than once")
+    return values[0] if values else None
+
+
+def read_integer(request: Request, name: str, *, least: int, most: int) -> int | None:
+    """The value of a parameter that is a number within bounds; `None`: it isn't given.
+
+    Raises:
+        BadRequest: it is given more than once, or is no such number.
+    """
+    text = read_single(request, name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
+        raise BadRequest(f"{name}: not a number from {least} to {most}")
+    return int(text)
+
+
+def read_switch(request: Request, name: str) -> bool:
+    """Whether a parameter is `true`; one that isn't given is not.
+
+    Raises:
+        BadRequest: it is given more than once, or is neither `true` nor `false`.
+    """
+    text = read_single(request, name)
+    if text not in (None, "true", "false"):
+        raise BadRequest(f"{name}: neither true nor false")
+    return text == "true"
 
 
 def link_to_next(request: Request, page: Page) -> dict[str, str]:
@@ -66,19 +104,6 @@ def check_means_queued(request: Request) -> None:
     check_parameters(request, "status")
     if set(request.args.getlist("status")) != {Status.QUEUED.value}:
         raise BadRequest("only queued runs can be deleted together: say ?status=Queued; name any other run by its id")
-
-
-def _single(request: Request, name: str) -> str | None:
-    values = request.args.getlist(name)
-    if len(values) > 1:
-        raise BadRequest(f"{name}: given more than once")
-    return values[0] if values else None
-
-
-def _read_limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= MAX_LIMIT):
-        raise BadRequest(f"limit: not a number from 1 to {MAX_LIMIT}")
-    return int(text)
 
 
 def _read_continuation(text: str) -> tuple[int, str]:
