@@ -9,7 +9,7 @@ from marshmallow import ValidationError, post_load, pre_load, validate
 
 from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
 from schemas.documents import parse
-from schemas.faults import Fault, Refused, pointer_to, refuse_request
+from schemas.faults import Fault, Refused, pointer_to
 from schemas.strict import Amounts, Count, List, Nested, StrictSchema, Text
 
 
@@ -53,22 +53,6 @@ def overridden_fields(request: Request) -> tuple[str, ...]:
         "TtlSecondsAfterFinished": request.ttl_seconds_after_finished is not None,
     }
     return tuple(name for name, changed in changes.items() if changed)
-
-
-def parse_request(body: bytes) -> Request:
-    """Read the body of a call, whatever its content type.
-
-    Args:
-        body: a JSON object, or nothing at all.
-
-    Raises:
-        schemas.documents.NotJson: the body isn't JSON.
-        Refused: it is JSON, but not a request; it carries every fault.
-    """
-    request, faults = read_request(body)
-    if faults:
-        refuse_request(faults)
-    return request
 
 
 def read_request(body: bytes) -> tuple[Request, list[Fault]]:

@@ -9,8 +9,9 @@ import pytest
 from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
 from schemas.merge import RunSpec, merge
-from schemas.request import Request, parse_request, read_request
+from schemas.request import Request, read_request
 from schemas.security import SecurityContext
+from tests.unit.schemas.parsing import parse_request
 
 TOKEN = Variable("TOKEN", source={"secretKeyRef": {"name": "api", "key": "token"}})
 DEFINITION = Definition(

@@ -15,7 +15,7 @@ from schemas.configuration import parse_configuration
 from schemas.definition import Definition, Variable
 from schemas.faults import Refused
 from schemas.merge import RunSpec, merge
-from schemas.request import parse_request
+from tests.unit.schemas.parsing import parse_request
 
 MILLI, MICRO = Fraction(1, 10**3), Fraction(1, 10**6)
 FACTORS: dict[str, int | Fraction] = {"": 1, "m": MILLI, "u": MICRO, "k": 1000, "M": 10**6, "Ki": 1024, "Mi": 2**20}

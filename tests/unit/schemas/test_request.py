@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from schemas.definition import Variable
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
-from schemas.request import Request, RequestSchema, parse_request, read_request
+from schemas.request import Request, RequestSchema, read_request
+from tests.unit.schemas.parsing import parse_request
 
 INT32_MAX = 2**31 - 1
 A_QUANTITY = 'must be a quantity written as a string, like "500m"'

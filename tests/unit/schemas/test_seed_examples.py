@@ -10,8 +10,9 @@ from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
 from schemas.manifests import find_configurations
 from schemas.merge import RunSpec, merge
-from schemas.request import Request, parse_request
+from schemas.request import Request
 from schemas.security import SecurityContext
+from tests.unit.schemas.parsing import parse_request
 
 SEED = Path(__file__).parents[2] / "data" / "seed"
 
