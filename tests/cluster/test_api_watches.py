@@ -298,20 +298,17 @@ def test_a_watch_of_tables_tells_its_columns_once(watch, store):
     assert columns == [3, 0]
 
 
-def wait_for_threads(count):
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while threading.active_count() > count and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return threading.active_count()
-
-
 def test_a_client_that_vanishes_ends_its_watch(watch):
     """An idle watch doesn't outlive its client."""
-    before = threading.active_count()
+    before = set(threading.enumerate())
     lines = watch("")
-    assert threading.active_count() > before
+    threads = set(threading.enumerate()) - before
+    assert threads
     lines.close()
-    assert wait_for_threads(before) == before
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for thread in threads:
+        thread.join(deadline - time.monotonic())
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_stopping_ends_open_watches_at_once(server, watch):
