@@ -7,10 +7,9 @@ decide by the code and the reason, and people search for the message.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from devcluster.kinds import Kind
+from devcluster.kinds import Kind
 
 _MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 
@@ -71,12 +70,12 @@ class ApiError(Exception):
         return status
 
 
-def _resource_details(kind: "Kind", name: str) -> dict[str, Any]:
+def _resource_details(kind: Kind, name: str) -> dict[str, Any]:
     parts = {"name": name, "group": kind.group, "kind": kind.plural}
     return {key: value for key, value in parts.items() if value}
 
 
-def not_found(kind: "Kind", name: str) -> ApiError:
+def not_found(kind: Kind, name: str) -> ApiError:
     """No object of that name."""
     message = f"{kind.resource} {quote(name)} not found"
     return ApiError(404, "NotFound", message, _resource_details(kind, name))
@@ -92,7 +91,7 @@ def no_such_path() -> ApiError:
     return ApiError(404, "", "404 page not found")
 
 
-def already_exists(kind: "Kind", name: str, *, generated: bool = False) -> ApiError:
+def already_exists(kind: Kind, name: str, *, generated: bool = False) -> ApiError:
     """The name is taken; `generated` when it was made from `generateName`."""
     message = f"{kind.resource} {quote(name)} already exists"
     if generated:
@@ -100,25 +99,25 @@ def already_exists(kind: "Kind", name: str, *, generated: bool = False) -> ApiEr
     return ApiError(409, "AlreadyExists", message, _resource_details(kind, name))
 
 
-def conflict(kind: "Kind", name: str, message: str = _MODIFIED) -> ApiError:
+def conflict(kind: Kind, name: str, message: str = _MODIFIED) -> ApiError:
     """The object isn't in the state that a write relies on: by default, the optimistic lock on resourceVersion."""
     message = f"Operation cannot be fulfilled on {kind.resource} {quote(name)}: {message}"
     return ApiError(409, "Conflict", message, _resource_details(kind, name))
 
 
-def named_conflict(kind: "Kind", name: str, message: str) -> ApiError:
+def named_conflict(kind: Kind, name: str, message: str) -> ApiError:
     """Something that a request names is another than it says; here the server names the kind, and twice."""
     message = f"Operation cannot be fulfilled on {kind.kind} {quote(name)}: {message}"
     return ApiError(409, "Conflict", message, {"name": name, "kind": kind.kind})
 
 
-def precondition_failed(kind: "Kind", name: str, message: str) -> ApiError:
+def precondition_failed(kind: Kind, name: str, message: str) -> ApiError:
     """A DELETE's precondition doesn't hold; here the server names the kind, not the resource."""
     message = f"Operation cannot be fulfilled on {kind.qualified} {quote(name)}: {message}"
     return ApiError(409, "Conflict", message, {**_resource_details(kind, name), "kind": kind.kind})
 
 
-def invalid(kind: "Kind", name: str, causes: Sequence[Cause]) -> ApiError:
+def invalid(kind: Kind, name: str, causes: Sequence[Cause]) -> ApiError:
     """The object is well-formed, but breaks the rules of its kind."""
     messages = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     listed = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
@@ -127,14 +126,14 @@ def invalid(kind: "Kind", name: str, causes: Sequence[Cause]) -> ApiError:
     return ApiError(422, "Invalid", f"{kind.qualified} {quote(name)} is invalid: {listed}", details)
 
 
-def version_required(kind: "Kind", name: str) -> ApiError:
+def version_required(kind: Kind, name: str) -> ApiError:
     """A PUT without a resourceVersion of a kind that needs one; here the server names the resource, not the kind."""
     field, message = "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
     details = {**_resource_details(kind, name), "causes": [Cause("FieldValueInvalid", message, field).to_cause()]}
     return ApiError(422, "Invalid", f"{kind.resource} {quote(name)} is invalid: {field}: {message}", details)
 
 
-def forbidden(kind: "Kind", name: str, message: str) -> ApiError:
+def forbidden(kind: Kind, name: str, message: str) -> ApiError:
     """An action that policy doesn't allow."""
     message = f"{kind.resource} {quote(name)} is forbidden: {message}"
     return ApiError(403, "Forbidden", message, _resource_details(kind, name))

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from devcluster.errors import not_served
-
 
 @dataclass(frozen=True, eq=False)  # each is one constant: equal means the same
 class Kind:
@@ -78,13 +76,6 @@ SERVED = (*KINDS, TOKEN_REVIEW)
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
 
 
-def kind_of(api_version: str, kind: str) -> Kind:
-    """Find the kind of an object's `apiVersion` and `kind`.
-
-    Raises:
-        ApiError: 404, the embedded cluster doesn't serve it.
-    """
-    found = _BY_NAME.get((api_version, kind))
-    if found is None:
-        raise not_served()
-    return found
+def find_kind(api_version: str, kind: str) -> Kind | None:
+    """The kind of an object's `apiVersion` and `kind`; `None`: the embedded cluster doesn't serve it."""
+    return _BY_NAME.get((api_version, kind))

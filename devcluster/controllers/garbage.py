@@ -11,7 +11,7 @@ from devcluster.controllers.cache import Cache
 from devcluster.controllers.metadata import drop_finalizer, drop_owners, has_finalizer, owners_of, uid_of
 from devcluster.deletion import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, Propagation
 from devcluster.errors import ApiError
-from devcluster.kinds import EVENT, KINDS, Kind, kind_of
+from devcluster.kinds import EVENT, KINDS, Kind, find_kind
 from devcluster.objects import Object
 from devcluster.store import Store
 
@@ -41,12 +41,10 @@ class GarbageCollector:
         self._finish(kind, new)
 
     def _owner(self, dependent: Object, reference: Object) -> tuple[Kind, Object] | None:
-        """The owner that a reference means, None when it is gone.
-
-        Raises:
-            ApiError: its kind isn't served here, so nothing is known about it.
-        """
-        kind = kind_of(reference["apiVersion"], reference["kind"])
+        """The owner that a reference means; `None`: it is gone, or of a kind that isn't served here."""
+        kind = find_kind(reference["apiVersion"], reference["kind"])
+        if kind is None:
+            return None
         namespace = dependent["metadata"].get("namespace") if kind.namespaced else None
         try:
             # The store, not the cache: a dependent may be shown before its owner is.
@@ -67,10 +65,9 @@ class GarbageCollector:
             self._drop_owners(kind, dependent, {ref["uid"] for ref in references if ref not in kept})
 
     def _is_kept(self, dependent: Object, reference: Object) -> bool:
-        try:
-            owner = self._owner(dependent, reference)
-        except ApiError:
-            return True
+        if find_kind(reference["apiVersion"], reference["kind"]) is None:
+            return True  # nothing is known about it
+        owner = self._owner(dependent, reference)
         return owner is not None and not _is_held_by(owner[1], FOREGROUND_FINALIZER)
 
     def _finish(self, kind: Kind, owner: Object) -> None:

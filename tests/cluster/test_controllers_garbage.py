@@ -100,3 +100,20 @@ def test_an_owner_of_a_kind_that_isnt_served_keeps_its_dependents(
     apis.core.create_namespaced_config_map(apis.namespace, body)
     eventually(lambda: gone(apis.core.read_namespaced_config_map, "orphan", apis.namespace))
     assert not gone(apis.core.read_namespaced_config_map, "foreign", apis.namespace)
+
+
+def test_a_dependent_of_a_kind_that_isnt_served_can_be_deleted(
+    apis: Apis, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The collector asks who its owner was, and takes no harm from not knowing."""
+    owner = {"apiVersion": "example.com/v1", "kind": "Thing", "name": "x", "uid": "1"}
+    for name in ("first", "second"):
+        body = {"metadata": {"name": name, "ownerReferences": [owner]}}
+        apis.core.create_namespaced_config_map(apis.namespace, body)
+        apis.core.delete_namespaced_config_map(name, apis.namespace)
+    nobody = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "2"}
+    apis.core.create_namespaced_config_map(
+        apis.namespace, {"metadata": {"name": "orphan", "ownerReferences": [nobody]}}
+    )
+    eventually(lambda: gone(apis.core.read_namespaced_config_map, "orphan", apis.namespace))
+    assert not [record for record in caplog.records if record.exc_info]
