@@ -28,10 +28,12 @@ class Collection:
     Attributes:
         path: of the collection, from `/api` or `/apis` on.
         label_selector: empty: all.
+        field_selector: empty: all.
     """
 
     path: str
     label_selector: str = ""
+    field_selector: str = ""
 
 
 class Namespace:
@@ -77,6 +79,8 @@ class Namespace:
         query: dict[str, str | int] = {"limit": _PAGE}
         if collection.label_selector:
             query["labelSelector"] = collection.label_selector
+        if collection.field_selector:
+            query["fieldSelector"] = collection.field_selector
         while True:
             page = self.server.call("GET", collection.path, query=query)
             metadata = page["metadata"]
@@ -174,6 +178,12 @@ class Namespace:
         }
         status: Json = self.server.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
         return status
+
+    def event_names(self) -> Iterator[list[str]]:
+        """The names of the Events on runs that dispatchers have written, page by page."""
+        ours = Collection(f"{self._core}/events", field_selector=f"reportingComponent={keys.COMPONENT}")
+        for items, _ in self.pages(ours):
+            yield [event["metadata"]["name"] for event in items]
 
     def create_event(self, event: Json) -> Json:
         """Store a core/v1 Event."""

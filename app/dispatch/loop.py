@@ -140,6 +140,7 @@ class Dispatcher:
         def may_write() -> bool:
             return self._leader.may_write and goes_on() and view.is_kept_up()
 
+        self._newsroom.open_term()
         news_due = self._clock() + NEWS_SECONDS
         stale = True  # whether something has changed since causes were last looked at
         while goes_on():

@@ -2,15 +2,17 @@
 
 An Event is news, not a state: it is written when the cause of waiting has changed and has stayed for a moment. A run
 that is admitted soon costs none; one that waits costs one. That its dependencies have become ready and it now waits for
-a slot only is progress, and worth no second one.
+a slot only is progress, and worth no second one. What an earlier dispatcher has told is read once, page by page, when
+there is first something to tell: another one need not say it again.
 """
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain, islice, zip_longest
 
-from app.cluster.errors import AlreadyExistsError, ClusterError
+from app.cluster.errors import AlreadyExistsError, ClusterError, ForbiddenError
 from app.cluster.manifests import build_event
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run
@@ -27,7 +29,7 @@ _EVENTS_PER_ISSUE = 20
 """At most so many Events are written at a time, so that ten thousand queued runs are no burst of writes."""
 
 _ISSUE_SECONDS = 0.1
-"""After so long no further Event is written for now: admissions wait meanwhile."""
+"""After so long no further Event is written, and no further page of them read, for now: admissions wait meanwhile."""
 
 _WARNINGS = {Cause.DEFINITION_MISSING}
 
@@ -47,7 +49,12 @@ class Newsroom:
         self.reporter = ""
         self._noticed: dict[str, Cause] = {}
         self._told: dict[str, Cause] = {}
+        self._archive: _Archive | None = None
         self._trouble = Trouble(log, "Events on runs can't be written")
+
+    def open_term(self) -> None:
+        """Begin a term of the leader: others may have told things since the last one."""
+        self._archive = _Archive(self._namespace)
 
     def publish(
         self,
@@ -79,16 +86,22 @@ class Newsroom:
                 for run in queued
             }
             news = [uid for uid, cause in causes.items() if self._is_news(uid, cause)]
-            lasting = [uid for uid in news if self._noticed.get(uid) is causes[uid]][:_EVENTS_PER_ISSUE]
-            stories = []
-            for uid in lasting:
-                run = runs.get(uid)
-                assert run is not None
-                stories.append((run, causes[uid], explain(run, lines[run.definition].admitted, slots, unready)[1]))
+            lasting = [run for uid in news if self._noticed.get(uid) is causes[uid] if (run := runs.get(uid))]
             self._noticed = causes
             self._told = {uid: cause for uid, cause in self._told.items() if uid in causes}
+            if not lasting:
+                return bool(news)
+            stories = [
+                (run, causes[run.uid], explain(run, lines[run.definition].admitted, slots, unready)[1])
+                for run in islice(_in_turns(lasting), _EVENTS_PER_ISSUE)
+            ]
         told = 0
         enough_at = time.monotonic() + _ISSUE_SECONDS
+        if self._archive is not None:
+            if self._archive.read(enough_at, goes_on):
+                self._told |= {run.uid: cause for run in lasting if (cause := self._archive.told(run, causes[run.uid]))}
+                self._archive = None
+            return True
         for run, cause, message in stories:
             if not goes_on() or not self._write(run, cause, message):
                 break
@@ -107,8 +120,7 @@ class Newsroom:
     def _write(self, run: Run, cause: Cause, message: str) -> bool:
         """Write one Event; whether this is done with, be it that it is refused. `False`: the API server is away."""
         event = build_event(
-            # One name per run and cause: another leader, or this one after a lost answer, doesn't tell it twice.
-            name=f"{run.name}.{cause.value.lower()}",
+            name=_name_of(run, cause),
             namespace=self._namespace.name,
             job=run.name,
             uid=run.uid,
@@ -128,3 +140,55 @@ class Newsroom:
         else:
             self._trouble.ended()
         return True
+
+
+class _Archive:
+    """The Events that dispatchers have written, as far as the API server still has them.
+
+    Args:
+        namespace: whose.
+    """
+
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self._pages: Iterator[list[str]] | None = None
+        self._names: set[str] = set()
+        self._trouble = Trouble(log, "the Events on runs can't be read")
+
+    def read(self, enough_at: float, goes_on: Callable[[], bool]) -> bool:
+        """Read on, for a while; whether that is done with.
+
+        Args:
+            enough_at: no further page is read after this moment (`time.monotonic`).
+            goes_on: asked before every page whether there is any sense in it still.
+        """
+        if self._pages is None:
+            self._pages, self._names = self._namespace.event_names(), set()
+        while goes_on() and time.monotonic() < enough_at:
+            try:
+                names = next(self._pages, None)
+            except ClusterError as error:
+                self._trouble.happened(error)
+                self._pages = None  # to begin again; where it is refused, what was told is told again
+                return isinstance(error, ForbiddenError)
+            if names is None:
+                return True
+            self._names.update(names)
+        return False
+
+    def told(self, run: Run, cause: Cause) -> Cause | None:
+        """What a run was told: this cause, else another one; `None`: nothing."""
+        return next((one for one in (cause, *Cause) if _name_of(run, one) in self._names), None)
+
+
+def _name_of(run: Run, cause: Cause) -> str:
+    """An Event's name, one per run and cause: a lost answer or another leader makes no second Event of it."""
+    return f"{run.name}.{cause.value.lower()}"
+
+
+def _in_turns(runs: list[Run]) -> Iterator[Run]:
+    """The runs, one of each definition at a time: a long queue of one doesn't delay the news of the others."""
+    by_definition: dict[str, list[Run]] = {}
+    for run in runs:
+        by_definition.setdefault(run.definition, []).append(run)
+    return (run for run in chain.from_iterable(zip_longest(*by_definition.values())) if run is not None)

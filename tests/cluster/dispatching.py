@@ -30,6 +30,7 @@ from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
 from tests.faults import FaultProxy
+from tests.faults import Request as ApiRequest
 from tests.servers import Server, write_kubeconfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -42,6 +43,11 @@ MERGE_PATCH = "application/merge-patch+json"
 # What a run of the tests executes where containers are processes; elsewhere each pod runs for a second.
 SHORT = ("true",)
 LONG = ("sleep", "60")
+
+
+def is_new_event(request: ApiRequest) -> bool:
+    """Whether the dispatcher tells somebody something."""
+    return request.method == "POST" and request.path.endswith("/events")
 
 
 def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> Any:

@@ -203,16 +203,3 @@ def test_a_time_that_cannot_be_read_gives_the_place_of_the_creation(stage: Stage
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] == 1
-
-
-def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen: Observer) -> None:
-    """Why a run waits is news once; a new leader doesn't tell it again, nor does a change that changes no cause."""
-    [waiting] = stage.queue(depends_on=("nowhere",))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.reasons(waiting))
-    [next_one] = stage.queue(depends_on=("nowhere",))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.reasons(next_one))
-        passing = stage.queue(count=2)
-        seen.wait(lambda: seen.finished >= set(passing))
-    assert stage.reasons(waiting) == ["WaitingForDependencies"]

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from app.cluster import keys
-from tests.cluster.dispatching import LONG, Stage, until
+from tests.cluster.dispatching import LONG, Stage, is_new_event, until
 from tests.faults import (
     Action,
     Delay,
@@ -83,7 +83,7 @@ def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, ac
     stage.proxy.add(Fault(action, method="POST", path="/events$"))
     [waiting] = stage.queue(depends_on=("nowhere",))
     with stage.dispatching(SLOTS):
-        stage.proxy.wait_for(lambda request: "/events" in request.path, count=2)
+        stage.proxy.wait_for(is_new_event, count=2)
         until(lambda: stage.reasons(waiting) == ["WaitingForDependencies"])
 
 
@@ -161,7 +161,7 @@ def test_lists_that_fail_hold_back_every_admission(stage: Stage, seen: Observer)
     )
     with stage.dispatching({"fib": 1}):
         until(lambda: stage.proxy.strikes(no_jobs) == 3)
-        stage.proxy.wait_for(lambda request: "/events" in request.path)
+        stage.proxy.wait_for(is_new_event)
     assert list(seen.starts) == [running]
 
 

@@ -1,0 +1,90 @@
+"""What the dispatcher tells on runs that wait: each thing once, whoever leads, and no definition at another's cost."""
+
+import pytest
+
+from tests.cluster.dispatching import Stage, is_new_event, until
+from tests.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Truncate
+from tests.observer import Observer
+
+_MANY = 25
+"""More Events than are written at a time."""
+
+
+def is_read_of_events(request: Request) -> bool:
+    return request.method == "GET" and request.path.endswith("/events")
+
+
+def told(stage: Stage) -> list[Request]:
+    return [request for request in stage.proxy.requests if is_new_event(request)]
+
+
+def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen: Observer) -> None:
+    """Why a run waits is news once; a new leader doesn't tell it again, nor does a change that changes no cause."""
+    [waiting] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(waiting))
+    [next_one] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(next_one))
+        passing = stage.queue(count=2)
+        seen.wait(lambda: seen.finished >= set(passing))
+    assert stage.reasons(waiting) == ["WaitingForDependencies"]
+
+
+def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage) -> None:
+    """However many were told already: no write is spent on them, so the one that wasn't need not wait for its turn."""
+    waiting = stage.queue(count=_MANY, depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: all(stage.reasons(name) for name in waiting))
+    before = len(told(stage))
+    [untold] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(untold))
+    assert len(told(stage)) == before + 1
+    assert {request.status for request in told(stage)} == {201}
+
+
+@pytest.mark.parametrize(
+    "action", [LoseAnswer(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")]
+)
+def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Action) -> None:
+    """Until it is known, nothing is told; then what is missing is."""
+    [waiting] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(waiting))
+    fault = stage.proxy.add(Fault(action, method="GET", path="/events$"))
+    [untold] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(untold))
+    assert stage.proxy.strikes(fault) == 1
+    assert {request.status for request in told(stage)} == {201}
+
+
+def test_where_events_cannot_be_read_they_are_still_written(stage: Stage) -> None:
+    """With the rights of an earlier version, what was told is told once more, which the API server refuses."""
+    [waiting] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(waiting))
+    stage.proxy.add(Fault(Refuse(403, "Forbidden"), method="GET", path="/events$", times=None))
+    [untold] = stage.queue(depends_on=("nowhere",))
+    with stage.dispatching({"fib": 1}):
+        until(lambda: stage.reasons(untold))
+    assert stage.reasons(waiting) == ["WaitingForDependencies"]
+
+
+def test_a_long_queue_does_not_delay_the_news_of_other_definitions(stage: Stage) -> None:
+    """Definitions are told in turns: a run is not behind all those of another one that came before."""
+    stage.queue("long", count=3 * _MANY, depends_on=("nowhere",))
+    [short] = stage.queue("short", depends_on=("nowhere",))
+    with stage.dispatching({"long": 1, "short": 1}):
+        until(lambda: stage.reasons(short))
+    first_two = [request.body for request in told(stage)][:2]
+    assert len([body for body in first_two if b'"short-slimfaas-job-' in body]) == 1
+
+
+def test_without_news_nothing_is_read(stage: Stage, seen: Observer) -> None:
+    """A dispatcher whose runs all start soon asks for no Event."""
+    names = stage.queue(count=3)
+    with stage.dispatching({"fib": 3}):
+        seen.wait(lambda: seen.finished >= set(names))
+    assert not [request for request in stage.proxy.requests if is_read_of_events(request)]
