@@ -66,7 +66,9 @@ def _compose(service: Service) -> Flask:
     app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), reads))
     app.register_blueprint(openapi_blueprint())
     app.register_blueprint(status_blueprint(door, Overview(service.namespace, service.catalogue), reads))
-    app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
+    app.register_blueprint(
+        health_blueprint(Health(service.namespace), service.dispatcher_state, lambda: service.configuration.state)
+    )
     return app
 
 

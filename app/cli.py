@@ -102,7 +102,7 @@ def _dispatch() -> int:
     if service.dispatcher is None:
         print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
         return 1
-    service.dispatcher.start()
+    service.start()
     signal.sigwait(_ENDS)
-    service.dispatcher.stop()
+    service.stop()
     return 0

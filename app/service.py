@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from app.cluster.client import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
+from app.services.configuration import Configuration
 from app.services.definitions import Catalogue
 from app.services.streams import Streams
 from app.settings import Settings
-from schemas.configuration import parse_configuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +18,39 @@ class Service:
     Attributes:
         settings: how it is set up.
         namespace: where its runs are.
-        catalogue: the definitions in force.
+        configuration: keeps the definitions at what is configured.
         streams: the places for calls that last.
-        dispatcher: not started yet; `None` where the settings turn it off.
+        dispatcher: `None` where the settings turn it off.
     """
 
     settings: Settings
     namespace: Namespace
-    catalogue: Catalogue
+    configuration: Configuration
     streams: Streams
     dispatcher: Dispatcher | None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The definitions in force."""
+        return self.configuration.catalogue
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""
         if self.dispatcher is None:
             return "off"
         return "leading" if self.dispatcher.leading else "following"
+
+    def start(self) -> None:
+        """Start what runs beside the calls, in the process that serves or dispatches: threads don't survive a fork."""
+        self.configuration.start()
+        if self.dispatcher is not None:
+            self.dispatcher.start()
+
+    def stop(self) -> None:
+        """Stop it; the dispatcher gives the lease back."""
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+        self.configuration.stop()
 
 
 def build_service(settings: Settings) -> Service:
@@ -43,9 +60,10 @@ def build_service(settings: Settings) -> Service:
         Refused: the configuration has faults.
         ClusterSettingsError: there is no way to an API server.
     """
-    catalogue = Catalogue(parse_configuration(settings.configuration))
+    configuration = Configuration(settings.configuration, settings.configuration_file)
     namespace = Namespace(connect(settings.kubeconfig, settings.namespace, streams=settings.max_streams))
     dispatcher = None
     if settings.dispatcher:
-        dispatcher = Dispatcher(namespace, catalogue.slots, instance=settings.instance)
-    return Service(settings, namespace, catalogue, Streams(settings.max_streams), dispatcher)
+        dispatcher = Dispatcher(namespace, configuration.catalogue.slots, instance=settings.instance)
+        configuration.on_change = dispatcher.wake
+    return Service(settings, namespace, configuration, Streams(settings.max_streams), dispatcher)

@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
+from app.services.configuration import UnreadableError, read_document
 from schemas.manifests import CONFIGMAP_KEYS
 
 _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"
@@ -42,6 +43,8 @@ class Settings:
 
     Attributes:
         configuration: the job configuration, as JSON.
+        configuration_file: the file that it was read from (`SLIMFAAS_JOBS_CONFIGURATION_FILE`), to be followed; `None`:
+            it came from the environment.
         kubeconfig: path of a kubeconfig (`KUBECONFIG`); `None`: the pod's own credentials.
         namespace: where runs are made (`SLIMFAAS_NAMESPACE`); `None`: the pod's own namespace, else the kubeconfig
             context's, else `default`.
@@ -60,6 +63,7 @@ class Settings:
     """
 
     configuration: str
+    configuration_file: Path | None = None
     kubeconfig: str | None = None
     namespace: str | None = None
     dispatcher: bool = True
@@ -90,6 +94,7 @@ class Settings:
 
         settings = cls(
             configuration=read(_read_configuration, ""),
+            configuration_file=Path(file) if (file := environment.get(_CONFIGURATION_FILE_NAME)) else None,
             kubeconfig=environment.get("KUBECONFIG") or None,
             namespace=read(_read_namespace, None),
             dispatcher=read(_read_dispatcher, True),
@@ -139,8 +144,8 @@ def _read_configuration(environment: Mapping[str, str]) -> str:
     if given[0] != _CONFIGURATION_FILE_NAME:
         return value
     try:
-        return Path(value).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_document(Path(value))
+    except UnreadableError as error:
         raise SettingsError(f"{_CONFIGURATION_FILE_NAME} can't be read: {error}") from error
 
 

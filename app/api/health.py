@@ -7,8 +7,14 @@ from flask import Blueprint, Response
 from app.api.description import faults
 from app.api.description.operations import Answer, Operation, describe
 from app.api.responses import json_response
+from app.services.configuration import ConfigurationState
 from app.services.health import Health
 from schemas.ready import ReadySchema
+
+_EXAMPLE = {
+    "dispatcher": "leading",
+    "configuration": {"status": "Current", "load_timestamp": 1764064800000, "faults": 0},
+}
 
 _LIVE = Operation(
     tag="Probes",
@@ -19,17 +25,20 @@ _READY = Operation(
     tag="Probes",
     summary="Whether the process can serve",
     text="Asks the API server until that has succeeded once; from then on the answer is always 200.",
-    answers=(Answer(text="It can.", schema=ReadySchema, example={"dispatcher": "leading"}),),
+    answers=(Answer(text="It can.", schema=ReadySchema, example=_EXAMPLE),),
     faults=faults.OF_THE_CLUSTER[:1],
 )
 
 
-def health_blueprint(health: Health, dispatcher_state: Callable[[], str]) -> Blueprint:
+def health_blueprint(
+    health: Health, dispatcher_state: Callable[[], str], configuration_state: Callable[[], ConfigurationState]
+) -> Blueprint:
     """Build the routes.
 
     Args:
         health: says whether this process can serve.
         dispatcher_state: `leading`, `following` or `off`.
+        configuration_state: how the configuration in force stands to what is configured.
     """
     blueprint = Blueprint("health", __name__)
     ready_schema = ReadySchema()
@@ -44,6 +53,12 @@ def health_blueprint(health: Health, dispatcher_state: Callable[[], str]) -> Blu
     @describe(_READY)
     def ready() -> Response:
         health.check()
-        return json_response(ready_schema.dump({"dispatcher": dispatcher_state()}))
+        state = configuration_state()
+        configuration = {
+            "status": "Refused" if state.faults else "Current",
+            "load_timestamp": int(state.loaded_at * 1000),
+            "faults": len(state.faults),
+        }
+        return json_response(ready_schema.dump({"dispatcher": dispatcher_state(), "configuration": configuration}))
 
     return blueprint

@@ -85,6 +85,10 @@ class Dispatcher:
         for thread in self._threads:
             thread.start()
 
+    def wake(self) -> None:
+        """Have the slots asked for now: there may be others."""
+        self._changes.announce()
+
     def stop(self) -> None:
         """Stop admitting, let a call under way end, and give the lease back."""
         self._stop.set()

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.cluster.namespace import Namespace
@@ -28,11 +28,13 @@ class _Look:
     Attributes:
         until: when it is too old.
         phases: how many runs of each definition are in each phase.
+        named: the dependencies that were looked for.
         workloads: the Deployments and StatefulSets that definitions name, by name.
     """
 
     until: float
     phases: Counter[tuple[str, Phase]]
+    named: frozenset[str]
     workloads: dict[str, list[Workload]]
 
 
@@ -52,25 +54,27 @@ class Overview:
         self._lock = threading.Lock()
         self._look: _Look | None = None
 
-    def describe(self, definitions: Iterable[Definition]) -> list[DefinitionView]:
+    def describe(self, definitions: Sequence[Definition]) -> list[DefinitionView]:
         """Say how these definitions stand, as of less than a second ago, in their order.
 
         Raises:
             ClusterError: the API server can't be asked.
             BusyError: too many others ask it.
         """
-        look = self._look_around()
+        look = self._look_around(definitions)
         return [_view(definition, look) for definition in definitions]
 
-    def _look_around(self) -> _Look:
+    def _look_around(self, definitions: Sequence[Definition]) -> _Look:
         if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
             raise BusyError("others look all the time")
         try:
-            if self._look is None or self._look.until <= self._clock():
+            known = (*self._catalogue.all(), *definitions)
+            named = frozenset(name for definition in known for name in definition.depends_on)
+            if self._look is None or self._look.until <= self._clock() or not named <= self._look.named:
                 self._look = None  # the old one need not be held beside the new one
                 phases = self._count_runs()
-                workloads = self._find_workloads()
-                self._look = _Look(self._clock() + _FRESH_SECONDS, phases, workloads)
+                workloads = self._find_workloads(named)
+                self._look = _Look(self._clock() + _FRESH_SECONDS, phases, named, workloads)
             return self._look
         finally:
             self._lock.release()
@@ -79,8 +83,7 @@ class Overview:
         runs = map(read_run, self._namespace.objects(self._namespace.runs))
         return Counter((run.definition, run.phase) for run in runs)
 
-    def _find_workloads(self) -> dict[str, list[Workload]]:
-        named = {name for definition in self._catalogue.all() for name in definition.depends_on}
+    def _find_workloads(self, named: frozenset[str]) -> dict[str, list[Workload]]:
         found: dict[str, list[Workload]] = {}
         for kind, collection in self._namespace.workloads.items() if named else ():
             for workload in self._namespace.objects(collection):

@@ -1,0 +1,204 @@
+"""A configuration that changes while the service runs, in a volume as the kubelet writes it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from kubernetes import client
+
+from app.cluster import keys
+from tests.cluster.dispatching import until
+from tests.e2e.callers import Replica
+from tests.mounted import MountedConfigMap
+from tests.servers import Server, write_kubeconfig
+from tests.service import ServiceProcess
+
+LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
+LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
+"""For a node that runs no processes."""
+
+
+def configured(**definitions: dict[str, Any]) -> dict[str, Any]:
+    return {"Configurations": {name: LONG | {"Environments": LASTS} | entry for name, entry in definitions.items()}}
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> MountedConfigMap:
+    return MountedConfigMap(tmp_path / "volume", configured(first={}))
+
+
+Follower = Callable[..., ServiceProcess]
+
+
+@pytest.fixture
+def follower(replica: Replica, volume: MountedConfigMap) -> Follower:
+    """Makes replicas that follow the volume."""
+
+    def make(**environment: str) -> ServiceProcess:
+        source = {"SLIMFAAS_JOBS_CONFIGURATION": "", "SLIMFAAS_JOBS_CONFIGURATION_FILE": str(volume.file)}
+        return replica({}, **source, **environment)
+
+    return make
+
+
+def state(service: ServiceProcess) -> dict[str, Any]:
+    ready = service.get("/ready")
+    assert ready.status_code == 200
+    found: dict[str, Any] = ready.json()["Configuration"]
+    return found
+
+
+def is_known(service: ServiceProcess, definition: str) -> bool:
+    """Whether each of some calls, which go to any of the workers, finds a definition."""
+    answers = [requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=20) for _ in range(12)]
+    return all(answer.status_code == 200 for answer in answers)
+
+
+def workers_of(service: ServiceProcess) -> list[int]:
+    """The process ids of a service's workers."""
+    assert service._process is not None
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(service._process.pid)], capture_output=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
+
+
+def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume: MountedConfigMap) -> None:
+    """Without a restart, a new definition can be called, a removed one can't; faults are shown and change nothing."""
+    with follower() as service:
+        assert state(service)["Status"] == "Current"
+        assert service.post("/job/second").status_code == 404
+        volume.write(configured(second={}))
+        until(lambda: service.post("/job/second").status_code == 202)
+        assert service.post("/job/first").status_code == 404
+
+        volume.write('{"Configurations": {"second": {"Image": ""}, "third": {"Image": "busybox:1"}}}')
+        until(lambda: state(service)["Status"] == "Refused")
+        assert state(service)["Faults"] == 1
+        assert service.post("/job/second").status_code == 202
+        assert service.post("/job/third").status_code == 404
+        assert "/Configurations/second/Image" in service.log_text
+
+        volume.write(configured(third={}))
+        until(lambda: service.post("/job/third").status_code == 202)
+        assert state(service) | {"LoadTimestamp": 0} == {"Status": "Current", "LoadTimestamp": 0, "Faults": 0}
+
+
+def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower, volume: MountedConfigMap) -> None:
+    """A worker that is killed while the file is faulty is followed by one that serves what the others serve."""
+    with follower(WEB_CONCURRENCY="3", SLIMFAAS_DISPATCHER="off") as service:
+        volume.write(configured(second={}))
+        until(lambda: is_known(service, "second"))
+        volume.write("{")
+        until(lambda: all(state(service)["Status"] == "Refused" for _ in range(12)))
+        before = workers_of(service)
+        assert len(before) == 3
+        for worker in before:
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: len(after := workers_of(service)) == 3 and not set(after) & set(before))
+        until(lambda: is_known(service, "second"))
+        assert service.post("/job/first").status_code == 404
+        assert state(service)["Status"] == "Refused"
+
+
+def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConfigMap) -> None:
+    """Nothing else happens in the cluster: the dispatcher hears of the change itself."""
+    with follower() as service:
+        first, second = (service.post("/job/first").headers["Location"] for _ in range(2))
+        until(lambda: service.get(first).json()["Status"] in ("Pending", "Running"))
+        until(lambda: service.get(second).json()["Reason"] == "WaitingForSlot")
+        volume.write(configured(first={"NumberParallelJob": 2}))
+        until(lambda: service.get(second).json()["Status"] in ("Pending", "Running"))
+        for location in (first, second):
+            service.delete(location)
+
+
+def test_a_run_whose_definition_is_removed_is_told_so(
+    follower: Follower, volume: MountedConfigMap, server: Server, namespace: str
+) -> None:
+    """It stays queued, with an Event that says why; the definition's return lets it go on."""
+    core = client.CoreV1Api(server.admin)
+
+    def reasons(job: str) -> list[str]:
+        events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={job}").items
+        return [event.reason for event in events if event.source.component == keys.COMPONENT]
+
+    with follower() as service:
+        running, waiting = (service.post("/job/first") for _ in range(2))
+        until(lambda: reasons(waiting.json()["Name"]) == ["WaitingForSlot"])
+        volume.write(configured(second={}))
+        until(lambda: "DefinitionMissing" in reasons(waiting.json()["Name"]))
+        volume.write(configured(first={"NumberParallelJob": 2}))
+        until(lambda: service.get(waiting.headers["Location"]).status_code == 200)
+        until(lambda: service.get(waiting.headers["Location"]).json()["Status"] in ("Pending", "Running"))
+        for run in (running, waiting):
+            service.delete(run.headers["Location"])
+
+
+@pytest.fixture
+def dispatcher(
+    server: Server, namespace: str, tmp_path: Path, volume: MountedConfigMap
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A dispatcher alone, which follows the volume."""
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(write_kubeconfig(tmp_path, server, namespace)),
+        "SLIMFAAS_JOBS_CONFIGURATION_FILE": str(volume.file),
+        "PORT": "0",
+    }
+    with (tmp_path / "dispatcher.log").open("wb") as log:
+        process = subprocess.Popen([str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"],
+                                   env=environment, stdout=log, stderr=log)  # fmt: skip
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_dispatcher_alone_follows_too(
+    follower: Follower, volume: MountedConfigMap, dispatcher: subprocess.Popen[bytes]
+) -> None:
+    """It admits the runs of a definition that came after its start, and ends with 0 when it is told to."""
+    with follower(SLIMFAAS_DISPATCHER="off") as service:
+        volume.write(configured(first={}, second={}))
+        until(lambda: service.post("/job/second").status_code == 202)
+        until(lambda: service.get("/job/second").json()[0]["Status"] in ("Pending", "Running"))
+    dispatcher.terminate()
+    assert dispatcher.wait(30) == 0
+
+
+def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
+    """While it changes again and again, whatever is answered is wholly of one of the two."""
+    editions = [
+        configured(first={"Image": f"busybox:{number}", "Args": [str(number)], "BackoffLimit": number})
+        for number in (1, 2)
+    ]
+    done = threading.Event()
+    seen: set[tuple[str, str, int]] = set()
+
+    def look(service: ServiceProcess) -> None:
+        while not done.is_set():
+            job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=20).json()
+            [container] = job["spec"]["template"]["spec"]["containers"]
+            seen.add((container["image"], container["args"][0], job["spec"]["backoffLimit"]))
+
+    with follower() as service:
+        volume.write(editions[1])
+        until(lambda: service.post("/job/first?dryRun=true").json()["spec"]["backoffLimit"] == 2)
+        lookers = [threading.Thread(target=look, args=(service,)) for _ in range(4)]
+        for looker in lookers:
+            looker.start()
+        try:
+            for number in range(4):
+                loads = service.log_text.count("the job configuration has changed")
+                volume.write(editions[number % 2])
+                until(lambda loads=loads: service.log_text.count("the job configuration has changed") > loads)
+        finally:
+            done.set()
+            for looker in lookers:
+                looker.join()
+    assert seen == {("busybox:1", "1", 1), ("busybox:2", "2", 2)}
