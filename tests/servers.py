@@ -49,14 +49,19 @@ class Server(Protocol):
     def create_namespace(self) -> str:
         """Make a namespace for one test, in which the service may do what its Role allows."""
 
+    def grant(self, namespace: str, manifests: Path) -> None:
+        """Create the ServiceAccounts, Roles and RoleBindings of a file in a namespace; nothing where all is allowed."""
+
     def delete_namespace(self, name: str) -> None:
         """Delete such a namespace, without waiting for its end."""
 
-    def token(self, namespace: str) -> str | None:
-        """A token of the service's ServiceAccount; `None` where nobody has to authenticate."""
+    def token(self, namespace: str, account: str = ...) -> str | None:
+        """A token of a ServiceAccount, by default the service's; `None` where nobody has to authenticate."""
 
 
-def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str | None = None) -> Path:
+def write_kubeconfig(
+    folder: Path, server: Server, namespace: str, *, url: str | None = None, account: str = SERVICE_ACCOUNT
+) -> Path:
     """Write a kubeconfig for the service under test.
 
     Args:
@@ -64,13 +69,14 @@ def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str |
         server: the API server.
         namespace: of the context.
         url: of a proxy in front of the server; `None`: the server itself.
+        account: the ServiceAccount that the service is.
     """
     cluster: dict[str, Any] = {"server": url or server.url}
     if server.ca_file is not None and cluster["server"].startswith("https:"):
         cluster["certificate-authority"] = str(server.ca_file)
     if url is not None and url.startswith("https:"):
         cluster["tls-server-name"] = urlsplit(server.url).hostname  # a proxy has no certificate of its own
-    token = server.token(namespace)
+    token = server.token(namespace, account)
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -105,6 +111,9 @@ class _Embedded:
     def create_namespace(self) -> str:
         return _new_name()
 
+    def grant(self, namespace: str, manifests: Path) -> None:
+        return None
+
     def delete_namespace(self, name: str) -> None:
         batch, apps, core = client.BatchV1Api(self.admin), client.AppsV1Api(self.admin), client.CoreV1Api(self.admin)
         for delete in (
@@ -115,7 +124,7 @@ class _Embedded:
         ):
             delete(name, propagation_policy="Background", grace_period_seconds=0)
 
-    def token(self, namespace: str) -> str | None:
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
         return None
 
 
@@ -146,13 +155,7 @@ class _Real:
         name = _new_name()
         core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
         core.create_namespace({"metadata": {"name": name}})
-        create = {
-            "ServiceAccount": core.create_namespaced_service_account,
-            "Role": rights.create_namespaced_role,
-            "RoleBinding": rights.create_namespaced_role_binding,
-        }
-        for manifest in yaml.safe_load_all(RBAC.read_text("utf-8")):
-            create[manifest["kind"]](name, manifest)
+        self.grant(name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + _DEADLINE_SECONDS
@@ -160,6 +163,17 @@ class _Real:
             assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
             time.sleep(0.02)
         return name
+
+    def grant(self, namespace: str, manifests: Path) -> None:
+        """Create the ServiceAccounts, Roles and RoleBindings of a file in a namespace."""
+        core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
+        create = {
+            "ServiceAccount": core.create_namespaced_service_account,
+            "Role": rights.create_namespaced_role,
+            "RoleBinding": rights.create_namespaced_role_binding,
+        }
+        for manifest in yaml.safe_load_all(manifests.read_text("utf-8")):
+            create[manifest["kind"]](namespace, manifest)
 
     @staticmethod
     def _grant_token_reviews(rights: client.RbacAuthorizationV1Api, namespace: str) -> None:
@@ -181,10 +195,10 @@ class _Real:
         rights.delete_cluster_role_binding(f"slimfaas-token-review-{name}")
         rights.delete_cluster_role(f"slimfaas-token-review-{name}")
 
-    def token(self, namespace: str) -> str | None:
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
         request = {"spec": {"expirationSeconds": 3600}}
         core = client.CoreV1Api(self.admin)
-        token: str = core.create_namespaced_service_account_token(SERVICE_ACCOUNT, namespace, request).status.token
+        token: str = core.create_namespaced_service_account_token(account, namespace, request).status.token
         return token
 
 

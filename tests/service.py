@@ -124,3 +124,24 @@ def replicas(*services: ServiceProcess) -> Iterator[None]:
         for service in services:
             if service.running:
                 service.kill()
+
+
+@contextmanager
+def dispatching_alone(kubeconfig: Path, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `slimfaas-jobs dispatcher`; what is left of it in the end is killed.
+
+    Args:
+        kubeconfig: how it reaches the API server.
+        log: where its output goes.
+        environment: further variables, the job configuration among them.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLIMFAAS")}
+    command = [str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"]
+    settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(find_free_port()), **environment}
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, env=inherited | settings, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -64,6 +64,7 @@ class Stage:
 
     Attributes:
         proxy: between every dispatcher of the test and the API server, unless a test makes another.
+        folder: for files of the test.
     """
 
     def __init__(self, server: Server, namespace: str, folder: Path, proxy: FaultProxy) -> None:
@@ -75,12 +76,12 @@ class Stage:
         self.core: Any = client.CoreV1Api(server.admin)
         self.apps: Any = client.AppsV1Api(server.admin)
         self.leases: Any = client.CoordinationV1Api(server.admin)
-        self._folder = folder
+        self.folder = folder
         self._moments = (datetime.now(UTC) + timedelta(milliseconds=number) for number in itertools.count())
 
     def kubeconfig(self, proxy: FaultProxy | None = None) -> Path:
         """Write a kubeconfig of the service's own account, through a proxy."""
-        return write_kubeconfig(self._folder, self.server, self.name, url=(proxy or self.proxy).url)
+        return write_kubeconfig(self.folder, self.server, self.name, url=(proxy or self.proxy).url)
 
     def connect(self, proxy: FaultProxy | None = None) -> Namespace:
         """The namespace as the service sees it, over connections of its own."""

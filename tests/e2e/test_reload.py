@@ -3,9 +3,8 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
 from tests.mounted import MountedConfigMap
 from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.service import ServiceProcess, dispatching_alone
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
@@ -140,35 +139,20 @@ def test_a_run_whose_definition_is_removed_is_told_so(
             service.delete(run.headers["Location"])
 
 
-@pytest.fixture
-def dispatcher(
-    server: Server, namespace: str, tmp_path: Path, volume: MountedConfigMap
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A dispatcher alone, which follows the volume."""
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(write_kubeconfig(tmp_path, server, namespace)),
-        "SLIMFAAS_JOBS_CONFIGURATION_FILE": str(volume.file),
-        "PORT": "0",
-    }
-    with (tmp_path / "dispatcher.log").open("wb") as log:
-        process = subprocess.Popen([str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"],
-                                   env=environment, stdout=log, stderr=log)  # fmt: skip
-    yield process
-    process.kill()
-    process.wait()
-
-
 def test_a_dispatcher_alone_follows_too(
-    follower: Follower, volume: MountedConfigMap, dispatcher: subprocess.Popen[bytes]
+    follower: Follower, volume: MountedConfigMap, server: Server, namespace: str, tmp_path: Path
 ) -> None:
     """It admits the runs of a definition that came after its start, and ends with 0 when it is told to."""
-    with follower(SLIMFAAS_DISPATCHER="off") as service:
+    kubeconfig, log = write_kubeconfig(tmp_path, server, namespace), tmp_path / "dispatcher.log"
+    with (
+        dispatching_alone(kubeconfig, log, SLIMFAAS_JOBS_CONFIGURATION_FILE=str(volume.file)) as dispatcher,
+        follower(SLIMFAAS_DISPATCHER="off") as service,
+    ):
         volume.write(configured(first={}, second={}))
         until(lambda: service.post("/job/second").status_code == 202)
         until(lambda: service.get("/job/second").json()[0]["Status"] in ("Pending", "Running"))
-    dispatcher.terminate()
-    assert dispatcher.wait(30) == 0
+        dispatcher.terminate()
+        assert dispatcher.wait(30) == 0
 
 
 def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
