@@ -3,9 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+CONTAINERS ?= docker
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e lint validate bench image clean
+.PHONY: help install demo dev test e2e lint validate bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,8 +46,13 @@ validate: install ## check the job configurations in our own manifests
 bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
 	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py
 
-image: ## build the container image
-	docker build --tag slimfaas-jobs:latest .
+image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
+	$(CONTAINERS) build --tag slimfaas-jobs:latest .
+
+lock: install ## write down anew which versions the image is built of
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(LOCK) --output-file requirements.lock setup.cfg
+	echo 'setuptools>=77' | $(LOCK) --output-file requirements-build.lock -
 
 clean: ## remove what was installed and cached here
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -1,0 +1,152 @@
+"""Running a program in an image's tree as a container runtime would: read-only, as its user, as process 1, on its own.
+
+Namespaces of mounts and processes, `chroot`, and a control group where there is one; the network is the machine's.
+Needs to be root, and util-linux' `unshare`.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import requests
+
+from tests.image.base import ENVIRONMENT
+from tests.image.cgroup import Cgroup
+from tests.image.dockerfile import Stage
+
+_DEADLINE_SECONDS = 30.0
+_DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}
+
+SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where a pod finds the token of its ServiceAccount."""
+
+
+def missing() -> str:
+    """What this machine lacks to build images and run containers; empty: nothing."""
+    if os.geteuid() != 0:
+        return "only root may make namespaces and change roots"
+    lacking = [tool for tool in ("unshare", "chroot", "mount", "ldd") if shutil.which(tool) is None]
+    if lacking:
+        return f"there is no {', '.join(lacking)} on this machine"
+    works = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
+    return "" if works.returncode == 0 else "no namespaces can be made here"
+
+
+class Container:
+    """A program in an image's tree; started when entered, killed when left.
+
+    Args:
+        tree: of the image.
+        image: what its Dockerfile says.
+        log: where its output goes.
+        environment: of the pod.
+        command: in the place of the image's entrypoint.
+        mounts: folders of this machine by where they are seen, none of which can be written.
+        cgroup: that it runs in.
+    """
+
+    def __init__(
+        self,
+        tree: Path,
+        image: Stage,
+        log: Path,
+        *,
+        environment: Mapping[str, str],
+        command: Sequence[str] = (),
+        mounts: Mapping[str, Path] | None = None,
+        cgroup: Cgroup | None = None,
+    ) -> None:
+        self._tree = tree
+        self._image = image
+        self._log = log
+        self._environment = {**ENVIRONMENT, **image.environment, **environment}
+        self._command = list(command or image.entrypoint)
+        self._mounts = dict(mounts or {})
+        self._cgroup = cgroup
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "Container":
+        for target in self._mounts:
+            (self._tree / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        variables = [f"{name}={value}" for name, value in self._environment.items()]
+        program = ["chroot", f"--userspec={self._image.user}", "--groups=", str(self._tree), *self._command]
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*namespaces, "sh", "-c", self._script(), "sh", *variables, *program],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        if self.running:
+            os.kill(self.process_id, signal.SIGKILL)
+        self._process.wait()
+
+    def _script(self) -> str:
+        """What is set up before the program takes the shell's place, process 1 of its namespace."""
+        tree = self._tree
+        lines = ["set -e", f"mount --bind '{tree}' '{tree}'", f"mount -t proc proc '{tree}/proc'"]
+        lines += [f"mount -t tmpfs -o mode=755 tmpfs '{tree}/dev'", f"mkdir '{tree}/dev/shm'"]
+        lines += [f"mount -t tmpfs -o size=64m,mode=1777 shm '{tree}/dev/shm'"]
+        lines += [f"mknod -m 666 '{tree}/dev/{name}' c 1 {number}" for name, number in _DEVICES.items()]
+        for target, source in self._mounts.items():
+            lines += [f"mount --bind '{source}' '{tree}{target}'", f"mount -o remount,bind,ro '{tree}{target}'"]
+        lines += [f"mount -o remount,bind,ro '{tree}'"]
+        # 0 is the shell itself, whatever its number is outside of its namespace.
+        lines += [f"echo 0 > '{folder}/cgroup.procs'" for folder in (self._cgroup.folders if self._cgroup else ())]
+        return "\n".join([*lines, 'exec env -i "$@"'])
+
+    @property
+    def process_id(self) -> int:
+        """Of process 1, as the machine counts."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0])
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log_text(self) -> str:
+        """All that it has written so far."""
+        return self._log.read_text("utf-8", errors="replace")
+
+    def terminate(self) -> int:
+        """Stop it as Kubernetes does; returns its exit code."""
+        os.kill(self.process_id, signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end; returns its exit code."""
+        assert self._process is not None
+        return self._process.wait(_DEADLINE_SECONDS)
+
+    def await_answer(self, url: str) -> None:
+        """Return once a URL is answered with 200.
+
+        Raises:
+            AssertionError: it has ended, or that takes too long.
+        """
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while True:
+            assert self.running, f"the container has ended:\n{self.log_text}"
+            assert time.monotonic() < deadline, f"{url} is not answered:\n{self.log_text}"
+            try:
+                if requests.get(url, timeout=5).status_code == 200:
+                    return
+            except requests.RequestException:
+                pass
+            time.sleep(0.05)
