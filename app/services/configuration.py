@@ -28,6 +28,9 @@ _MAX_BYTES = 2 * 1024 * 1024
 _FAULTS_TOLD = 20
 """So many faults of one configuration are written to the log; `slimfaas-jobs validate` tells them all."""
 
+_MOST_OF_A_FAULT = 500
+"""So many characters of each."""
+
 
 class UnreadableError(Exception):
     """The file can't be read as text; the message says why, and nothing of what is in it."""
@@ -104,6 +107,9 @@ class Configuration:
         """Take up what has changed since the process was started, then follow the file; returns at once."""
         if self._path is None:
             return
+        if self._path.exists() and not self._path.is_file():
+            log.info("the job configuration came through a pipe, which can't be followed")
+            return
         self._recall()
         self.look()
         self._thread = threading.Thread(target=self._follow, name="configuration", daemon=True)
@@ -166,7 +172,9 @@ class Configuration:
 
     def _refuse(self, faults: tuple[Fault, ...]) -> None:
         self._state = replace(self._state, faults=faults, refusals=self._state.refusals + 1)
-        told = "; ".join(map(str, faults[:_FAULTS_TOLD]))
+        # A pointer holds the document's own names, and a line of the log must stay one.
+        told = "; ".join(str(fault)[:_MOST_OF_A_FAULT] for fault in faults[:_FAULTS_TOLD])
+        told = "".join(character if character.isprintable() else "?" for character in told)
         more = f"; and {len(faults) - _FAULTS_TOLD} more" if len(faults) > _FAULTS_TOLD else ""
         log.error("the job configuration is faulty, the last good one stays in force: %s%s", told, more)
 

@@ -1,13 +1,14 @@
 """Running a program in an image's tree as a container runtime would: read-only, as its user, as process 1, on its own.
 
 Namespaces of mounts and processes, `chroot`, and a control group where there is one; the network is the machine's.
-Needs to be root, and util-linux' `unshare`.
+Needs to be root.
 """
 
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import TracebackType
 import requests
 
 from tests.image.base import ENVIRONMENT
+from tests.image.build import ROOT
 from tests.image.cgroup import Cgroup
 from tests.image.dockerfile import Stage
 
@@ -75,10 +77,11 @@ class Container:
             (self._tree / target.lstrip("/")).mkdir(parents=True, exist_ok=True)
         variables = [f"{name}={value}" for name, value in self._environment.items()]
         program = ["chroot", f"--userspec={self._image.user}", "--groups=", str(self._tree), *self._command]
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        launch = [sys.executable, "-m", "tests.image.launch"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*namespaces, "sh", "-c", self._script(), "sh", *variables, *program],
+                [*launch, "sh", "-c", self._script(), "sh", *variables, *program],
+                cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -168,6 +168,25 @@ def test_of_very_many_faults_the_log_tells_some(followed: Followed, caplog: pyte
     assert len(followed.configuration.state.faults) == 500
 
 
+def test_a_fault_is_told_on_one_line_of_a_length(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """A name in the document is no way to write lines of one's own into the log."""
+    followed.volume.write({"Configurations": {"x\n2026 INFO all is well" + "y" * 10_000: {}}})
+    followed.look()
+    [record] = caplog.records
+    assert "\n" not in record.getMessage()
+    assert len(record.getMessage()) < 2000
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    """Following it would wait for a writer for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    configuration = Configuration(json.dumps(configured(a=1)), pipe)
+    configuration.start()
+    configuration.stop()
+    assert configuration.catalogue.slots() == {"a": 1}
+
+
 def test_without_a_file_nothing_is_followed() -> None:
     """A configuration from the environment is what it is; starting and stopping does nothing."""
     configuration = Configuration(json.dumps(configured(a=1)))
