@@ -6,8 +6,10 @@ models stay unimported: they would build an object per field of every Job (docs/
 
 import json
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,15 @@ class ApiServer:
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
         self._client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
+        self._ahead_seconds: float | None = None  # how far its clock is ahead of our monotonic one
         self.namespace = namespace
+
+    def time(self) -> float:
+        """Seconds since the epoch by the API server's clock, up to a second less; by ours where it doesn't tell.
+
+        Times in the cluster's objects were written by its clocks, and ours may be minutes off.
+        """
+        return time.time() if self._ahead_seconds is None else time.monotonic() + self._ahead_seconds
 
     def call(
         self,
@@ -153,6 +163,7 @@ class ApiServer:
             )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
+            self._note_time(response.headers.get("Date"))
             if not 200 <= response.status <= 299:
                 raise error_of(response.status, response.data)
             yield response
@@ -170,6 +181,12 @@ class ApiServer:
             if response is not None:
                 # A connection whose answer was read to its end is back in the pool by now; any other is closed.
                 response.close()
+
+    def _note_time(self, date: str | None) -> None:
+        """Read the API server's clock off an answer, which gives whole seconds."""
+        if date:
+            with suppress(ValueError, OverflowError):  # a proxy's idea of a date
+                self._ahead_seconds = parsedate_to_datetime(date).timestamp() - time.monotonic()
 
 
 class Stream:
