@@ -93,17 +93,14 @@ def when_ready(server):
 
 
 def post_worker_init(worker):
-    """Start the dispatcher in the worker: threads don't survive the fork; and let streams end when the worker does."""
+    """Start what has threads, which don't survive the fork, in the worker; and let streams end when the worker does."""
     service = worker.wsgi.extensions["slimfaas-jobs"]
     service.streams.stopping = lambda: not worker.alive
-    dispatcher = service.dispatcher
-    if dispatcher is not None:
-        dispatcher.start()
+    service.start()
 
 
 def worker_exit(_server, worker):
-    """Stop the dispatcher, which gives the lease back."""
+    """Stop the service's threads; the dispatcher gives the lease back."""
     wsgi = getattr(worker, "wsgi", None)
-    dispatcher = wsgi.extensions["slimfaas-jobs"].dispatcher if wsgi is not None else None
-    if dispatcher is not None:
-        dispatcher.stop()
+    if wsgi is not None:
+        wsgi.extensions["slimfaas-jobs"].stop()

@@ -165,7 +165,7 @@ class ApiServer:
             assert response is not None
             self._note_time(response.headers.get("Date"))
             if not 200 <= response.status <= 299:
-                raise error_of(response.status, response.data)
+                raise error_of(response.status, response.data, response.headers.get("Retry-After"))
             yield response
         except _NOT_CONNECTED as error:
             raise UnreachableError(f"no connection to the API server: {type(error).__name__}") from error

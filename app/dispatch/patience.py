@@ -89,7 +89,7 @@ class Patience:
                 self._trouble.ended()
             except ClusterError as error:
                 self._trouble.happened(error)
-                self._paused_until = self._clock() + _PAUSE_SECONDS
+                self._paused_until = self._clock() + max(_PAUSE_SECONDS, error.retry_after_seconds or 0)
                 return _PAUSE_SECONDS
         return 0.0 if looked_at else due[0][0] - now
 

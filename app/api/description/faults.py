@@ -8,6 +8,7 @@ from app.services.definitions import UnknownDefinitionError
 from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
 from app.services.identities import UndecidedError
+from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
 from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
@@ -47,6 +48,9 @@ OF_STORING: tuple[Exception, ...] = (
     NotStoredError(QuotaError("example"), in_doubt=False),
     NotStoredError(DeniedError("example"), in_doubt=False),
     BusyError("example"),
+    QueueFullError("example", 1000, 4),
+    QueueFullError(None, 10000, 4),
+    QueueUnknownError("example"),
 )
 
 OF_KEYS: tuple[Exception, ...] = (KeyReusedError("example"), KeyTakenError("example"))
