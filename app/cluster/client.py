@@ -21,6 +21,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
+from app.cluster.deadlines import read_within
 from app.cluster.errors import UnavailableError, UnreachableError, error_of
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 
@@ -29,7 +30,8 @@ Json = dict[str, Any]
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 4.0
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
-"""The longest that one call can take: after it the caller knows no more, and the kernel gives the bytes up, too."""
+"""The longest that one call can take, however slowly its answer comes: after it the caller knows no more, and the
+kernel gives the bytes up, too."""
 
 _CALLS = 32
 """The most calls at the same time."""
@@ -90,6 +92,7 @@ class ApiServer:
         query: Mapping[str, str | int] | None = None,
         body: Json | None = None,
         content_type: str = "application/json",
+        whole_seconds: float = CALL_SECONDS,
     ) -> Json:
         """Make one call and read its answer.
 
@@ -99,10 +102,12 @@ class ApiServer:
             query: parameters to be quoted.
             body: to be sent as JSON.
             content_type: of the body; patches have types of their own.
+            whole_seconds: how long it may take in all.
 
         Raises:
             ClusterError: the API server did not do it, or nobody can say whether it did.
         """
+        read_within(whole_seconds)
         with self._open(method, path, query, body, content_type, READ_SECONDS) as response:
             try:
                 answer: Json = json.loads(response.data)
@@ -117,6 +122,7 @@ class ApiServer:
         query: Mapping[str, str | int],
         *,
         silence_seconds: float | None,
+        whole_seconds: float | None = None,
         interrupt: Interrupt | None = None,
     ) -> Iterator["Stream"]:
         """Open a watch or a log.
@@ -126,11 +132,13 @@ class ApiServer:
             query: parameters.
             silence_seconds: how long the connection may bring nothing at all before it counts as dead; `None`: for
                 ever, where the kernel gets answers to its keepalive probes.
+            whole_seconds: how long it may go on in all, whatever it brings; `None`: for ever.
             interrupt: what else may end it; such a stream has its connection for itself.
 
         Raises:
             ClusterError: also while the stream is read, and when it is interrupted.
         """
+        read_within(whole_seconds)
         with self._open("GET", path, query, None, "application/json", silence_seconds, interrupt) as response:
             yield Stream(response)
 

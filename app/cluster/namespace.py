@@ -15,6 +15,10 @@ _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a
 _PAGE = 250
 """Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
 
+_PAGE_SECONDS = 30.0
+"""How long a page may take in all: Jobs whose callers gave them much have 70 KiB each, and lists are what a busy API
+server takes its time for. No write waits so long."""
+
 _NAMES_IN_URL = 100
 """Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
 
@@ -78,7 +82,7 @@ class Namespace:
         if collection.label_selector:
             query["labelSelector"] = collection.label_selector
         while True:
-            page = self.server.call("GET", collection.path, query=query)
+            page = self.server.call("GET", collection.path, query=query, whole_seconds=_PAGE_SECONDS)
             metadata = page["metadata"]
             yield page.get("items") or [], int(metadata["resourceVersion"])
             if not metadata.get("continue"):

@@ -25,7 +25,7 @@ WATCH_SECONDS = 50
 by itself is what tells a quiet watch from a dead one."""
 
 SILENCE_SECONDS = WATCH_SECONDS + 10.0
-"""A watch that has brought nothing for so long is dead: it should have ended by itself."""
+"""A watch that has brought nothing for so long, or that is still open then, is dead: it should have ended by itself."""
 
 _FIRST_BACKOFF_SECONDS = 0.1
 _LAST_BACKOFF_SECONDS = 5.0
@@ -150,7 +150,9 @@ class Reflector(Generic[T]):
         if self._collection.label_selector:
             query["labelSelector"] = self._collection.label_selector
         server = self._namespace.server
-        with server.stream(self._collection.path, query, silence_seconds=self._silence_seconds) as stream:
+        with server.stream(
+            self._collection.path, query, silence_seconds=self._silence_seconds, whole_seconds=SILENCE_SECONDS
+        ) as stream:
             self._stream = stream
             try:
                 if self._stop.is_set():  # stop() may have looked for the stream just before

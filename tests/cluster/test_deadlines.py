@@ -1,0 +1,52 @@
+"""Every call to the API server ends, however slowly its answer comes."""
+
+import pytest
+
+from app.cluster.errors import UnavailableError
+from tests.cluster.dispatching import Stage
+from tests.faults import Fault, GoSilent, Trickle
+
+SLOW = Trickle(pause_seconds=0.2)
+SLOW_BODY = Trickle(pause_seconds=0.2, head=False)
+
+
+@pytest.mark.parametrize("action", [SLOW, SLOW_BODY, GoSilent(forward=True)], ids=["head", "body", "silence"])
+def test_a_call_is_given_up_at_its_deadline(stage: Stage, action: Trickle | GoSilent) -> None:
+    """Each byte comes in time, the answer doesn't: the whole of it has one deadline."""
+    server = stage.connect().server
+    stage.proxy.add(Fault(action))
+    with pytest.raises(UnavailableError):
+        server.call("GET", f"/api/v1/namespaces/{stage.name}/pods", whole_seconds=1.0)
+
+
+def test_a_connection_is_as_good_as_new_after_a_call_that_was_in_time(stage: Stage) -> None:
+    """What was left of one call's time is not the next one's."""
+    server = stage.connect().server
+    path = f"/api/v1/namespaces/{stage.name}/pods"
+    server.call("GET", path, whole_seconds=0.5)
+    stage.proxy.add(Fault(Trickle(pause_seconds=0.002)))
+    assert server.call("GET", path)["items"] == []
+    assert stage.proxy.connections == 1
+
+
+@pytest.mark.parametrize("action", [SLOW, SLOW_BODY], ids=["head", "body"])
+def test_a_watch_that_never_ends_by_itself_is_ended(stage: Stage, action: Trickle) -> None:
+    """It brings something all the time, and nothing that could be read."""
+    namespace = stage.connect()
+    stage.queue()
+    stage.proxy.add(Fault(action))
+    query = {"watch": "true", "timeoutSeconds": 50}
+    with (
+        pytest.raises(UnavailableError),
+        namespace.server.stream(namespace.runs.path, query, silence_seconds=60.0, whole_seconds=1.0) as stream,
+    ):
+        for _ in stream.lines():
+            pass
+
+
+def test_a_log_may_take_as_long_as_it_likes(stage: Stage) -> None:
+    """It has no end that anybody could know, as long as something comes."""
+    server = stage.connect().server
+    stage.proxy.add(Fault(Trickle(pause_seconds=0.01, head=False)))
+    with server.stream(f"/api/v1/namespaces/{stage.name}/pods", {}, silence_seconds=1.0) as stream:
+        assert b"".join(stream.pieces()).startswith(b"{")
