@@ -79,6 +79,20 @@ def title_of(status: HTTPStatus) -> str:
 
 _RETRY_LATER = {"Retry-After": str(_RETRY_SECONDS)}
 
+OF_THE_WIRE: Mapping[int, Problem] = {
+    status.value: Problem(status, detail)
+    for status, detail in {
+        HTTPStatus.BAD_REQUEST: "what came is not HTTP: a malformed request line or header, or two lengths",
+        HTTPStatus.REQUEST_URI_TOO_LONG: "the request line is longer than 4094 bytes",
+        HTTPStatus.EXPECTATION_FAILED: "what the header Expect asks for can't be done",
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "there are more than 64 header fields, one is longer than 8190 "
+        "bytes, or all together than 32 KiB",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "something went wrong; it is in the service's log",
+        HTTPStatus.NOT_IMPLEMENTED: "the transfer coding is not known",
+    }.items()
+}
+"""What is said where gunicorn refuses a request before the service sees anything of it (app/wire.py)."""
+
 _ALWAYS: Mapping[type[Exception], Problem] = {
     UnknownDefinitionError: Problem(HTTPStatus.NOT_FOUND, "there is no such job"),
     UnknownRunError: Problem(HTTPStatus.NOT_FOUND, "there is no such run"),

@@ -70,11 +70,3 @@ OF_EMPTYING: tuple[Exception, ...] = (
 OF_WAITING: tuple[Exception, ...] = (TooManyStreamsError("example"),)
 
 OF_A_RUN: tuple[Exception, ...] = (UnknownRunError("example"),)
-
-OF_THE_WIRE = {
-    400: "What came isn't HTTP: a malformed request line or header, or two lengths.",
-    414: "The request line is longer than 4094 bytes.",
-    431: "There are more than 64 header fields, or one is too long.",
-    501: "The transfer coding isn't known.",
-}
-"""Answered by gunicorn itself, in HTML, before the service sees anything."""
