@@ -24,6 +24,8 @@ _REQUEST_SECONDS = 20.0
 
 
 class _Request(GunicornRequest):  # type: ignore[misc]
+    max_buffer_headers: int  # set by the base class before it parses
+
     def parse(self, unreader: Any) -> Any:
         self.max_buffer_headers = min(self.max_buffer_headers, MAX_HEAD_BYTES)
         return super().parse(unreader)
