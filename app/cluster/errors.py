@@ -86,8 +86,9 @@ class UnavailableError(ClusterError):
     may_pass = True
 
 
-_LONGEST_RETRY_SECONDS = 300
-"""What asks for more is not believed: the API server's priority and fairness asks for one second."""
+_LONGEST_RETRY_SECONDS = 30
+"""What asks for more is not believed: priority and fairness asks for one second, and the dispatcher must not be blind
+for long because a proxy said so."""
 
 
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClusterError:

@@ -107,7 +107,7 @@ def test_a_refused_run_hears_what_kind_of_rule_refuses_it_and_no_more(message: s
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, "2"), ("1", "2"), ("17", "17"), ("99999", "300"), ("-1", "2"), ("soon", "2"), ("٣", "2"), ("9" * 99, "2")],
+    [(None, "2"), ("1", "2"), ("17", "17"), ("99999", "30"), ("-1", "2"), ("soon", "2"), ("٣", "2"), ("9" * 99, "2")],
 )
 def test_what_the_api_server_asks_for_is_passed_on_within_bounds(header: str | None, seconds: str) -> None:
     """Whatever stands in the header, a proxy's included."""
