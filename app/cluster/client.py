@@ -7,7 +7,7 @@ models stay unimported: they would build an object per field of every Job (docs/
 import json
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from app.cluster.deadlines import read_within
+from app.cluster.deadlines import read_asking, read_within
 from app.cluster.errors import UnavailableError, UnreachableError, error_of
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 
@@ -75,6 +75,7 @@ class ApiServer:
         self._client.user_agent = "slimfaas-jobs"
         self._client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
         self._ahead_seconds: float | None = None  # how far its clock is ahead of our monotonic one
+        self._answered_at = float("-inf")  # when anybody here last had an answer
         self.namespace = namespace
 
     def time(self) -> float:
@@ -83,6 +84,11 @@ class ApiServer:
         Times in the cluster's objects were written by its clocks, and ours may be minutes off.
         """
         return time.time() if self._ahead_seconds is None else time.monotonic() + self._ahead_seconds
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago anybody here last had an answer; infinite: never."""
+        return time.monotonic() - self._answered_at
 
     def call(
         self,
@@ -123,6 +129,8 @@ class ApiServer:
         *,
         silence_seconds: float | None,
         whole_seconds: float | None = None,
+        ask: Callable[[], None] | None = None,
+        ask_seconds: float = float("inf"),
         interrupt: Interrupt | None = None,
     ) -> Iterator["Stream"]:
         """Open a watch or a log.
@@ -133,12 +141,18 @@ class ApiServer:
             silence_seconds: how long the connection may bring nothing at all before it counts as dead; `None`: for
                 ever, where the kernel gets answers to its keepalive probes.
             whole_seconds: how long it may go on in all, whatever it brings; `None`: for ever.
+            ask: called after so much silence, each time; what it raises ends the stream. Not together with
+                `whole_seconds`.
+            ask_seconds: see `ask`.
             interrupt: what else may end it; such a stream has its connection for itself.
 
         Raises:
             ClusterError: also while the stream is read, and when it is interrupted.
         """
-        read_within(whole_seconds)
+        if ask is None:
+            read_within(whole_seconds)
+        else:
+            read_asking(ask, ask_seconds)
         with self._open("GET", path, query, None, "application/json", silence_seconds, interrupt) as response:
             yield Stream(response)
 
@@ -171,6 +185,7 @@ class ApiServer:
             )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
+            self._answered_at = time.monotonic()
             self._note_time(response.headers.get("Date"))
             if not 200 <= response.status <= 299:
                 raise error_of(response.status, response.data, response.headers.get("Retry-After"))

@@ -1,10 +1,15 @@
 """Every call to the API server ends, however slowly its answer comes."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
 import pytest
 
-from app.cluster.errors import UnavailableError
-from tests.cluster.dispatching import Stage
-from tests.faults import Fault, GoSilent, Trickle
+from app.cluster.errors import ClusterError, UnavailableError
+from app.cluster.interrupts import Interrupt
+from tests.cluster.dispatching import LONG, Stage, until
+from tests.faults import Fault, GoSilent, Request, Trickle
 
 SLOW = Trickle(pause_seconds=0.2)
 SLOW_BODY = Trickle(pause_seconds=0.2, head=False)
@@ -50,3 +55,53 @@ def test_a_log_may_take_as_long_as_it_likes(stage: Stage) -> None:
     stage.proxy.add(Fault(Trickle(pause_seconds=0.01, head=False)))
     with server.stream(f"/api/v1/namespaces/{stage.name}/pods", {}, silence_seconds=1.0) as stream:
         assert b"".join(stream.pieces()).startswith(b"{")
+
+
+@contextmanager
+def silent_log(stage: Stage) -> Iterator[Callable[[], bytes]]:
+    """The log of a container that prints nothing; reads what comes of it."""
+    namespace = stage.connect()
+    [name] = stage.queue(args=LONG)
+    stage.suspend(name, suspend=False)
+    [pod] = until(lambda: stage.core.list_namespaced_pod(stage.name).items)
+    until(lambda: stage.core.read_namespaced_pod(pod.metadata.name, stage.name).status.phase == "Running")
+    interrupt = Interrupt()
+    with (
+        ThreadPoolExecutor(1) as reader,
+        suppress(ClusterError),
+    ):
+
+        def read() -> bytes:
+            query: dict[str, str | int] = {"follow": "true"}
+            with namespace.log(
+                pod.metadata.name, query, silence_seconds=None, interrupt=interrupt, ask_seconds=0.4
+            ) as log:
+                return b"".join(log.pieces())
+
+        reading = reader.submit(read)
+        try:
+            yield lambda: reading.result(30)
+        finally:
+            interrupt.set()
+
+
+def is_question(request: Request) -> bool:
+    return request.method == "GET" and "/leases/" in request.path
+
+
+@pytest.mark.embedded_only("no container of it is silent: nothing is run there")
+def test_a_silent_log_goes_on_for_as_long_as_the_api_server_is_there(stage: Stage) -> None:
+    """It is asked now and then, and the log stays open."""
+    with silent_log(stage):
+        stage.proxy.wait_for(lambda request: is_question(request) and request.status == 404, count=3)
+    assert sum(request.path.endswith("/log") for request in stage.proxy.requests) == 1
+
+
+@pytest.mark.embedded_only("no container of it is silent: nothing is run there")
+def test_a_silent_log_ends_where_the_api_server_hangs(stage: Stage) -> None:
+    """Its connection is open, and so is every other: only an answer tells."""
+    with silent_log(stage) as read:
+        stage.proxy.wait_for(is_question)
+        stage.proxy.silence()
+        with pytest.raises(UnavailableError):
+            read()
