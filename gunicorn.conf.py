@@ -102,7 +102,7 @@ def post_worker_init(worker):
     """Start what runs beside the calls, and let streams end when the worker does."""
     service = worker.wsgi.extensions["slimfaas-jobs"]
     service.streams.stopping = lambda: not worker.alive
-    service.start()
+    service.start(serves=True)
 
 
 def worker_exit(_server, worker):

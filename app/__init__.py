@@ -61,7 +61,7 @@ def _compose(service: Service) -> Flask:
     door = _build_door(service, Gate(LOOKUPS_AT_ONCE, within=gate))
     runs = Runs(service.namespace, service.catalogue)
     waits = Waits(service.namespace, runs, service.streams)
-    app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), waits, gate))
+    app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace, service.queues), waits, gate))
     app.register_blueprint(runs_blueprint(door, runs, Canceller(service.namespace, runs), waits, reads))
     app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), reads))
     app.register_blueprint(openapi_blueprint())

@@ -102,7 +102,7 @@ def _dispatch() -> int:
     if service.dispatcher is None:
         print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
         return 1
-    service.start()
+    service.start(serves=False)
     signal.sigwait(_ENDS)
     service.stop()
     return 0

@@ -7,13 +7,14 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError
+from app.cluster.errors import ClusterError, DeniedError, InvalidError, QuotaError, ThrottledError
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
 from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError
+from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
 from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
@@ -36,6 +37,9 @@ _SCHEMA = ProblemSchema()
 _RETRY_SECONDS = 2
 """What `Retry-After` says while the API server is away, or too many wait for it."""
 
+
+_QUOTA_RETRY_SECONDS = 30
+"""What it says where a quota is used up: nobody can tell when that ends, and asking costs a call."""
 
 _CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
 """What 401 carries: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
@@ -75,6 +79,20 @@ def title_of(status: HTTPStatus) -> str:
 
 _RETRY_LATER = {"Retry-After": str(_RETRY_SECONDS)}
 
+OF_THE_WIRE: Mapping[int, Problem] = {
+    status.value: Problem(status, detail)
+    for status, detail in {
+        HTTPStatus.BAD_REQUEST: "what came is not HTTP: a malformed request line or header, or two lengths",
+        HTTPStatus.REQUEST_URI_TOO_LONG: "the request line is longer than 4094 bytes",
+        HTTPStatus.EXPECTATION_FAILED: "what the header Expect asks for can't be done",
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "there are more than 64 header fields, one is longer than 8190 "
+        "bytes, or all together than 32 KiB",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "something went wrong; it is in the service's log",
+        HTTPStatus.NOT_IMPLEMENTED: "the transfer coding is not known",
+    }.items()
+}
+"""What is said where gunicorn refuses a request before the service sees anything of it (app/wire.py)."""
+
 _ALWAYS: Mapping[type[Exception], Problem] = {
     UnknownDefinitionError: Problem(HTTPStatus.NOT_FOUND, "there is no such job"),
     UnknownRunError: Problem(HTTPStatus.NOT_FOUND, "there is no such run"),
@@ -85,6 +103,11 @@ _ALWAYS: Mapping[type[Exception], Problem] = {
     BusyError: Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "too many calls wait for the Kubernetes API server; nothing has been done",
+        headers=_RETRY_LATER,
+    ),
+    QueueUnknownError: Problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "it is not known yet how many runs are queued; nothing has been done",
         headers=_RETRY_LATER,
     ),
     KeyReusedError: Problem(
@@ -112,6 +135,8 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
         case Refused():
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be applied as given", error.faults)
+        case QueueFullError():
+            return _problem_of_full_queue(error)
         case UnknownAttemptError():
             return Problem(HTTPStatus.NOT_FOUND, str(error))
         case NoLogError():
@@ -124,20 +149,32 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; it is in the service's log")
 
 
+def _problem_of_full_queue(error: QueueFullError) -> Problem:
+    """Say which bound it is; how many runs of other definitions wait is not for everybody to know."""
+    if error.definition is None:
+        detail = "the queues of this service are full (SLIMFAAS_MAX_QUEUED); nothing has been done"
+    else:
+        detail = f"the queue of this job is full (MaxQueued: {error.most}); nothing has been done"
+    return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers={"Retry-After": str(error.retry_after_seconds)})
+
+
 def _problem_of_cluster(error: ClusterError) -> Problem:
     if isinstance(error, InvalidError):
         causes = tuple(Fault(pointer_to(*_steps(where)), message) for where, message in error.causes)
         why = "" if causes else f": {error.message}"  # an admission policy gives its reason in the message alone
         return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"Kubernetes does not accept this run{why}", causes)
     if isinstance(error, UndecidedError):
-        return _unavailable("the Kubernetes API server can't say who calls; nothing has been done")
+        return _unavailable("the Kubernetes API server can't say who calls; nothing has been done", error)
     detail = "the Kubernetes API server can't do this now"
     if isinstance(error, NotStoredError):
         stored = "may or may not have been stored" if error.may_have_happened else "has not been stored"
         detail = f"{_reason_of(error.cause) or detail}; the run {stored}"
+        if isinstance(error.cause, QuotaError):
+            retry_later = {"Retry-After": str(error.retry_after_seconds or _QUOTA_RETRY_SECONDS)}
+            return Problem(HTTPStatus.TOO_MANY_REQUESTS, detail, headers=retry_later)
     if isinstance(error, NotCancelledError):
         detail = f"{detail}; {_what_is_cancelled(error)}; repeating the call is safe"
-    return _unavailable(detail)
+    return _unavailable(detail, error)
 
 
 def _what_is_cancelled(error: NotCancelledError) -> str:
@@ -154,12 +191,15 @@ def _reason_of(error: ClusterError) -> str:
             return "a quota of the namespace is used up"
         case DeniedError():
             return "an admission policy of the cluster refuses the run"
+        case ThrottledError():
+            return "the Kubernetes API server is too busy"
         case _:
             return ""
 
 
-def _unavailable(detail: str) -> Problem:
-    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=_RETRY_LATER)
+def _unavailable(detail: str, error: ClusterError) -> Problem:
+    retry_seconds = max(_RETRY_SECONDS, error.retry_after_seconds or 0)
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": str(retry_seconds)})
 
 
 def _steps(where: str) -> list[str]:

@@ -7,6 +7,7 @@ from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
 from app.services.configuration import Configuration
 from app.services.definitions import Catalogue
+from app.services.queues import Queues
 from app.services.streams import Streams
 from app.settings import Settings
 
@@ -20,6 +21,7 @@ class Service:
         namespace: where its runs are.
         configuration: keeps the definitions at what is configured.
         streams: the places for calls that last.
+        queues: how many runs may wait; watched from when that is first asked, or `start` is called.
         dispatcher: `None` where the settings turn it off.
     """
 
@@ -27,6 +29,7 @@ class Service:
     namespace: Namespace
     configuration: Configuration
     streams: Streams
+    queues: Queues
     dispatcher: Dispatcher | None
 
     @property
@@ -34,23 +37,30 @@ class Service:
         """The definitions in force."""
         return self.configuration.catalogue
 
-    def dispatcher_state(self) -> str:
-        """`leading`, `following`, or `off` where this process has no dispatcher."""
-        if self.dispatcher is None:
-            return "off"
-        return "leading" if self.dispatcher.leading else "following"
+    def start(self, *, serves: bool) -> None:
+        """Start what has threads of its own, in the process that has work for them: they don't survive a fork.
 
-    def start(self) -> None:
-        """Start what runs beside the calls, in the process that serves or dispatches: threads don't survive a fork."""
+        Args:
+            serves: whether this process answers calls.
+        """
         self.configuration.start()
+        if serves and any(map(self.queues.bounds, self.catalogue.all())):
+            self.queues.start()
         if self.dispatcher is not None:
             self.dispatcher.start()
 
     def stop(self) -> None:
         """Stop it; the dispatcher gives the lease back."""
+        self.queues.stop()
         if self.dispatcher is not None:
             self.dispatcher.stop()
         self.configuration.stop()
+
+    def dispatcher_state(self) -> str:
+        """`leading`, `following`, or `off` where this process has no dispatcher."""
+        if self.dispatcher is None:
+            return "off"
+        return "leading" if self.dispatcher.leading else "following"
 
 
 def build_service(settings: Settings) -> Service:
@@ -66,4 +76,5 @@ def build_service(settings: Settings) -> Service:
     if settings.dispatcher:
         dispatcher = Dispatcher(namespace, configuration.catalogue.slots, instance=settings.instance)
         configuration.on_change = dispatcher.wake
-    return Service(settings, namespace, configuration, Streams(settings.max_streams), dispatcher)
+    streams, queues = Streams(settings.max_streams), Queues(namespace, settings.max_queued)
+    return Service(settings, namespace, configuration, streams, queues, dispatcher)

@@ -58,6 +58,7 @@ class Settings:
             `true` or `false`).
         max_streams: how many calls at once may wait for a run or read a log, for each of which gunicorn has a thread
             (`SLIMFAAS_MAX_STREAMS`).
+        max_queued: how many runs may wait in all (`SLIMFAAS_MAX_QUEUED`); `None`: any number.
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
         port: where HTTP is served (`PORT`).
     """
@@ -73,6 +74,7 @@ class Settings:
     token_audience: str = "slimfaas-jobs"  # noqa: S105 - the name of an audience, known to all
     hide_private: bool = False
     max_streams: int = 50
+    max_queued: int | None = None
     instance: str = "slimfaas-jobs"
     port: int = 5000
 
@@ -104,6 +106,7 @@ class Settings:
             token_audience=read(_read_token_audience, ""),
             hide_private=read(_read_hide_private, False),
             max_streams=read(_read_max_streams, 0),
+            max_queued=read(_read_max_queued, None),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
             port=read(_read_port, 0),
         )
@@ -123,6 +126,15 @@ def _read_max_streams(environment: Mapping[str, str]) -> int:
     text = environment.get("SLIMFAAS_MAX_STREAMS") or "50"
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= _MOST_STREAMS):
         raise SettingsError(f"SLIMFAAS_MAX_STREAMS is not a number from 0 to {_MOST_STREAMS}")
+    return int(text)
+
+
+def _read_max_queued(environment: Mapping[str, str]) -> int | None:
+    text = environment.get("SLIMFAAS_MAX_QUEUED") or None
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) >= 1):
+        raise SettingsError("SLIMFAAS_MAX_QUEUED is not a number from 1 to 999999999")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""How gunicorn serves connections: its threaded worker, mended where it would make everyone wait for one client."""
+"""How gunicorn serves connections: its threaded worker, mended where one client could take too much from the others."""
 
 import socket
 import time
@@ -7,12 +7,14 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped] # gunicorn has no annotations
 
+from app.wire import Parser, ProblemWriter
+
 _LINGER_SECONDS = 1.0
 """How long a client may leave a connection open that has been ended."""
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
-    """gunicorn's threaded worker, but for where it waits for clients to close an ended connection.
+    """gunicorn's threaded worker, but for what a request may take, how it is refused, and how a connection ends.
 
     gunicorn 26 and 27 do that in the one loop that accepts connections: a client that doesn't close would stop the
     service for two seconds, and fifteen of them have the worker killed as hung. Here the connection's thread waits.
@@ -20,6 +22,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
 
     def handle(self, conn: Any) -> Any:
         """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""
+        if conn.parser is None and not self.cfg.is_ssl:  # TLS has yet to be begun, and is best ended by a proxy
+            conn.parser = Parser(conn.cfg, conn.sock, conn.client)
         goes_on = super().handle(conn)
         if not goes_on:
             with suppress(OSError):  # the client, or gunicorn, was quicker
@@ -32,3 +36,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
             with suppress(OSError):
                 conn.sock.shutdown(socket.SHUT_RDWR)  # so that gunicorn finds nothing to wait for
         return goes_on
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what can't be read, or what went wrong beyond Flask."""
+        super().handle_error(req, ProblemWriter(client), addr, exc)

@@ -49,6 +49,9 @@ class Definition:
         backoff_limit: retries before a run counts as failed.
         visibility: `Private` answers trusted callers only.
         number_parallel_job: slots: how many runs may be active at once.
+        max_queued: how many runs may wait at once; `None`: any number.
+        timeout_seconds: how long a run may take from its start on, retries included; `None`: as long as it likes.
+        pending_timeout_seconds: how long an attempt may wait for its container to start; `None`: as long as it takes.
         ttl_seconds_after_finished: when Kubernetes deletes a finished run; `None`: never.
         restart_policy: of the run's pod.
         command: replaces the image's entrypoint; `None`: the image's own.
@@ -67,6 +70,9 @@ class Definition:
     backoff_limit: int = 1
     visibility: Visibility = "Private"
     number_parallel_job: int = 1
+    max_queued: int | None = None
+    timeout_seconds: int | None = None
+    pending_timeout_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     restart_policy: RestartPolicy = "Never"
     command: tuple[str, ...] | None = None
@@ -98,6 +104,9 @@ _PLAIN_FIELDS = {
     "BackoffLimit": "backoff_limit",
     "Visibility": "visibility",
     "NumberParallelJob": "number_parallel_job",
+    "MaxQueued": "max_queued",
+    "TimeoutSeconds": "timeout_seconds",
+    "PendingTimeoutSeconds": "pending_timeout_seconds",
     "TtlSecondsAfterFinished": "ttl_seconds_after_finished",
     "RestartPolicy": "restart_policy",
     "ServiceAccountName": "service_account_name",

@@ -35,6 +35,8 @@ class RunSpec:
         environments: the definition's variables, each at its place, with the request's value where it gives one, then
             those that only the request has. The order matters: Kubernetes expands references to earlier ones.
         backoff_limit: retries before the run counts as failed.
+        timeout_seconds: no more than the definition's; `None`: it may take as long as it likes.
+        pending_timeout_seconds: no more than the definition's; `None`: its container may take as long to start.
         ttl_seconds_after_finished: `None`: kept until deleted.
         restart_policy: of the run's pod.
         visibility: the definition's: who could start the run, and so how far its pod can be trusted.
@@ -52,6 +54,8 @@ class RunSpec:
     depends_on: tuple[str, ...]
     environments: tuple[Variable, ...]
     backoff_limit: int
+    timeout_seconds: int | None
+    pending_timeout_seconds: int | None
     ttl_seconds_after_finished: int | None
     restart_policy: RestartPolicy
     visibility: Visibility
@@ -76,6 +80,7 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     faults += _image_faults(definition, request)
     faults += _dependency_faults(request)
     faults += _environment_faults(request)
+    faults += _timeout_faults(definition, request)
     if faults:
         refuse_request(faults)
     given = {variable.name: variable for variable in request.environments}
@@ -91,6 +96,8 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
         depends_on=_given(request.depends_on, definition.depends_on),
         environments=tuple((defined | given).values()),
         backoff_limit=_given(request.backoff_limit, definition.backoff_limit),
+        timeout_seconds=_given(request.timeout_seconds, definition.timeout_seconds),
+        pending_timeout_seconds=_given(request.pending_timeout_seconds, definition.pending_timeout_seconds),
         ttl_seconds_after_finished=_given(request.ttl_seconds_after_finished, definition.ttl_seconds_after_finished),
         restart_policy=_given(request.restart_policy, definition.restart_policy),
         visibility=definition.visibility,
@@ -131,6 +138,17 @@ def _environment_faults(request: Request) -> Iterator[Fault]:
         if variable.name in seen:
             yield Fault(pointer_to("Environments", index), "named twice")
         seen.add(variable.name)
+
+
+def _timeout_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    """A time may be shortened; where the definition bounds none, each is shorter than what it allows."""
+    times = {
+        "TimeoutSeconds": (request.timeout_seconds, definition.timeout_seconds),
+        "PendingTimeoutSeconds": (request.pending_timeout_seconds, definition.pending_timeout_seconds),
+    }
+    for field, (given, most) in times.items():
+        if given is not None and most is not None and given > most:
+            yield Fault(pointer_to(field), f"above this job's {most}")
 
 
 def _merge_resources(definition: Definition, request: Request) -> tuple[Amounts, Amounts, list[Fault]]:

@@ -10,7 +10,7 @@ from marshmallow import ValidationError, post_load, pre_load, validate
 from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
 from schemas.documents import parse
 from schemas.faults import Fault, Refused, pointer_to
-from schemas.strict import Amounts, Count, List, Nested, StrictSchema, Text
+from schemas.strict import Amounts, Count, List, Nested, Seconds, StrictSchema, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Request:
         limits: resource limits to lower, by resource name.
         environments: literal variables, over those of the definition by name.
         backoff_limit: replaces the definition's.
+        timeout_seconds: lowers the definition's, or sets one where it has none.
+        pending_timeout_seconds: the same for the time until its container starts.
         ttl_seconds_after_finished: replaces the definition's.
         restart_policy: replaces the definition's.
     """
@@ -36,6 +38,8 @@ class Request:
     limits: Mapping[str, str] = field(default_factory=dict)
     environments: tuple[Variable, ...] = ()
     backoff_limit: int | None = None
+    timeout_seconds: int | None = None
+    pending_timeout_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     restart_policy: RestartPolicy | None = None
 
@@ -48,8 +52,10 @@ def overridden_fields(request: Request) -> tuple[str, ...]:
         "DependsOn": request.depends_on is not None,
         "Environments": bool(request.environments),
         "Image": request.image is not None,
+        "PendingTimeoutSeconds": request.pending_timeout_seconds is not None,
         "Resources": bool(request.requests or request.limits),
         "RestartPolicy": request.restart_policy is not None,
+        "TimeoutSeconds": request.timeout_seconds is not None,
         "TtlSecondsAfterFinished": request.ttl_seconds_after_finished is not None,
     }
     return tuple(name for name, changed in changes.items() if changed)
@@ -180,6 +186,8 @@ class RequestSchema(StrictSchema):
     resources = Nested(ResourcesSchema, data_key="Resources")
     environments = List(Nested(VariableSchema), data_key="Environments")
     backoff_limit = Count(data_key="BackoffLimit")
+    timeout_seconds = Seconds(data_key="TimeoutSeconds")
+    pending_timeout_seconds = Seconds(data_key="PendingTimeoutSeconds")
     ttl_seconds_after_finished = Count(data_key="TtlSecondsAfterFinished")
     restart_policy = Text(
         data_key="RestartPolicy",

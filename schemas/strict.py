@@ -57,14 +57,22 @@ class Count(fields.Field[int]):
     """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
 
     default_error_messages = _messages("must be an integer")
-    json_schema: ClassVar = {"type": "integer", "minimum": 0, "maximum": _INT32_MAX}
+    least: ClassVar = 0
+    json_schema: ClassVar = {"type": "integer", "minimum": least, "maximum": _INT32_MAX}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
-        if not 0 <= value <= _INT32_MAX:
-            raise ValidationError(f"must be from 0 to {_INT32_MAX}")
+        if not self.least <= value <= _INT32_MAX:
+            raise ValidationError(f"must be from {self.least} to {_INT32_MAX}")
         return value
+
+
+class Seconds(Count):
+    """A time that may pass, in whole seconds, at least one."""
+
+    least: ClassVar = 1
+    json_schema: ClassVar = {**Count.json_schema, "minimum": least}
 
 
 class Amounts(fields.Field[dict[str, str]]):

@@ -143,10 +143,20 @@ class Link:
             elif not isinstance(event, h11.InformationalResponse):
                 raise Dropped
 
-    def send(self, event: h11.Event) -> None:
-        """Passes a part of an answer to the client."""
+    def send(self, event: h11.Event, *, pause_seconds: float = 0.0) -> None:
+        """Passes a part of an answer to the client; with a pause, byte by byte.
+
+        Raises:
+            Dropped: when the connection is cut.
+        """
         self.pass_gate()
-        self._client.sendall(self._inbound.send(event) or b"")
+        written = self._inbound.send(event) or b""
+        if not pause_seconds:
+            self._client.sendall(written)
+            return
+        for byte in written:
+            self._client.sendall(bytes([byte]))
+            self.wait(pause_seconds)
 
     def next_exchange(self) -> bool:
         """Gets ready for the client's next request; False when its connection can't carry another."""

@@ -72,6 +72,19 @@ class Delay:
 
 
 @dataclass(frozen=True)
+class Trickle:
+    """Forwards the request and passes its answer on byte by byte, so that the client never waits long for the next one.
+
+    Attributes:
+        pause_seconds: Between two bytes.
+        head: Whether the head trickles, too; else the body alone.
+    """
+
+    pause_seconds: float
+    head: bool = True
+
+
+@dataclass(frozen=True)
 class Refuse:
     """Answers with a `metav1.Status` in the API server's place, which never hears of the request.
 
@@ -168,7 +181,7 @@ class Hold:
             self._changed.notify_all()
 
 
-Action = LoseRequest | LoseAnswer | Truncate | Delay | Refuse | GoSilent | Hold
+Action = LoseRequest | LoseAnswer | Truncate | Delay | Trickle | Refuse | GoSilent | Hold
 
 
 @dataclass(frozen=True)

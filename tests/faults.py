@@ -41,6 +41,7 @@ from tests.fault_rules import (
     Refuse,
     Request,
     Rule,
+    Trickle,
     Truncate,
 )
 from tests.ports import find_free_port
@@ -56,6 +57,7 @@ __all__ = [
     "LoseRequest",
     "Refuse",
     "Request",
+    "Trickle",
     "Truncate",
 ]
 
@@ -304,6 +306,8 @@ class FaultProxy:
                 piece = bytes(event.data)[:left]
                 left -= len(piece)
                 link.send(h11.Data(data=piece))
+            elif isinstance(action, Trickle) and (action.head or not isinstance(event, h11.Response)):
+                link.send(event, pause_seconds=action.pause_seconds)
             else:
                 link.send(event)
             if left == 0:

@@ -18,11 +18,13 @@ class Ending:
         exit_code: of its process.
         reason: the kubelet's word for it, such as `Error` or `OOMKilled`.
         result: its termination message, at most `RESULT_BYTES` of UTF-8.
+        ended_at: microseconds since the epoch; `None`: nobody has said.
     """
 
     exit_code: int
     reason: str
     result: str
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,10 @@ def _trouble(status: Json, state: Json) -> Trouble | None:
 
 def _ending(terminated: Json) -> Ending:
     return Ending(
-        int(terminated.get("exitCode") or 0), str(terminated.get("reason") or ""), cut(terminated.get("message"))
+        int(terminated.get("exitCode") or 0),
+        str(terminated.get("reason") or ""),
+        cut(terminated.get("message")),
+        read_time(terminated.get("finishedAt")),
     )
 
 

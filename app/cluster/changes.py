@@ -48,8 +48,10 @@ def changes_of(namespace: Namespace, job: Json, *, seconds: int, interrupt: Inte
         "timeoutSeconds": seconds,
     }
     path = namespace.runs.path
-    silence_seconds = seconds + _GRACE_SECONDS
-    with namespace.server.stream(path, query, silence_seconds=silence_seconds, interrupt=interrupt) as stream:
+    whole_seconds = seconds + _GRACE_SECONDS
+    with namespace.server.stream(
+        path, query, silence_seconds=whole_seconds, whole_seconds=whole_seconds, interrupt=interrupt
+    ) as stream:
         for line in stream.lines():
             try:
                 event = json.loads(line)

@@ -6,8 +6,10 @@ models stay unimported: they would build an object per field of every Job (docs/
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
+from app.cluster.deadlines import read_asking, read_within
 from app.cluster.errors import UnavailableError, UnreachableError, error_of
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 
@@ -27,7 +30,8 @@ Json = dict[str, Any]
 CONNECT_SECONDS = 2.0
 READ_SECONDS = 4.0
 CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
-"""The longest that one call can take: after it the caller knows no more, and the kernel gives the bytes up, too."""
+"""The longest that one call can take, however slowly its answer comes: after it the caller knows no more, and the
+kernel gives the bytes up, too."""
 
 _CALLS = 32
 """The most calls at the same time."""
@@ -70,7 +74,21 @@ class ApiServer:
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
         self._client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
+        self._ahead_seconds: float | None = None  # how far its clock is ahead of our monotonic one
+        self._answered_at = float("-inf")  # when anybody here last had an answer
         self.namespace = namespace
+
+    def time(self) -> float:
+        """Seconds since the epoch by the API server's clock, up to a second less; by ours where it doesn't tell.
+
+        Times in the cluster's objects were written by its clocks, and ours may be minutes off.
+        """
+        return time.time() if self._ahead_seconds is None else time.monotonic() + self._ahead_seconds
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago anybody here last had an answer; infinite: never."""
+        return time.monotonic() - self._answered_at
 
     def call(
         self,
@@ -80,6 +98,7 @@ class ApiServer:
         query: Mapping[str, str | int] | None = None,
         body: Json | None = None,
         content_type: str = "application/json",
+        whole_seconds: float = CALL_SECONDS,
     ) -> Json:
         """Make one call and read its answer.
 
@@ -89,10 +108,12 @@ class ApiServer:
             query: parameters to be quoted.
             body: to be sent as JSON.
             content_type: of the body; patches have types of their own.
+            whole_seconds: how long it may take in all.
 
         Raises:
             ClusterError: the API server did not do it, or nobody can say whether it did.
         """
+        read_within(whole_seconds)
         with self._open(method, path, query, body, content_type, READ_SECONDS) as response:
             try:
                 answer: Json = json.loads(response.data)
@@ -107,6 +128,9 @@ class ApiServer:
         query: Mapping[str, str | int],
         *,
         silence_seconds: float | None,
+        whole_seconds: float | None = None,
+        ask: Callable[[], None] | None = None,
+        ask_seconds: float = float("inf"),
         interrupt: Interrupt | None = None,
     ) -> Iterator["Stream"]:
         """Open a watch or a log.
@@ -116,11 +140,19 @@ class ApiServer:
             query: parameters.
             silence_seconds: how long the connection may bring nothing at all before it counts as dead; `None`: for
                 ever, where the kernel gets answers to its keepalive probes.
+            whole_seconds: how long it may go on in all, whatever it brings; `None`: for ever.
+            ask: called after so much silence, each time; what it raises ends the stream. Not together with
+                `whole_seconds`.
+            ask_seconds: see `ask`.
             interrupt: what else may end it; such a stream has its connection for itself.
 
         Raises:
             ClusterError: also while the stream is read, and when it is interrupted.
         """
+        if ask is None:
+            read_within(whole_seconds)
+        else:
+            read_asking(ask, ask_seconds)
         with self._open("GET", path, query, None, "application/json", silence_seconds, interrupt) as response:
             yield Stream(response)
 
@@ -153,8 +185,10 @@ class ApiServer:
             )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
+            self._answered_at = time.monotonic()
+            self._note_time(response.headers.get("Date"))
             if not 200 <= response.status <= 299:
-                raise error_of(response.status, response.data)
+                raise error_of(response.status, response.data, response.headers.get("Retry-After"))
             yield response
         except _NOT_CONNECTED as error:
             raise UnreachableError(f"no connection to the API server: {type(error).__name__}") from error
@@ -170,6 +204,12 @@ class ApiServer:
             if response is not None:
                 # A connection whose answer was read to its end is back in the pool by now; any other is closed.
                 response.close()
+
+    def _note_time(self, date: str | None) -> None:
+        """Read the API server's clock off an answer, which gives whole seconds."""
+        if date:
+            with suppress(ValueError, OverflowError):  # a proxy's idea of a date
+                self._ahead_seconds = parsedate_to_datetime(date).timestamp() - time.monotonic()
 
 
 class Stream:

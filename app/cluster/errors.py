@@ -15,10 +15,12 @@ class ClusterError(Exception):
         message: the API server's own words where it gave any.
         may_have_happened: whether a write that ended so may have been stored.
         may_pass: whether this says nothing about the call itself, so that the same one may do well a moment later.
+        retry_after_seconds: how long the API server asks to be left alone; `None`: it doesn't say.
     """
 
     may_have_happened = False
     may_pass = False
+    retry_after_seconds: int | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -84,13 +86,26 @@ class UnavailableError(ClusterError):
     may_pass = True
 
 
-def error_of(status: int, body: bytes) -> ClusterError:
+_LONGEST_RETRY_SECONDS = 30
+"""What asks for more is not believed: priority and fairness asks for one second, and the dispatcher must not be blind
+for long because a proxy said so."""
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClusterError:
     """Turn an answer that is no success into an error.
 
     Args:
         status: the HTTP status.
         body: a `metav1.Status` as JSON, as the API server writes it; anything else that a proxy may have put there.
+        retry_after: the header of this name, if there is one; a date in it is not looked at.
     """
+    error = _error_of(status, body)
+    if retry_after is not None and retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 9:
+        error.retry_after_seconds = min(int(retry_after), _LONGEST_RETRY_SECONDS)
+    return error
+
+
+def _error_of(status: int, body: bytes) -> ClusterError:
     try:
         answer: Any = json.loads(body)
     except ValueError:

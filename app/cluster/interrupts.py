@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import urllib3
 
+from app.cluster.deadlines import Response
+
 
 class Interrupt:
     """Ends, from another thread, whatever a stream waits for: the head of its answer, or its next piece.
@@ -72,12 +74,16 @@ def _attach(connection: socket.socket | None) -> None:
 
 
 class _Connection(urllib3.connection.HTTPConnection):
+    response_class = Response
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
         _attach(self.sock)
         return super().getresponse()
 
 
 class _TlsConnection(urllib3.connection.HTTPSConnection):
+    response_class = Response
+
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # urllib3 itself departs from http.client
         _attach(self.sock)
         return super().getresponse()
@@ -92,4 +98,4 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 POOLS = {"http": _Pool, "https": _TlsPool}
-"""What urllib3 is to keep connections in, so that calls can be ended."""
+"""What urllib3 is to keep connections in, so that calls can be ended, by others and by their deadlines."""

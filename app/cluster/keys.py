@@ -33,6 +33,12 @@ FENCE_ANNOTATION = "slimfaas.dev/fence"
 """On runs whose admission was sent and never answered: written to make that admission, should it still be on its way,
 conflict."""
 
+PENDING_TIMEOUT_ANNOTATION = "slimfaas.dev/pending-timeout-seconds"
+"""On runs that have one: how many seconds an attempt may wait for its container to start, once the run is admitted."""
+
+GAVE_UP_ANNOTATION = "slimfaas.dev/gave-up"
+"""On runs whose container did not start in that time: why, for people. The Job's deadline then ends it."""
+
 DEFAULT_TRUST_ANNOTATION = "SlimFaas/DefaultTrust"
 """On pods: whether one counts as a trusted caller. Set by us on the pods of runs of public definitions."""
 

@@ -50,6 +50,8 @@ def build_job(
             "spec": _pod(spec, _container(spec, run_id, path, query)),
         },
     }
+    if spec.timeout_seconds is not None:
+        job["activeDeadlineSeconds"] = spec.timeout_seconds
     if spec.ttl_seconds_after_finished is not None:
         job["ttlSecondsAfterFinished"] = spec.ttl_seconds_after_finished
     return {
@@ -63,10 +65,16 @@ def build_job(
                 keys.DEPENDS_ON_ANNOTATION: json.dumps(spec.depends_on),
                 keys.CALL_ANNOTATION: call,
                 **(claim.annotations() if claim else {}),
+                **_pending_timeout(spec),
             },
         },
         "spec": job,
     }
+
+
+def _pending_timeout(spec: RunSpec) -> Json:
+    seconds = spec.pending_timeout_seconds
+    return {} if seconds is None else {keys.PENDING_TIMEOUT_ANNOTATION: str(seconds)}
 
 
 def _pod_metadata(spec: RunSpec, labels: Json) -> Json:
@@ -174,6 +182,24 @@ def build_admission(resource_version: int) -> Json:
 def build_fence(resource_version: int, mark: str) -> Json:
     """The merge patch that changes nothing but the resourceVersion, so that an admission still on its way conflicts."""
     return {"metadata": {"resourceVersion": str(resource_version), "annotations": {keys.FENCE_ANNOTATION: mark}}}
+
+
+def build_giving_up(resource_version: int, why: str) -> Json:
+    """The merge patch that has Kubernetes end a run whose container doesn't start, provided that nothing has changed.
+
+    Its deadline is over at once: the Job controller deletes its pods, and only then is it `Failed` and its slot free.
+
+    Args:
+        resource_version: of the run that was judged.
+        why: for people; at most 1,024 characters are kept.
+    """
+    return {
+        "metadata": {
+            "resourceVersion": str(resource_version),
+            "annotations": {keys.GAVE_UP_ANNOTATION: why[:1024]},
+        },
+        "spec": {"activeDeadlineSeconds": 1},
+    }
 
 
 def build_event(

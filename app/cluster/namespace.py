@@ -1,7 +1,7 @@
 """One namespace of one API server, in the verbs that this service needs of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,13 @@ _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a
 
 _PAGE = 250
 """Objects per page of a list: one page at a time is held in memory (a Job has about 4 KiB)."""
+
+_PAGE_SECONDS = 30.0
+"""How long a page may take in all: Jobs whose callers gave them much have 70 KiB each, and lists are what a busy API
+server takes its time for. No write waits so long."""
+
+ASK_SECONDS = 30.0
+"""After how much silence of a log the API server is to show that it is there."""
 
 _NAMES_IN_URL = 100
 """Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
@@ -82,7 +89,7 @@ class Namespace:
         if collection.field_selector:
             query["fieldSelector"] = collection.field_selector
         while True:
-            page = self.server.call("GET", collection.path, query=query)
+            page = self.server.call("GET", collection.path, query=query, whole_seconds=_PAGE_SECONDS)
             metadata = page["metadata"]
             yield page.get("items") or [], int(metadata["resourceVersion"])
             if not metadata.get("continue"):
@@ -126,22 +133,40 @@ class Namespace:
 
     @contextmanager
     def log(
-        self, pod: str, query: Mapping[str, str | int], *, silence_seconds: float | None, interrupt: Interrupt
+        self,
+        pod: str,
+        query: Mapping[str, str | int],
+        *,
+        silence_seconds: float | None,
+        interrupt: Interrupt,
+        ask_seconds: float = ASK_SECONDS,
     ) -> Iterator[Stream]:
         """Open the log of a pod's container.
+
+        A container may print nothing for hours. Whether the API server is still there, another call tells, where none
+        has told of late; it ends the log where it isn't.
 
         Args:
             pod: its name.
             query: as in https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log
             silence_seconds: see `ApiServer.stream`.
             interrupt: ends it.
+            ask_seconds: after how much silence, each time, the API server is to be there.
 
         Raises:
             InvalidError: the container has no log yet, in the kubelet's words.
             ClusterError: also while it is read.
         """
         path = f"{self._core}/pods/{pod}/log"
-        with self.server.stream(path, query, silence_seconds=silence_seconds, interrupt=interrupt) as stream:
+
+        def ask() -> None:
+            if self.server.silent_seconds > ask_seconds / 2:
+                with suppress(NotFoundError):
+                    self.get_lease(keys.LEASE_NAME)
+
+        with self.server.stream(
+            path, query, silence_seconds=silence_seconds, ask=ask, ask_seconds=ask_seconds, interrupt=interrupt
+        ) as stream:
             if stream.status == 204:  # so the API server answers where there is no kubelet to ask
                 raise InvalidError(f"pod {pod} is on no node yet")
             yield stream

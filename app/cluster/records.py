@@ -27,6 +27,21 @@ DependsOn = tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitedStart:
+    """An admitted run that must start in time, and of which nothing is known to be ready.
+
+    Attributes:
+        since: when Kubernetes started the Job, microseconds since the epoch, by the cluster's clock.
+        seconds: how long an attempt may wait for its container to start.
+        has_failed: whether an attempt has failed already.
+    """
+
+    since: int
+    seconds: int
+    has_failed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A Job of ours, as far as the queue is concerned.
 
@@ -39,6 +54,7 @@ class Run:
         queued_at: microseconds since the epoch.
         depends_on: what must be ready before it starts.
         phase: queued, admitted or finished.
+        awaited_start: `None`: it need not start in time, or has done so, or isn't admitted.
     """
 
     uid: str
@@ -48,6 +64,7 @@ class Run:
     queued_at: int
     depends_on: DependsOn
     phase: Phase
+    awaited_start: AwaitedStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +101,7 @@ def read_run(job: Json) -> Run:
     """Read a Job with our labels."""
     metadata: Json = job["metadata"]
     annotations: Json = metadata.get("annotations") or {}
+    phase = phase_of(job)
     return Run(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -91,8 +109,23 @@ def read_run(job: Json) -> Run:
         resource_version=int(metadata["resourceVersion"]),
         queued_at=read_queued_at(metadata),
         depends_on=read_depends_on(annotations.get(keys.DEPENDS_ON_ANNOTATION, "[]")),
-        phase=phase_of(job),
+        phase=phase,
+        awaited_start=_read_awaited_start(job, annotations) if phase is Phase.ADMITTED else None,
     )
+
+
+def _read_awaited_start(job: Json, annotations: Json) -> AwaitedStart | None:
+    text, status = annotations.get(keys.PENDING_TIMEOUT_ANNOTATION, ""), job.get("status") or {}
+    since = read_time(status.get("startTime"))
+    if since is None or not (text.isascii() and text.isdigit() and len(text) <= 10):
+        return None
+    going = "deletionTimestamp" in job["metadata"] or job["spec"].get("suspend")
+    if going or keys.GAVE_UP_ANNOTATION in annotations or status.get("ready"):
+        return None
+    if find_condition(job, ("SuccessCriteriaMet", "FailureTarget")) is not None:
+        return None
+    uncounted = (status.get("uncountedTerminatedPods") or {}).get("failed")
+    return AwaitedStart(since, int(text), has_failed=bool(status.get("failed") or uncounted))
 
 
 def phase_of(job: Json) -> Phase:

@@ -25,7 +25,7 @@ WATCH_SECONDS = 50
 by itself is what tells a quiet watch from a dead one."""
 
 SILENCE_SECONDS = WATCH_SECONDS + 10.0
-"""A watch that has brought nothing for so long is dead: it should have ended by itself."""
+"""A watch that has brought nothing for so long, or that is still open then, is dead: it should have ended by itself."""
 
 _FIRST_BACKOFF_SECONDS = 0.1
 _LAST_BACKOFF_SECONDS = 5.0
@@ -99,7 +99,7 @@ class Reflector(Generic[T]):
     def _run(self) -> None:
         backoff_seconds = _FIRST_BACKOFF_SECONDS
         while not self._stop.is_set():
-            self._opened_at = float("inf")
+            self._opened_at, asked_seconds = float("inf"), 0
             try:
                 if self._resource_version is None:
                     self._resource_version = self._list()
@@ -107,10 +107,12 @@ class Reflector(Generic[T]):
             except Exception as error:
                 if not self._stop.is_set():
                     self._take_in(error)
+                asked_seconds = (error.retry_after_seconds if isinstance(error, ClusterError) else None) or 0
             if time.monotonic() - self._opened_at > max(backoff_seconds, _STEADY_SECONDS):
                 backoff_seconds = _FIRST_BACKOFF_SECONDS
             # Also after a watch that ended well: a server that ends each one at once must not be asked in a tight loop.
-            self._stop.wait(backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
+            jittered_seconds = backoff_seconds * random.uniform(0.5, 1.0)  # noqa: S311 - nothing secret
+            self._stop.wait(max(jittered_seconds, asked_seconds))
             backoff_seconds = min(backoff_seconds * 2, _LAST_BACKOFF_SECONDS)
 
     def _take_in(self, error: Exception) -> None:
@@ -148,7 +150,9 @@ class Reflector(Generic[T]):
         if self._collection.label_selector:
             query["labelSelector"] = self._collection.label_selector
         server = self._namespace.server
-        with server.stream(self._collection.path, query, silence_seconds=self._silence_seconds) as stream:
+        with server.stream(
+            self._collection.path, query, silence_seconds=self._silence_seconds, whole_seconds=SILENCE_SECONDS
+        ) as stream:
             self._stream = stream
             try:
                 if self._stop.is_set():  # stop() may have looked for the stream just before

@@ -157,6 +157,6 @@ class Admissions:
         retries.add(run, at_most_seconds=at_most_seconds)
 
     def _pause(self, run: Run, error: ClusterError) -> bool:
-        self._paused_until = self._clock() + _OUTAGE_PAUSE_SECONDS
+        self._paused_until = self._clock() + max(_OUTAGE_PAUSE_SECONDS, error.retry_after_seconds or 0)
         self._trouble.happened(error)
         return False

@@ -16,6 +16,7 @@ from app.cluster.watch import SILENCE_SECONDS, Reflector
 from app.dispatch.admission import Admissions
 from app.dispatch.leader import Leader, LeaseTiming
 from app.dispatch.news import NEWS_SECONDS, Newsroom
+from app.dispatch.patience import Patience
 from app.dispatch.plan import Unready
 from app.dispatch.readiness import unready_dependencies
 from app.dispatch.tables import Changes, RunTable, WorkloadTable, judge_from
@@ -65,6 +66,7 @@ class Dispatcher:
         self._changes = Changes()
         self._leader = Leader(namespace, timing or LeaseTiming(), clock=clock, on_gain=self._changes.announce)
         self._admissions = Admissions(namespace, self._changes, clock)
+        self._patience = Patience(namespace, self._changes, clock)
         self._newsroom = Newsroom(namespace)
         self._threads: list[threading.Thread] = []
 
@@ -156,6 +158,7 @@ class Dispatcher:
                 self._admissions.suspect(view.runs, slots)
                 self._leader.took_over = False
             wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
+            wait_seconds = min(wait_seconds, self._patience.cycle(view.runs, may_write))
             if stale and self._clock() >= news_due:
                 stale = self._newsroom.publish(self._changes, view.runs, view.unready(), slots, goes_on)
                 news_due = self._clock() + NEWS_SECONDS

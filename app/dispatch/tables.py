@@ -63,12 +63,13 @@ class RunTable:
         self._changes = changes
         self._runs: dict[str, Run] = {}
         self._queues: dict[str, _Queue] = {}
+        self._starting: dict[str, Run] = {}
 
     def replace(self, records: list[Run]) -> None:
         """Hold the unfinished ones of these runs; of a run that is known in a later version, the later version."""
         with self._changes.lock:
             known = self._runs
-            self._runs, self._queues = {}, {}
+            self._runs, self._queues, self._starting = {}, {}, {}
             for run in records:
                 held = known.get(run.uid)
                 self._add(held if held and held.resource_version > run.resource_version else run)
@@ -107,13 +108,20 @@ class RunTable:
         """A run that isn't finished."""
         return self._runs.get(uid)
 
+    def starting(self) -> list[Run]:
+        """The runs that must start in time, and of which nothing is known to be ready."""
+        return list(self._starting.values())
+
     def _add(self, run: Run) -> None:
         if run.phase is not Phase.FINISHED:
             self._runs[run.uid] = run
+            if run.awaited_start is not None:
+                self._starting[run.uid] = run
             self._queues.setdefault(run.definition, _Queue()).add(run)
 
     def _discard(self, run: Run) -> None:
         del self._runs[run.uid]
+        self._starting.pop(run.uid, None)
         queue = self._queues[run.definition]
         queue.discard(run)
         if not queue.queued and not queue.admitted:

@@ -37,6 +37,7 @@ class NotCancelledError(ClusterError):
     def __init__(self, error: ClusterError, *, in_doubt: bool, deleted: int | None = None) -> None:
         super().__init__(error.message)
         self.may_have_happened = in_doubt
+        self.retry_after_seconds = error.retry_after_seconds
         self.deleted = deleted
 
 
@@ -93,10 +94,12 @@ class Deleter:
                 in_doubt = in_doubt or (deleting and error.may_have_happened)
                 again = error.may_pass
                 pause_seconds = next(pauses, None)
-                if not again or pause_seconds is None or self._clock() - began > _LAST_TRY_SECONDS:
+                asked_seconds = max(pause_seconds or 0.0, error.retry_after_seconds or 0)
+                too_late = self._clock() - began + asked_seconds > _LAST_TRY_SECONDS
+                if not again or pause_seconds is None or too_late:
                     raise NotCancelledError(error, in_doubt=in_doubt) from error
                 log.warning("deleting run %s once more: %s", run.name, error)
-                self._sleep(pause_seconds)
+                self._sleep(asked_seconds)
             found = None
 
     def _delete_once(self, run: Run, *, foreground: bool) -> None:

@@ -14,6 +14,7 @@ from app.cluster.idempotency import Claim, Match, claim_by
 from app.cluster.manifests import build_job
 from app.cluster.names import job_name, new_id
 from app.cluster.namespace import Namespace
+from app.services.queues import QueueFullError, Queues, QueueUnknownError
 from app.services.tryout import redact
 from schemas.definition import Definition
 from schemas.documents import NotJson
@@ -61,6 +62,7 @@ class NotStoredError(ClusterError):
         super().__init__(cause.message)
         self.cause = cause
         self.may_have_happened = in_doubt
+        self.retry_after_seconds = cause.retry_after_seconds
 
 
 class KeyReusedError(Exception):
@@ -76,6 +78,7 @@ class Submitter:
 
     Args:
         namespace: where.
+        queues: how many runs may wait.
         sleep: waits for so many seconds between two tries.
         clock: seconds that never go back.
     """
@@ -83,11 +86,13 @@ class Submitter:
     def __init__(
         self,
         namespace: Namespace,
+        queues: Queues,
         *,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._namespace = namespace
+        self._queues = queues
         self._sleep = sleep
         self._clock = clock
 
@@ -112,6 +117,8 @@ class Submitter:
             Refused: the request asks for what isn't allowed.
             KeyReusedError: the key was used for another request.
             KeyTakenError: the key can't be used.
+            QueueFullError: as many runs wait as may.
+            QueueUnknownError: it isn't known yet how many wait.
             InvalidError: the API server does not accept the run.
             NotStoredError: the run isn't stored, or nobody can say.
         """
@@ -124,8 +131,8 @@ class Submitter:
             fields = overridden_fields(request)
             spec = merge(definition, request, faults)
             job = build_job(spec, run_id, queued_at=datetime.now(UTC), call=call, path=path, query=query, claim=claim)
-            replayed = self._store(job, call, claim)
-        except (NotJson, Refused, InvalidError, NotStoredError) as error:
+            replayed = self._store_in_queue(definition, job, call, claim)
+        except (NotJson, Refused, QueueFullError, QueueUnknownError, InvalidError, NotStoredError) as error:
             definite = not isinstance(error, NotStoredError) or isinstance(error.cause, ForbiddenError)
             if claim is None or not definite or not self._is_replay(name, claim):
                 raise
@@ -147,11 +154,14 @@ class Submitter:
         Raises:
             schemas.documents.NotJson: the body isn't JSON.
             Refused: the request asks for what isn't allowed.
+            QueueFullError: as many runs wait as may.
+            QueueUnknownError: it isn't known yet how many wait.
             InvalidError: the API server would not accept the run.
             ClusterError: it would not store it, or can't be asked.
         """
         request, faults = read_request(body)
         spec = merge(definition, request, faults)
+        self._queues.check(definition)
         call = secrets.token_hex(16)
         job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query)
         try:
@@ -159,6 +169,19 @@ class Submitter:
         except ForbiddenError as error:
             raise NotStoredError(error, in_doubt=False) from error
         return redact(answer, spec, request)
+
+    def _store_in_queue(self, definition: Definition, job: Json, call: str, claim: Claim | None) -> bool:
+        """Store a Job where the queue has a place for it; whether an earlier call had stored it."""
+        give_back = self._queues.take_place(definition, job["metadata"]["name"])
+        try:
+            replayed = self._store(job, call, claim)
+        except Exception as error:
+            if not (isinstance(error, ClusterError) and error.may_have_happened):
+                give_back()
+            raise
+        if replayed:
+            give_back()
+        return replayed
 
     def _store(self, job: Json, call: str, claim: Claim | None) -> bool:
         """Store a Job once, however often it takes to be sure; whether an earlier call had stored it.
@@ -191,10 +214,13 @@ class Submitter:
                 in_doubt = in_doubt or error.may_have_happened
                 short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
                 again, failure = error.may_pass and not (error.may_have_happened and short_lived), error
-            if not again or pause_seconds is None or self._clock() - began > _LAST_TRY_SECONDS:
+            if not again or pause_seconds is None:
+                break
+            asked_seconds = max(pause_seconds, failure.retry_after_seconds or 0)
+            if self._clock() - began + asked_seconds > _LAST_TRY_SECONDS:
                 break
             log.warning("storing a run once more: %s", failure)
-            self._sleep(pause_seconds)
+            self._sleep(asked_seconds)
         raise NotStoredError(failure, in_doubt=in_doubt) from failure
 
     def _find(self, name: str, *, in_doubt: bool) -> Json | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from app.cluster import keys
 from app.cluster.attempts import Attempt, Ending, Trouble, cut, sort_attempts
 from app.cluster.client import Json
 from app.cluster.manifests import unescape
@@ -21,6 +22,9 @@ ADMITTED_STATUSES = frozenset({Status.PENDING, Status.RUNNING, Status.IMAGE_PULL
 _PULL_FAILURES = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
+_PENDING_TIMEOUT = "PendingTimeout"
+"""Said of a run that was given up; to Kubernetes its deadline is over like any other."""
+
 _DEFAULT_BACKOFF_LIMIT = 6
 """https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy"""
 
@@ -119,6 +123,8 @@ def _state(job: Json, run: Run, attempts: Sequence[Attempt], ending: Ending | No
             return _State(Status.QUEUED, "Deleting", "is being deleted before it started")
         if ended["type"] == "Complete":
             return _State(Status.SUCCEEDED)
+        if (why := _why_given_up(job)) and ended.get("reason") == "DeadlineExceeded":
+            return _State(Status.FAILED, _PENDING_TIMEOUT, why)
         message = _join(cut(ended.get("message")), _tell(attempts, ending))
         return _State(Status.FAILED, str(ended.get("reason") or "Failed"), message)
     if run.phase is Phase.QUEUED:
@@ -131,6 +137,8 @@ def _state(job: Json, run: Run, attempts: Sequence[Attempt], ending: Ending | No
 
 def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Ending | None) -> _State:
     """What an admitted run is doing, by its last attempt: one that failed is no failed run while retries remain."""
+    if why := _why_given_up(job):
+        return _State(Status.PENDING, _PENDING_TIMEOUT, _join("is being ended", why))
     target = find_condition(job, ("SuccessCriteriaMet", "FailureTarget"))
     last = attempts[-1] if attempts else None
     if target is not None or (last is not None and last.phase == "Succeeded"):
@@ -154,6 +162,11 @@ def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Ending | Non
         used = f"waits to be tried again: {max(0, failed - 1)} of {limit} retries used"
         return _State(Status.PENDING, "Retrying", _join(used, _tell(attempts, ending)))
     return _State(Status.PENDING, "Starting", "is admitted; Kubernetes hasn't made its pod yet")
+
+
+def _why_given_up(job: Json) -> str:
+    """Why the dispatcher has given a run up; empty: it hasn't."""
+    return cut((job["metadata"].get("annotations") or {}).get(keys.GAVE_UP_ANNOTATION))
 
 
 def _state_of_trouble(trouble: Trouble | None, retry: str) -> _State:

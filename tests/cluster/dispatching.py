@@ -126,6 +126,7 @@ class Stage:
         args: tuple[str, ...] = SHORT,
         annotations: Mapping[str, str] | None = None,
         lasts: str | None = None,
+        image: str = "busybox:1",
     ) -> list[str]:
         """Queue runs, in the order of the names returned.
 
@@ -136,12 +137,11 @@ class Stage:
             args: what they execute.
             annotations: in the place of the service's own.
             lasts: how long their pods run where nothing is executed.
+            image: of their container.
         """
         names = []
         for _ in range(count):
-            spec = merge(
-                Definition(definition, "busybox:1", backoff_limit=0), Request(args=args, depends_on=depends_on)
-            )
+            spec = merge(Definition(definition, image, backoff_limit=0), Request(args=args, depends_on=depends_on))
             job = build_job(spec, new_id(), queued_at=next(self._moments), call="test")
             job["metadata"]["annotations"] |= annotations or {}
             if lasts or args == LONG:

@@ -9,6 +9,7 @@ from kubernetes.client import Configuration
 
 from app.cluster.client import ApiServer
 from app.cluster.errors import ClusterError, InvalidError, UnreachableError
+from app.services.queues import Queues
 from app.services.submit import Accepted, NotStoredError, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
@@ -27,12 +28,17 @@ def definition(extra: str = "") -> Definition:
 @pytest.fixture
 def submit(stage: Stage) -> Callable[..., Accepted]:
     """Start a run, with pauses between the tries that take no time."""
-    submitter = Submitter(stage.connect(), sleep=lambda seconds: None)
+    submitter = _submitter(stage, sleep=lambda seconds: None)
 
     def start(extra: str = "") -> Accepted:
         return submitter.submit(definition(extra), b"")
 
     return start
+
+
+def _submitter(stage: Stage, sleep: Callable[[float], None]) -> Submitter:
+    namespace = stage.connect()
+    return Submitter(namespace, Queues(namespace, None), sleep=sleep)
 
 
 def stored(stage: Stage) -> list[str]:
@@ -119,7 +125,7 @@ def test_a_repeated_create_that_cannot_be_checked_is_not_accepted(
 def test_a_connection_that_is_refused_is_tried_again_and_leaves_no_doubt(stage: Stage) -> None:
     """Nothing was sent: also a run that lives but a moment can be sent once more."""
     stage.proxy.refuse_connections()
-    submitter = Submitter(stage.connect(), sleep=lambda seconds: stage.proxy.heal())
+    submitter = _submitter(stage, sleep=lambda seconds: stage.proxy.heal())
     accepted = submitter.submit(definition(', "TtlSecondsAfterFinished": 1'), b"")
     assert stored(stage) == [accepted.name]
 
@@ -137,7 +143,7 @@ def test_one_key_over_a_bad_network_makes_one_run(stage: Stage) -> None:
     for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
         stage.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
     stage.proxy.add(Fault(LoseAnswer(), method="GET", every=3, times=8))
-    submitters = [Submitter(stage.connect(), sleep=lambda seconds: None) for _ in range(2)]
+    submitters = [_submitter(stage, sleep=lambda seconds: None) for _ in range(2)]
 
     def call(number: int) -> Accepted:
         for _ in range(100):

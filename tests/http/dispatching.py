@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from werkzeug.test import TestResponse
+
 from app import create_app
 from app.service import build_service
 from app.settings import Settings
@@ -69,3 +71,11 @@ def fares(*, seconds: int, exit_code: int = 0) -> list[dict[str, str]]:
     """Environment variables that tell a node which runs no processes what to pretend."""
     values = {"TESTNODE_RUNS_FOR": f"{seconds}s", "TESTNODE_EXIT_CODE": str(exit_code)}
     return [{"Name": name, "Value": value} for name, value in values.items()]
+
+
+def until_known(call: Callable[[], TestResponse]) -> TestResponse:
+    """Call until the queues' lengths are known; the first answer then."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while (answer := call()).status_code == 503 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer

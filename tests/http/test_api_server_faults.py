@@ -71,15 +71,16 @@ def test_an_answer_that_breaks_off_means_503(caller_by_proxy: Caller, proxy: Fau
     check_problem(caller_by_proxy.get(location), 503)
 
 
-def test_a_quota_means_503_at_once_and_that_nothing_is_stored(
+def test_a_quota_means_429_at_once_and_that_nothing_is_stored(
     caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
 ) -> None:
     """Asking again at once would not help; the caller is told to come back."""
     proxy.add(Fault(Refuse(403, "Forbidden", "exceeded quota: jobs"), method="POST", path=JOBS, times=None))
     answer = caller_by_proxy.post("/job/public")
 
-    assert "has not been stored" in check_problem(answer, 503)["detail"]
-    assert "Retry-After" in answer.headers
+    detail = check_problem(answer, 429)["detail"]
+    assert detail == "a quota of the namespace is used up; the run has not been stored"
+    assert answer.headers["Retry-After"] == "30"
     assert creates(proxy) == 1
     assert batch.list_namespaced_job(namespace).items == []
 
@@ -91,6 +92,16 @@ def test_a_busy_api_server_is_asked_again(
     proxy.add(Fault(Refuse(429, "TooManyRequests", retry_after_seconds=1), method="POST", path=JOBS, times=2))
     assert caller_by_proxy.post("/job/public").status_code == 202
     assert len(batch.list_namespaced_job(namespace).items) == 1
+
+
+def test_what_a_busy_api_server_asks_for_is_passed_on(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
+    """It is not asked again before that, nor is the caller told to."""
+    proxy.add(Fault(Refuse(429, "TooManyRequests", retry_after_seconds=17), method="POST", path=JOBS, times=None))
+    answer = caller_by_proxy.post("/job/public")
+    detail = check_problem(answer, 503)["detail"]
+    assert detail == "the Kubernetes API server is too busy; the run has not been stored"
+    assert answer.headers["Retry-After"] == "17"
+    assert creates(proxy) == 1
 
 
 def test_an_api_server_that_stays_busy_means_503_and_that_nothing_is_stored(

@@ -1,7 +1,9 @@
 """The body of a call: read as JSON whatever it is called, whole, or not at all."""
 
+import contextlib
 import gzip
 import json
+import time
 
 import pytest
 from kubernetes import client
@@ -157,6 +159,24 @@ def test_a_caller_that_falls_silent_in_its_body_gets_400(live: ServiceProcess) -
         answer = wire.send_request("POST", "/job/public", "Content-Length: 20", body=b"{").answer()
         check_document(json.loads(answer.read()), 400)
         assert answer.status == 400
+
+
+def test_a_caller_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever(live: ServiceProcess) -> None:
+    """Each byte comes in time, the request doesn't: neither its head nor its body may take as long as it likes."""
+    body = b"POST /job/public HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n"
+    with Wire(live.port) as slow_head, Wire(live.port) as slow_body:
+        slow_head.send(b"GET /health HTTP/1.1\r\nA: ")
+        slow_body.send(body)
+        for _ in range(30):
+            time.sleep(1)
+            with contextlib.suppress(ConnectionError):
+                slow_head.send(b"b")
+            with contextlib.suppress(ConnectionError):
+                slow_body.send(b" ")
+        answer = slow_body.answer()
+        assert answer.status == 400
+        check_document(json.loads(answer.read()), 400)
+        assert slow_head.hung_up()
 
 
 def test_a_refused_body_is_not_taken_for_the_next_request(live: ServiceProcess) -> None:

@@ -129,12 +129,15 @@ def test_a_dry_run_takes_no_notice_of_a_key(caller: Caller, batch: client.BatchV
     assert len(batch.list_namespaced_job(namespace).items) == 1
 
 
-@pytest.mark.parametrize("refusal", [Refuse(500, "InternalError"), Refuse(403, "Forbidden", "exceeded quota: jobs")])
-def test_a_dry_run_that_the_api_server_can_not_do_means_503(
-    caller_by_proxy: Caller, proxy: FaultProxy, refusal: Refuse
+@pytest.mark.parametrize(
+    ("refusal", "status"),
+    [(Refuse(500, "InternalError"), 503), (Refuse(403, "Forbidden", "exceeded quota: jobs"), 429)],
+)
+def test_a_dry_run_that_the_api_server_can_not_do_gets_the_answer_of_the_call(
+    caller_by_proxy: Caller, proxy: FaultProxy, refusal: Refuse, status: int
 ) -> None:
     """It is asked once; the caller may ask again as often as they like."""
     proxy.add(Fault(refusal, method="POST"))
-    detail = check_problem(caller_by_proxy.post("/job/public?dryRun=true"), 503)["detail"]
-    assert ("quota" in detail) == (refusal.status == 403)
+    detail = check_problem(caller_by_proxy.post("/job/public?dryRun=true"), status)["detail"]
+    assert ("quota" in detail) == (status == 429)
     assert len(proxy.requests) == 1

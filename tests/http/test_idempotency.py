@@ -221,7 +221,7 @@ def test_a_repeated_call_is_answered_though_kubernetes_would_refuse_it_now(
     first = post(caller_by_proxy, "a")
     proxy.add(Fault(refusal, method="POST", path=JOBS, times=None))
     assert is_replay_of(post(caller_by_proxy, "a"), first)
-    check_problem(post(caller_by_proxy, "b"), 503 if refusal.status == 403 else 422)
+    check_problem(post(caller_by_proxy, "b"), 429 if refusal.status == 403 else 422)
 
 
 def test_a_refused_call_that_can_not_be_looked_into_may_have_been_stored(

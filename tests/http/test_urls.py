@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from app.errors import OF_THE_WIRE
 from tests.http.clients import Caller, Wire, check_document, check_problem
 from tests.service import ServiceProcess
 
@@ -160,12 +161,32 @@ def test_head_is_get_without_its_body(live: ServiceProcess) -> None:
     ],
 )
 def test_what_is_no_http_is_refused_and_the_connection_ended(live: ServiceProcess, request_bytes: bytes) -> None:
-    """The server answers these itself, without a problem document: two readers could take them for different things."""
+    """Two readers could take them for different things; the problem document repeats nothing of what came."""
     with Wire(live.port) as wire:
         answer = wire.send(request_bytes).answer()
         assert answer.status in (400, 414, 431, 501)
-        answer.read()
+        assert answer.getheader("Content-Type") == "application/problem+json"
+        document = json.loads(answer.read())
+        check_document(document, answer.status)
+        assert document["detail"] == OF_THE_WIRE[answer.status].detail
         assert wire.hung_up()
+
+
+def head_of(fields: int, length: int) -> bytes:
+    """A request whose head has so many fields of so many bytes."""
+    return b"GET /health HTTP/1.1\r\n" + (b"A: " + b"b" * (length - 5) + b"\r\n") * fields + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "length", "status"),
+    [(1, 8000, 200), (1, 8200, 431), (64, 400, 200), (65, 10, 431), (4, 8000, 200), (8, 8000, 431), (63, 8000, 431)],
+)
+def test_a_head_is_bounded_by_its_fields_and_as_a_whole(
+    live: ServiceProcess, fields: int, length: int, status: int
+) -> None:
+    """Whoever opens many connections must not fill the memory with what was never a call."""
+    with Wire(live.port) as wire:
+        assert wire.send(head_of(fields, length)).answer().status == status
 
 
 @pytest.mark.parametrize(

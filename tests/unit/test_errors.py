@@ -16,6 +16,7 @@ from app.cluster.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
+    QuotaError,
     ThrottledError,
     UnavailableError,
     UnreachableError,
@@ -25,6 +26,7 @@ from app.errors import problem_of
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
+from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
 from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from schemas.documents import NotJson
@@ -60,6 +62,10 @@ def test_every_status_has_the_one_shape(status: int) -> None:
         (RuntimeError("boom"), 500),
         (BusyError("no place"), 503),
         (NotStoredError(UnavailableError("away"), in_doubt=True), 503),
+        (QueueUnknownError("x"), 503),
+        (QueueFullError("x", 7, 4), 429),
+        (QueueFullError(None, 7, 4), 429),
+        (NotStoredError(QuotaError("secret words"), in_doubt=False), 429),
         (KeyReusedError("x"), 422),
         (KeyTakenError("x"), 409),
         *((kind("secret words"), 503) for kind in (ClusterError, NotFoundError, AlreadyExistsError, ConflictError)),
@@ -71,7 +77,7 @@ def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> Non
     """The table of the HTTP reference; what may pass by itself says when to try again."""
     problem = problem_of(error)
     assert problem.status == status
-    assert ("Retry-After" in problem.headers) == (status == 503)
+    assert ("Retry-After" in problem.headers) == (status in (429, 503))
     assert "secret words" not in str(problem.document())
 
 
@@ -97,6 +103,16 @@ def test_a_refused_run_hears_what_kind_of_rule_refuses_it_and_no_more(message: s
     assert words in detail
     assert "has not been stored" in detail
     assert not any(word in detail for word in ("compute", "policy.example", "system:"))
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [(None, "2"), ("1", "2"), ("17", "17"), ("99999", "30"), ("-1", "2"), ("soon", "2"), ("٣", "2"), ("9" * 99, "2")],
+)
+def test_what_the_api_server_asks_for_is_passed_on_within_bounds(header: str | None, seconds: str) -> None:
+    """Whatever stands in the header, a proxy's included."""
+    error = error_of(429, b"", header)
+    assert problem_of(NotStoredError(error, in_doubt=False)).headers["Retry-After"] == seconds
 
 
 def test_each_fault_of_a_request_is_listed_with_its_pointer() -> None:

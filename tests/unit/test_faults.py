@@ -23,6 +23,7 @@ from tests.faults import (
     LoseAnswer,
     LoseRequest,
     Refuse,
+    Trickle,
     Truncate,
 )
 
@@ -208,6 +209,17 @@ def test_truncated_answer_ends_in_the_middle(proxy: FaultProxy, client: requests
         assert answer.raw.read(3) == b"the"
         with pytest.raises(ProtocolError):
             answer.raw.read(1)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_a_trickling_answer_comes_whole_and_byte_by_byte(
+    proxy: FaultProxy, client: requests.Session, head: bool
+) -> None:
+    """No single read waits long, and none brings more than a byte."""
+    proxy.add(Fault(Trickle(pause_seconds=0.01, head=head)))
+    with client.get(proxy.url, stream=True, timeout=DEADLINE_SECONDS) as answer:
+        assert answer.raw.read1(2) == b"t"
+        assert answer.raw.read().startswith(b"h")
 
 
 def test_refusal_is_a_status_object(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:

@@ -40,6 +40,7 @@ def test_every_variable_is_read() -> None:
         "SLIMFAAS_DISPATCHER": "off",
         "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.0/8, fd00::/8,192.168.1.7,",
         "SLIMFAAS_MAX_STREAMS": "8",
+        "SLIMFAAS_MAX_QUEUED": "10000",
         "SLIMFAAS_TRUSTED_PROXIES": "::ffff:10.0.0.0/104",
         "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "shop:web, *:admin,shop:*",
         "SLIMFAAS_TOKEN_AUDIENCE": "https://jobs.example",
@@ -54,6 +55,7 @@ def test_every_variable_is_read() -> None:
         dispatcher=False,
         trusted_networks=tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.168.1.7/32"))),
         max_streams=8,
+        max_queued=10000,
         trusted_proxies=(ip_network("10.0.0.0/8"),),
         trusted_service_accounts=(("shop", "web"), ("*", "admin"), ("shop", "*")),
         token_audience="https://jobs.example",
@@ -66,7 +68,14 @@ def test_every_variable_is_read() -> None:
 def test_empty_variables_count_as_absent() -> None:
     """Manifests often carry them."""
     names = ("SlimFaas__JobsConfiguration", "SLIMFAAS_JOBS_CONFIGURATION_FILE", "KUBECONFIG", "SLIMFAAS_NAMESPACE")
-    others = ("SLIMFAAS_DISPATCHER", "SLIMFAAS_TRUSTED_NETWORKS", "SLIMFAAS_MAX_STREAMS", "HOSTNAME", "PORT")
+    others = (
+        "SLIMFAAS_DISPATCHER",
+        "SLIMFAAS_TRUSTED_NETWORKS",
+        "SLIMFAAS_MAX_STREAMS",
+        "SLIMFAAS_MAX_QUEUED",
+        "HOSTNAME",
+        "PORT",
+    )
     assert Settings.from_environment(GIVEN | dict.fromkeys((*names, *others), "")) == Settings.from_environment(GIVEN)
 
 
@@ -116,6 +125,9 @@ def test_two_configurations_are_a_fault_not_a_choice() -> None:
         ("SLIMFAAS_NAMESPACE", "a" * 64),
         ("SLIMFAAS_DISPATCHER", "true"),
         ("SLIMFAAS_MAX_STREAMS", "-1"),
+        ("SLIMFAAS_MAX_QUEUED", "0"),
+        ("SLIMFAAS_MAX_QUEUED", "-1"),
+        ("SLIMFAAS_MAX_QUEUED", "1000000000"),
         ("SLIMFAAS_MAX_STREAMS", "1001"),
         ("SLIMFAAS_MAX_STREAMS", "many"),
         ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8"),

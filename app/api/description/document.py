@@ -16,7 +16,7 @@ from app.api.description import faults
 from app.api.description.fields import plugin
 from app.api.description.operations import Answer, Operation, Parameter, operation_of
 from app.api.description.parameters import of_path
-from app.errors import CONTENT_TYPE, Problem, problem_of
+from app.errors import CONTENT_TYPE, OF_THE_WIRE, Problem, problem_of
 from schemas.problem import ProblemSchema
 
 _ABOUT = """\
@@ -131,9 +131,6 @@ def _describe(operation: Operation, of_path: Sequence[Parameter], allowed: Itera
         described["responses"][str(answer.status)] = _response(answer)
     for status, response in _problems(operation, allowed):
         described["responses"][str(status)] = response
-    for status, text in faults.OF_THE_WIRE.items():
-        response = described["responses"].setdefault(str(status), {"description": text, "content": {}})
-        response["content"]["text/html"] = {"schema": {"type": "string"}}
     described["responses"] = dict(sorted(described["responses"].items()))
     return described
 
@@ -182,6 +179,7 @@ def _problems(operation: Operation, allowed: Iterable[str]) -> Iterator[tuple[in
     of_door = faults.OF_THE_DOOR if operation.guarded else ()
     not_allowed = MethodNotAllowed(valid_methods=sorted(allowed))
     examples = [problem_of(fault) for fault in (*of_door, *operation.faults, not_allowed, *faults.EVERYWHERE)]
+    examples += OF_THE_WIRE.values()
     for status, group in groupby(sorted(examples, key=lambda problem: problem.status), lambda problem: problem.status):
         yield status.value, _problem(list(group))
 

@@ -8,6 +8,7 @@ from app.services.definitions import UnknownDefinitionError
 from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
 from app.services.identities import UndecidedError
+from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
 from app.services.streams import TooManyStreamsError
 from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
@@ -47,6 +48,9 @@ OF_STORING: tuple[Exception, ...] = (
     NotStoredError(QuotaError("example"), in_doubt=False),
     NotStoredError(DeniedError("example"), in_doubt=False),
     BusyError("example"),
+    QueueFullError("example", 1000, 4),
+    QueueFullError(None, 10000, 4),
+    QueueUnknownError("example"),
 )
 
 OF_KEYS: tuple[Exception, ...] = (KeyReusedError("example"), KeyTakenError("example"))
@@ -66,11 +70,3 @@ OF_EMPTYING: tuple[Exception, ...] = (
 OF_WAITING: tuple[Exception, ...] = (TooManyStreamsError("example"),)
 
 OF_A_RUN: tuple[Exception, ...] = (UnknownRunError("example"),)
-
-OF_THE_WIRE = {
-    400: "What came isn't HTTP: a malformed request line or header, or two lengths.",
-    414: "The request line is longer than 4094 bytes.",
-    431: "There are more than 64 header fields, or one is too long.",
-    501: "The transfer coding isn't known.",
-}
-"""Answered by gunicorn itself, in HTML, before the service sees anything."""

@@ -87,6 +87,8 @@ def test_the_job_of_a_definition_that_sets_everything() -> None:
         backoff_limit=3,
         visibility="Public",
         number_parallel_job=7,
+        timeout_seconds=600,
+        pending_timeout_seconds=30,
         ttl_seconds_after_finished=60,
         restart_policy="OnFailure",
         command=("run",),
@@ -117,6 +119,7 @@ def test_the_job_of_a_definition_that_sets_everything() -> None:
                 "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
                 "slimfaas.dev/depends-on": '["db", "cache"]',
                 "slimfaas.dev/call": "mark",
+                "slimfaas.dev/pending-timeout-seconds": "30",
             },
         },
         "spec": {
@@ -124,6 +127,7 @@ def test_the_job_of_a_definition_that_sets_everything() -> None:
             "parallelism": 1,
             "completions": 1,
             "backoffLimit": 3,
+            "activeDeadlineSeconds": 600,
             "ttlSecondsAfterFinished": 60,
             "template": {
                 "metadata": {"labels": LABELS, "annotations": {"SlimFaas/DefaultTrust": "Untrusted"}},

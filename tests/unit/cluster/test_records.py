@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cluster import keys
-from app.cluster.records import Phase, phase_of, read_depends_on, read_run, read_time
+from app.cluster.records import AwaitedStart, Phase, phase_of, read_depends_on, read_run, read_time
 
 
 def make_job(spec: dict[str, Any], status: dict[str, Any] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -100,3 +100,34 @@ def test_what_is_no_list_of_names_is_unknown(text: str) -> None:
 def test_without_the_annotation_a_run_waits_for_nothing() -> None:
     """As kubectl's own users would expect of a Job that they label by hand."""
     assert read_run(make_job(SUSPENDED)).depends_on == ()
+
+
+STARTED = {"startTime": "2026-01-01T00:00:09Z"}
+IN_TIME = {keys.PENDING_TIMEOUT_ANNOTATION: "30"}
+GIVEN_UP = {**IN_TIME, keys.GAVE_UP_ANNOTATION: "its image can't be pulled"}
+
+
+@pytest.mark.parametrize(
+    ("job", "awaited"),
+    [
+        (make_job({}, STARTED, annotations=IN_TIME), False),
+        (make_job({}, {**STARTED, "ready": 0, "active": 1}, annotations=IN_TIME), False),
+        (make_job({}, {**STARTED, "ready": 0, "failed": 1}, annotations=IN_TIME), True),
+        (make_job({}, {**STARTED, "uncountedTerminatedPods": {"failed": ["u"]}}, annotations=IN_TIME), True),
+        (make_job({}, {**STARTED, "ready": 1}, annotations=IN_TIME), None),
+        (make_job({}, {}, annotations=IN_TIME), None),
+        (make_job({}, STARTED), None),
+        (make_job({}, STARTED, annotations={keys.PENDING_TIMEOUT_ANNOTATION: "soon"}), None),
+        (make_job({}, STARTED, annotations={keys.PENDING_TIMEOUT_ANNOTATION: "9" * 11}), None),
+        (make_job({}, STARTED, annotations=GIVEN_UP), None),
+        (make_job({}, STARTED, annotations=IN_TIME, **DELETED), None),
+        (make_job({}, {**STARTED, **condition("FailureTarget")}, annotations=IN_TIME), None),
+        (make_job({}, {**STARTED, **condition("Complete")}, annotations=IN_TIME), None),
+        (make_job(SUSPENDED, {**STARTED, "active": 1}, annotations=IN_TIME), None),
+        (make_job(SUSPENDED, annotations=IN_TIME), None),
+    ],
+)
+def test_a_start_is_awaited_of_admitted_runs_that_must_start_in_time(job: dict[str, Any], awaited: bool | None) -> None:
+    """Not of one that has started, is on its way out, or was given up already."""
+    read = read_run(job).awaited_start
+    assert read == (None if awaited is None else AwaitedStart(1_767_225_609_000_000, 30, has_failed=awaited))

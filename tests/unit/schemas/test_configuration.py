@@ -95,6 +95,9 @@ ACCEPTED: list[tuple[str, Any, str, Any]] = [
     ("Visibility", "Private", "visibility", "Private"),
     ("NumberParallelJob", 1, "number_parallel_job", 1),
     ("NumberParallelJob", INT32_MAX, "number_parallel_job", INT32_MAX),
+    ("MaxQueued", 1, "max_queued", 1),
+    ("TimeoutSeconds", INT32_MAX, "timeout_seconds", INT32_MAX),
+    ("PendingTimeoutSeconds", 1, "pending_timeout_seconds", 1),
     ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
     ("TtlSecondsAfterFinished", INT32_MAX, "ttl_seconds_after_finished", INT32_MAX),
     ("RestartPolicy", "Never", "restart_policy", "Never"),
@@ -270,7 +273,14 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     *(
         (field, value, f"/{field}", message)
-        for field, least in (("BackoffLimit", 0), ("NumberParallelJob", 1), ("TtlSecondsAfterFinished", 0))
+        for field, least in (
+            ("BackoffLimit", 0),
+            ("NumberParallelJob", 1),
+            ("MaxQueued", 1),
+            ("TimeoutSeconds", 1),
+            ("PendingTimeoutSeconds", 1),
+            ("TtlSecondsAfterFinished", 0),
+        )
         for value, message in (
             ("1", "must be an integer"),
             (True, "must be an integer"),
@@ -427,6 +437,9 @@ def test_absent_fields_take_their_documented_defaults() -> None:
         backoff_limit=1,
         visibility="Private",
         number_parallel_job=1,
+        max_queued=None,
+        timeout_seconds=None,
+        pending_timeout_seconds=None,
         ttl_seconds_after_finished=None,
         restart_policy="Never",
         command=None,

@@ -25,6 +25,8 @@ DEFINITION = Definition(
     backoff_limit=3,
     visibility="Public",
     number_parallel_job=2,
+    max_queued=9,
+    timeout_seconds=600,
     ttl_seconds_after_finished=60,
     restart_policy="OnFailure",
     command=("run",),
@@ -58,6 +60,8 @@ def test_nothing_given_is_the_definition() -> None:
         depends_on=("db", "cache"),
         environments=DEFINITION.environments,
         backoff_limit=3,
+        timeout_seconds=600,
+        pending_timeout_seconds=None,
         ttl_seconds_after_finished=60,
         restart_policy="OnFailure",
         visibility="Public",
@@ -79,6 +83,10 @@ def test_nothing_given_is_the_definition() -> None:
         ("DependsOn", [], "depends_on", ()),
         ("BackoffLimit", 0, "backoff_limit", 0),
         ("BackoffLimit", 100, "backoff_limit", 100),
+        ("TimeoutSeconds", 1, "timeout_seconds", 1),
+        ("TimeoutSeconds", 600, "timeout_seconds", 600),
+        ("PendingTimeoutSeconds", 1, "pending_timeout_seconds", 1),
+        ("PendingTimeoutSeconds", 2**31 - 1, "pending_timeout_seconds", 2**31 - 1),
         ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
         ("TtlSecondsAfterFinished", 7200, "ttl_seconds_after_finished", 7200),
         ("RestartPolicy", "Never", "restart_policy", "Never"),
@@ -89,6 +97,17 @@ def test_a_field_replaces_the_definitions_and_nothing_else(
 ) -> None:
     """Falsy values (an empty list, zero) are values like any other."""
     assert run(**{field: value}) == replace(UNCHANGED, **{attribute: expected}, literal_args=field == "Args")
+
+
+def test_a_time_may_be_shortened_and_never_lengthened() -> None:
+    """The definition's is the most; all that is wrong is named at once."""
+    bounded = replace(DEFINITION, pending_timeout_seconds=30)
+    with pytest.raises(Refused) as refused:
+        merge(bounded, parse_request(b'{"TimeoutSeconds": 601, "PendingTimeoutSeconds": 31}'))
+    assert [(fault.pointer, fault.message) for fault in refused.value.faults] == [
+        ("/PendingTimeoutSeconds", "above this job's 30"),
+        ("/TimeoutSeconds", "above this job's 600"),
+    ]
 
 
 @pytest.mark.parametrize(

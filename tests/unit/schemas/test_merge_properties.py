@@ -71,6 +71,8 @@ def definitions(draw: st.DrawFn) -> Definition:
                 {},
                 optional={
                     "BackoffLimit": st.integers(0, 5),
+                    "TimeoutSeconds": st.integers(1, 5),
+                    "PendingTimeoutSeconds": st.integers(1, 5),
                     "TtlSecondsAfterFinished": st.integers(0, 5),
                     "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
                     "Args": st.lists(TEXTS, max_size=2),
@@ -113,6 +115,8 @@ REQUESTS = st.fixed_dictionaries(
         ),
         "Environments": VARIABLES,
         "BackoffLimit": st.integers(0, 9),
+        "TimeoutSeconds": st.integers(1, 9),
+        "PendingTimeoutSeconds": st.integers(1, 9),
         "TtlSecondsAfterFinished": st.integers(0, 9),
         "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
     },
@@ -145,6 +149,8 @@ def within(definition: Definition, body: dict[str, Any]) -> bool:
         and all(amount(text) <= amount(definition.requests[name]) for name, text in requests.items())
         and all(amount(text) <= amount(definition.limits[name]) for name, text in limits.items())
         and all(amount(text) <= amount(effective_limits.get(name, text)) for name, text in requests.items())
+        and body.get("TimeoutSeconds", 1) <= (definition.timeout_seconds or 2**31)
+        and body.get("PendingTimeoutSeconds", 1) <= (definition.pending_timeout_seconds or 2**31)
         and not any(read_variable(entry)[0].startswith("SLIMFAAS_") for entry in body.get("Environments", []))
     )
 
@@ -192,6 +198,8 @@ def test_what_is_not_refused_is_applied_exactly_as_given(definition: Definition,
     assert spec.depends_on == tuple(body.get("DependsOn", definition.depends_on))
     assert spec.backoff_limit == body.get("BackoffLimit", definition.backoff_limit)
     assert spec.ttl_seconds_after_finished == body.get("TtlSecondsAfterFinished", definition.ttl_seconds_after_finished)
+    assert spec.timeout_seconds == body.get("TimeoutSeconds", definition.timeout_seconds)
+    assert spec.pending_timeout_seconds == body.get("PendingTimeoutSeconds", definition.pending_timeout_seconds)
     assert spec.restart_policy == body.get("RestartPolicy", definition.restart_policy)
 
     resources = body.get("Resources", {})

@@ -55,6 +55,8 @@ ACCEPTED: list[tuple[str, Any, str, Any]] = [
     ("BackoffLimit", INT32_MAX, "backoff_limit", INT32_MAX),
     ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
     ("TtlSecondsAfterFinished", INT32_MAX, "ttl_seconds_after_finished", INT32_MAX),
+    ("TimeoutSeconds", 1, "timeout_seconds", 1),
+    ("PendingTimeoutSeconds", INT32_MAX, "pending_timeout_seconds", INT32_MAX),
     ("RestartPolicy", "Never", "restart_policy", "Never"),
     ("RestartPolicy", "OnFailure", "restart_policy", "OnFailure"),
 ]
@@ -122,16 +124,21 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     *(
         (field, value, f"/{field}", message)
-        for field in ("BackoffLimit", "TtlSecondsAfterFinished")
+        for field, least in (
+            ("BackoffLimit", 0),
+            ("TtlSecondsAfterFinished", 0),
+            ("TimeoutSeconds", 1),
+            ("PendingTimeoutSeconds", 1),
+        )
         for value, message in (
             ("1", "must be an integer"),
             (True, "must be an integer"),
             (1.0, "must be an integer"),
             ([], "must be an integer"),
             (None, "must be an integer, not null"),
-            (-1, f"must be from 0 to {INT32_MAX}"),
-            (INT32_MAX + 1, f"must be from 0 to {INT32_MAX}"),
-            (10**4000, f"must be from 0 to {INT32_MAX}"),
+            (least - 1, f"must be from {least} to {INT32_MAX}"),
+            (INT32_MAX + 1, f"must be from {least} to {INT32_MAX}"),
+            (10**4000, f"must be from {least} to {INT32_MAX}"),
         )
     ),
     ("RestartPolicy", "Always", "/RestartPolicy", "must be one of Never, OnFailure"),

@@ -271,3 +271,35 @@ def test_a_queued_run_says_why_it_waits() -> None:
     """In the dispatcher's words."""
     view = build_view(make_job(spec={"suspend": True}), waiting=Waiting(3, "WaitingForSlot", "waits for a slot"))
     assert (view.status, view.position_in_queue, view.reason) == (Status.QUEUED, 3, "WaitingForSlot")
+
+
+GIVEN_UP = {keys.GAVE_UP_ANNOTATION: "its container has not started within 60 s: ImagePullBackOff"}
+
+
+def test_a_run_that_was_given_up_says_so_and_why() -> None:
+    """To Kubernetes its deadline is over; nobody has set one that the caller would know."""
+    overdue = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "longer than specified"}
+    view = build_view(make_job(status={"conditions": [overdue]}, annotations=GIVEN_UP))
+    assert (view.status, view.reason) == (Status.FAILED, "PendingTimeout")
+    assert view.message == GIVEN_UP[keys.GAVE_UP_ANNOTATION]
+
+
+def test_a_run_that_is_being_given_up_holds_its_slot_and_says_why() -> None:
+    """Its pod is not gone yet."""
+    pods = [read_attempt(make_pod("p", "Pending", {"waiting": {"reason": "ImagePullBackOff"}}))]
+    view = build_view(make_job(status={"active": 1}, annotations=GIVEN_UP), pods)
+    assert (view.status, view.reason) == (Status.PENDING, "PendingTimeout")
+    assert view.message == f"is being ended; {GIVEN_UP[keys.GAVE_UP_ANNOTATION]}"
+
+
+@pytest.mark.parametrize(
+    ("condition", "status", "reason"),
+    [
+        ({"type": "Complete", "status": "True"}, Status.SUCCEEDED, ""),
+        ({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}, Status.FAILED, "BackoffLimitExceeded"),
+    ],
+)
+def test_a_run_that_came_to_its_own_end_after_it_was_given_up(condition: Json, status: Status, reason: str) -> None:
+    """What has become of it counts, not what was meant to become."""
+    view = build_view(make_job(status={"conditions": [condition]}, annotations=GIVEN_UP))
+    assert (view.status, view.reason) == (status, reason)

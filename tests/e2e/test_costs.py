@@ -1,0 +1,63 @@
+"""What the service costs the API server, with every limit switched on: by what changes, not by what there is."""
+
+from collections import Counter
+
+from tests.cluster.dispatching import until
+from tests.e2e.callers import Replica
+from tests.faults import FaultProxy, Request
+from tests.observer import Observer
+from tests.servers import Server
+from tests.service import replicas
+
+RUNS = 30
+LIMITS = {"Visibility": "Public", "MaxQueued": 1000, "TimeoutSeconds": 3600, "PendingTimeoutSeconds": 3600}
+DEFINITIONS = {
+    "quick": {"Image": "busybox:1", "Args": ["true"], "NumberParallelJob": 2, **LIMITS},
+    "waiting": {"Image": "busybox:1", "DependsOn": ["nobody"], **LIMITS},
+    "stuck": {"Image": "missing.invalid/app:1", **LIMITS},
+}
+
+
+def is_of_the_lease(request: Request) -> bool:
+    return "/leases" in request.path
+
+
+def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_lease(
+    server: Server, namespace: str, replica: Replica
+) -> None:
+    """Two replicas. Runs that come to their end, runs that wait, one that holds its slot and doesn't start."""
+    with FaultProxy(server.url, ca=server.ca_file) as proxy, Observer(server.admin, namespace) as seen:
+        services = [replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_QUEUED="10000") for _ in range(2)]
+        with replicas(*services):
+            names = []
+            for number in range(RUNS):
+                for definition in ("quick", *(("waiting", "stuck") if number < 3 else ())):
+                    answer = services[number % 2].post(f"/job/{definition}")
+                    assert answer.status_code == 202, answer.text
+                    names.append(answer.json()["Name"])
+            quick = {name for name in names if name.startswith("quick-")}
+            seen.wait(lambda: seen.finished >= quick)
+
+            # 1. What each run has cost, once those that wait have been told why.
+            def told() -> int:
+                return sum(request.method == "POST" and "/events" in request.path for request in proxy.requests)
+
+            until(lambda: told() >= 5)
+            proxy.wait_for(is_of_the_lease, count=sum(map(is_of_the_lease, proxy.requests)) + 5, timeout_seconds=30)
+            writes = [request for request in proxy.requests if request.method in ("POST", "PUT", "PATCH", "DELETE")]
+            costs = Counter(
+                name
+                for request in writes
+                if not is_of_the_lease(request) and (request.status or 0) < 300
+                for name in names
+                if name in request.path or name.encode() in request.body
+            )
+            assert costs.keys() == set(names)
+            assert max(costs.values()) <= 3
+
+            # 2. What it costs that they are there.
+            before = len(proxy.requests)
+            renewals = sum(request.method == "PUT" for request in proxy.requests)
+            proxy.wait_for(lambda request: request.method == "PUT", count=renewals + 4, timeout_seconds=60)
+            idle = [request for request in proxy.requests[before:] if not is_of_the_lease(request)]
+            assert all(request.watching for request in idle), idle
