@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e lint validate bench image clean
+.PHONY: help install demo dev test e2e chaos lint validate bench image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: install ## run the tests
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
 		tests/cluster tests/http tests/e2e tests/parity
+
+chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a tenth
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .

@@ -190,6 +190,14 @@ class FaultProxy:
             for link in self._links:
                 link.silent |= link.watching
 
+    def end_silence(self) -> None:
+        """Passes what silent connections have kept back, and what follows."""
+        with self._changed:
+            self._gate.silent = False
+            for link in self._links:
+                link.silent = False
+            self._changed.notify_all()
+
     def refuse_connections(self) -> None:
         """Refuses new connections, as where no server runs; those that are open stay."""
         with self._changed:
@@ -202,10 +210,7 @@ class FaultProxy:
         """Ends every fault: rules go, what was held or kept back passes, connections are accepted."""
         with self._changed:
             faults = [rule.fault for rule in self._rules]
-            self._gate.silent = False
-            for link in self._links:
-                link.silent = False
-            self._changed.notify_all()
+        self.end_silence()
         for fault in faults:
             self.remove(fault)
         if self._listener is None:

@@ -1,0 +1,219 @@
+"""The service under chaos: replicas and a stand-alone dispatcher, each behind a network of its own, kept running."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.chaos.schedule import SLOTS, Kind
+from tests.faults import FaultProxy
+from tests.servers import Server, write_kubeconfig
+from tests.service import Program, ServiceProcess
+
+_LOOK_SECONDS = 0.05
+_RESTART_SECONDS = 0.5
+"""How long a kubelet takes to start a container anew."""
+
+_KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
+_TIMED_OUT = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")
+
+CONFIGURATION: dict[str, Any] = {
+    "Configurations": {
+        name: {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": slots, "BackoffLimit": 0}
+        for name, slots in SLOTS.items()
+    }
+}
+
+
+class NoFakeClockError(Exception):
+    """A process's clock can't be set off on this machine."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One part of the service.
+
+    Attributes:
+        name: its HOSTNAME, with which the identity of its dispatchers begins.
+        program: its processes; those that gunicorn forks die with the first one, as in a container.
+        proxy: its way to the API server.
+    """
+
+    name: str
+    program: Program
+    proxy: FaultProxy
+
+    def workers(self) -> list[int]:
+        """The processes that its first one has forked."""
+        pid = self.program.pid
+        try:
+            return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        except FileNotFoundError:
+            return []
+
+
+class Fleet:
+    """Two replicas, the second one's clock set off, and a dispatcher; started anew when they die. A context manager."""
+
+    def __init__(self, server: Server, namespace: str, folder: Path, *, workers: int, clock_seconds: int) -> None:
+        def make(name: str, proxy: FaultProxy, **environment: str) -> Member:
+            kubeconfig = write_kubeconfig(folder, server, namespace, url=proxy.url)
+            log = folder / f"{name}.log"
+            environment |= {"HOSTNAME": name, "WEB_CONCURRENCY": str(workers)}
+            if name != "dispatcher":
+                return Member(name, ServiceProcess(kubeconfig, CONFIGURATION, log, **environment), proxy)
+            command = [str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"]
+            return Member(name, Program(command, kubeconfig, CONFIGURATION, log, **environment), proxy)
+
+        proxies = [FaultProxy(server.url, ca=server.ca_file) for _ in range(3)]
+        self.replicas = [
+            make("replica-a", proxies[0]),
+            make("replica-b", proxies[1], **set_clock_off(clock_seconds)),
+        ]
+        self.dispatcher = make("dispatcher", proxies[2])
+        self.killed: set[int] = set()
+        self.restarts = 0
+        self._expected: set[int] = set()
+        self._surprises: list[str] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="supervisor")
+
+    def __enter__(self) -> Fleet:
+        """Starts everything, and returns when the replicas are ready."""
+        try:
+            for member in self.members:
+                member.proxy.__enter__()
+            for member in self.members:
+                if isinstance(member.program, ServiceProcess):
+                    member.program.start()
+                else:
+                    member.program.launch()
+        except BaseException:
+            self._end()
+            raise
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._end()
+
+    @property
+    def members(self) -> list[Member]:
+        """All parts."""
+        return [*self.replicas, self.dispatcher]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the replicas serve."""
+        return [member.program.url for member in self.replicas if isinstance(member.program, ServiceProcess)]
+
+    def leader(self, holder: str) -> Member | None:
+        """Whose dispatcher holds the Lease."""
+        return next((member for member in self.members if holder.startswith(f"{member.name}_")), None)
+
+    def kill(self, kind: Kind, pick: float, holder: str) -> str | None:
+        """Kill what is meant; what it was, or `None` where there is none at the moment."""
+        if kind is Kind.KILL_LEADER:
+            leader = self.leader(holder)
+            return None if leader is None else self._kill(leader, leader.program.pid, whole=True)
+        if kind is Kind.KILL_DISPATCHER:
+            return self._kill(self.dispatcher, self.dispatcher.program.pid)
+        if kind is Kind.KILL_MASTER:
+            member = self.replicas[int(pick * len(self.replicas))]
+            return self._kill(member, member.program.pid)
+        workers = [(member, pid) for member in self.replicas if member.program.running for pid in member.workers()]
+        return self._kill(*workers[int(pick * len(workers))]) if workers else None
+
+    def surprises(self) -> list[str]:
+        """What should not have happened to the processes, whatever was done to them: they ended, hung, or failed."""
+        found = list(self._surprises)
+        for member in self.members:
+            text = member.program.log_text
+            found += [f"{member.name}: worker {pid} hung" for pid in _TIMED_OUT.findall(text)]
+            found += [
+                f"{member.name}: worker {pid} was killed, not by us"
+                for pid in _KILLED.findall(text)
+                if int(pid) not in self.killed
+            ]
+            found += [f"{member.name}: a trace in its log"] * text.count("Traceback (most recent call last)")
+        return found
+
+    def _kill(self, member: Member, pid: int, *, whole: bool = False) -> str | None:
+        if not member.program.running:
+            return None
+        self.killed.add(pid)
+        try:
+            if whole or pid == member.program.pid:
+                self._expected.add(member.program.pid)
+            if whole:
+                member.program.kill()
+            else:
+                os.kill(pid, 9)
+        except ProcessLookupError:
+            return None
+        return f"{member.name}, process {pid}"
+
+    def _supervise(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
+            for member in self.members:
+                if member.program.running:
+                    continue
+                if member.program.pid not in self._expected:
+                    self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
+                member.program.kill()  # what it has forked dies with it, as in a container
+                time.sleep(_RESTART_SECONDS)
+                member.program.launch()
+                self.restarts += 1
+
+    def _end(self) -> None:
+        for member in self.members:
+            if member.program.running:
+                member.program.kill()
+        for member in self.members:
+            member.proxy.__exit__(None, None, None)
+
+
+def set_clock_off(seconds: int) -> Mapping[str, str]:
+    """The variables with which a process's wall clock is off by so many seconds; its other clocks stay right.
+
+    Raises:
+        NoFakeClockError: libfaketime can't be used here.
+    """
+    try:
+        import libfaketime
+    except (ImportError, RuntimeError) as error:
+        raise NoFakeClockError(f"libfaketime is needed to set a clock off: {error}") from error
+    library = Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+    variables = {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{seconds:+d}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DISABLE_SHM": "1",  # what it leaves there, a killed process would leave for good
+    }
+    off_seconds = _read_clock(variables) - time.time()
+    if abs(off_seconds - seconds) > 30:
+        raise NoFakeClockError(
+            f"libfaketime set a clock off by {off_seconds:.0f} s where {seconds} s were meant: its library is for "
+            "Linux on x86-64; `pip install --no-binary :all: libfaketime` builds one for this machine"
+        )
+    return variables
+
+
+def _read_clock(variables: Mapping[str, str]) -> float:
+    command: Sequence[str] = [sys.executable, "-I", "-c", "import json, time; print(json.dumps(time.time()))"]
+    output = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, check=True).stdout
+    return float(json.loads(output))
