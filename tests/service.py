@@ -54,8 +54,7 @@ class Program:
     def kill(self) -> None:
         """End all of its processes at once, without a chance to tidy up; its first one may have ended already."""
         assert self._process is not None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.send_signal(signal.SIGKILL, whole=True)
         self._process.wait()
 
     def stop(self) -> int:
@@ -63,6 +62,12 @@ class Program:
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(_DEADLINE_SECONDS)
+
+    def send_signal(self, number: signal.Signals, *, whole: bool = False) -> None:
+        """Send its first process, or all of them, a signal; one that has ended is left alone."""
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            (os.killpg if whole else os.kill)(self._process.pid, number)
 
     @property
     def pid(self) -> int:

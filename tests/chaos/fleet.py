@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -137,6 +138,23 @@ class Fleet:
             return self._kill(member, member.program.pid)
         workers = [(member, pid) for member in self.replicas if member.program.running for pid in member.workers()]
         return self._kill(*workers[int(pick * len(workers))]) if workers else None
+
+    def stop(self, pick: float) -> str | None:
+        """Have a replica end in good order; it is started anew. Which one, or `None` where it doesn't run."""
+        member = self.replicas[int(pick * len(self.replicas))]
+        if not member.program.running:
+            return None
+        self._expected.add(member.program.pid)
+        member.program.send_signal(signal.SIGTERM)
+        return member.name
+
+    def freeze(self, holder: str) -> Member | None:
+        """Have all processes of the leader stand still; which one it is, or `None` where it doesn't run."""
+        leader = self.leader(holder)
+        if leader is None or not leader.program.running:
+            return None
+        leader.program.send_signal(signal.SIGSTOP, whole=True)
+        return leader
 
     def surprises(self) -> list[str]:
         """What should not have happened to the processes, whatever was done to them: they ended, hung, or failed."""

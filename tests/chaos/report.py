@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.schedule import KILLS, LINKS, OUTAGES, SLOTS, TURNS, Kind, Schedule
+from tests.chaos.schedule import HANDOVERS, KILLS, LINKS, OUTAGES, SLOTS, TURNS, Kind, Schedule
 from tests.chaos.strikes import Strike
 from tests.chaos.tally import Counts
 
@@ -111,6 +111,7 @@ class Report:
             yield f"most active of {name}", f"{counts.most_active[name]} of {slots}"
         for title, kinds in (
             ("kill -9 of our processes", KILLS),
+            ("hand-overs of the Lease", HANDOVERS),
             ("connections cut or half-open", LINKS),
             ("API server restarts, etcd stops", OUTAGES),
             ("dependencies that turned", TURNS),

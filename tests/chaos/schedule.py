@@ -25,6 +25,9 @@ class Kind(Enum):
     KILL_WORKER = "kill -9 of a gunicorn worker"
     KILL_DISPATCHER = "kill -9 of the stand-alone dispatcher"
 
+    FREEZE_LEADER = "all processes of the leader stopped (SIGSTOP) for longer than its lease"
+    STOP_REPLICA = "a replica stopped and started as by a rollout"
+
     CUT_ALL = "every connection of a process cut"
     CUT_WATCHES = "every watch of a process cut"
     SILENT_ALL = "every connection of a process half-open"
@@ -46,10 +49,11 @@ class Kind(Enum):
 
 
 KILLS = (Kind.KILL_LEADER, Kind.KILL_MASTER, Kind.KILL_WORKER, Kind.KILL_DISPATCHER)
+HANDOVERS = (Kind.FREEZE_LEADER, Kind.STOP_REPLICA)
 LINKS = tuple(kind for kind in Kind if kind.name.startswith(("CUT", "SILENT", "LOST")))
 OUTAGES = (Kind.STOP_API_SERVER, Kind.KILL_API_SERVER, Kind.PAUSE_ETCD)
 TURNS = (Kind.OPEN_GATE, Kind.EBB, Kind.FLOOD)
-LANES = (KILLS, LINKS, OUTAGES, TURNS)
+LANES = (KILLS, HANDOVERS, LINKS, OUTAGES, TURNS)
 """Kinds in the same lane strike one after the other, those of different lanes whenever it is their time."""
 
 
@@ -61,7 +65,9 @@ class Size:
         runs: that are to be accepted.
         seconds: over which calls and faults are spread; the end comes when all runs have ended.
         kills: kill -9 of processes of ours.
+        handovers: of the Lease, by a leader that stands still and by one that is stopped in good order, in turn.
         links: connections, or all connections of a process, that are cut or fall silent.
+        silent_watch_seconds: how long the watches of a process are half-open, once.
         restarts: of the API server.
         pauses: of etcd.
         pause_seconds: how long etcd stands still.
@@ -73,7 +79,9 @@ class Size:
     runs: int
     seconds: float
     kills: int
+    handovers: int
     links: int
+    silent_watch_seconds: float
     restarts: int
     pauses: int
     pause_seconds: float
@@ -91,7 +99,9 @@ FULL = Size(
     runs=1000,
     seconds=330.0,
     kills=20,
+    handovers=4,
     links=20,
+    silent_watch_seconds=70.0,  # the dispatcher finds out by itself
     restarts=4,
     pauses=1,
     pause_seconds=10.0,
@@ -103,7 +113,9 @@ SHORT = Size(
     runs=80,
     seconds=45.0,
     kills=4,
+    handovers=1,
     links=5,
+    silent_watch_seconds=10.0,
     restarts=1,
     pauses=1,
     pause_seconds=5.0,
@@ -176,7 +188,13 @@ def make_schedule(seed: int, size: Size) -> Schedule:
     """Draw a schedule; the same one for the same seed and size."""
     chance = random.Random(seed)
     clock_seconds = chance.choice((-1, 1)) * chance.randrange(120, 600)
-    strokes = [*_kills(chance, size), *_links(chance, size), *_outages(chance, size), *_turns(chance, size)]
+    strokes = [
+        *_kills(chance, size),
+        *_handovers(chance, size),
+        *_links(chance, size),
+        *_outages(chance, size),
+        *_turns(chance, size),
+    ]
     strokes.sort(key=lambda stroke: stroke.at_seconds)
     calls = sorted(_calls(chance, size), key=lambda call: call.at_seconds)
     return Schedule(seed, size, tuple(strokes), tuple(calls), clock_seconds)
@@ -202,11 +220,21 @@ def _kills(chance: random.Random, size: Size) -> Iterator[Stroke]:
         yield Stroke(at_seconds, kind, chance.random())
 
 
+def _handovers(chance: random.Random, size: Size) -> Iterator[Stroke]:
+    for number, at_seconds in enumerate(_moments(chance, size, size.handovers)):
+        kind = HANDOVERS[number % len(HANDOVERS)]
+        lasts_seconds = chance.uniform(16.0, 22.0) if kind is Kind.FREEZE_LEADER else 0.0
+        yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
+
+
 def _links(chance: random.Random, size: Size) -> Iterator[Stroke]:
     kinds = _shuffled(chance, LINKS, size.links)
     room = size.seconds / max(1, size.links)
-    for at_seconds, kind in zip(_moments(chance, size, size.links), kinds, strict=True):
+    silent = kinds.index(Kind.SILENT_WATCHES) if Kind.SILENT_WATCHES in kinds else None
+    for place, (at_seconds, kind) in enumerate(zip(_moments(chance, size, size.links), kinds, strict=True)):
         lasts_seconds = chance.uniform(0.2, 0.9) * room if "SILENT" in kind.name else 0.0
+        if place == silent:
+            lasts_seconds = size.silent_watch_seconds
         yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.schedule import KILLS, LANES, LINKS, OUTAGES, TIDE, Kind, Schedule, Stroke, gate
 from tests.controlplane.plane import ControlPlane
 from tests.faults import Fault, GoSilent, LoseAnswer
+from tests.service import Program
 
 _CHANCE_SECONDS = 20.0
 """How long a fault waits for what it is to strike."""
@@ -54,8 +56,8 @@ class Strike:
 
     @property
     def in_flight(self) -> bool:
-        """Whether there was anything that it could have harmed."""
-        return bool(self.struck) and self.queued + self.active > 0
+        """Whether there was anything that it could have harmed; a request that was struck is a run's own."""
+        return bool(self.struck) and (self.queued + self.active > 0 or self.kind in _RULES)
 
 
 class Striker:
@@ -139,6 +141,10 @@ class Striker:
     def _strike(self, stroke: Stroke) -> None:
         if stroke.kind in KILLS:
             self._note(stroke, lambda: self._fleet.kill(stroke.kind, stroke.pick, self._ledger.holder))
+        elif stroke.kind is Kind.STOP_REPLICA:
+            self._note(stroke, lambda: self._fleet.stop(stroke.pick))
+        elif stroke.kind is Kind.FREEZE_LEADER:
+            self._freeze(stroke)
         elif stroke.kind in _RULES:
             self._meet_request(stroke)
         elif stroke.kind in LINKS:
@@ -151,16 +157,33 @@ class Striker:
             self._note(stroke, lambda: self._turn(stroke))
 
     def _note(self, stroke: Stroke, act: Callable[[], str | None]) -> None:
-        """Act as soon as there is something to act on, and note it."""
+        """Act as soon as there are runs in flight and something to act on, and note it."""
         deadline = time.monotonic() + _CHANCE_SECONDS
+        struck = None
         while True:
             (queued, active), at_seconds = self._ledger.in_flight(), time.monotonic() - self._began
-            struck = act()
+            if queued + active or stroke.kind in _RULES:
+                struck = act()
             if struck or time.monotonic() > deadline or self._stop.is_set():
                 break
             time.sleep(_LOOK_SECONDS)
         with self._lock:
             self._strikes.append(Strike(stroke.kind, at_seconds, struck or "", queued, active))
+
+    def _freeze(self, stroke: Stroke) -> None:
+        frozen: list[Program] = []
+
+        def freeze() -> str | None:
+            leader = self._fleet.freeze(self._ledger.holder)
+            if leader is None:
+                return None
+            frozen.append(leader.program)
+            return leader.name
+
+        self._note(stroke, freeze)
+        self._stop.wait(stroke.lasts_seconds)
+        for program in frozen:
+            program.send_signal(signal.SIGCONT, whole=True)  # another one by now, where it was killed meanwhile
 
     def _meet_request(self, stroke: Stroke) -> None:
         """Wait for the one request that the fault is for, wherever it passes."""

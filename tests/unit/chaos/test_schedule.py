@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given, strategies
 
-from tests.chaos.schedule import FULL, KILLS, LINKS, OUTAGES, SHORT, TURNS, Kind, Size, gate, make_schedule
+from tests.chaos.schedule import FULL, HANDOVERS, KILLS, LINKS, OUTAGES, SHORT, TURNS, Kind, Size, gate, make_schedule
 
 SEEDS = strategies.integers(0, 2**32)
 SIZES = strategies.sampled_from([FULL, SHORT])
@@ -24,6 +24,7 @@ def test_every_schedule_has_all_that_its_size_promises(seed: int, size: Size) ->
     schedule = make_schedule(seed, size)
     kinds = Counter(stroke.kind for stroke in schedule.strokes)
     assert sum(kinds[kind] for kind in KILLS) == size.kills
+    assert sum(kinds[kind] for kind in HANDOVERS) == size.handovers
     assert sum(kinds[kind] for kind in LINKS) == size.links
     assert kinds[Kind.STOP_API_SERVER] + kinds[Kind.KILL_API_SERVER] == size.restarts
     assert kinds[Kind.PAUSE_ETCD] == size.pauses
@@ -47,7 +48,7 @@ def test_each_gate_is_opened_once(seed: int, size: Size) -> None:
     assert {name for call in schedule.calls if call.definition == "gated" for name in call.depends_on} <= gates
 
 
-@pytest.mark.parametrize("lane", [KILLS, LINKS, OUTAGES])
+@pytest.mark.parametrize("lane", [KILLS, HANDOVERS, LINKS, OUTAGES])
 def test_the_full_form_has_every_kind_of_fault(lane: tuple[Kind, ...]) -> None:
     """Twenty kills and twenty broken links, as the promise goes."""
     assert (FULL.runs, FULL.kills, FULL.links, FULL.pause_seconds) == (1000, 20, 20, 10.0)
@@ -56,6 +57,6 @@ def test_the_full_form_has_every_kind_of_fault(lane: tuple[Kind, ...]) -> None:
 
 def test_every_kind_is_carried_out_in_a_lane() -> None:
     """None is forgotten."""
-    assert sorted((*KILLS, *LINKS, *OUTAGES, *TURNS), key=lambda kind: kind.name) == sorted(
+    assert sorted((*KILLS, *HANDOVERS, *LINKS, *OUTAGES, *TURNS), key=lambda kind: kind.name) == sorted(
         Kind, key=lambda kind: kind.name
     )
