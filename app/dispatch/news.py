@@ -7,8 +7,9 @@ a slot only is progress, and worth no second one.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice, zip_longest
 
 from app.cluster.errors import AlreadyExistsError, ClusterError
 from app.cluster.manifests import build_event
@@ -79,12 +80,11 @@ class Newsroom:
                 for run in queued
             }
             news = [uid for uid, cause in causes.items() if self._is_news(uid, cause)]
-            lasting = [uid for uid in news if self._noticed.get(uid) is causes[uid]][:_EVENTS_PER_ISSUE]
-            stories = []
-            for uid in lasting:
-                run = runs.get(uid)
-                assert run is not None
-                stories.append((run, causes[uid], explain(run, lines[run.definition].admitted, slots, unready)[1]))
+            lasting = _in_turn(run for uid in news if self._noticed.get(uid) is causes[uid] and (run := runs.get(uid)))
+            stories = [
+                (run, causes[run.uid], explain(run, lines[run.definition].admitted, slots, unready)[1])
+                for run in islice(lasting, _EVENTS_PER_ISSUE)
+            ]
             self._noticed = causes
             self._told = {uid: cause for uid, cause in self._told.items() if uid in causes}
         told = 0
@@ -128,3 +128,11 @@ class Newsroom:
         else:
             self._trouble.ended()
         return True
+
+
+def _in_turn(runs: Iterable[Run]) -> Iterator[Run]:
+    """One of each definition, then the next of each: a long queue must not keep the others' news back."""
+    by_definition: dict[str, list[Run]] = {}
+    for run in runs:
+        by_definition.setdefault(run.definition, []).append(run)
+    return (run for turn in zip_longest(*by_definition.values()) for run in turn if run is not None)

@@ -216,3 +216,14 @@ def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen
         passing = stage.queue(count=2)
         seen.wait(lambda: seen.finished >= set(passing))
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
+
+
+def test_a_long_queue_does_not_keep_back_the_events_of_others(stage: Stage, seen: Observer) -> None:
+    """Each definition has its turn, however many runs of another one wait to be told of."""
+    stage.queue("a-long-one", count=60, depends_on=("nowhere",))
+    [waiting] = stage.queue("short", depends_on=("nowhere",))
+    with stage.dispatching({"a-long-one": 1, "short": 1}):
+        until(lambda: stage.reasons(waiting))
+    told = [request for request in stage.proxy.requests if "/events" in request.path]
+    before = next(place for place, request in enumerate(told) if waiting.encode() in request.body)
+    assert before < 20
