@@ -105,14 +105,17 @@ class ServiceProcess(Program):
     def start(self) -> None:
         """Start it, and wait until it is ready."""
         self.launch()
+        self.await_ready()
+
+    def await_ready(self) -> None:
+        """Wait until it is ready."""
         deadline = time.monotonic() + _DEADLINE_SECONDS
-        while not self.is_ready():
+        while not self._is_ready():
             assert self.running, f"the service ended:\n{self.log_text}"
             assert time.monotonic() < deadline, f"the service is not ready:\n{self.log_text}"
             time.sleep(0.02)
 
-    def is_ready(self) -> bool:
-        """Whether it says so."""
+    def _is_ready(self) -> bool:
         try:
             return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
         except requests.ConnectionError:

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.chaos.schedule import SLOTS, Kind
+from tests.controlplane.components import Warden
 from tests.faults import FaultProxy
 from tests.servers import Server, write_kubeconfig
 from tests.service import Program, ServiceProcess
@@ -66,7 +67,23 @@ class Member:
 class Fleet:
     """Two replicas, the second one's clock set off, and a dispatcher; started anew when they die. A context manager."""
 
-    def __init__(self, server: Server, namespace: str, folder: Path, *, workers: int, clock_seconds: int) -> None:
+    def __init__(
+        self, server: Server, namespace: str, folder: Path, warden: Warden, *, workers: int, clock_seconds: int
+    ) -> None:
+        """Takes where everything is, and how it is; nothing is started yet.
+
+        Args:
+            server: behind each part's own network.
+            namespace: with the service's account.
+            folder: for logs and kubeconfigs.
+            warden: kills all that is left when this process is gone.
+            workers: of each replica.
+            clock_seconds: by how much the second replica's clock is off.
+
+        Raises:
+            NoFakeClockError: no clock can be set off here.
+        """
+
         def make(name: str, proxy: FaultProxy, **environment: str) -> Member:
             kubeconfig = write_kubeconfig(folder, server, namespace, url=proxy.url)
             log = folder / f"{name}.log"
@@ -82,6 +99,7 @@ class Fleet:
             make("replica-b", proxies[1], **set_clock_off(clock_seconds)),
         ]
         self.dispatcher = make("dispatcher", proxies[2])
+        self._warden = warden
         self.killed: set[int] = set()
         self.restarts = 0
         self._expected: set[int] = set()
@@ -95,10 +113,10 @@ class Fleet:
             for member in self.members:
                 member.proxy.__enter__()
             for member in self.members:
+                self._launch(member)
+            for member in self.members:
                 if isinstance(member.program, ServiceProcess):
-                    member.program.start()
-                else:
-                    member.program.launch()
+                    member.program.await_ready()
         except BaseException:
             self._end()
             raise
@@ -180,7 +198,7 @@ class Fleet:
             if whole:
                 member.program.kill()
             else:
-                os.kill(pid, 9)
+                os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return None
         return f"{member.name}, process {pid}"
@@ -193,14 +211,20 @@ class Fleet:
                 if member.program.pid not in self._expected:
                     self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
                 member.program.kill()  # what it has forked dies with it, as in a container
+                self._warden.forget(member.program.pid)
                 time.sleep(_RESTART_SECONDS)
-                member.program.launch()
+                self._launch(member)
                 self.restarts += 1
+
+    def _launch(self, member: Member) -> None:
+        member.program.launch()
+        self._warden.watch(member.program.pid)
 
     def _end(self) -> None:
         for member in self.members:
             if member.program.running:
                 member.program.kill()
+                self._warden.forget(member.program.pid)
         for member in self.members:
             member.proxy.__exit__(None, None, None)
 

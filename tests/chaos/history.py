@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 MARK_VARIABLE = "CHAOS_CALL"
@@ -44,6 +45,7 @@ class RunVersion(Version):
         uid: another one is another Job, of the same name.
         mark: of the call; empty where there is none.
         depends_on: names from its annotation.
+        clock_off_seconds: how far the clock of the replica that accepted it is from the API server's.
         end: `Complete`, `Failed`, or empty.
     """
 
@@ -51,6 +53,7 @@ class RunVersion(Version):
     definition: str = ""
     mark: str = ""
     depends_on: tuple[str, ...] = ()
+    clock_off_seconds: float = 0.0
     suspended: bool = False
     end: str = ""
 
@@ -123,9 +126,19 @@ def _run_fields(job: _Json) -> _Json:
         "definition": (metadata.get("labels") or {}).get("slimfaas.dev/job", ""),
         "mark": next((one.get("value", "") for one in variables if one["name"] == MARK_VARIABLE), ""),
         "depends_on": tuple(json.loads(annotations.get("slimfaas.dev/depends-on", "[]"))),
+        "clock_off_seconds": _seconds_between(
+            annotations.get("slimfaas.dev/queued-at"), metadata.get("creationTimestamp")
+        ),
         "suspended": bool(spec.get("suspend")),
         "end": next((one["type"] for one in conditions if one["type"] in _ENDS and one["status"] == "True"), ""),
     }
+
+
+def _seconds_between(time: str | None, other: str | None) -> float:
+    """By how much a time is later than another one; 0 where one is missing."""
+    if time is None or other is None:
+        return 0.0
+    return (datetime.fromisoformat(time) - datetime.fromisoformat(other)).total_seconds()
 
 
 def _pod_fields(pod: _Json) -> _Json:

@@ -45,6 +45,8 @@ class Report:
         if counts.accepted < size.runs:
             found.append(f"only {counts.accepted} of {size.runs} calls were accepted")
         found += [f"hit nothing: {one.kind.value}" for one in self.strikes if not one.in_flight]
+        if not counts.off_clock:
+            found.append("hit nothing: the clock that is off")
         planned = len(self.schedule.strokes)
         if len(self.strikes) < planned:
             found.append(f"only {len(self.strikes)} of {planned} faults were made")
@@ -84,6 +86,7 @@ class Report:
             "leaders": counts.leaders,
             "restarts": self.restarts,
             "clockOffSeconds": self.schedule.clock_seconds,
+            "acceptedByThatClock": counts.off_clock,
             "strikes": [
                 {
                     "kind": one.kind.name,
@@ -103,7 +106,7 @@ class Report:
         counts, size = self.counts, self.schedule.size
         yield "seed", f"{self.schedule.seed} (again: make chaos SEED={self.schedule.seed}{' SHORT=1' * size.short})"
         yield "took", f"{self.seconds:.0f} s"
-        yield "accepted", f"{counts.accepted} of {size.runs}"
+        yield "accepted", f"{counts.accepted} of {size.runs}, by two replicas with {size.workers} workers each"
         yield "lost", str(len(counts.lost))
         yield "doubled", str(len(counts.doubled))
         yield "started before ready", str(len(counts.early))
@@ -120,7 +123,7 @@ class Report:
             for kind in kinds:
                 if any(one.kind is kind for one in self.strikes):
                     yield f"  {kind.value}", self._hits((kind,))
-        yield "clock of replica-b", f"off by {self.schedule.clock_seconds:+d} s"
+        yield f"accepted by the clock that is off by {self.schedule.clock_seconds:+d} s", str(counts.off_clock)
         yield "programs started anew", str(self.restarts)
         yield "leaders", str(counts.leaders)
         yield "answers from an earlier try", str(counts.replayed)

@@ -43,7 +43,14 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
         namespace = server.create_namespace()
         with (
             Ledger(plane.etcd_url, namespace) as ledger,
-            Fleet(server, namespace, folder, workers=size.workers, clock_seconds=schedule.clock_seconds) as fleet,
+            Fleet(
+                server,
+                namespace,
+                folder,
+                plane.warden,
+                workers=size.workers,
+                clock_seconds=schedule.clock_seconds,
+            ) as fleet,
         ):
             striker = Striker(schedule, plane, fleet, ledger, namespace)
             striker.make_deployments()

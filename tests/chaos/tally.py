@@ -17,6 +17,8 @@ NOTICED_SECONDS = 65.0
 """Of a watch that falls silent the dispatcher knows after 60 s, and a patch that it has sent takes 5 s at most
 (`app/cluster/watch.py`, `app/cluster/client.py`)."""
 
+_OFF_SECONDS = 60.0
+
 
 @dataclass
 class Counts:
@@ -35,6 +37,7 @@ class Counts:
         most_with_pods: by definition, the most runs at once that had a pod that had not ended.
         more_pods: how many runs had more than one pod, which Kubernetes does not rule out:
             https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures
+        off_clock: how many runs were accepted by a replica whose clock is more than a minute off.
         leaders: how often the dispatcher's Lease got another holder.
         late_news: how many runs were started when what they depend on had just become unready, and by how many seconds
             at most.
@@ -51,6 +54,7 @@ class Counts:
     most_active: dict[str, int] = field(default_factory=dict)
     most_with_pods: dict[str, int] = field(default_factory=dict)
     more_pods: int = 0
+    off_clock: int = 0
     leaders: int = 0
     late_news: tuple[int, float] = (0, 0.0)
 
@@ -217,6 +221,7 @@ def _count_calls(runs: Mapping[str, _Run], told: Sequence[Told], counts: Counts)
         if len(run.starts) > 1:
             counts.doubled.append(f"{key}: started at revisions {[start.revision for start in run.starts]}")
         counts.more_pods += len(run.pods) > 1
+        counts.off_clock += abs(run.versions[0].clock_off_seconds) > _OFF_SECONDS
     for one in told:
         _count_call(one, runs, by_mark[one.mark], counts)
     marks = {one.mark for one in told}

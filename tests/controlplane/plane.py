@@ -104,6 +104,11 @@ class ControlPlane:
         """Every program, in the order in which they are started."""
         return [self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok]
 
+    @property
+    def warden(self) -> Warden:
+        """Kills what it is told of when this process is gone, as it does with the plane's own programs."""
+        return self._warden
+
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, content_type: str = "application/json"
     ) -> Any:

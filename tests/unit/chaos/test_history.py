@@ -21,12 +21,15 @@ def read(kind: str, name: str, stored: dict[str, Any] | None) -> Version | None:
     return read_version(f"/registry/{kind}/{NAMESPACE}/{name}", value, namespace=NAMESPACE, revision=7, seen_at=1.0)
 
 
+QUEUED_AT = datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
+
+
 def job(**status: Any) -> dict[str, Any]:
     """A Job as the service makes it."""
     request = Request(depends_on=("database",), environments=(Variable("CHAOS_CALL", "call-1", literal=True),))
     spec = merge(Definition(name="one", image="busybox:1"), request)
-    made = build_job(spec, "aaaaaaaaaaaa", queued_at=datetime.now(UTC), call="c", path="", query="")
-    made["metadata"]["uid"] = "u"
+    made = build_job(spec, "aaaaaaaaaaaa", queued_at=QUEUED_AT, call="c", path="", query="")
+    made["metadata"] |= {"uid": "u", "creationTimestamp": "2026-01-01T12:00:00Z"}
     return made | {"status": status}
 
 
@@ -41,6 +44,7 @@ def test_a_run_is_read_whole() -> None:
         definition="one",
         mark="call-1",
         depends_on=("database",),
+        clock_off_seconds=300.0,
         suspended=True,
     )
 
