@@ -114,7 +114,7 @@ SHORT = Size(
     seconds=45.0,
     kills=4,
     handovers=1,
-    links=5,
+    links=10,
     silent_watch_seconds=10.0,
     restarts=1,
     pauses=1,
@@ -209,7 +209,7 @@ def _moments(chance: random.Random, size: Size, count: int) -> list[float]:
 
 def _shuffled(chance: random.Random, kinds: tuple[Kind, ...], count: int) -> list[Kind]:
     """So many kinds, each as often as the others but for one."""
-    chosen = [kinds[number % len(kinds)] for number in range(count)]
+    chosen = [*kinds * (count // len(kinds)), *chance.sample(kinds, count % len(kinds))]
     chance.shuffle(chosen)
     return chosen
 

@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given, strategies
 
 from tests.chaos.schedule import FULL, HANDOVERS, KILLS, LINKS, OUTAGES, SHORT, TURNS, Kind, Size, gate, make_schedule
@@ -48,11 +47,16 @@ def test_each_gate_is_opened_once(seed: int, size: Size) -> None:
     assert {name for call in schedule.calls if call.definition == "gated" for name in call.depends_on} <= gates
 
 
-@pytest.mark.parametrize("lane", [KILLS, HANDOVERS, LINKS, OUTAGES])
-def test_the_full_form_has_every_kind_of_fault(lane: tuple[Kind, ...]) -> None:
-    """Twenty kills and twenty broken links, as the promise goes."""
-    assert (FULL.runs, FULL.kills, FULL.links, FULL.pause_seconds) == (1000, 20, 20, 10.0)
-    assert {stroke.kind for stroke in make_schedule(0, FULL).strokes} >= set(lane)
+@given(SEEDS, SIZES, strategies.sampled_from([KILLS, LINKS]))
+def test_both_forms_have_every_kind_of_kill_and_of_broken_link(seed: int, size: Size, lane: tuple[Kind, ...]) -> None:
+    """Also the short one, whatever its seed."""
+    assert {stroke.kind for stroke in make_schedule(seed, size).strokes} >= set(lane)
+
+
+def test_the_full_form_is_as_promised() -> None:
+    """A thousand runs, twenty kills, twenty broken links, and every outage."""
+    assert (FULL.runs, FULL.kills, FULL.links, FULL.pause_seconds, FULL.workers) == (1000, 20, 20, 10.0, 4)
+    assert {stroke.kind for stroke in make_schedule(0, FULL).strokes} == set(Kind)
 
 
 def test_every_kind_is_carried_out_in_a_lane() -> None:
