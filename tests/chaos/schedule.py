@@ -232,7 +232,8 @@ def _links(chance: random.Random, size: Size) -> Iterator[Stroke]:
     room = size.seconds / max(1, size.links)
     silent = kinds.index(Kind.SILENT_WATCHES) if Kind.SILENT_WATCHES in kinds else None
     for place, (at_seconds, kind) in enumerate(zip(_moments(chance, size, size.links), kinds, strict=True)):
-        lasts_seconds = chance.uniform(0.2, 0.9) * room if "SILENT" in kind.name else 0.0
+        # Some for longer than a lease: what they keep back arrives when somebody else leads.
+        lasts_seconds = chance.uniform(0.1, 1.6) * room if "SILENT" in kind.name else 0.0
         if place == silent:
             lasts_seconds = size.silent_watch_seconds
         yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
