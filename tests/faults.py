@@ -131,6 +131,12 @@ class FaultProxy:
         with self._changed:
             return len(self._links)
 
+    @property
+    def watches(self) -> int:
+        """How many of them carry a watch at the moment."""
+        with self._changed:
+            return sum(link.watching for link in self._links)
+
     def wait_for(
         self, wanted: Callable[[Request], bool], *, count: int = 1, timeout_seconds: float = 10.0
     ) -> list[Request]:

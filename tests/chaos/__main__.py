@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.chaos.fleet import NoFakeClockError
+from tests.chaos.clock import NoFakeClockError
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import FULL, SHORT, make_schedule
 from tests.controlplane.build import ControlPlaneUnavailable

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import threading
-import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.chaos.schedule import SLOTS, Kind
+from tests.chaos.clock import set_clock_off
+from tests.chaos.kinds import Kind
+from tests.chaos.schedule import SLOTS
 from tests.controlplane.components import Warden
 from tests.faults import FaultProxy
 from tests.servers import Server, write_kubeconfig
@@ -35,10 +33,6 @@ CONFIGURATION: dict[str, Any] = {
         for name, slots in SLOTS.items()
     }
 }
-
-
-class NoFakeClockError(Exception):
-    """A process's clock can't be set off on this machine."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +135,9 @@ class Fleet:
         return [member.program.url for member in self.replicas if isinstance(member.program, ServiceProcess)]
 
     def leader(self, holder: str) -> Member | None:
-        """Whose dispatcher holds the Lease."""
-        return next((member for member in self.members if holder.startswith(f"{member.name}_")), None)
+        """Whose dispatcher holds the Lease and is at work, as its watches show; `None`: nobody's at the moment."""
+        named = (member for member in self.members if holder.startswith(f"{member.name}_"))
+        return next((member for member in named if member.program.running and member.proxy.watches), None)
 
     def kill(self, kind: Kind, pick: float, holder: str) -> str | None:
         """Kill what is meant; what it was, or `None` where there is none at the moment."""
@@ -169,7 +164,7 @@ class Fleet:
     def freeze(self, holder: str) -> Member | None:
         """Have all processes of the leader stand still; which one it is, or `None` where it doesn't run."""
         leader = self.leader(holder)
-        if leader is None or not leader.program.running:
+        if leader is None:
             return None
         leader.program.send_signal(signal.SIGSTOP, whole=True)
         return leader
@@ -206,15 +201,17 @@ class Fleet:
     def _supervise(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
             for member in self.members:
-                if member.program.running:
-                    continue
-                if member.program.pid not in self._expected:
-                    self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
-                member.program.kill()  # what it has forked dies with it, as in a container
-                self._warden.forget(member.program.pid)
-                time.sleep(_RESTART_SECONDS)
-                self._launch(member)
-                self.restarts += 1
+                if not member.program.running:
+                    self._start_anew(member)
+
+    def _start_anew(self, member: Member) -> None:
+        if member.program.pid not in self._expected:
+            self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
+        member.program.kill()  # what it has forked dies with it, as in a container
+        self._warden.forget(member.program.pid)
+        self._stop.wait(_RESTART_SECONDS)
+        self._launch(member)
+        self.restarts += 1
 
     def _launch(self, member: Member) -> None:
         member.program.launch()
@@ -227,35 +224,3 @@ class Fleet:
                 self._warden.forget(member.program.pid)
         for member in self.members:
             member.proxy.__exit__(None, None, None)
-
-
-def set_clock_off(seconds: int) -> Mapping[str, str]:
-    """The variables with which a process's wall clock is off by so many seconds; its other clocks stay right.
-
-    Raises:
-        NoFakeClockError: libfaketime can't be used here.
-    """
-    try:
-        import libfaketime
-    except (ImportError, RuntimeError) as error:
-        raise NoFakeClockError(f"libfaketime is needed to set a clock off: {error}") from error
-    library = Path(libfaketime.__file__).parent / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
-    variables = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": f"{seconds:+d}s",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DISABLE_SHM": "1",  # what it leaves there, a killed process would leave for good
-    }
-    off_seconds = _read_clock(variables) - time.time()
-    if abs(off_seconds - seconds) > 30:
-        raise NoFakeClockError(
-            f"libfaketime set a clock off by {off_seconds:.0f} s where {seconds} s were meant: its library is for "
-            "Linux on x86-64; `pip install --no-binary :all: libfaketime` builds one for this machine"
-        )
-    return variables
-
-
-def _read_clock(variables: Mapping[str, str]) -> float:
-    command: Sequence[str] = [sys.executable, "-I", "-c", "import json, time; print(json.dumps(time.time()))"]
-    output = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, check=True).stdout
-    return float(json.loads(output))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.schedule import HANDOVERS, KILLS, LINKS, OUTAGES, SLOTS, TURNS, Kind, Schedule
+from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
+from tests.chaos.schedule import SLOTS, Schedule
 from tests.chaos.strikes import Strike
 from tests.chaos.tally import Counts
 

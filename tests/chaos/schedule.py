@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+
+from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, Kind
 
 SLOTS = {"one": 1, "two": 2, "six": 6, "gated": 6, "tidal": 4}
 """By definition: its NumberParallelJob. Runs of `gated` depend on a gate each, those of `tidal` on the tide."""
@@ -15,46 +16,6 @@ _SHARES = {"one": 1, "two": 2, "six": 6, "gated": 6, "tidal": 2}
 
 TIDE = "tide"
 """A Deployment that becomes ready and unready again several times."""
-
-
-class Kind(Enum):
-    """What can be done to the service, its cluster and its network. The values are how the report names them."""
-
-    KILL_LEADER = "kill -9 of all processes of the leader"
-    KILL_MASTER = "kill -9 of a gunicorn master"
-    KILL_WORKER = "kill -9 of a gunicorn worker"
-    KILL_DISPATCHER = "kill -9 of the stand-alone dispatcher"
-
-    FREEZE_LEADER = "all processes of the leader stopped (SIGSTOP) for longer than its lease"
-    STOP_REPLICA = "a replica stopped and started as by a rollout"
-
-    CUT_ALL = "every connection of a process cut"
-    CUT_WATCHES = "every watch of a process cut"
-    SILENT_ALL = "every connection of a process half-open"
-    SILENT_WATCHES = "every watch of a process half-open"
-    SILENT_CREATE = "half-open before a create is forwarded"
-    SILENT_STORED = "half-open after a create was stored"
-    SILENT_ADMIT = "half-open before an admission is forwarded"
-    SILENT_ADMITTED = "half-open after an admission was stored"
-    LOST_STORED = "connection cut after a create was stored"
-    LOST_ADMITTED = "connection cut after an admission was stored"
-
-    STOP_API_SERVER = "API server stopped and started"
-    KILL_API_SERVER = "kill -9 of the API server"
-    PAUSE_ETCD = "etcd stopped (SIGSTOP)"
-
-    OPEN_GATE = "a dependency becomes ready for the first time"
-    EBB = "a dependency becomes unready"
-    FLOOD = "a dependency becomes ready again"
-
-
-KILLS = (Kind.KILL_LEADER, Kind.KILL_MASTER, Kind.KILL_WORKER, Kind.KILL_DISPATCHER)
-HANDOVERS = (Kind.FREEZE_LEADER, Kind.STOP_REPLICA)
-LINKS = tuple(kind for kind in Kind if kind.name.startswith(("CUT", "SILENT", "LOST")))
-OUTAGES = (Kind.STOP_API_SERVER, Kind.KILL_API_SERVER, Kind.PAUSE_ETCD)
-TURNS = (Kind.OPEN_GATE, Kind.EBB, Kind.FLOOD)
-LANES = (KILLS, HANDOVERS, LINKS, OUTAGES, TURNS)
-"""Kinds in the same lane strike one after the other, those of different lanes whenever it is their time."""
 
 
 @dataclass(frozen=True)

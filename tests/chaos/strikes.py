@@ -5,36 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
 import requests
 
-from tests.chaos.fleet import Fleet, Member
+from tests.chaos.fleet import Fleet
+from tests.chaos.kinds import KILLS, LANES, LINKS, OUTAGES, Kind
 from tests.chaos.ledger import Ledger
-from tests.chaos.schedule import KILLS, LANES, LINKS, OUTAGES, TIDE, Kind, Schedule, Stroke, gate
+from tests.chaos.links import ONE_REQUEST, Links
+from tests.chaos.schedule import TIDE, Schedule, Stroke, gate
 from tests.controlplane.plane import ControlPlane
-from tests.faults import Fault, GoSilent, LoseAnswer
 from tests.service import Program
 
-_CHANCE_SECONDS = 20.0
-"""How long a fault waits for what it is to strike."""
+_CHANCE_SECONDS = 40.0
+"""How long a fault waits for what it is to strike: a new leader comes only at the end of the last one's lease."""
 
 _LOOK_SECONDS = 0.02
 _RETRY_SECONDS = 0.5
 _MERGE_PATCH = "application/merge-patch+json"
-
-_RULES = {
-    Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),
-    Kind.SILENT_STORED: (GoSilent(forward=True), "POST", r"/jobs$"),
-    Kind.SILENT_ADMIT: (GoSilent(), "PATCH", r"/jobs/"),
-    Kind.SILENT_ADMITTED: (GoSilent(forward=True), "PATCH", r"/jobs/"),
-    Kind.LOST_STORED: (LoseAnswer(), "POST", r"/jobs$"),
-    Kind.LOST_ADMITTED: (LoseAnswer(), "PATCH", r"/jobs/"),
-}
-"""Faults of the one connection that carries the next such request."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Strike:
     @property
     def in_flight(self) -> bool:
         """Whether there was anything that it could have harmed; a request that was struck is a run's own."""
-        return bool(self.struck) and (self.queued + self.active > 0 or self.kind in _RULES)
+        return bool(self.struck) and (self.queued + self.active > 0 or self.kind in ONE_REQUEST)
 
 
 class Striker:
@@ -74,8 +64,7 @@ class Striker:
         self._lock = threading.Lock()
         self._strikes: list[Strike] = []
         self._failures: list[BaseException] = []
-        self._silenced: Counter[str] = Counter()
-        self._undoing: list[threading.Thread] = []
+        self._links = Links(fleet.members, self._stop)
         self._threads = [
             threading.Thread(
                 target=self._run,
@@ -125,8 +114,7 @@ class Striker:
     def _join(self) -> None:
         for thread in self._threads:
             thread.join()
-        for thread in self._undoing:
-            thread.join()
+        self._links.join()
 
     def _run(self, strokes: Sequence[Stroke]) -> None:
         try:
@@ -145,30 +133,32 @@ class Striker:
             self._note(stroke, lambda: self._fleet.stop(stroke.pick))
         elif stroke.kind is Kind.FREEZE_LEADER:
             self._freeze(stroke)
-        elif stroke.kind in _RULES:
-            self._meet_request(stroke)
+        elif stroke.kind in ONE_REQUEST:
+            with self._links.waiting_for_request(stroke) as look:
+                self._note(stroke, look)
         elif stroke.kind in LINKS:
-            self._note(stroke, lambda: self._break_links(stroke))
+            self._note(stroke, lambda: self._links.break_all(stroke, self._fleet.leader(self._ledger.holder)))
         elif stroke.kind in OUTAGES:
-            self._note(stroke, lambda: self._begin_outage(stroke.kind))
-            self._stop.wait(stroke.lasts_seconds)
-            self._end_outage(stroke.kind)
+            if self._note(stroke, lambda: self._begin_outage(stroke.kind)):
+                self._stop.wait(stroke.lasts_seconds)
+                self._end_outage(stroke.kind)
         else:
             self._note(stroke, lambda: self._turn(stroke))
 
-    def _note(self, stroke: Stroke, act: Callable[[], str | None]) -> None:
-        """Act as soon as there are runs in flight and something to act on, and note it."""
+    def _note(self, stroke: Stroke, act: Callable[[], str | None]) -> bool:
+        """Act as soon as there are runs in flight and something to act on, and note it; whether there was."""
         deadline = time.monotonic() + _CHANCE_SECONDS
         struck = None
         while True:
             (queued, active), at_seconds = self._ledger.in_flight(), time.monotonic() - self._began
-            if queued + active or stroke.kind in _RULES:
+            if queued + active or stroke.kind in ONE_REQUEST:
                 struck = act()
             if struck or time.monotonic() > deadline or self._stop.is_set():
                 break
             time.sleep(_LOOK_SECONDS)
         with self._lock:
             self._strikes.append(Strike(stroke.kind, at_seconds, struck or "", queued, active))
+        return struck is not None
 
     def _freeze(self, stroke: Stroke) -> None:
         frozen: list[Program] = []
@@ -184,61 +174,6 @@ class Striker:
         self._stop.wait(stroke.lasts_seconds)
         for program in frozen:
             program.send_signal(signal.SIGCONT, whole=True)  # another one by now, where it was killed meanwhile
-
-    def _meet_request(self, stroke: Stroke) -> None:
-        """Wait for the one request that the fault is for, wherever it passes."""
-        action, method, path = _RULES[stroke.kind]
-        faults = [(member, Fault(action, method=method, path=path)) for member in self._fleet.members]
-        for member, fault in faults:
-            member.proxy.add(fault)
-        struck: list[Member] = []
-
-        def look() -> str | None:
-            struck[:] = [member for member, fault in faults if member.proxy.strikes(fault)]
-            return ", ".join(member.name for member in struck) or None
-
-        self._note(stroke, look)
-        for member, fault in faults:
-            member.proxy.remove(fault)
-        if isinstance(action, GoSilent):
-            for member in struck:
-                self._heal_later(member, stroke.lasts_seconds)
-
-    def _break_links(self, stroke: Stroke) -> str | None:
-        members = self._fleet.members
-        leader = self._fleet.leader(self._ledger.holder)
-        member = leader if leader and stroke.pick < 0.5 else members[int(stroke.pick * len(members))]
-        connections = member.proxy.connections
-        if not connections:
-            return None
-        match stroke.kind:
-            case Kind.CUT_ALL:
-                member.proxy.cut_all()
-            case Kind.CUT_WATCHES:
-                member.proxy.cut_watches()
-            case Kind.SILENT_ALL:
-                member.proxy.silence()
-            case Kind.SILENT_WATCHES:
-                member.proxy.silence(watches_only=True)
-        if stroke.lasts_seconds:
-            self._heal_later(member, stroke.lasts_seconds)
-        return f"{member.name}, {connections} connections open"
-
-    def _heal_later(self, member: Member, seconds: float) -> None:
-        """Let what is half-open speak again; where several faults overlap, at the end of the last one."""
-
-        def heal() -> None:
-            self._stop.wait(seconds)
-            with self._lock:
-                self._silenced[member.name] -= 1
-                if not self._silenced[member.name]:
-                    member.proxy.end_silence()
-
-        with self._lock:
-            self._silenced[member.name] += 1
-            thread = threading.Thread(target=heal, name="heal")
-            self._undoing.append(thread)
-            thread.start()
 
     def _begin_outage(self, kind: Kind) -> str:
         match kind:

@@ -4,7 +4,8 @@ from collections import Counter
 
 from hypothesis import given, strategies
 
-from tests.chaos.schedule import FULL, HANDOVERS, KILLS, LINKS, OUTAGES, SHORT, TURNS, Kind, Size, gate, make_schedule
+from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
+from tests.chaos.schedule import FULL, SHORT, Size, gate, make_schedule
 
 SEEDS = strategies.integers(0, 2**32)
 SIZES = strategies.sampled_from([FULL, SHORT])
