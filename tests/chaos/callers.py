@@ -58,6 +58,7 @@ class Callers:
         self._urls = urls
         self._calls = calls
         self._pool = ThreadPoolExecutor(_CALLERS, thread_name_prefix="caller")
+        self._others = ThreadPoolExecutor(_CALLERS, thread_name_prefix="other-caller")
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._told: list[Told] = []
@@ -74,6 +75,7 @@ class Callers:
     ) -> None:
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
+        self._others.shutdown()
 
     @property
     def told(self) -> list[Told]:
@@ -98,10 +100,9 @@ class Callers:
         order = self._order(place)
         told = self._begin(call, call.mark)
         if call.twice:
-            other = threading.Thread(target=self._repeat, args=(call, told, self._order(place + 1)))
-            other.start()
+            other = self._others.submit(self._repeat, call, told, self._order(place + 1))
             self._repeat(call, told, order)
-            other.join()
+            other.result()
         else:
             for number in range(1, 1000):
                 if self._repeat(call, told, order) or self._stop.is_set():

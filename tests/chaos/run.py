@@ -21,6 +21,9 @@ _QUIET_SECONDS = 75.0
 """What has not ended when nothing else has for so long never will: the longest of all waits is that for a silent watch,
 of 60 s."""
 
+_LATE_SECONDS = 8.0
+"""What is still on its way when all is over, such as a write that nobody waits for any more, has arrived by then."""
+
 _TELL_SECONDS = 15.0
 
 
@@ -55,12 +58,13 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
             striker = Striker(schedule, plane, fleet, ledger, namespace)
             striker.make_deployments()
             with striker, Callers(fleet.urls, schedule.calls) as callers:
-                _watch(lambda: callers.done, ledger, size.runs, tell)
+                all_ended = _watch(lambda: callers.done, ledger, size.runs, tell)
                 strikes = striker.finish()
+                if not all_ended:  # the controllers may have given up after an outage
+                    plane.restart_controllers()
+                    _watch(lambda: callers.done, ledger, size.runs, tell)
                 told = callers.told
-            # Nobody starts anything any more when this is read; but what is wrong may still be on its way.
-            plane.restart_controllers()
-            _watch(lambda: callers.done, ledger, size.runs, tell)
+            time.sleep(_LATE_SECONDS)
             counts = tally(ledger.versions, told, SLOTS)
             surprises, restarts = fleet.surprises(), fleet.restarts
     wrong = [f"{one.mark}: {answer}" for one in told for answer in one.wrong]
@@ -69,14 +73,14 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
     return report
 
 
-def _watch(accepted: Callable[[], int], ledger: Ledger, runs: int, tell: Callable[[str], object]) -> None:
-    """Wait until all calls are accepted and all runs have ended, or nothing ends any more."""
+def _watch(accepted: Callable[[], int], ledger: Ledger, runs: int, tell: Callable[[str], object]) -> bool:
+    """Wait until all calls are accepted and all runs have ended, or nothing ends any more; whether they have."""
     last, quiet_since, told_at = (-1, -1), time.monotonic(), 0.0
     while True:
         queued, active = ledger.in_flight()
         now = accepted(), ledger.finished()
         if now[0] >= runs and not queued and not active:
-            return
+            return True
         if now != last:
             last, quiet_since = now, time.monotonic()
         if time.monotonic() - told_at > _TELL_SECONDS:
@@ -84,5 +88,5 @@ def _watch(accepted: Callable[[], int], ledger: Ledger, runs: int, tell: Callabl
             told_at = time.monotonic()
         if time.monotonic() - quiet_since > _QUIET_SECONDS:
             tell(f"nothing has ended for {_QUIET_SECONDS:.0f} s")
-            return
+            return False
         ledger.wait(lambda: False, seconds=0.2)
