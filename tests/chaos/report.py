@@ -131,7 +131,7 @@ class Report:
         yield "calls left in doubt, of them stored", f"{counts.in_doubt}, {counts.stored_in_doubt}"
         late, late_seconds = counts.late_news
         yield "started on late news of a dependency", f"{late}, by {late_seconds:.1f} s at most"
-        yield "runs with more than one pod", str(counts.more_pods)
+        yield "runs with more than one pod", str(len(counts.more_pods))
 
     def _hits(self, kinds: Sequence[Kind]) -> str:
         made = [one for one in self.strikes if one.kind in kinds]

@@ -35,7 +35,7 @@ class Counts:
         replayed: how many answers came from an earlier try of the call.
         most_active: by definition, the most runs active at once.
         most_with_pods: by definition, the most runs at once that had a pod that had not ended.
-        more_pods: how many runs had more than one pod, which Kubernetes does not rule out:
+        more_pods: runs that had more than one pod, which Kubernetes does not rule out:
             https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures
         off_clock: how many runs were accepted by a replica whose clock is more than a minute off.
         leaders: how often the dispatcher's Lease got another holder.
@@ -53,7 +53,7 @@ class Counts:
     replayed: int = 0
     most_active: dict[str, int] = field(default_factory=dict)
     most_with_pods: dict[str, int] = field(default_factory=dict)
-    more_pods: int = 0
+    more_pods: list[str] = field(default_factory=list)
     off_clock: int = 0
     leaders: int = 0
     late_news: tuple[int, float] = (0, 0.0)
@@ -220,7 +220,8 @@ def _count_calls(runs: Mapping[str, _Run], told: Sequence[Told], counts: Counts)
         by_mark[run.versions[0].mark].append(key)
         if len(run.starts) > 1:
             counts.doubled.append(f"{key}: started at revisions {[start.revision for start in run.starts]}")
-        counts.more_pods += len(run.pods) > 1
+        if len(run.pods) > 1:
+            counts.more_pods.append(f"{key}: {', '.join(sorted(run.pods))}")
         counts.off_clock += abs(run.versions[0].clock_off_seconds) > _OFF_SECONDS
     for one in told:
         _count_call(one, runs, by_mark[one.mark], counts)
