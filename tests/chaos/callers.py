@@ -166,7 +166,7 @@ class Callers:
                 told.accepted.append(json.loads(text)["Name"])
                 told.replayed += "Idempotency-Replayed" in answer.headers
                 return True, 0.0
-            if answer.status in (429, 503) and any(words in text for words in _NOTHING_DONE):
+            if answer.status == 429 or (answer.status == 503 and any(words in text for words in _NOTHING_DONE)):
                 told.refused += 1
             elif answer.status == 503 and _IN_DOUBT in text:
                 told.in_doubt += 1
