@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e lint validate bench image lock clean
+.PHONY: help install demo dev test e2e chaos lint validate bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: install ## run the tests
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
 		tests/cluster tests/http tests/e2e tests/parity tests/image
+
+chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a tenth
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .

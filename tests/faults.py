@@ -133,6 +133,12 @@ class FaultProxy:
         with self._changed:
             return len(self._links)
 
+    @property
+    def watches(self) -> int:
+        """How many of them carry a watch at the moment."""
+        with self._changed:
+            return sum(link.watching for link in self._links)
+
     def wait_for(
         self, wanted: Callable[[Request], bool], *, count: int = 1, timeout_seconds: float = 10.0
     ) -> list[Request]:
@@ -192,6 +198,14 @@ class FaultProxy:
             for link in self._links:
                 link.silent |= link.watching
 
+    def end_silence(self) -> None:
+        """Passes what silent connections have kept back, and what follows."""
+        with self._changed:
+            self._gate.silent = False
+            for link in self._links:
+                link.silent = False
+            self._changed.notify_all()
+
     def refuse_connections(self) -> None:
         """Refuses new connections, as where no server runs; those that are open stay."""
         with self._changed:
@@ -204,10 +218,7 @@ class FaultProxy:
         """Ends every fault: rules go, what was held or kept back passes, connections are accepted."""
         with self._changed:
             faults = [rule.fault for rule in self._rules]
-            self._gate.silent = False
-            for link in self._links:
-                link.silent = False
-            self._changed.notify_all()
+        self.end_silence()
         for fault in faults:
             self.remove(fault)
         if self._listener is None:

@@ -47,9 +47,15 @@ class ControlPlane:
     Nothing of it outlives the process that entered it, even when that process is killed.
     """
 
-    def __init__(self, *, ready_seconds: float = _READY_SECONDS) -> None:
-        """Takes how long it may be until the plane is ready, before entering it fails with what it waited for."""
+    def __init__(self, *, ready_seconds: float = _READY_SECONDS, keeps_history: bool = False) -> None:
+        """Nothing is started yet.
+
+        Args:
+            ready_seconds: How long it may be until the plane is ready; then entering it fails with what it waited for.
+            keeps_history: Have etcd keep every revision of every object, as JSON.
+        """
         self._ready_seconds = ready_seconds
+        self._keeps_history = keeps_history
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> ControlPlane:
@@ -76,6 +82,11 @@ class ControlPlane:
         return f"https://127.0.0.1:{self._settings.api_port}"
 
     @property
+    def etcd_url(self) -> str:
+        """Etcd's, where it also speaks JSON: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
+        return self._settings.etcd_url
+
+    @property
     def ca_file(self) -> Path:
         """The certificates that the API server's own is verified against."""
         return self._settings.ca_file
@@ -92,6 +103,11 @@ class ControlPlane:
     def components(self) -> list[Component]:
         """Every program, in the order in which they are started."""
         return [self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok]
+
+    @property
+    def warden(self) -> Warden:
+        """Kills what it is told of when this process is gone, as it does with the plane's own programs."""
+        return self._warden
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, content_type: str = "application/json"
@@ -189,8 +205,8 @@ class ControlPlane:
         self.wait_ready()
         for component in (self.controller_manager, self.scheduler, self.kwok):
             component.kill()
-        # Else the next kwok waits for the end of this one's lease.
-        self.call("DELETE", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
+        # Else the next kwok waits for the end of this one's lease; gone it is where this is done once more.
+        self._delete(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
         for component in (self.controller_manager, self.scheduler, self.kwok):
             component.start()
 
@@ -200,7 +216,8 @@ class ControlPlane:
         self._warden = Warden(self.folder)
         self._cleanup.callback(self._warden.close)
         self.admin_token, plane_token = secrets.token_hex(16), secrets.token_hex(16)
-        self._settings = Settings(self.folder, find_free_port(), find_free_port(), find_free_port())
+        ports = (find_free_port(), find_free_port(), find_free_port())
+        self._settings = Settings(self.folder, *ports, keeps_history=self._keeps_history)
         self._settings.write_files(self.admin_token, plane_token)
         arguments = self._settings.arguments()
 
@@ -248,6 +265,13 @@ class ControlPlane:
             return True
 
         self._wait_until(f"{path} to exist", exists)
+
+    def _delete(self, path: str) -> None:
+        try:
+            self.call("DELETE", path)
+        except requests.HTTPError as error:
+            if error.response.status_code != requests.codes.not_found:
+                raise
 
     def _wait_until(self, what: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + self._ready_seconds

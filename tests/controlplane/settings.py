@@ -23,12 +23,18 @@ _AUDIT_POLICY = {
 
 @dataclass(frozen=True)
 class Settings:
-    """One control plane's folder and ports, and all that follows from them."""
+    """One control plane's folder and ports, and all that follows from them.
+
+    Attributes:
+        keeps_history: etcd keeps every revision of every object, as JSON; else the API server has it forget what is
+            older than some minutes, and stores Protobuf.
+    """
 
     folder: Path
     api_port: int
     etcd_port: int
     kubelet_port: int
+    keeps_history: bool = False
 
     @property
     def etcd_url(self) -> str:
@@ -120,6 +126,7 @@ class Settings:
             f"--audit-policy-file={self._audit_policy}",
             f"--audit-log-path={self.audit_log}",
             "--shutdown-watch-termination-grace-period=1s",  # else stopping waits for its clients to go
+            *(("--etcd-compaction-interval=0", "--storage-media-type=application/json") if self.keeps_history else ()),
         ]
 
     def _kubernetes_client(self) -> list[str]:

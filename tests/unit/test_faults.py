@@ -339,6 +339,7 @@ def test_cutting_watches_leaves_other_connections(
     with new_client() as other:
         get(other, proxy)
         with open_watch(client, proxy) as watch:
+            assert proxy.watches == 1 < proxy.connections
             proxy.cut_watches()
             with pytest.raises(ProtocolError):
                 next(lines_of(watch))

@@ -1,0 +1,46 @@
+"""`python -m tests.chaos`: many runs through many faults, counted. Ends with 1 where a promise was broken.
+
+The seed draws all that is to happen, so the same one makes the same calls and the same faults at the same times; how
+they meet is up to the machine.
+"""
+
+import argparse
+import secrets
+import signal
+import sys
+from pathlib import Path
+
+from tests.chaos.clock import NoFakeClockError
+from tests.chaos.run import run_chaos
+from tests.chaos.schedule import FULL, SHORT, make_schedule
+from tests.controlplane.build import ControlPlaneUnavailable
+
+
+def main() -> int:
+    """Run it, and print the table; the exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="repeats a run; else drawn, and printed")
+    parser.add_argument("--short", action="store_true", help="a tenth of it, in a good minute")
+    parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="where logs and report.json go")
+    parsed = parser.parse_args()
+    seed = secrets.randbelow(1_000_000) if parsed.seed is None else parsed.seed
+    size = SHORT if parsed.short else FULL
+    folder: Path = parsed.folder / str(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for log in folder.glob("*.log"):
+        log.unlink()
+    print(f"seed {seed}: {size.runs} runs; logs and report.json in {folder}", flush=True)
+    try:
+        report = run_chaos(make_schedule(seed, size), folder.resolve(), tell=lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        return 130
+    except (ControlPlaneUnavailable, NoFakeClockError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(report.table())
+    return 1 if report.failures() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
