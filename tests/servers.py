@@ -19,13 +19,19 @@ from kubernetes import client, config
 
 from devcluster.cluster import Cluster, Options
 
-RBAC = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
+_K8S = Path(__file__).resolve().parent.parent / "k8s"
+
+RBAC = _K8S / "base" / "rbac.yaml"
 """The service's ServiceAccount, its Role, and the binding of the two."""
 
-TOKEN_REVIEW = RBAC.parent.parent / "components" / "token-review" / "rbac.yaml"
+SPLIT_RBAC = _K8S / "overlays" / "production" / "rbac.yaml"
+"""The same for its two parts, each with a ServiceAccount of its own; who serves HTTP has the one of the whole."""
+
+TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 """The right to ask whose a token is, which belongs to no namespace."""
 
 SERVICE_ACCOUNT = "slimfaas"
+DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
 _DEADLINE_SECONDS = 30.0
 
 
@@ -52,11 +58,13 @@ class Server(Protocol):
     def delete_namespace(self, name: str) -> None:
         """Delete such a namespace, without waiting for its end."""
 
-    def token(self, namespace: str) -> str | None:
-        """A token of the service's ServiceAccount; `None` where nobody has to authenticate."""
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
+        """A token of a ServiceAccount, the service's; `None` where nobody has to authenticate."""
 
 
-def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str | None = None) -> Path:
+def write_kubeconfig(
+    folder: Path, server: Server, namespace: str, *, url: str | None = None, account: str = SERVICE_ACCOUNT
+) -> Path:
     """Write a kubeconfig for the service under test.
 
     Args:
@@ -64,13 +72,14 @@ def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str |
         server: the API server.
         namespace: of the context.
         url: of a proxy in front of the server; `None`: the server itself.
+        account: whose token it holds.
     """
     cluster: dict[str, Any] = {"server": url or server.url}
     if server.ca_file is not None and cluster["server"].startswith("https:"):
         cluster["certificate-authority"] = str(server.ca_file)
     if url is not None and url.startswith("https:"):
         cluster["tls-server-name"] = urlsplit(server.url).hostname  # a proxy has no certificate of its own
-    token = server.token(namespace)
+    token = server.token(namespace, account)
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -83,6 +92,24 @@ def write_kubeconfig(folder: Path, server: Server, namespace: str, *, url: str |
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(document), "utf-8")
     return path
+
+
+def grant(server: Server, namespace: str, file: Path) -> None:
+    """Make the accounts and Roles of a file, or change those that are there into what it says."""
+    core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
+    calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "ServiceAccount": (core.create_namespaced_service_account, core.replace_namespaced_service_account),
+        "Role": (rights.create_namespaced_role, rights.replace_namespaced_role),
+        "RoleBinding": (rights.create_namespaced_role_binding, rights.replace_namespaced_role_binding),
+    }
+    for manifest in yaml.safe_load_all(file.read_text("utf-8")):
+        create, replace = calls[manifest["kind"]]
+        try:
+            create(namespace, manifest)
+        except client.ApiException as error:
+            if error.status != 409:
+                raise
+            replace(manifest["metadata"]["name"], namespace, manifest)
 
 
 @contextmanager
@@ -115,7 +142,7 @@ class _Embedded:
         ):
             delete(name, propagation_policy="Background", grace_period_seconds=0)
 
-    def token(self, namespace: str) -> str | None:
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
         return None
 
 
@@ -146,13 +173,7 @@ class _Real:
         name = _new_name()
         core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
         core.create_namespace({"metadata": {"name": name}})
-        create = {
-            "ServiceAccount": core.create_namespaced_service_account,
-            "Role": rights.create_namespaced_role,
-            "RoleBinding": rights.create_namespaced_role_binding,
-        }
-        for manifest in yaml.safe_load_all(RBAC.read_text("utf-8")):
-            create[manifest["kind"]](name, manifest)
+        grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + _DEADLINE_SECONDS
@@ -181,10 +202,10 @@ class _Real:
         rights.delete_cluster_role_binding(f"slimfaas-token-review-{name}")
         rights.delete_cluster_role(f"slimfaas-token-review-{name}")
 
-    def token(self, namespace: str) -> str | None:
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
         request = {"spec": {"expirationSeconds": 3600}}
         core = client.CoreV1Api(self.admin)
-        token: str = core.create_namespaced_service_account_token(SERVICE_ACCOUNT, namespace, request).status.token
+        token: str = core.create_namespaced_service_account_token(account, namespace, request).status.token
         return token
 
 

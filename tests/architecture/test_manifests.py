@@ -1,97 +1,42 @@
 """The manifests in `k8s/` mean what they say: read as kubectl makes them, without a cluster."""
 
-import itertools
 import json
 import runpy
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
-from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
-from app.cluster.manifests import build_job
-from app.cluster.names import new_id
-from schemas.definition import Definition
-from schemas.merge import merge
-from schemas.request import Request
-from tests.kustomize import INSTALLATIONS, K8S, Manifest, build, needs_kubectl
+from tests.kustomize import (
+    INSTALLATIONS,
+    K8S,
+    WORKLOADS,
+    Manifest,
+    build,
+    container,
+    is_ours,
+    labels_of_a_run,
+    named,
+    needs_kubectl,
+    of_kind,
+    our_workloads,
+    pod_spec,
+    rights_in,
+    selected,
+)
 
 pytestmark = needs_kubectl
 
 ROOT = K8S.parent
-WORKLOADS = ("Deployment", "StatefulSet")
-OURS = {"app.kubernetes.io/name": "slimfaas-jobs", "app.kubernetes.io/part-of": "slimfaas"}
 
 
 @pytest.fixture(scope="module", params=INSTALLATIONS)
 def installation(request: pytest.FixtureRequest) -> list[Manifest]:
     """Everything that one of them applies."""
     return build(INSTALLATIONS[request.param])
-
-
-def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
-    return [one for one in objects if one["kind"] in kinds]
-
-
-def named(objects: list[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = [one for one in of_kind(objects, kind) if one["metadata"]["name"] == name]
-    return found
-
-
-def pod_labels(workload: Manifest) -> dict[str, str]:
-    found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
-    return found
-
-
-def pod_spec(workload: Manifest) -> dict[str, Any]:
-    found: dict[str, Any] = workload["spec"]["template"]["spec"]
-    return found
-
-
-def container(workload: Manifest) -> dict[str, Any]:
-    (found,) = pod_spec(workload)["containers"]
-    return dict(found)
-
-
-def is_ours(labels: Mapping[str, str]) -> bool:
-    return labels.items() >= OURS.items()
-
-
-def our_workloads(objects: list[Manifest]) -> list[Manifest]:
-    found = [workload for workload in of_kind(objects, *WORKLOADS) if is_ours(pod_labels(workload))]
-    assert found
-    return found
-
-
-def selected(objects: list[Manifest], match_labels: Mapping[str, str]) -> set[str]:
-    """The names of the workloads whose pods a selector picks."""
-    assert match_labels, "an empty selector picks every pod of the namespace, those of runs included"
-    return {
-        workload["metadata"]["name"]
-        for workload in of_kind(objects, *WORKLOADS)
-        if pod_labels(workload).items() >= match_labels.items()
-    }
-
-
-def labels_of_a_run() -> dict[str, str]:
-    job = build_job(
-        merge(Definition("job", "busybox:1"), Request()), new_id(), queued_at=datetime.now(UTC), call="test"
-    )
-    found: dict[str, str] = job["spec"]["template"]["metadata"]["labels"]
-    return found
-
-
-def rights_in(role: Manifest) -> set[tuple[str, ...]]:
-    return {
-        right
-        for rule in role["rules"]
-        for right in itertools.product(
-            rule["apiGroups"], rule["resources"], rule["verbs"], rule.get("resourceNames", ["*"])
-        )
-    }
 
 
 def violations_of_restricted(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -295,30 +240,6 @@ def test_production_names_an_image_of_this_version() -> None:
     assert {container(one)["image"] for one in base} == {"slimfaas-jobs:latest"}
     (image,) = {container(one)["image"] for one in production}
     assert image.endswith(f"/slimfaas-jobs:{setup['metadata']['version']}")
-
-
-def test_the_demo_is_the_documented_example() -> None:
-    """What this service uses of the source document's manifests stands in the demo as it stands there."""
-    demo = build(INSTALLATIONS["demo"])
-    seed = list(yaml.safe_load_all((ROOT / "tests/data/seed/slimfaas.yaml").read_text("utf-8")))
-    assert named(demo, "Namespace", "slimfaas-demo")["metadata"]["labels"].items() >= {"name": "slimfaas"}.items()
-    for kind, name in (("ConfigMap", "slimfaas-config"), ("StatefulSet", "slimfaas"), ("Service", "slimfaas")):
-        ours, theirs = named(demo, kind, name), named(seed, kind, name)
-        assert ours["metadata"]["namespace"] == theirs["metadata"]["namespace"]
-        if kind == "StatefulSet":
-            for field in ("replicas", "podManagementPolicy", "serviceName", "selector"):
-                assert ours["spec"][field] == theirs["spec"][field]
-            for field in ("env", "resources"):
-                assert container(ours)[field] == container(theirs)[field]
-            assert container(ours)["livenessProbe"].items() <= container(theirs)["livenessProbe"].items()
-            assert pod_spec(ours)["serviceAccountName"] == pod_spec(theirs)["serviceAccountName"]
-    (seed_map, demo_map) = (named(objects, "ConfigMap", "slimfaas-config")["data"] for objects in (seed, demo))
-    assert {key: json.loads(text) for key, text in demo_map.items()} == {
-        key: json.loads(text) for key, text in seed_map.items()
-    }
-    definitions = json.loads(demo_map["SLIMFAAS_JOBS_CONFIGURATION"])["Configurations"].values()
-    workloads = {one["metadata"]["name"] for one in of_kind(demo, *WORKLOADS)}
-    assert {name for definition in definitions for name in definition["DependsOn"]} <= workloads
 
 
 def test_the_token_review_component_serves_every_installation() -> None:
