@@ -11,15 +11,18 @@ import yaml
 from kubernetes import client
 
 from tests.cluster.dispatching import until
+from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.kustomize import INSTALLATIONS, K8S, kubectl, needs_kubectl
 from tests.servers import Server
 
 pytestmark = [pytest.mark.real_only("it has neither admission plugins nor server-side apply"), needs_kubectl]
 
+PRODUCTION = {"Deployment slimfaas": 2, "Deployment slimfaas-dispatcher": 2}
+
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
 Settled = Callable[[str], dict[str, int]]
-"""Waits until all workloads of a namespace are ready, and says how many pods each has."""
+"""Waits until all workloads of a namespace are ready; how many pods each has, by its kind and name."""
 
 
 def write_overlay(folder: Path, base: Path, namespace: str, **fields: Any) -> Path:
@@ -54,12 +57,15 @@ def namespace(core: Any) -> Iterator[str]:
 @pytest.fixture
 def settled(server: Server, core: Any) -> Settled:
     """Wait until every workload of a namespace has all the pods that it wants, ready; how many each has."""
+    if AUDIT_LOG_VARIABLE not in os.environ:
+        pytest.skip("a cluster of the caller's has no image of the service; the node that `make e2e` brings needs none")
     apps = client.AppsV1Api(server.admin)
 
     def look(namespace: str) -> dict[str, int] | None:
-        found = apps.list_namespaced_deployment(namespace).items + apps.list_namespaced_stateful_set(namespace).items
-        ready = {one.metadata.name: one.status.ready_replicas or 0 for one in found}
-        wanted = {one.metadata.name: one.spec.replicas for one in found}
+        kinds = {"Deployment": apps.list_namespaced_deployment, "StatefulSet": apps.list_namespaced_stateful_set}
+        found = {f"{kind} {one.metadata.name}": one for kind, read in kinds.items() for one in read(namespace).items}
+        ready = {name: one.status.ready_replicas or 0 for name, one in found.items()}
+        wanted = {name: one.spec.replicas for name, one in found.items()}
         return ready if ready == wanted else None
 
     def wait(namespace: str) -> dict[str, int]:
@@ -76,8 +82,8 @@ def test_an_installation_is_taken_without_a_warning(namespace: str, tmp_path: Pa
     first = apply(overlay)
     assert first
     assert all(line.endswith(" created") for line in first)
-    difference = kubectl("diff", "--kustomize", overlay, kubeconfig=os.environ["KUBECONFIG"])
-    assert (difference.returncode, difference.stdout, difference.stderr) == (0, "", "")
+    # A status that changes while kubectl looks counts as a difference, too.
+    until(lambda: kubectl("diff", "--kustomize", overlay, kubeconfig=os.environ["KUBECONFIG"]).returncode == 0)
     on_server = apply(overlay, "--server-side", "--dry-run=server")
     assert all(line.endswith(" serverside-applied (server dry run)") for line in on_server)
     assert len(first) == len(on_server)
@@ -99,9 +105,9 @@ def test_the_token_review_component_is_taken_without_a_warning(namespace: str, t
 @pytest.mark.parametrize(
     ("name", "pods"),
     [
-        ("base", {"slimfaas": 1}),
-        ("demo", {"slimfaas": 1, "fibonacci1": 1}),
-        ("production", {"slimfaas": 2, "slimfaas-dispatcher": 2}),
+        ("base", {"StatefulSet slimfaas": 1}),
+        ("demo", {"StatefulSet slimfaas": 1, "Deployment fibonacci1": 1}),
+        ("production", PRODUCTION),
     ],
 )
 @pytest.mark.parametrize("standard", ["baseline", "restricted"])
@@ -117,12 +123,21 @@ def test_every_pod_comes_up_under_either_standard(
     until(lambda: settled(namespace) == pods)
 
 
-def test_controllers_find_the_pods_that_the_manifests_mean(
+def test_the_base_can_become_production(
     server: Server, core: Any, namespace: str, tmp_path: Path, settled: Settled
 ) -> None:
-    """The Service leads to those who serve HTTP, and each budget lets one pod of its own go, and none of a run."""
-    apply(write_overlay(tmp_path / "overlay", INSTALLATIONS["production"], namespace))
-    until(lambda: settled(namespace) == {"slimfaas": 2, "slimfaas-dispatcher": 2})
+    """As the operations page has it: apply, delete the old. The controllers then find the pods that the manifests mean.
+
+    The Service leads to those who serve HTTP, and each budget lets one pod of its own go.
+    """
+    overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS["base"], namespace)
+    apply(overlay)
+    assert settled(namespace) == {"StatefulSet slimfaas": 1}
+    apply(write_overlay(overlay, INSTALLATIONS["production"], namespace))
+    until(lambda: settled(namespace).get("Deployment slimfaas-dispatcher") == 2)
+    client.AppsV1Api(server.admin).delete_namespaced_stateful_set("slimfaas", namespace)
+    until(lambda: settled(namespace) == PRODUCTION)
+    until(lambda: len(core.list_namespaced_pod(namespace).items) == 4)
     slices, policies = client.DiscoveryV1Api(server.admin), client.PolicyV1Api(server.admin)
     serving = {pod.metadata.name for pod in core.list_namespaced_pod(namespace, label_selector="app=slimfaas").items}
 
@@ -144,7 +159,7 @@ def test_the_node_of_a_single_replica_can_be_drained(
 ) -> None:
     """Its budget lets it go, and the StatefulSet makes it anew."""
     apply(write_overlay(tmp_path / "overlay", INSTALLATIONS["base"], namespace))
-    assert settled(namespace) == {"slimfaas": 1}
+    assert settled(namespace) == {"StatefulSet slimfaas": 1}
     uid = core.read_namespaced_pod("slimfaas-0", namespace).metadata.uid
 
     def evict() -> bool:
@@ -158,4 +173,4 @@ def test_the_node_of_a_single_replica_can_be_drained(
 
     until(evict)
     until(lambda: core.list_namespaced_pod(namespace).items[0].metadata.uid != uid)
-    assert settled(namespace) == {"slimfaas": 1}
+    assert settled(namespace) == {"StatefulSet slimfaas": 1}
