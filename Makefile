@@ -44,7 +44,7 @@ lint: install ## style, types, layers
 	$(BIN)/lint-imports
 
 validate: install ## check the job configurations in our own manifests
-	$(BIN)/slimfaas-jobs validate k8s/common/configmap.yaml k8s/overlays/*/configmap.yaml
+	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
 
 bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
 	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py

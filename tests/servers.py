@@ -19,13 +19,19 @@ from kubernetes import client, config
 
 from devcluster.cluster import Cluster, Options
 
-RBAC = Path(__file__).resolve().parent.parent / "k8s" / "base" / "rbac.yaml"
+_K8S = Path(__file__).resolve().parent.parent / "k8s"
+
+RBAC = _K8S / "base" / "rbac.yaml"
 """The service's ServiceAccount, its Role, and the binding of the two."""
 
-TOKEN_REVIEW = RBAC.parent.parent / "components" / "token-review" / "rbac.yaml"
+SPLIT_RBAC = _K8S / "overlays" / "production" / "rbac.yaml"
+"""The same for its two parts, each with a ServiceAccount of its own; who serves HTTP has the one of the whole."""
+
+TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 """The right to ask whose a token is, which belongs to no namespace."""
 
 SERVICE_ACCOUNT = "slimfaas"
+DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
 _DEADLINE_SECONDS = 30.0
 
 
@@ -49,14 +55,11 @@ class Server(Protocol):
     def create_namespace(self) -> str:
         """Make a namespace for one test, in which the service may do what its Role allows."""
 
-    def grant(self, namespace: str, manifests: Path) -> None:
-        """Create the ServiceAccounts, Roles and RoleBindings of a file in a namespace; nothing where all is allowed."""
-
     def delete_namespace(self, name: str) -> None:
         """Delete such a namespace, without waiting for its end."""
 
-    def token(self, namespace: str, account: str = ...) -> str | None:
-        """A token of a ServiceAccount, by default the service's; `None` where nobody has to authenticate."""
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
+        """A token of a ServiceAccount, the service's; `None` where nobody has to authenticate."""
 
 
 def write_kubeconfig(
@@ -69,7 +72,7 @@ def write_kubeconfig(
         server: the API server.
         namespace: of the context.
         url: of a proxy in front of the server; `None`: the server itself.
-        account: the ServiceAccount that the service is.
+        account: whose token it holds.
     """
     cluster: dict[str, Any] = {"server": url or server.url}
     if server.ca_file is not None and cluster["server"].startswith("https:"):
@@ -91,6 +94,24 @@ def write_kubeconfig(
     return path
 
 
+def grant(server: Server, namespace: str, file: Path) -> None:
+    """Make the accounts and Roles of a file, or change those that are there into what it says."""
+    core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
+    calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "ServiceAccount": (core.create_namespaced_service_account, core.replace_namespaced_service_account),
+        "Role": (rights.create_namespaced_role, rights.replace_namespaced_role),
+        "RoleBinding": (rights.create_namespaced_role_binding, rights.replace_namespaced_role_binding),
+    }
+    for manifest in yaml.safe_load_all(file.read_text("utf-8")):
+        create, replace = calls[manifest["kind"]]
+        try:
+            create(namespace, manifest)
+        except client.ApiException as error:
+            if error.status != 409:
+                raise
+            replace(manifest["metadata"]["name"], namespace, manifest)
+
+
 @contextmanager
 def embedded_server(*, history_size: int = Options().history_size) -> Iterator[Server]:
     """Start an embedded cluster in this process; `history_size`: changes of each kind that a watch can catch up on."""
@@ -110,9 +131,6 @@ class _Embedded:
 
     def create_namespace(self) -> str:
         return _new_name()
-
-    def grant(self, namespace: str, manifests: Path) -> None:
-        return None
 
     def delete_namespace(self, name: str) -> None:
         batch, apps, core = client.BatchV1Api(self.admin), client.AppsV1Api(self.admin), client.CoreV1Api(self.admin)
@@ -155,7 +173,7 @@ class _Real:
         name = _new_name()
         core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
         core.create_namespace({"metadata": {"name": name}})
-        self.grant(name, RBAC)
+        grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + _DEADLINE_SECONDS
@@ -163,17 +181,6 @@ class _Real:
             assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
             time.sleep(0.02)
         return name
-
-    def grant(self, namespace: str, manifests: Path) -> None:
-        """Create the ServiceAccounts, Roles and RoleBindings of a file in a namespace."""
-        core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
-        create = {
-            "ServiceAccount": core.create_namespaced_service_account,
-            "Role": rights.create_namespaced_role,
-            "RoleBinding": rights.create_namespaced_role_binding,
-        }
-        for manifest in yaml.safe_load_all(manifests.read_text("utf-8")):
-            create[manifest["kind"]](namespace, manifest)
 
     @staticmethod
     def _grant_token_reviews(rights: client.RbacAuthorizationV1Api, namespace: str) -> None:

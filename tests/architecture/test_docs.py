@@ -105,9 +105,11 @@ def test_the_image_patterns_of_the_reference_match_as_shown() -> None:
         assert not any(matches(pattern, image) for image in re.findall(r"`(.*?)`", others))
 
 
-def test_the_manifests_of_the_demo_hold_a_valid_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_manifests_hold_valid_configurations(capsys: pytest.CaptureFixture[str]) -> None:
     """`slimfaas-jobs validate` accepts what we ship."""
-    assert main(["validate", str(ROOT / "k8s/overlays/demo/configmap.yaml")]) == 0
+    files = sorted((ROOT / "k8s").rglob("configmap.yaml"))
+    assert {file.parent.name for file in files} == {"common", "demo", "production"}
+    assert main(["validate", *map(str, files)]) == 0
     assert capsys.readouterr().out == ""
 
 

@@ -1,24 +1,41 @@
-"""The rights of the service: what it asks of the API server is what its Roles allow, all of it and nothing else."""
+"""The rights of the service: what it asks of the API server is what its Role allows, all of it and nothing else.
 
-import contextlib
-import itertools
+The same for its two parts where they have accounts of their own, and `kubectl auth can-i --list` says the same again.
+"""
+
 import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+import yaml
 from kubernetes import client, config
 
 from app.cluster import keys
-from tests.cluster.dispatching import Stage, until
+from tests.cluster.dispatching import DEADLINE_SECONDS, Stage, until
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
 from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
-from tests.servers import RBAC, SERVICE_ACCOUNT, Server, write_kubeconfig
-from tests.service import ServiceProcess, dispatching_alone, replicas
+from tests.kustomize import Right, kubectl, needs_kubectl, rights_in
+from tests.ports import find_free_port
+from tests.servers import (
+    DISPATCHER_ACCOUNT,
+    RBAC,
+    SERVICE_ACCOUNT,
+    SPLIT_RBAC,
+    TOKEN_REVIEW,
+    Server,
+    grant,
+    write_kubeconfig,
+)
+from tests.service import ServiceProcess, replicas
 
 pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
 
@@ -28,13 +45,9 @@ DEFINITIONS: dict[str, Any] = {
     "after-deployment": {**PUBLIC, "DependsOn": ["database"]},
     "after-stateful-set": {**PUBLIC, "DependsOn": ["store"]},
     "broken": {**PUBLIC, "Image": "missing.invalid/nothing:1"},
+    "private": {"Image": "busybox:1"},
 }
 JOBS = r"/jobs$"
-PRODUCTION_RBAC = RBAC.parents[1] / "overlays" / "production" / "rbac.yaml"
-"""The accounts and Roles of those who serve, and of the dispatchers."""
-
-Right = tuple[str, str, str, str]
-"""API group, resource (with its subresource), verb, and the one object's name; `*`: any."""
 
 
 @pytest.fixture
@@ -52,26 +65,41 @@ def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
         yield Stage(server, namespace, tmp_path, proxy)
 
 
-def allowed(stage: Stage, account: str) -> set[Right]:
-    """What an account may do in the namespace, as the API server sees it and `kubectl auth can-i --list` shows it."""
-    kubeconfig = write_kubeconfig(stage.folder, stage.server, stage.name, account=account)
-    api = client.AuthorizationV1Api(config.new_client_from_config(str(kubeconfig)))
-    review = api.create_self_subject_rules_review({"spec": {"namespace": stage.name}})
-    assert not review.status.incomplete
-    return {
-        right
-        for rule in review.status.resource_rules
-        for right in itertools.product(rule.api_groups, rule.resources, rule.verbs, rule.resource_names or ["*"])
-    }
+def granted(file: Path, role: str) -> set[Right]:
+    """The rights in a Role or ClusterRole of a file."""
+    (found,) = [
+        one
+        for one in yaml.safe_load_all(file.read_text("utf-8"))
+        if one["kind"] in ("Role", "ClusterRole") and one["metadata"]["name"] == role
+    ]
+    return rights_in(found)
 
 
-def granted(stage: Stage, account: str) -> set[Right]:
-    """What an account was given beyond what each account may do.
+def listed(kubeconfig: Path, namespace: str) -> set[Right]:
+    """What `kubectl auth can-i --list` shows of a kubeconfig's user; the URLs without objects left out."""
+    shown = kubectl("auth", "can-i", "--list", "--namespace", namespace, kubeconfig=kubeconfig)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    rights = set()
+    for line in shown.stdout.splitlines()[1:]:
+        row = re.fullmatch(r"(\S*)\s+\[(.*?)\]\s+\[(.*?)\]\s+\[(.*?)\]\s*", line)
+        assert row, line
+        if row[1]:
+            resource, _, group = row[1].partition(".")
+            verbs, names = row[4].split(), row[3].split() or ["*"]
+            rights |= {(group, resource, verb, name) for verb in verbs for name in names}
+    return rights
 
-    The right to review tokens, which tests of private definitions need, is left out: it is a component's of its own.
-    """
-    beyond = allowed(stage, account) - allowed(stage, "default")
-    return {right for right in beyond if right[1] != "tokenreviews"}
+
+def own_rights(stage: Stage, folder: Path, account: str) -> set[Right]:
+    """What `kubectl auth can-i --list` shows of an account, but for what it shows of every account."""
+    anybody = f"anybody-{account}"
+    stage.core.create_namespaced_service_account(stage.name, {"metadata": {"name": anybody}})
+    own, common = (
+        listed(write_kubeconfig(folder, stage.server, stage.name, account=name), stage.name)
+        for name in (account, anybody)
+    )
+    assert common
+    return own - common
 
 
 def calls_of(account: str, audit_log: Path) -> list[dict[str, Any]]:
@@ -122,13 +150,28 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
     assert service.get(f"{first}/logs").status_code == 200
     await_status(service, start(service, "broken"), "ImagePullBackOff")
     assert service.get("/job/slow/aaaaaaaaaaaa").status_code == 404
+    assert service.get("/jobs/status").status_code == 200
     assert service.delete(first).status_code == 200
+
+
+def wait_for_a_run(service: ServiceProcess) -> None:
+    """A caller that stays until its run has ended."""
+    headers = {"Prefer": "wait=30"}
+    answer = requests.post(f"{service.url}/job/slow", headers=headers, timeout=60)
+    assert answer.json()["Status"] == "Succeeded"
+
+
+def show_a_token(stage: Stage, service: ServiceProcess) -> None:
+    """A caller that is let in by whose token it shows."""
+    spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
+    token = stage.core.create_namespaced_service_account_token("default", stage.name, spec).status.token
+    headers = {"Authorization": f"Bearer {token}"}
+    assert requests.post(f"{service.url}/job/private", headers=headers, timeout=20).status_code == 202
 
 
 def use_dependencies(stage: Stage, service: ServiceProcess) -> None:
     """Runs that wait for a Deployment and a StatefulSet, which are made while they wait."""
     waiting = {"database": start(service, "after-deployment"), "store": start(service, "after-stateful-set")}
-    assert len(service.get("/jobs/status").json()) == len(DEFINITIONS)
     for name, location in waiting.items():
         assert name in await_status(service, location, "Queued")["Message"]
     stage.deploy("database", replicas=1)
@@ -185,63 +228,85 @@ def hand_over(leader: ServiceProcess, follower: ServiceProcess) -> None:
     await_status(follower, start(follower, "after-deployment"), "Succeeded")
 
 
-def check_rights(stage: Stage, account: str, audit_log: Path) -> None:
-    """An account was never refused, and has used each of its rights."""
+@contextmanager
+def dispatching(stage: Stage, folder: Path) -> Iterator[None]:
+    """`slimfaas-jobs dispatcher` under its own account, stopped in good order at the end if it is still there."""
+    kubeconfig = write_kubeconfig(folder, stage.server, stage.name, url=stage.proxy.url, account=DISPATCHER_ACCOUNT)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SLIMFAAS")},
+        "KUBECONFIG": str(kubeconfig),
+        "SLIMFAAS_JOBS_CONFIGURATION": json.dumps({"Configurations": DEFINITIONS}),
+        "PORT": str(find_free_port()),
+    }
+    command = Path(sys.executable).with_name("slimfaas-jobs")
+    process = subprocess.Popen([command, "dispatcher"], env=environment)
+    try:
+        yield
+        process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def check_rights(account: str, rights: set[Right], stage: Stage, folder: Path, audit_log: Path) -> None:
+    """No call of an account was refused; it has made use of each of these rights, and kubectl lists no other."""
     calls = calls_of(f"system:serviceaccount:{stage.name}:{account}", audit_log)
     refused = [call for call in calls if call.get("responseStatus", {}).get("code") in (401, 403)]
     assert refused == []
-    rights = granted(stage, account)
     assert {right_for(call, rights) for call in calls} == rights
+    assert own_rights(stage, folder, account) == rights
 
 
+@needs_kubectl
 def test_the_role_allows_what_the_service_asks_for_and_nothing_else(
-    stage: Stage, replica: Replica, audit_log: Path
+    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
 ) -> None:
     """Taken through everything it can do, the service is never refused, and leaves no right of its Role unused."""
-    leader, follower = (replica(DEFINITIONS, url=stage.proxy.url) for _ in range(2))
+    trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
+    leader, follower = (replica(DEFINITIONS, url=stage.proxy.url, **trusted) for _ in range(2))
     with replicas(leader, follower):
         until(lambda: leader.get("/ready").json()["Dispatcher"] == "leading")
         use_the_queue(stage, leader)
         use_dependencies(stage, leader)
+        wait_for_a_run(leader)
+        show_a_token(stage, leader)
         lose_the_thread(stage, leader)
         hand_over(leader, follower)
         assert follower.stop() == 0
-    check_rights(stage, SERVICE_ACCOUNT, audit_log)
+
+    rights = granted(RBAC, "slimfaas") | granted(TOKEN_REVIEW, "slimfaas-token-review")
+    check_rights(SERVICE_ACCOUNT, rights, stage, tmp_path, audit_log)
 
 
-def test_each_task_has_the_rights_that_it_uses_and_nothing_else(stage: Stage, audit_log: Path) -> None:
-    """With an account for those who serve and one for the dispatchers, neither can do what is the other's task."""
-    stage.server.grant(stage.name, PRODUCTION_RBAC)
-    api, dispatcher = "slimfaas-api", "slimfaas-dispatcher"
-    kubeconfigs = {
-        account: write_kubeconfig(stage.folder, stage.server, stage.name, url=stage.proxy.url, account=account)
-        for account in (api, dispatcher)
-    }
-    configuration = {"Configurations": DEFINITIONS}
-    service = ServiceProcess(kubeconfigs[api], configuration, stage.folder / "api.log", SLIMFAAS_DISPATCHER="off")
-    with contextlib.ExitStack() as stack:
-        dispatchers: dict[str, subprocess.Popen[bytes]] = {
-            name: stack.enter_context(
-                dispatching_alone(
-                    kubeconfigs[dispatcher],
-                    stage.folder / f"{name}.log",
-                    HOSTNAME=name,
-                    SLIMFAAS_JOBS_CONFIGURATION=json.dumps(configuration),
-                )
-            )
-            for name in ("one", "other")
-        }
-        stack.enter_context(service)
-        until(stage.holder)
-        use_the_queue(stage, service)
-        use_dependencies(stage, service)
-        lose_the_thread(stage, service)
-        leader = dispatchers.pop(until(stage.holder).partition("_")[0])
-        leader.terminate()
-        assert leader.wait(30) == 0
-        await_status(service, start(service, "after-deployment"), "Succeeded")
-    check_rights(stage, api, audit_log)
-    check_rights(stage, dispatcher, audit_log)
+@needs_kubectl
+def test_each_part_of_the_service_is_allowed_what_it_asks_for_and_nothing_else(
+    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
+) -> None:
+    """The same where HTTP and the dispatcher are processes apart, each with the account that production gives it."""
+    grant(stage.server, stage.name, SPLIT_RBAC)
+    settings = {"SLIMFAAS_DISPATCHER": "off", "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
+    api = replica(DEFINITIONS, url=stage.proxy.url, **settings)
+    with replicas(api):
+        early = start(api, "slow")
+        assert api.get(early).json()["Reason"] == "NoDispatcher"
+        with dispatching(stage, tmp_path):
+            await_status(api, early, "Succeeded")
+            use_the_queue(stage, api)
+            use_dependencies(stage, api)
+            wait_for_a_run(api)
+            show_a_token(stage, api)
+            lose_the_thread(stage, api)
+        # The lease was given back, and there is one to take.
+        assert stage.holder() == ""
+        with dispatching(stage, tmp_path):
+            await_status(api, start(api, "after-deployment"), "Succeeded")
+        assert api.stop() == 0
+
+    api_rights = granted(SPLIT_RBAC, SERVICE_ACCOUNT) | granted(TOKEN_REVIEW, "slimfaas-token-review")
+    check_rights(SERVICE_ACCOUNT, api_rights, stage, tmp_path, audit_log)
+    check_rights(DISPATCHER_ACCOUNT, granted(SPLIT_RBAC, DISPATCHER_ACCOUNT), stage, tmp_path, audit_log)
 
 
 def test_what_the_role_does_not_allow_is_refused(server: Server, namespace: str, tmp_path: Path) -> None:

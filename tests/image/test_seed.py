@@ -18,7 +18,7 @@ from tests.cluster.dispatching import until
 from tests.image.cgroup import Cgroup, CgroupUnavailable, limited
 from tests.image.conftest import Image
 from tests.image.container import SECRETS, Container
-from tests.servers import RBAC, Server
+from tests.servers import RBAC, Server, grant
 
 pytestmark = [
     pytest.mark.real_only("it is about what Kubernetes makes of a manifest"),
@@ -166,7 +166,7 @@ def applied(server: Server) -> Iterator[list[dict[str, Any]]]:
         for document in documents:
             where = () if document["kind"] == "Namespace" else (document["metadata"]["namespace"],)
             create[document["kind"]](*where, copy.deepcopy(document))
-        server.grant(NAMESPACE, RBAC)
+        grant(server, NAMESPACE, RBAC)
         yield documents
     finally:
         core.delete_namespace(NAMESPACE)

@@ -1,0 +1,121 @@
+"""The manifests that the docs show, and those that show what the docs say."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from schemas.configuration import parse_configuration
+from tests.kustomize import (
+    INSTALLATIONS,
+    K8S,
+    WORKLOADS,
+    Manifest,
+    build,
+    container,
+    labels_of_a_run,
+    named,
+    needs_kubectl,
+    of_kind,
+    our_workloads,
+    pod_labels,
+    pod_spec,
+)
+
+pytestmark = needs_kubectl
+
+ROOT = K8S.parent
+
+
+def documents(page: str) -> list[Any]:
+    """The YAML blocks of a page, each read."""
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> list[Manifest]:
+    """What the overlay of the operations page makes, written where that page puts it."""
+    (overlay,) = [one for one in documents("operations.md") if one.get("kind") == "Kustomization"]
+    copy = tmp_path / "k8s"
+    shutil.copytree(K8S, copy)
+    folder = copy / "overlays" / "shop"
+    folder.mkdir()
+    shutil.copy(copy / "overlays" / "production" / "configmap.yaml", folder)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay), "utf-8")
+    return build(folder)
+
+
+def test_the_demo_is_the_documented_example() -> None:
+    """What this service uses of the source document's manifests stands in the demo as it stands there."""
+    demo = build(INSTALLATIONS["demo"])
+    seed = list(yaml.safe_load_all((ROOT / "tests/data/seed/slimfaas.yaml").read_text("utf-8")))
+    assert named(demo, "Namespace", "slimfaas-demo")["metadata"]["labels"].items() >= {"name": "slimfaas"}.items()
+    for kind, name in (("ConfigMap", "slimfaas-config"), ("StatefulSet", "slimfaas"), ("Service", "slimfaas")):
+        ours, theirs = named(demo, kind, name), named(seed, kind, name)
+        assert ours["metadata"]["namespace"] == theirs["metadata"]["namespace"]
+        if kind == "StatefulSet":
+            for field in ("replicas", "podManagementPolicy", "serviceName", "selector"):
+                assert ours["spec"][field] == theirs["spec"][field]
+            for field in ("env", "resources"):
+                assert container(ours)[field] == container(theirs)[field]
+            assert container(ours)["livenessProbe"].items() <= container(theirs)["livenessProbe"].items()
+            assert pod_spec(ours)["serviceAccountName"] == pod_spec(theirs)["serviceAccountName"]
+    (seed_map, demo_map) = (named(objects, "ConfigMap", "slimfaas-config")["data"] for objects in (seed, demo))
+    assert {key: json.loads(text) for key, text in demo_map.items()} == {
+        key: json.loads(text) for key, text in seed_map.items()
+    }
+    definitions = json.loads(demo_map["SLIMFAAS_JOBS_CONFIGURATION"])["Configurations"].values()
+    workloads = {one["metadata"]["name"] for one in of_kind(demo, *WORKLOADS)}
+    assert {name for definition in definitions for name in definition["DependsOn"]} <= workloads
+
+
+def test_the_documented_overlay_does_what_it_says(shop: list[Manifest]) -> None:
+    """Its namespace, image and callers arrive, and the right to review tokens is bound in that namespace."""
+    assert {one["metadata"]["name"] for one in of_kind(shop, "Namespace")} == {"shop-jobs"}
+    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.1.0"}
+    trusted = {"name": "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "value": "shop:caller"}
+    assert trusted in container(named(shop, "Deployment", "slimfaas"))["env"]
+    (binding,) = of_kind(shop, "ClusterRoleBinding")
+    assert [(one["name"], one["namespace"]) for one in binding["subjects"]] == [("slimfaas", "shop-jobs")]
+
+
+def test_the_documented_caller_is_the_one_that_the_overlay_lets_in(shop: list[Manifest]) -> None:
+    """Its account, its token's audience and the URL are those of the overlay and of its definitions."""
+    (pod,) = [one for one in documents("operations.md") if one.get("kind") == "Pod"]
+    assert (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]) == ("shop", "caller")
+    (volume,) = pod["spec"]["volumes"]
+    (source,) = volume["projected"]["sources"]
+    (caller,) = pod["spec"]["containers"]
+    (mount,) = caller["volumeMounts"]
+    assert source["serviceAccountToken"]["audience"] == "slimfaas-jobs"
+    assert f"cat {mount['mountPath']}/{source['serviceAccountToken']['path']}" in caller["command"][-1]
+    (service,) = of_kind(shop, "Service")
+    name, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+    ((job),) = re.findall(rf"http://{name}\.shop-jobs:{port}/job/([a-z]+)", caller["command"][-1])
+    configuration = named(shop, "ConfigMap", "slimfaas-config")["data"]["SLIMFAAS_JOBS_CONFIGURATION"]
+    assert parse_configuration(configuration)[job].visibility == "Private"
+
+
+def test_the_namespace_can_be_left_out_as_documented(tmp_path: Path) -> None:
+    """For who may not make one."""
+    (fields,) = [one for one in documents("operations.md") if one.keys() == {"patches"}]
+    shutil.copytree(K8S, tmp_path / "k8s")
+    kustomization = tmp_path / "kustomization.yaml"
+    kustomization.write_text(yaml.safe_dump({"resources": ["k8s/overlays/production"], **fields}), "utf-8")
+    whole = build(INSTALLATIONS["production"])
+    assert build(tmp_path) == [one for one in whole if one["kind"] != "Namespace"]
+
+
+def test_the_documented_network_policy_is_about_runs_alone() -> None:
+    """It confines every run, and neither the service nor what runs depend on."""
+    (policy,) = [one for one in documents("security.md") if one.get("kind") == "NetworkPolicy"]
+    labels = policy["spec"]["podSelector"]["matchLabels"]
+    assert labels_of_a_run().items() >= labels.items()
+    for folder in INSTALLATIONS.values():
+        for workload in of_kind(build(folder), *WORKLOADS):
+            assert not pod_labels(workload).items() >= labels.items()
