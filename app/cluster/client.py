@@ -19,7 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-from app.cluster.errors import UnavailableError, UnreachableError, error_of
+from app.cluster.errors import UnavailableError, UnreachableError, error_of, warnings_in
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 
 Json = dict[str, Any]
@@ -80,6 +80,7 @@ class ApiServer:
         query: Mapping[str, str | int] | None = None,
         body: Json | None = None,
         content_type: str = "application/json",
+        warnings: list[str] | None = None,
     ) -> Json:
         """Make one call and read its answer.
 
@@ -89,6 +90,7 @@ class ApiServer:
             query: parameters to be quoted.
             body: to be sent as JSON.
             content_type: of the body; patches have types of their own.
+            warnings: what the API server warns of is added here; `None`: nobody wants to know.
 
         Raises:
             ClusterError: the API server did not do it, or nobody can say whether it did.
@@ -98,6 +100,8 @@ class ApiServer:
                 answer: Json = json.loads(response.data)
             except ValueError as error:
                 raise UnavailableError("the API server's answer was cut off or is no JSON") from error
+            if warnings is not None:
+                warnings += warnings_in(response.headers.getlist("Warning"))
             return answer
 
     @contextmanager
