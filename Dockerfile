@@ -4,6 +4,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY setup.cfg pyproject.toml README.md wsgi.py ./
 COPY app app
+COPY commands commands
 COPY schemas schemas
 RUN python -m venv --without-pip /opt/slimfaas-jobs \
  && pip --python /opt/slimfaas-jobs/bin/python install --no-cache-dir --compile .

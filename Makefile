@@ -5,7 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e lint validate bench image clean
+.PHONY: help install demo dev test e2e lint validate docs bench image clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ lint: install ## style, types, layers
 
 validate: install ## check the job configuration in our own manifests
 	$(BIN)/slimfaas-jobs validate k8s/overlays/demo/configmap.yaml
+
+docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
+	$(BIN)/python -m tools.reference
 
 bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
 	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py

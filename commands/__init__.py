@@ -5,6 +5,7 @@ and the Kubernetes client to be imported: each command imports what it needs whe
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 
@@ -91,9 +92,14 @@ def _validate(parsed: argparse.Namespace) -> int:
 
     ask = None
     if parsed.server:
+        from app.settings import SettingsError
         from commands.asking import ask_servers
 
-        ask = ask_servers(parsed.namespace)
+        try:
+            ask = ask_servers(parsed.namespace)
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            return 2
     return validate(parsed.files, Options(tuple(parsed.keys), parsed.allow_none, parsed.format), ask)
 
 

@@ -17,23 +17,30 @@ def ask_servers(namespace: str | None) -> Ask:
 
     Args:
         namespace: where to ask; `None`: where the environment says, else the ConfigMap's own namespace.
+
+    Raises:
+        SettingsError: that can be no namespace.
     """
+    kubeconfig, set_name = read_cluster_settings(namespace)
 
     @cache
     def namespace_called(name: str | None) -> Namespace:
-        kubeconfig, set_name = read_cluster_settings(namespace)
-        return Namespace(connect(kubeconfig, set_name or name))
+        return Namespace(connect(kubeconfig, name))
 
     def ask(definitions: Definitions, own_namespace: str | None) -> tuple[list[Fault], list[Fault]]:
         faults: list[Fault] = []
         warnings: list[Fault] = []
         try:
-            where = namespace_called(own_namespace)
+            read_cluster_settings(own_namespace)  # it becomes part of an address
+        except SettingsError:
+            return [Fault("", "the ConfigMap's namespace is not the name of one (a DNS label)")], []
+        try:
+            where = namespace_called(set_name or own_namespace)
             for definition in definitions.values():
                 checked = check_definition(where, definition)
                 faults += checked.faults
                 warnings += checked.warnings
-        except (SettingsError, ClusterSettingsError) as error:
+        except ClusterSettingsError as error:
             raise CanNotAsk(str(error)) from error
         except ClusterError as error:
             raise CanNotAsk(f"the API server couldn't be asked: {error}") from error
