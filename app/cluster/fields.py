@@ -2,6 +2,8 @@
 
 import re
 
+from schemas.faults import pointer_to
+
 _CONTAINER = r"spec\.template\.spec\.containers\[0\]"
 _OWN_VARIABLES = 2
 """Before the definition's variables the container has `SLIMFAAS_JOB_NAME` and `SLIMFAAS_JOB_ID` (`manifests`)."""
@@ -25,7 +27,7 @@ _PATHS: tuple[tuple[str, str], ...] = (
 )
 """The beginning of a Job's path, and the pointer below the definition; the first that fits counts."""
 
-_KEY = re.compile(r"\[([^\]]+)\]|\.([^.\[]+(?:[./][^.\[]+)*)")
+_KEY = re.compile(r"\[([^\]]+)\]")
 
 
 def definition_pointer(job_field: str) -> str:
@@ -44,10 +46,9 @@ def definition_pointer(job_field: str) -> str:
         rest = job_field[match.end() :]
         if pointer in ("/Resources/Requests", "/Resources/Limits"):
             key = _KEY.match(rest)
-            name = (key[1] or key[2]) if key else None
-            return f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}" if name else pointer
-        if pointer == "/Environments" and (index := re.match(r"\[(\d+)\]", rest)):
-            own = int(index[1]) - _OWN_VARIABLES
+            return pointer + (pointer_to(key[1]) if key else "")
+        if pointer == "/Environments" and (key := _KEY.match(rest)) and key[1].isdecimal():
+            own = int(key[1]) - _OWN_VARIABLES
             return f"{pointer}/{own}" if own >= 0 else ""
         return pointer
     return ""

@@ -1,4 +1,4 @@
-"""docs/ci.md: its recipes are run as they stand, in a repository like its reader's; and the schema by check-jsonschema."""
+"""docs/ci.md: its recipes are run as they stand, in a repository like its reader's; the schema by check-jsonschema."""
 
 import json
 import os

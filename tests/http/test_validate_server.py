@@ -192,3 +192,30 @@ def test_a_namespace_that_is_not_there_is_a_fault(check: Check) -> None:
     code, (line,), _ = check({}, "--namespace", "not-there")
     assert code == 1
     assert line.startswith("/Configurations/a: the namespace not-there takes no Jobs: ")
+
+
+@ENFORCED
+def test_an_admission_policy_is_told_as_one(check: Check, server: Server, namespace: str) -> None:
+    """With its own words; it takes the API server a moment to begin with a policy."""
+    policies = client.AdmissionregistrationV1Api(server.admin)
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}
+    policy = {
+        "metadata": {"name": namespace},
+        "spec": {
+            "matchConstraints": {"resourceRules": [rule], "namespaceSelector": selector},
+            "validations": [{"expression": "object.spec.backoffLimit < 3", "message": "too many retries"}],
+        },
+    }
+    binding = {"metadata": {"name": namespace}, "spec": {"policyName": namespace, "validationActions": ["Deny"]}}
+    policies.create_validating_admission_policy(policy)
+    try:
+        policies.create_validating_admission_policy_binding(binding)
+        until(lambda: check({"BackoffLimit": 3})[0] == 1)
+        _, (line,), _ = check({"BackoffLimit": 3})
+        assert line.startswith("/Configurations/a: refused by an admission policy: ")
+        assert "too many retries" in line
+        assert check({"BackoffLimit": 2})[0] == 0
+    finally:
+        policies.delete_validating_admission_policy_binding(namespace)
+        policies.delete_validating_admission_policy(namespace)
