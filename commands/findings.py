@@ -31,7 +31,8 @@ class Finding:
 
     def __str__(self) -> str:
         parts = [self.file, *([self.place] if self.place else []), str(self.fault)]
-        return ("warning: " if self.is_warning else "") + ": ".join(parts)
+        text = ("warning: " if self.is_warning else "") + ": ".join(parts)
+        return _visible(text)
 
 
 def report(findings: Sequence[Finding], form: Format) -> None:
@@ -67,4 +68,11 @@ def _as_annotation(finding: Finding) -> str:
 def _escape(text: str, further: Iterable[str] = ()) -> str:
     for character in ("%", "\r", "\n", *further):
         text = text.replace(character, f"%{ord(character):02X}")
-    return text
+    return _visible(text)
+
+
+def _visible(text: str) -> str:
+    """On one line: a key with a line feed could else speak to what reads the output, as a terminal or a log does."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

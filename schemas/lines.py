@@ -1,5 +1,7 @@
 """In which line of a JSON text a JSON pointer's place is."""
 
+from functools import lru_cache
+
 import yaml
 
 
@@ -15,11 +17,7 @@ def find_line(document: str, pointer: str) -> int:
     Returns:
         The line, counted from 0.
     """
-    try:
-        node = yaml.compose(document, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return 0
-    line = 0
+    node, line = _compose(document), 0
     for escaped in pointer.split("/")[1:]:
         step = escaped.replace("~1", "/").replace("~0", "~")
         inner = None
@@ -31,3 +29,12 @@ def find_line(document: str, pointer: str) -> int:
             break
         line, node = inner[0].start_mark.line, inner[1]
     return line
+
+
+@lru_cache(maxsize=1)  # the faults of one document are told one after the other
+def _compose(document: str) -> yaml.Node | None:
+    try:
+        node: yaml.Node | None = yaml.compose(document, Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        return None
+    return node

@@ -268,3 +268,21 @@ def test_a_check_of_a_file_imports_neither_web_framework_nor_client(arguments: s
     imported = {name.partition(".")[0] for name in done.stderr.split()}
     assert "schemas" in imported
     assert imported.isdisjoint({"app", "flask", "werkzeug", "kubernetes", "urllib3", "gunicorn", "marshmallow"})
+
+
+@pytest.mark.parametrize("form", ["text", "github"])
+def test_a_key_can_not_speak_to_what_reads_the_output(validate: Validate, tmp_path: Path, form: str) -> None:
+    """A line of a workflow's log that begins with :: is a command."""
+    file = write(tmp_path, json.dumps({"Configurations": {}, "\n::stop-commands::x\n\x1b[2J": 1}))
+    code, (line,), _ = validate("--format", form, file)
+    assert code == 1
+    assert line.isprintable()
+    assert line.startswith("::stop") is False
+
+
+def test_many_faults_of_a_large_document_are_told_in_lines_of_their_own(validate: Validate, tmp_path: Path) -> None:
+    """Each at its line; the document is read once for all of them."""
+    definitions = {f"a{index}": {"Image": "busybox", "BackoffLimit": -1} for index in range(300)}
+    file = write(tmp_path, json.dumps({"Configurations": definitions}, indent=1))
+    found = json.loads("\n".join(validate("--format", "json", file)[1]))
+    assert len({fault["line"] for fault in found}) == 300
