@@ -62,18 +62,9 @@ def validate(files: Sequence[str], options: Options, ask: Ask | None = None) -> 
         found += len(configurations) + len(faults)
         for configuration in configurations:
             try:
-                definitions = parse_configuration(configuration.document)
-            except Refused as refusal:
-                findings += (_finding(file, configuration, fault) for fault in refusal.faults)
-                continue
-            if ask is not None and failure is None:
-                try:
-                    faults, warnings = ask(definitions, configuration.namespace)
-                except CanNotAsk as error:
-                    failure = error
-                    continue
-                findings += (_finding(file, configuration, fault) for fault in faults)
-                findings += (_finding(file, configuration, fault, is_warning=True) for fault in warnings)
+                findings += _check(file, configuration, ask if failure is None else None)
+            except CanNotAsk as error:
+                failure = error
     report(findings, options.form)
     if failure is not None:
         print(failure, file=sys.stderr)
@@ -83,6 +74,18 @@ def validate(files: Sequence[str], options: Options, ask: Ask | None = None) -> 
     if any(not finding.is_warning for finding in findings):
         return 1
     return 0 if failure is None else 3
+
+
+def _check(file: str, configuration: Found, ask: Ask | None) -> list[Finding]:
+    try:
+        definitions = parse_configuration(configuration.document)
+    except Refused as refusal:
+        return [_finding(file, configuration, fault) for fault in refusal.faults]
+    faults, warnings = ask(definitions, configuration.namespace) if ask is not None else ([], [])
+    return [
+        *(_finding(file, configuration, fault) for fault in faults),
+        *(_finding(file, configuration, fault, is_warning=True) for fault in warnings),
+    ]
 
 
 def _name(file: str) -> str:
