@@ -161,13 +161,13 @@ def test_each_refusal_is_told_apart(
 def test_a_quota_is_told_as_one(check: Check, server: Server, namespace: str) -> None:
     """Of the namespace."""
     core = client.CoreV1Api(server.admin)
-    quota = {"metadata": {"name": "jobs"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
-    core.create_namespaced_resource_quota(namespace, quota)
+    hard = {"count/jobs.batch": "0"}
+    core.create_namespaced_resource_quota(namespace, {"metadata": {"name": "jobs"}, "spec": {"hard": hard}})
+    # What is used is counted by a controller; until it has, any answer is "status unknown", which is no quota's refusal.
+    status = {"status": {"hard": hard, "used": {"count/jobs.batch": "0"}}}
+    core.patch_namespaced_resource_quota_status("jobs", namespace, status)
 
-    def used() -> bool:
-        return bool(core.read_namespaced_resource_quota("jobs", namespace).status.hard or {})
-
-    until(used)
+    until(lambda: check({})[0] == 1)
     code, (line,), _ = check({})
     assert code == 1
     assert line.startswith("/Configurations/a: refused by a quota: ")
@@ -179,6 +179,7 @@ def test_a_pod_security_standard_warns(check: Check, server: Server, namespace: 
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     client.CoreV1Api(server.admin).patch_namespace(namespace, {"metadata": {"labels": labels}})
 
+    until(lambda: check({})[2])  # the label is seen a moment later
     code, lines, errors = check({})
     assert (code, lines) == (0, [])
     assert 'would violate PodSecurity "restricted' in errors
