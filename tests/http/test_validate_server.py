@@ -163,7 +163,7 @@ def test_a_quota_is_told_as_one(check: Check, server: Server, namespace: str) ->
     core = client.CoreV1Api(server.admin)
     hard = {"count/jobs.batch": "0"}
     core.create_namespaced_resource_quota(namespace, {"metadata": {"name": "jobs"}, "spec": {"hard": hard}})
-    # What is used is counted by a controller; until then any answer is "status unknown", which is no refusal by a quota.
+    # A controller counts what is used; until it has, any answer is "status unknown", which is no refusal by a quota.
     status = {"status": {"hard": hard, "used": {"count/jobs.batch": "0"}}}
     core.patch_namespaced_resource_quota_status("jobs", namespace, status)
 
