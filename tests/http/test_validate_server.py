@@ -12,7 +12,7 @@ from commands import main
 from tests.cluster.dispatching import until
 from tests.fault_rules import Fault, Refuse
 from tests.faults import FaultProxy
-from tests.servers import Server, write_kubeconfig
+from tests.servers import SERVICE_ACCOUNT, Server, write_kubeconfig
 
 ENFORCED = pytest.mark.real_only("it has no such admission plugin")
 
@@ -72,8 +72,22 @@ def test_what_the_api_server_refuses_is_told_at_the_field_of_the_definition(
     assert all(line.startswith(f"/Configurations/a{pointer}: ") for line in lines), lines
 
 
+def _grant_service_accounts(server: Server, namespace: str) -> None:
+    """Beyond the service's own rights; the embedded cluster asks for none."""
+    if server.token(namespace) is None:
+        return
+    rights = client.RbacAuthorizationV1Api(server.admin)
+    rule = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "accounts"}
+    subject = {"kind": "ServiceAccount", "name": SERVICE_ACCOUNT, "namespace": namespace}
+    rights.create_namespaced_role(namespace, {"metadata": {"name": "accounts"}, "rules": [rule]})
+    binding = {"metadata": {"name": "accounts"}, "roleRef": reference, "subjects": [subject]}
+    rights.create_namespaced_role_binding(namespace, binding)
+
+
 def test_what_a_run_needs_to_start_is_looked_up(check: Check, server: Server, namespace: str) -> None:
     """The API server stores a Job whatever it names."""
+    _grant_service_accounts(server, namespace)
     definition = {"ServiceAccountName": "writer", "DependsOn": ["database"]}
     code, lines, _ = check(definition)
     assert code == 1
@@ -132,6 +146,7 @@ def test_a_name_that_can_be_no_namespace_is_refused(check: Check) -> None:
             "/Configurations/a: refused by an admission policy: ",
         ),
         (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "couldn't be asked: "),
+        (Refuse(404, "NotFound"), 1, "takes no Jobs: "),
         (Refuse(429, "TooManyRequests"), 3, "couldn't be asked: "),
         (Refuse(500, "InternalError"), 3, "couldn't be asked: "),
     ],
@@ -188,11 +203,19 @@ def test_a_pod_security_standard_warns(check: Check, server: Server, namespace: 
 
 
 @ENFORCED
-def test_a_namespace_that_is_not_there_is_a_fault(check: Check) -> None:
-    """Of what was asked, not of the API server."""
-    code, (line,), _ = check({}, "--namespace", "not-there")
-    assert code == 1
-    assert line.startswith("/Configurations/a: the namespace not-there takes no Jobs: ")
+def test_a_namespace_without_rights_can_not_be_asked(check: Check) -> None:
+    """That is no fault of the definition."""
+    code, lines, errors = check({}, "--namespace", "not-there")
+    assert (code, lines) == (3, [])
+    assert 'in the namespace "not-there"' in errors
+
+
+@ENFORCED
+def test_what_may_not_be_looked_up_is_a_warning(check: Check) -> None:
+    """The service's own rights don't have ServiceAccounts in them."""
+    code, lines, errors = check({"ServiceAccountName": "writer"})
+    assert (code, lines) == (0, [])
+    assert "/Configurations/a/ServiceAccountName: not looked up: " in errors
 
 
 @ENFORCED
