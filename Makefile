@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e chaos lint validate bench image lock clean
+.PHONY: help install demo dev test e2e chaos lint validate docs bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: install ## style, types, layers
 
 validate: install ## check the job configurations in our own manifests
 	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
+
+docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
+	$(BIN)/python -m tools.reference
 
 bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
 	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py

@@ -115,6 +115,25 @@ class Settings:
         return settings
 
 
+def read_cluster_settings(
+    namespace: str | None = None, environment: Mapping[str, str] = os.environ
+) -> tuple[str | None, str | None]:
+    """Read of the settings only where the API server is.
+
+    Args:
+        namespace: takes the place of `SLIMFAAS_NAMESPACE`; `None`: doesn't.
+        environment: the variables.
+
+    Returns:
+        `kubeconfig` and `namespace`, as in `Settings`.
+
+    Raises:
+        SettingsError: the namespace can't be one.
+    """
+    given = environment if namespace is None else {"SLIMFAAS_NAMESPACE": namespace}
+    return environment.get("KUBECONFIG") or None, _read_namespace(given)
+
+
 def _read_port(environment: Mapping[str, str]) -> int:
     text = environment.get("PORT") or "5000"
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):

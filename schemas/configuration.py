@@ -46,9 +46,14 @@ def parse_configuration(document: str) -> Definitions:
     return {name: build_definition(name, entry) for name, entry in value["Configurations"].items()}
 
 
+def schema_text() -> str:
+    """The JSON Schema (draft 2020-12) of a configuration, as it is published."""
+    return files("schemas").joinpath("jobs-configuration.schema.json").read_text("utf-8")
+
+
 def load_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a configuration."""
-    schema: dict[str, Any] = json.loads(files("schemas").joinpath("jobs-configuration.schema.json").read_text("utf-8"))
+    """The JSON Schema of a configuration, read."""
+    schema: dict[str, Any] = json.loads(schema_text())
     return schema
 
 

@@ -1,7 +1,8 @@
 """Finding job configurations in files: raw JSON, or Kubernetes manifests with ConfigMaps."""
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ from schemas.faults import Fault, Refused
 CONFIGMAP_KEYS = ("SLIMFAAS_JOBS_CONFIGURATION", "SlimFaas__JobsConfiguration")
 """The keys of a ConfigMap that hold a configuration; also the environment variables that do."""
 
+_TOP = "Configurations"
+"""The field that every configuration has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -20,38 +24,71 @@ class Found:
     Attributes:
         place: the ConfigMap and its key, for people; empty where the file itself is the configuration.
         document: the JSON.
+        namespace: that the ConfigMap names; `None`: none.
+        line: of the file, from 1, where the JSON begins; `None`: not known.
+        is_verbatim: whether the JSON has the file's own lines from there on.
     """
 
     place: str
     document: str
+    namespace: str | None = None
+    line: int | None = None
+    is_verbatim: bool = False
 
 
-def find_configurations(text: str) -> list[Found]:
+class _Text(str):
+    """A text of a YAML file that remembers where it was."""
+
+    line: int | None = None
+    is_verbatim = False
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's plain types, with places."""
+
+
+def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> _Text:
+    text = _Text(loader.construct_scalar(node))
+    text.is_verbatim = node.style == "|"  # the text of a literal block begins in the line after its mark
+    text.line = node.start_mark.line + (2 if text.is_verbatim else 1)
+    return text
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _construct_text)
+
+
+def find_configurations(text: str, keys: Sequence[str] = CONFIGMAP_KEYS, *, any_sort: bool = False) -> list[Found]:
     """Find every configuration in a file.
 
     Args:
         text: the file: a JSON configuration, or manifests in YAML or JSON, several documents allowed.
+        keys: of ConfigMaps, that hold a configuration.
+        any_sort: the file may be of any sort, so that one without a manifest is a configuration only if it has
+            `Configurations`, and one that mentions neither that nor a key isn't even read.
 
     Raises:
         Refused: the file is neither JSON nor YAML.
     """
+    if any_sort and not any(word in text for word in (_TOP, *keys)):
+        return []
     try:
         documents = _load(text)
     # PyYAML lets the last two through for a tagged value that the tag doesn't fit, as in `!!int ""`.
     except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError) as error:
-        if text.lstrip().startswith("{"):
-            return [Found("", text)]  # meant as JSON: its own reader says what is wrong
+        if text.lstrip().startswith("{") and not text.lstrip().startswith("{{"):
+            return [Found("", text, line=1, is_verbatim=True)]  # meant as JSON: its own reader says what is wrong
         raise Refused([Fault("", f"neither JSON nor YAML: {_where(error)}")]) from error
     if len(documents) == 1 and isinstance(documents[0], dict) and "kind" not in documents[0]:
-        return [Found("", text)]
-    return [found for document in documents for found in _in_object(document)]
+        is_other = any_sort and not isinstance(documents[0].get(_TOP), dict)
+        return [] if is_other else [Found("", text, line=1, is_verbatim=True)]
+    return [found for document in documents for found in _in_object(document, keys)]
 
 
 def _load(text: str) -> list[Any]:
     try:
         return [json.loads(text)]  # which YAML is said to include, but for tabs and halves of surrogate pairs
     except ValueError:
-        return list(yaml.safe_load_all(text))
+        return list(yaml.load_all(text, Loader=_Loader))
 
 
 def _where(error: Exception) -> str:
@@ -60,16 +97,44 @@ def _where(error: Exception) -> str:
     return f"{problem} at line {mark.line + 1}" if mark else str(problem)
 
 
-def _in_object(document: Any) -> Iterator[Found]:
+def _in_object(document: Any, keys: Sequence[str]) -> Iterator[Found]:
     if not isinstance(document, dict):
         return
-    if document.get("kind") == "List" and isinstance(document.get("items"), list):
-        for item in document["items"]:
-            yield from _in_object(item)
-    if document.get("kind") == "ConfigMap" and isinstance(document.get("data"), dict):
-        metadata = document.get("metadata") if isinstance(document.get("metadata"), dict) else {}
-        name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata and key in metadata)
-        for key in CONFIGMAP_KEYS:
-            if key in document["data"]:
-                value = document["data"][key]
-                yield Found(f"ConfigMap {name or '(without a name)'}, {key}", value if isinstance(value, str) else "")
+    kind, items = document.get("kind"), document.get("items")
+    if kind in ("List", "ConfigMapList") and isinstance(items, list):
+        for item in items:
+            # What is in a typed list may leave its kind out.
+            inner = {"kind": "ConfigMap", **item} if kind == "ConfigMapList" and isinstance(item, dict) else item
+            yield from _in_object(inner, keys)
+    if kind == "ConfigMap":
+        yield from _in_config_map(document, keys)
+
+
+def _in_config_map(config_map: dict[Any, Any], keys: Sequence[str]) -> Iterator[Found]:
+    metadata = config_map.get("metadata") if isinstance(config_map.get("metadata"), dict) else {}
+    name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata and key in metadata)
+    namespace = str(metadata["namespace"]) if metadata and metadata.get("namespace") else None
+    for part, read in (("data", _read_text), ("binaryData", _read_base64)):
+        values = config_map.get(part)
+        for key in dict.fromkeys(keys):
+            if isinstance(values, dict) and key in values:
+                place, value = f"ConfigMap {name or '(without a name)'}, {key}", values[key]
+                is_text = isinstance(value, _Text) and part == "data"
+                yield Found(
+                    place,
+                    read(value),
+                    namespace,
+                    line=getattr(value, "line", None),
+                    is_verbatim=is_text and value.is_verbatim,
+                )
+
+
+def _read_text(value: object) -> str:
+    return str(value) if isinstance(value, str) else ""
+
+
+def _read_base64(value: object) -> str:
+    try:
+        return base64.b64decode("".join(_read_text(value).split()), validate=True).decode("utf-8")
+    except ValueError:  # what it isn't, is no JSON either
+        return ""

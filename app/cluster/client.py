@@ -22,7 +22,7 @@ from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from app.cluster.deadlines import read_asking, read_within
-from app.cluster.errors import UnavailableError, UnreachableError, error_of
+from app.cluster.errors import UnavailableError, UnreachableError, error_of, warnings_in
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 
 Json = dict[str, Any]
@@ -99,6 +99,7 @@ class ApiServer:
         body: Json | None = None,
         content_type: str = "application/json",
         whole_seconds: float = CALL_SECONDS,
+        warnings: list[str] | None = None,
     ) -> Json:
         """Make one call and read its answer.
 
@@ -109,6 +110,7 @@ class ApiServer:
             body: to be sent as JSON.
             content_type: of the body; patches have types of their own.
             whole_seconds: how long it may take in all.
+            warnings: what the API server warns of is added here; `None`: nobody wants to know.
 
         Raises:
             ClusterError: the API server did not do it, or nobody can say whether it did.
@@ -119,6 +121,8 @@ class ApiServer:
                 answer: Json = json.loads(response.data)
             except ValueError as error:
                 raise UnavailableError("the API server's answer was cut off or is no JSON") from error
+            if warnings is not None:
+                warnings += warnings_in(response.headers.getlist("Warning"))
             return answer
 
     @contextmanager

@@ -5,6 +5,8 @@ all the same (`may_have_happened`), and whether asking again soon makes sense (`
 """
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -112,9 +114,7 @@ def _error_of(status: int, body: bytes) -> ClusterError:
         answer = None
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         answer = {}
-    # On one line, for it goes to the log and may quote what callers wrote.
-    message = " ".join(str(answer.get("message") or f"the API server answered {status}").split())
-    message = "".join(character if character.isprintable() else "?" for character in message)
+    message = _on_one_line(str(answer.get("message") or f"the API server answered {status}"))
     match status:
         case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
             return NotFoundError(message)
@@ -132,6 +132,17 @@ def _error_of(status: int, body: bytes) -> ClusterError:
             return ThrottledError(message)
         case _:
             return UnavailableError(message)
+
+
+def warnings_in(headers: Iterable[str]) -> list[str]:
+    """The texts of `Warning` headers as the API server writes them: `299 - "text"` (RFC 7234, section 5.5)."""
+    texts = re.findall(r'299 \S+ "((?:[^"\\]|\\.)*)"', ", ".join(headers))
+    return [_on_one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts]
+
+
+def _on_one_line(text: str) -> str:
+    """It goes to the log, and may quote what callers wrote."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def _refusal(message: str) -> ForbiddenError:

@@ -101,9 +101,16 @@ class Namespace:
         for items, _ in self.pages(collection):
             yield from items
 
-    def create_job(self, job: Json, *, dry_run: bool = False) -> Json:
-        """Store a Job; or have it looked at as if it were to be stored (`dry_run`)."""
-        return self.server.call("POST", self._jobs, query={"dryRun": "All"} if dry_run else None, body=job)
+    def create_job(self, job: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
+        """Store a Job; or have it looked at as if it were to be stored (`dry_run`).
+
+        Args:
+            job: to be stored.
+            dry_run: nothing is stored.
+            warnings: see `ApiServer.call`.
+        """
+        query = {"dryRun": "All"} if dry_run else None
+        return self.server.call("POST", self._jobs, query=query, body=job, warnings=warnings)
 
     def get_job(self, name: str) -> Json:
         """Read a Job, whosever it is."""
@@ -180,6 +187,10 @@ class Namespace:
             except NotFoundError:
                 continue
         return found
+
+    def get_service_account(self, name: str) -> Json:
+        """Read a ServiceAccount."""
+        return self.server.call("GET", f"{self._core}/serviceaccounts/{name}")
 
     def running_pods_at(self, address: str) -> list[Json]:
         """The running pods whose first address this is, in one call.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.cli import main
 from app.errors import problem_of
+from commands import main
 from schemas.configuration import load_schema, parse_configuration
 from schemas.definition import Definition
 from schemas.faults import Refused

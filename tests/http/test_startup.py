@@ -18,7 +18,7 @@ from tests.service import ServiceProcess
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "wsgi:app"],
-    "dispatcher": [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"],
+    "dispatcher": [sys.executable, "-c", "import sys; from commands import main; sys.exit(main(['dispatcher']))"],
 }
 GOOD = json.dumps(DEFINITIONS)
 FAULTY = {

@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli import main
+from commands import main
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD: dict[str, Any] = {"Configurations": {"a": {"Image": "busybox:1"}}}
@@ -122,21 +124,21 @@ def test_a_file_without_a_configuration_may_stand_beside_one_that_has_it(validat
 
 
 def test_a_file_that_can_not_be_read_does_not_hide_the_faults_of_the_next(validate: Validate, tmp_path: Path) -> None:
-    """Missing, a folder, no text: each is a fault of its own."""
+    """Missing, no text: each is a fault of its own."""
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     bad = write(tmp_path, json.dumps(BAD))
-    code, lines, _ = validate(tmp_path / "missing", tmp_path, binary, bad)
+    code, lines, _ = validate(tmp_path / "missing", binary, bad)
 
     assert code == 1
-    assert len(lines) == 3 + len(BAD_FAULTS)
-    for line, file in zip(lines, [tmp_path / "missing", tmp_path, binary], strict=False):
+    assert len(lines) == 2 + len(BAD_FAULTS)
+    for line, file in zip(lines, [tmp_path / "missing", binary], strict=False):
         assert line.startswith(f"{file}: (the whole document): can't be read")
 
 
 def test_a_dash_reads_the_standard_input(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that `kubectl kustomize . | slimfaas-jobs validate -` works."""
-    monkeypatch.setattr("sys.stdin", io.StringIO(yaml.safe_dump(config_map("a", BAD))))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(config_map("a", BAD)).encode())))
     code, lines, _ = validate("-")
     assert code == 1
     place = "standard input: ConfigMap a, SLIMFAAS_JOBS_CONFIGURATION"
@@ -164,3 +166,123 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     assert {"validate", "dispatcher"} <= set(capsys.readouterr().out.split())
+
+
+BLOCK = """kind: ConfigMap
+metadata:
+  name: jobs
+data:
+  SLIMFAAS_JOBS_CONFIGURATION: |
+    {
+      "Configurations": {
+        "a": {
+          "Image": "busybox",
+          "BackoffLimit": -1
+        }
+      }
+    }
+"""
+
+
+def test_github_gets_annotations_at_the_line_of_the_fault(validate: Validate, tmp_path: Path) -> None:
+    """Also within the block of a ConfigMap; what would end a property or the command is escaped."""
+    file = write(tmp_path, BLOCK, "a,b.yaml")
+    code, lines, _ = validate("--format", "github", file)
+    assert code == 1
+    name = str(file).replace(",", "%2C")
+    where = f"file={name},line=10,title=ConfigMap jobs%2C SLIMFAAS_JOBS_CONFIGURATION"
+    assert lines == [f"::error {where}::/Configurations/a/BackoffLimit: must be at least 0"]
+
+
+@pytest.mark.parametrize(("text", "code", "count"), [(json.dumps(GOOD), 0, 0), (BLOCK, 1, 1), ("kind: A", 1, 0)])
+def test_programs_get_a_list(validate: Validate, tmp_path: Path, text: str, code: int, count: int) -> None:
+    """It is one JSON document in every case."""
+    file = write(tmp_path, text)
+    returned, lines, _ = validate("--format", "json", file)
+    found = json.loads("\n".join(lines))
+    assert (returned, len(found)) == (code, count)
+    for fault in found:
+        assert fault == {
+            "file": str(file),
+            "line": 10,
+            "place": "ConfigMap jobs, SLIMFAAS_JOBS_CONFIGURATION",
+            "pointer": "/Configurations/a/BackoffLimit",
+            "message": "must be at least 0",
+            "severity": "error",
+        }
+
+
+def test_a_folder_is_searched_for_manifests_of_any_sort(validate: Validate, tmp_path: Path) -> None:
+    """All that is in it, but for hidden files and those that are neither JSON nor YAML by their name."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    write(tmp_path, "{}", "package.json")
+    write(tmp_path, json.dumps(BAD), "read.me")
+    write(tmp_path / ".hidden", json.dumps(BAD), "jobs.json")
+    assert validate(tmp_path) == (1, [], f"no job configuration found in: {tmp_path}\n")
+
+    bad = write(tmp_path / "inner", json.dumps(BAD), "jobs.yml")
+    assert validate(tmp_path) == (1, [f"{bad}: {fault}" for fault in BAD_FAULTS], "")
+
+
+def test_files_without_a_configuration_are_right_where_that_is_allowed(validate: Validate, tmp_path: Path) -> None:
+    """As a commit hook is given them; faults and files that can't be read remain faults."""
+    files = [
+        write(tmp_path, text, f"{index}.yaml") for index, text in enumerate(["{}", "kind: A", "a: [", "", "words"])
+    ]
+    assert validate("--allow-none", *files) == (0, [], "")
+    assert validate("--allow-none", *files, write(tmp_path, BLOCK, "bad.yaml"))[0] == 1
+    assert validate("--allow-none", tmp_path / "missing")[0] == 1
+
+
+def test_a_mark_in_front_of_the_text_is_no_fault(validate: Validate, tmp_path: Path) -> None:
+    """Some editors put one there."""
+    assert validate(write(tmp_path, "\ufeff" + json.dumps(GOOD))) == (0, [], "")
+
+
+def test_a_further_key_is_checked(validate: Validate, tmp_path: Path) -> None:
+    """Of a ConfigMap that is mounted as a file."""
+    file = write(tmp_path, yaml.safe_dump(config_map("a", BAD, key="jobs.json")))
+    assert validate(file)[1] == []
+    assert validate("--key", "jobs.json", file)[1] == [f"{file}: ConfigMap a, jobs.json: {f}" for f in BAD_FAULTS]
+
+
+def test_a_namespace_goes_with_a_server(validate: Validate, tmp_path: Path) -> None:
+    """Alone it would be passed over."""
+    with pytest.raises(SystemExit) as ended:
+        validate("--namespace", "a", write(tmp_path, "{}"))
+    assert ended.value.code == 2
+
+
+def test_the_schema_is_printed_as_it_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that those who have the package alone can give it to their editor."""
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == (ROOT / "schemas/jobs-configuration.schema.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("arguments", ["['schema']", "['validate', 'k8s/overlays/demo/configmap.yaml']"])
+def test_a_check_of_a_file_imports_neither_web_framework_nor_client(arguments: str) -> None:
+    """It runs at every commit."""
+    code = f"import sys; from commands import main; assert main({arguments}) == 0; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "schemas" in imported
+    assert imported.isdisjoint({"app", "flask", "werkzeug", "kubernetes", "urllib3", "gunicorn", "marshmallow"})
+
+
+@pytest.mark.parametrize("form", ["text", "github"])
+def test_a_key_can_not_speak_to_what_reads_the_output(validate: Validate, tmp_path: Path, form: str) -> None:
+    """A line of a workflow's log that begins with :: is a command."""
+    file = write(tmp_path, json.dumps({"Configurations": {}, "\n::stop-commands::x\n\x1b[2J": 1}))
+    code, (line,), _ = validate("--format", form, file)
+    assert code == 1
+    assert line.isprintable()
+    assert line.startswith("::stop") is False
+
+
+def test_many_faults_of_a_large_document_are_told_in_lines_of_their_own(validate: Validate, tmp_path: Path) -> None:
+    """Each at its line; the document is read once for all of them."""
+    definitions = {f"a{index}": {"Image": "busybox", "BackoffLimit": -1} for index in range(300)}
+    file = write(tmp_path, json.dumps({"Configurations": definitions}, indent=1))
+    found = json.loads("\n".join(validate("--format", "json", file)[1]))
+    assert len({fault["line"] for fault in found}) == 300

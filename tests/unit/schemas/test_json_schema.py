@@ -84,6 +84,16 @@ def test_every_property_explains_itself(declared: dict[str, Any]) -> None:
     assert shown["examples"]
 
 
+@pytest.mark.parametrize("part", list(SCHEMA["$defs"]))
+def test_every_shared_part_explains_itself(part: str) -> None:
+    """An editor shows it where a property refers to it and says nothing of its own; its examples are right."""
+    declared = SCHEMA["$defs"][part]
+    assert declared["title"]
+    assert declared["description"].endswith(".")
+    for example in declared["examples"]:
+        validator_of(declared).validate(example)
+
+
 @pytest.mark.parametrize("declared", PROPERTIES)
 def test_every_example_and_default_is_valid(declared: dict[str, Any]) -> None:
     """What the schema shows, it accepts."""

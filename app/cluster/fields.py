@@ -1,0 +1,54 @@
+"""Which field of a definition a field of its Job is made of: the way back from what the API server says of a Job."""
+
+import re
+
+from schemas.faults import pointer_to
+
+_CONTAINER = r"spec\.template\.spec\.containers\[0\]"
+_OWN_VARIABLES = 2
+"""Before the definition's variables the container has `SLIMFAAS_JOB_NAME` and `SLIMFAAS_JOB_ID` (`manifests`)."""
+
+_PATHS: tuple[tuple[str, str], ...] = (
+    (rf"{_CONTAINER}\.image", "/Image"),
+    (rf"{_CONTAINER}\.command", "/Command"),
+    (rf"{_CONTAINER}\.args", "/Args"),
+    (rf"{_CONTAINER}\.resources\.requests", "/Resources/Requests"),
+    (rf"{_CONTAINER}\.resources\.limits", "/Resources/Limits"),
+    (rf"{_CONTAINER}\.resources", "/Resources"),
+    (rf"{_CONTAINER}\.env", "/Environments"),
+    (rf"{_CONTAINER}\.securityContext\.capabilities", "/SecurityContext/Capabilities"),
+    (rf"{_CONTAINER}\.securityContext", "/SecurityContext"),
+    (r"spec\.template\.spec\.securityContext\.seccompProfile", "/SecurityContext/SeccompProfile"),
+    (r"spec\.template\.spec\.securityContext", "/SecurityContext"),
+    (r"spec\.template\.spec\.serviceAccountName", "/ServiceAccountName"),
+    (r"spec\.template\.spec\.restartPolicy", "/RestartPolicy"),
+    (r"spec\.backoffLimit", "/BackoffLimit"),
+    (r"spec\.ttlSecondsAfterFinished", "/TtlSecondsAfterFinished"),
+)
+"""The beginning of a Job's path, and the pointer below the definition; the first that fits counts."""
+
+_KEY = re.compile(r"\[([^\]]+)\]")
+
+
+def definition_pointer(job_field: str) -> str:
+    """Find the field of a definition behind a field of its Job.
+
+    Args:
+        job_field: as the API server writes it: `spec.template.spec.containers[0].resources.limits[cpu]`.
+
+    Returns:
+        A JSON pointer below the definition; empty where no one field is to blame.
+    """
+    for beginning, pointer in _PATHS:
+        match = re.match(rf"{beginning}(?![A-Za-z])", job_field)
+        if match is None:
+            continue
+        rest = job_field[match.end() :]
+        if pointer in ("/Resources/Requests", "/Resources/Limits"):
+            key = _KEY.match(rest)
+            return pointer + (pointer_to(key[1]) if key else "")
+        if pointer == "/Environments" and (key := _KEY.match(rest)) and key[1].isdecimal():
+            own = int(key[1]) - _OWN_VARIABLES
+            return f"{pointer}/{own}" if own >= 0 else ""
+        return pointer
+    return ""

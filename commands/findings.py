@@ -1,0 +1,78 @@
+"""What a check has found, written for people, for a GitHub workflow, or for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.faults import Fault
+
+Format = Literal["text", "github", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault, or a warning, with where it is.
+
+    Attributes:
+        file: as it was given; `standard input` for `-`.
+        line: of the file, from 1; `None`: not known.
+        place: the ConfigMap and its key; empty where the file itself is the configuration.
+        fault: what.
+        is_warning: it changes no exit code.
+    """
+
+    file: str
+    line: int | None
+    place: str
+    fault: Fault
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        parts = [self.file, *([self.place] if self.place else []), str(self.fault)]
+        text = ("warning: " if self.is_warning else "") + ": ".join(parts)
+        return _visible(text)
+
+
+def report(findings: Sequence[Finding], form: Format) -> None:
+    """Print findings; as text, warnings go to standard error."""
+    if form == "json":
+        print(json.dumps([_as_object(finding) for finding in findings], indent=2))
+        return
+    for finding in findings:
+        if form == "github":
+            print(_as_annotation(finding))
+        else:
+            print(finding, file=sys.stderr if finding.is_warning else sys.stdout)
+
+
+def _as_object(finding: Finding) -> dict[str, object]:
+    return {
+        "file": finding.file,
+        "line": finding.line,
+        "place": finding.place,
+        "pointer": finding.fault.pointer,
+        "message": finding.fault.message,
+        "severity": "warning" if finding.is_warning else "error",
+    }
+
+
+def _as_annotation(finding: Finding) -> str:
+    """A workflow command (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions)."""
+    properties = {"file": finding.file, "line": finding.line, "title": finding.place or "Job configuration"}
+    written = ",".join(f"{name}={_escape(str(value), ':,')}" for name, value in properties.items() if value is not None)
+    return f"::{'warning' if finding.is_warning else 'error'} {written}::{_escape(str(finding.fault))}"
+
+
+def _escape(text: str, further: Iterable[str] = ()) -> str:
+    for character in ("%", "\r", "\n", *further):
+        text = text.replace(character, f"%{ord(character):02X}")
+    return _visible(text)
+
+
+def _visible(text: str) -> str:
+    """On one line: a key with a line feed could else speak to what reads the output, as a terminal or a log does."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

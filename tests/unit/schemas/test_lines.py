@@ -1,0 +1,41 @@
+"""The line of a JSON pointer's place."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.faults import pointer_to
+from schemas.lines import find_line
+
+DOCUMENT = '{\n  "a": [\n    1,\n    {"b/c":\n      {"~": 2}}\n  ],\n\n  "d": {}\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("pointer", "line"),
+    [("", 0), ("/a", 1), ("/a/0", 2), ("/a/1/b~1c", 3), ("/a/1/b~1c/~0", 4), ("/d", 7), ("/d/missing", 7), ("/a/9", 1)],
+)
+def test_a_place_is_found(pointer: str, line: int) -> None:
+    """What isn't there, as a missing field, is told where it should be."""
+    assert find_line(DOCUMENT, pointer) == line
+
+
+@pytest.mark.parametrize("document", ["{", "", "[" * 5000, '{"a":\t1,\n\t"b": 2}', "\0"])
+def test_what_yaml_does_not_take_has_its_first_line(document: str) -> None:
+    """Or a better one; no error."""
+    assert find_line(document, "/b") in (0, 1)
+
+
+@given(st.recursive(st.none() | st.booleans(), lambda inner: st.dictionaries(st.text("ab/~: '#-", max_size=3), inner)))
+def test_every_key_of_indented_json_is_found(document: object) -> None:
+    """Each key has a line of its own there, and it is this one."""
+    text = json.dumps(document, indent=1)
+    lines = text.splitlines()
+
+    def check(value: object, path: tuple[str, ...]) -> None:
+        for key, inner in value.items() if isinstance(value, dict) else ():
+            assert lines[find_line(text, pointer_to(*path, key))].strip().startswith(json.dumps(key))
+            check(inner, (*path, key))
+
+    check(document, ())

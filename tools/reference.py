@@ -1,0 +1,83 @@
+"""Write the tables of docs/configuration.md that say what the JSON Schema says: `python -m tools.reference`.
+
+The tables stand between `<!-- fields: NAME -->` and `<!-- end -->`, where NAME is one of the schema's `$defs`, or a
+path of properties below one. A test fails while they are stale.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from schemas.configuration import load_schema
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+
+_TABLE = re.compile(r"(?P<begin><!-- fields: (?P<name>[\w/]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Bring the page up to date; returns the exit code."""
+    PAGE.write_text(write_tables(PAGE.read_text("utf-8")), "utf-8")
+    return 0
+
+
+def write_tables(page: str) -> str:
+    """The page with each of its tables as the schema has it now.
+
+    Args:
+        page: Markdown with marks.
+
+    Raises:
+        KeyError: a mark names what the schema doesn't have.
+    """
+    definitions = load_schema()["$defs"]
+    return _TABLE.sub(lambda mark: f"{mark['begin']}{_table(definitions, mark['name'])}{mark['end']}", page)
+
+
+def _table(definitions: dict[str, Any], name: str) -> str:
+    first, *path = name.split("/")
+    part = definitions[first]
+    for step in path:
+        part = _resolve(definitions, part["properties"][step])
+    rows = [
+        _row(definitions, field, declared, is_required=field in part.get("required", ()))
+        for field, declared in part["properties"].items()
+    ]
+    return "\n".join(["| field | type | default | what it is |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _resolve(definitions: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+    """A property with what its reference adds."""
+    reference = declared.get("$ref")
+    return {**definitions[reference.removeprefix("#/$defs/")], **declared} if reference else declared
+
+
+def _row(definitions: dict[str, Any], field: str, declared: dict[str, Any], *, is_required: bool) -> str:
+    shown = _resolve(definitions, declared)
+    default = "required" if is_required else f"`{json.dumps(shown['default'])}`" if "default" in shown else ""
+    example = f"Example: `{json.dumps(shown['examples'][0], ensure_ascii=False)}`"
+    cells = (f"`{field}`", _type(definitions, shown), default, f"{_plain(shown['description'])} {example}")
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(text: str) -> str:
+    """A text in which Markdown sees no marks of its own."""
+    return re.sub(r"([*<>\[\]])", r"\\\1", text)
+
+
+def _type(definitions: dict[str, Any], shown: dict[str, Any]) -> str:
+    """In words: `list of strings`, `integer, at least 1`."""
+    if "enum" in shown:
+        return ", ".join(f"`{json.dumps(value)}`" for value in shown["enum"])
+    if shown["type"] == "array":
+        items = _resolve(definitions, shown["items"])
+        inner = items.get("type", "string")
+        return f"list of {inner}s" + (", none twice" if shown.get("uniqueItems") else "")
+    bounds = [f"{word} {shown[key]}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in shown]
+    return ", ".join([str(shown["type"]), *bounds])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
