@@ -77,7 +77,7 @@ class Patience:
             return float("inf")
         if (left_seconds := self._paused_until - self._clock()) > 0:
             return left_seconds
-        now = self._namespace.server.time()
+        now = self._namespace.server.clock.now()
         due = sorted((known[uid].due if uid in known else _first_due(run), uid) for uid, run in starting.items())
         looked_at = [uid for moment, uid in due if moment <= now][:_LOOKS_PER_CYCLE]
         for uid in looked_at:
