@@ -6,10 +6,8 @@ models stay unimported: they would build an object per field of every Job (docs/
 
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
+from app.cluster.clock import ServerClock
 from app.cluster.deadlines import read_asking, read_within
 from app.cluster.errors import UnavailableError, UnreachableError, error_of, warnings_in
 from app.cluster.interrupts import POOLS, Interrupt, open_with
@@ -60,6 +59,7 @@ class ApiServer:
 
     Attributes:
         namespace: where all our objects live.
+        clock: its own, as its answers tell.
     """
 
     def __init__(self, configuration: Configuration, namespace: str, *, connections: int = _CALLS) -> None:
@@ -74,21 +74,8 @@ class ApiServer:
         self._client = ApiClient(configuration)
         self._client.user_agent = "slimfaas-jobs"
         self._client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
-        self._ahead_seconds: float | None = None  # how far its clock is ahead of our monotonic one
-        self._answered_at = float("-inf")  # when anybody here last had an answer
+        self.clock = ServerClock()
         self.namespace = namespace
-
-    def time(self) -> float:
-        """Seconds since the epoch by the API server's clock, up to a second less; by ours where it doesn't tell.
-
-        Times in the cluster's objects were written by its clocks, and ours may be minutes off.
-        """
-        return time.time() if self._ahead_seconds is None else time.monotonic() + self._ahead_seconds
-
-    @property
-    def silent_seconds(self) -> float:
-        """How long ago anybody here last had an answer; infinite: never."""
-        return time.monotonic() - self._answered_at
 
     def call(
         self,
@@ -189,8 +176,7 @@ class ApiServer:
             )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
-            self._answered_at = time.monotonic()
-            self._note_time(response.headers.get("Date"))
+            self.clock.note(response.headers.get("Date"))
             if not 200 <= response.status <= 299:
                 raise error_of(response.status, response.data, response.headers.get("Retry-After"))
             yield response
@@ -208,12 +194,6 @@ class ApiServer:
             if response is not None:
                 # A connection whose answer was read to its end is back in the pool by now; any other is closed.
                 response.close()
-
-    def _note_time(self, date: str | None) -> None:
-        """Read the API server's clock off an answer, which gives whole seconds."""
-        if date:
-            with suppress(ValueError, OverflowError):  # a proxy's idea of a date
-                self._ahead_seconds = parsedate_to_datetime(date).timestamp() - time.monotonic()
 
 
 class Stream:

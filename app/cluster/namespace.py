@@ -167,7 +167,7 @@ class Namespace:
         path = f"{self._core}/pods/{pod}/log"
 
         def ask() -> None:
-            if self.server.silent_seconds > ask_seconds / 2:
+            if self.server.clock.silent_seconds > ask_seconds / 2:
                 with suppress(NotFoundError):
                     self.get_lease(keys.LEASE_NAME)
 

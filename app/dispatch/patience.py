@@ -64,7 +64,7 @@ class Patience:
 
         Args:
             runs: as far as they are known.
-            may_write: asked before every run whether the lease is certainly held for as long as a write can take.
+            may_write: asked before every call whether the lease is certainly held for as long as a write can take.
 
         Returns:
             Seconds until the next run's time is over; 0 when there is more to do now.
@@ -77,7 +77,7 @@ class Patience:
             return float("inf")
         if (left_seconds := self._paused_until - self._clock()) > 0:
             return left_seconds
-        now = self._namespace.server.time()
+        now = self._namespace.server.clock.now()
         due = sorted((known[uid].due if uid in known else _first_due(run), uid) for uid, run in starting.items())
         looked_at = [uid for moment, uid in due if moment <= now][:_LOOKS_PER_CYCLE]
         for uid in looked_at:
@@ -85,7 +85,7 @@ class Patience:
             if not may_write():
                 return _PAUSE_SECONDS
             try:
-                self._looks[uid] = _Look(run.resource_version, self._look_at(runs, run, now))
+                self._looks[uid] = _Look(run.resource_version, self._look_at(runs, run, now, may_write))
                 self._trouble.ended()
             except ClusterError as error:
                 self._trouble.happened(error)
@@ -93,7 +93,7 @@ class Patience:
                 return _PAUSE_SECONDS
         return 0.0 if looked_at else due[0][0] - now
 
-    def _look_at(self, runs: RunTable, run: Run, now: float) -> float:
+    def _look_at(self, runs: RunTable, run: Run, now: float, may_write: Callable[[], bool]) -> float:
         """Look at a run, and give it up where it has not started; when to look again.
 
         Raises:
@@ -106,7 +106,7 @@ class Patience:
             return float("inf")
         if (due := found.due / 1_000_000) > now:
             return due
-        return now + self._give_up(runs, run, found)
+        return now + (self._give_up(runs, run, found) if may_write() else _PAUSE_SECONDS)
 
     def _give_up(self, runs: RunTable, run: Run, overdue: Overdue) -> float:
         """Write that a run is given up; after how many seconds to look again."""

@@ -28,9 +28,9 @@ def test_a_connection_is_as_good_as_new_after_a_call_that_was_in_time(stage: Sta
     """What was left of one call's time is not the next one's."""
     server = stage.connect().server
     path = f"/api/v1/namespaces/{stage.name}/pods"
-    server.call("GET", path, whole_seconds=0.5)
-    stage.proxy.add(Fault(Trickle(pause_seconds=0.002)))
-    assert server.call("GET", path)["items"] == []
+    server.call("GET", path, whole_seconds=2.0)
+    stage.proxy.add(Fault(Trickle(pause_seconds=0.01)))
+    assert server.call("GET", path, whole_seconds=60.0)["items"] == []
     assert stage.proxy.connections == 1
 
 

@@ -277,3 +277,21 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage
     proxy.cut_all()
     dispatcher.stop()
     assert not dispatcher.leading
+
+
+@pytest.mark.parametrize("call", ["admission", "watch"])
+def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, seen: Observer, call: str) -> None:
+    """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
+
+    def is_meant(request: Request) -> bool:
+        return is_admission(request) if call == "admission" else request.watching and request.path.endswith("/jobs")
+
+    busy = Refuse(429, "TooManyRequests", retry_after_seconds=3)
+    fault = stage.proxy.add(Fault(busy, when=is_meant))
+    names = stage.queue()
+    with stage.dispatching({"fib": 1}):
+        seen.wait(lambda: seen.finished >= set(names))
+    first, second = [request for request in stage.proxy.requests if is_meant(request)][:2]
+    assert first.fault is fault
+    assert first.finished is not None
+    assert second.started - first.finished >= 3

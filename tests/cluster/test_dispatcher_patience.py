@@ -122,4 +122,4 @@ def test_the_time_is_told_by_the_api_servers_clock(stage: Stage) -> None:
     server = stage.connect().server
     server.call("GET", "/version")
     stored = stage.core.create_namespaced_config_map(stage.name, {"metadata": {"name": "now"}})
-    assert abs(stored.metadata.creation_timestamp.timestamp() - server.time()) < 10
+    assert abs(stored.metadata.creation_timestamp.timestamp() - server.clock.now()) < 10

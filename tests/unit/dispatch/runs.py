@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from hypothesis import strategies as st
 
-from app.cluster.records import DependsOn, Phase, Run
+from app.cluster.records import AwaitedStart, DependsOn, Phase, Run
 from app.dispatch.plan import Line, Unready
 from app.dispatch.readiness import Readiness
 from app.dispatch.tables import Changes, RunTable
@@ -22,10 +22,11 @@ def make_run(
     queued_at: int | None = None,
     depends_on: DependsOn = (),
     phase: Phase = Phase.QUEUED,
+    awaited_start: AwaitedStart | None = None,
 ) -> Run:
     """Make a run; the number is its uid, its name and, unless given, its time."""
     queued_at = number if queued_at is None else queued_at
-    return Run(f"uid-{number}", f"run-{number:04}", definition, version, queued_at, depends_on, phase)
+    return Run(f"uid-{number}", f"run-{number:04}", definition, version, queued_at, depends_on, phase, awaited_start)
 
 
 def lines_of(runs: Sequence[Run]) -> Mapping[str, Line]:

@@ -6,11 +6,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.cluster.records import DependsOn, Phase, Run, Workload, place
+from app.cluster.records import AwaitedStart, DependsOn, Phase, Run, Workload, place
 from app.dispatch.tables import Changes, RunTable, WorkloadTable, judge_from
 from tests.unit.dispatch.runs import DEFINITIONS, DEPENDENCIES, make_run
 
 NUMBERS = range(6)
+AWAITED = AwaitedStart(0, 60, has_failed=False)
 
 
 class Cluster(RuleBasedStateMachine):
@@ -54,8 +55,11 @@ class Cluster(RuleBasedStateMachine):
         depends_on=st.sampled_from(DEPENDENCIES),
         queued_at=st.integers(0, 3),
         phase=st.sampled_from(Phase),
+        awaits=st.booleans(),
     )
-    def change(self, number: int, definition: str, depends_on: DependsOn, queued_at: int, phase: Phase) -> None:
+    def change(
+        self, number: int, definition: str, depends_on: DependsOn, queued_at: int, phase: Phase, awaits: bool
+    ) -> None:
         """Somebody creates a run, or changes anything of it."""
         run = make_run(
             number,
@@ -64,6 +68,7 @@ class Cluster(RuleBasedStateMachine):
             depends_on=depends_on,
             queued_at=queued_at,
             phase=phase,
+            awaited_start=AWAITED if awaits and phase is Phase.ADMITTED else None,
         )
         self.write("PUT", run)
 
@@ -121,6 +126,8 @@ class Cluster(RuleBasedStateMachine):
                 for key in {run.depends_on for run in queued}
             }
         assert all(run.phase is not Phase.FINISHED for run in held)
+        starting = {run.uid: run for run in self.table.starting()}
+        assert starting == {run.uid: run for run in held if run.awaited_start is not None}
 
     @invariant()
     def it_is_never_behind_what_the_watch_has_told(self) -> None:

@@ -1,0 +1,44 @@
+"""The API server's clock, and its last sign of life, as its answers tell."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
+
+
+class ServerClock:
+    """Reads the API server's clock off the `Date` of its answers. Safe to share between threads.
+
+    Times in the cluster's objects were written by the cluster's clocks, and ours may be minutes off.
+
+    Args:
+        monotonic: seconds that never go back.
+        own: seconds since the epoch by our own clock.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, own: Callable[[], float] = time.time) -> None:
+        self._monotonic = monotonic
+        self._own = own
+        self._ahead_seconds: float | None = None  # of the monotonic clock
+        self._answered_at = float("-inf")
+
+    def note(self, date: str | None) -> None:
+        """Take in an answer.
+
+        Args:
+            date: its header of this name, in whole seconds; one that can't be read, or none, tells no time.
+        """
+        now = self._monotonic()
+        self._answered_at = now
+        if date:
+            with suppress(ValueError, OverflowError):  # a proxy's idea of a date
+                self._ahead_seconds = parsedate_to_datetime(date).timestamp() - now
+
+    def now(self) -> float:
+        """Seconds since the epoch, up to a second less than the API server has; by our clock where it has told none."""
+        return self._own() if self._ahead_seconds is None else self._monotonic() + self._ahead_seconds
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago anybody in this process last had an answer; infinite: never."""
+        return self._monotonic() - self._answered_at
