@@ -41,5 +41,5 @@ HANDOVERS = (Kind.FREEZE_LEADER, Kind.STOP_REPLICA)
 LINKS = tuple(kind for kind in Kind if kind.name.startswith(("CUT", "SILENT", "LOST")))
 OUTAGES = (Kind.STOP_API_SERVER, Kind.KILL_API_SERVER, Kind.PAUSE_ETCD)
 TURNS = (Kind.OPEN_GATE, Kind.EBB, Kind.FLOOD)
-LANES = (KILLS, HANDOVERS, LINKS, OUTAGES, TURNS)
-"""Kinds in the same lane strike one after the other, those of different lanes whenever it is their time."""
+IN_TURN = (OUTAGES, TURNS)
+"""Kinds of which one is over before the next one begins. All others strike whenever it is their time, and overlap."""

@@ -72,7 +72,7 @@ FULL = Size(
 
 SHORT = Size(
     runs=80,
-    seconds=45.0,
+    seconds=55.0,
     kills=4,
     handovers=1,
     links=10,
@@ -162,8 +162,8 @@ def make_schedule(seed: int, size: Size) -> Schedule:
 
 
 def _moments(chance: random.Random, size: Size, count: int) -> list[float]:
-    """Spread over the time, each at random within its own part of it."""
-    first, last = 0.05 * size.seconds, 0.95 * size.seconds
+    """Spread over the time, each at random within its own part of it; calls go on after the last one."""
+    first, last = 0.05 * size.seconds, 0.85 * size.seconds
     part = (last - first) / max(1, count)
     return [first + part * (number + chance.random()) for number in range(count)]
 

@@ -12,7 +12,7 @@ from types import TracebackType
 import requests
 
 from tests.chaos.fleet import Fleet
-from tests.chaos.kinds import KILLS, LANES, LINKS, OUTAGES, Kind
+from tests.chaos.kinds import IN_TURN, KILLS, LINKS, OUTAGES, Kind
 from tests.chaos.ledger import Ledger
 from tests.chaos.links import ONE_REQUEST, Links
 from tests.chaos.schedule import TIDE, Schedule, Stroke, gate
@@ -66,12 +66,7 @@ class Striker:
         self._failures: list[BaseException] = []
         self._links = Links(fleet.members, self._stop)
         self._threads = [
-            threading.Thread(
-                target=self._run,
-                args=([stroke for stroke in schedule.strokes if stroke.kind in kinds],),
-                name="strikes",
-            )
-            for kinds in LANES
+            threading.Thread(target=self._run, args=(strokes,), name="strikes") for strokes in _lanes(schedule.strokes)
         ]
 
     def __enter__(self) -> Striker:
@@ -211,3 +206,10 @@ class Striker:
                 time.sleep(_RETRY_SECONDS)
             else:
                 return
+
+
+def _lanes(strokes: Sequence[Stroke]) -> list[list[Stroke]]:
+    """The strokes that come in turn, and each of the others alone: one that has to wait holds up no other."""
+    in_turn = [kind for kinds in IN_TURN for kind in kinds]
+    together = [[stroke for stroke in strokes if stroke.kind in kinds] for kinds in IN_TURN]
+    return together + [[stroke] for stroke in strokes if stroke.kind not in in_turn]

@@ -1,6 +1,7 @@
 """The short form of `make chaos`: kills, cut connections and outages at once, and every promise kept."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ pytestmark = [
 SEED = 1
 """The same faults in every run: what fails must be the change that is tested."""
 
+FOLDER = Path(__file__).resolve().parent.parent.parent / "build" / "chaos"
+"""Where `make chaos` has its logs, too: what fails here has to be looked into."""
+
 
 @pytest.fixture(autouse=True)
 def _own_planes() -> None:
@@ -28,13 +32,16 @@ def _own_planes() -> None:
         pytest.skip("it kills API servers, and does that only where `make e2e` starts them itself")
 
 
-def test_nothing_is_lost_doubled_or_started_too_early_through_faults_of_every_part(tmp_path: Path) -> None:
+def test_nothing_is_lost_doubled_or_started_too_early_through_faults_of_every_part() -> None:
     """Counted by a watcher that reads etcd itself; a fault that hit nothing is a failure, too."""
     try:
         set_clock_off(60)
     except NoFakeClockError as error:
         pytest.skip(str(error))
-    report = run_chaos(make_schedule(SEED, SHORT), tmp_path)
+    folder = FOLDER / str(SEED)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    report = run_chaos(make_schedule(SEED, SHORT), folder)
     print(report.table())
     assert report.failures() == []
 
