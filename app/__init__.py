@@ -7,6 +7,8 @@ from app.api.door import Door
 from app.api.health import health_blueprint
 from app.api.jobs import RestOfPath, jobs_blueprint
 from app.api.logs import logs_blueprint
+from app.api.metering import meter
+from app.api.metrics import metrics_blueprint
 from app.api.openapi import openapi_blueprint
 from app.api.problems import answer_with_problems
 from app.api.runs import runs_blueprint
@@ -56,9 +58,10 @@ def _compose(service: Service) -> Flask:
     app.extensions["slimfaas-jobs"] = service
     answer_with_problems(app)
     audit(app)
+    meter(app)
     gate = Gate()
-    reads = Gate(READS_AT_ONCE, within=gate)
-    door = _build_door(service, Gate(LOOKUPS_AT_ONCE, within=gate))
+    reads = Gate(READS_AT_ONCE, within=gate, name="reads")
+    door = _build_door(service, Gate(LOOKUPS_AT_ONCE, within=gate, name="lookups"))
     runs = Runs(service.namespace, service.catalogue)
     waits = Waits(service.namespace, runs, service.streams)
     app.register_blueprint(jobs_blueprint(door, Submitter(service.namespace), waits, gate))
@@ -66,8 +69,24 @@ def _compose(service: Service) -> Flask:
     app.register_blueprint(logs_blueprint(door, Logs(service.namespace, runs, service.streams), reads))
     app.register_blueprint(openapi_blueprint())
     app.register_blueprint(status_blueprint(door, Overview(service.namespace, service.catalogue), reads))
-    app.register_blueprint(health_blueprint(Health(service.namespace), service.dispatcher_state))
+    _add_probes(app, service)
     return app
+
+
+def create_probe_app(service: Service) -> Flask:
+    """Put together what a process answers that only dispatches: the probes and the metrics, as a web worker does."""
+    app = Flask("slimfaas-jobs-dispatcher", static_folder=None)
+    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
+    answer_with_problems(app)
+    audit(app)
+    meter(app)
+    _add_probes(app, service)
+    return app
+
+
+def _add_probes(app: Flask, service: Service) -> None:
+    app.register_blueprint(health_blueprint(Health(service.namespace, service.dispatcher), service.dispatcher_state))
+    app.register_blueprint(metrics_blueprint(service.catalogue, hide_private=service.settings.hide_private))
 
 
 def _build_door(service: Service, gate: Gate) -> Door:

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app import create_probe_app
 from app.cluster.client import ClusterSettingsError
+from app.probes import ProbeServer
 from app.service import build_service
 from app.settings import Settings, SettingsError
 from schemas.configuration import parse_configuration
@@ -102,7 +104,13 @@ def _dispatch() -> int:
     if service.dispatcher is None:
         print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
         return 1
-    service.dispatcher.start()
+    try:
+        probes = ProbeServer(create_probe_app(service), service.settings.port)
+    except OSError as error:
+        print(f"PORT={service.settings.port} can't be had for probes and metrics: {error.strerror}", file=sys.stderr)
+        return 1
+    service.start()
     signal.sigwait(_ENDS)
-    service.dispatcher.stop()
+    service.stop()
+    probes.close()
     return 0

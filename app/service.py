@@ -1,10 +1,12 @@
 """The parts of one process, put together: what the web application and the command line both need."""
 
+import time
 from dataclasses import dataclass
 
 from app.cluster.client import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
+from app.observability import metrics
 from app.services.definitions import Catalogue
 from app.services.streams import Streams
 from app.settings import Settings
@@ -21,6 +23,7 @@ class Service:
         catalogue: the definitions in force.
         streams: the places for calls that last.
         dispatcher: not started yet; `None` where the settings turn it off.
+        loaded_at: when the configuration was read, seconds since the epoch.
     """
 
     settings: Settings
@@ -28,6 +31,19 @@ class Service:
     catalogue: Catalogue
     streams: Streams
     dispatcher: Dispatcher | None
+    loaded_at: float
+
+    def start(self) -> None:
+        """Start what runs beside the calls; in the process that is to serve, for threads don't survive a fork."""
+        metrics.STREAMS_LIMIT.set(self.settings.max_streams)
+        metrics.configuration_in_force(self.loaded_at)
+        if self.dispatcher is not None:
+            self.dispatcher.start()
+
+    def stop(self) -> None:
+        """Stop it; the dispatcher gives the lease back."""
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""
@@ -48,4 +64,4 @@ def build_service(settings: Settings) -> Service:
     dispatcher = None
     if settings.dispatcher:
         dispatcher = Dispatcher(namespace, catalogue.slots, instance=settings.instance)
-    return Service(settings, namespace, catalogue, Streams(settings.max_streams), dispatcher)
+    return Service(settings, namespace, catalogue, Streams(settings.max_streams), dispatcher, time.time())

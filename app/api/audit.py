@@ -29,17 +29,27 @@ class Notes:
         run_id: of the run that it is about.
         fields: the names of those that its request overrides.
         verdict: about its caller, where somebody had to ask.
+        outcome: what became of a request to start a run that was not refused: `accepted`, `replayed` or `tried`.
+        reason: why the call was refused, see `app.errors.reason_of`.
     """
 
     definition: str = ""
     run_id: str = ""
     fields: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    outcome: str = "accepted"
+    reason: str = ""
 
 
 def note(**known: Any) -> None:
     """Add to the `Notes` of the present call."""
-    g.notes = replace(g.get("notes", Notes()), **known)
+    g.notes = replace(notes(), **known)
+
+
+def notes() -> Notes:
+    """What has become known of the present call so far."""
+    found: Notes = g.get("notes", Notes())
+    return found
 
 
 def audit(app: Flask) -> None:
@@ -51,24 +61,24 @@ def audit(app: Flask) -> None:
 
 
 def _write(response: Response) -> Response:
-    notes: Notes = g.get("notes", Notes())
-    refused = response.status_code in (401, 403) or (notes.verdict is not None and not notes.verdict.trusted)
+    verdict = notes().verdict
+    refused = response.status_code in (401, 403) or (verdict is not None and not verdict.trusted)
     level = logging.DEBUG if request.method in _READING and not refused else logging.INFO
     if log.isEnabledFor(level):
-        log.log(level, "%s", _line(notes, response.status_code))
+        log.log(level, "%s", _line(notes(), response.status_code))
     return response
 
 
-def _line(notes: Notes, status: int) -> str:
-    verdict = notes.verdict
+def _line(known: Notes, status: int) -> str:
+    verdict = known.verdict
     connection = read_address(request.remote_addr)
     client = verdict.address if verdict is not None and verdict.address != connection else None
     asked_id = str((request.view_args or {}).get("run_id", ""))
     parts = {
         "status": status,
-        "definition": notes.definition,
-        "run": notes.run_id or (asked_id if is_id(asked_id) else ""),
-        "fields": ",".join(notes.fields),
+        "definition": known.definition,
+        "run": known.run_id or (asked_id if is_id(asked_id) else ""),
+        "fields": ",".join(known.fields),
         "address": connection or "unknown",
         "forwarded-for": client or "",
         "pod": verdict.pod if verdict else "",

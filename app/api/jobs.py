@@ -97,6 +97,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         if read_dry_run(request):
             read_key(request)  # it makes no difference here, but is checked as ever
             body = read_body(request)
+            note(outcome="tried")
             with gate.place():
                 return json_response(submitter.try_out(definition, body, path=path, query=query))
         key, wait_seconds = read_key(request), read_wait(request)
@@ -104,7 +105,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
                 run = submitter.submit(definition, body, path=path, query=query, key=key)
-            note(run_id=run.id, fields=run.fields)
+            note(run_id=run.id, fields=run.fields, outcome="replayed" if run.replayed else "accepted")
             headers = {"Location": f"/job/{name}/{run.id}"}
             if run.replayed:
                 headers["Idempotency-Replayed"] = "true"

@@ -39,6 +39,7 @@ class Run:
         queued_at: microseconds since the epoch.
         depends_on: what must be ready before it starts.
         phase: queued, admitted or finished.
+        started: whether a pod of it is ready, or has succeeded, as far as its status tells.
     """
 
     uid: str
@@ -48,6 +49,7 @@ class Run:
     queued_at: int
     depends_on: DependsOn
     phase: Phase
+    started: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,13 @@ def read_run(job: Json) -> Run:
         queued_at=read_queued_at(metadata),
         depends_on=read_depends_on(annotations.get(keys.DEPENDS_ON_ANNOTATION, "[]")),
         phase=phase_of(job),
+        started=_has_started(job),
     )
+
+
+def _has_started(job: Json) -> bool:
+    status: Json = job.get("status") or {}
+    return bool(status.get("ready") or status.get("succeeded"))
 
 
 def phase_of(job: Json) -> Phase:

@@ -2,6 +2,7 @@
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -13,7 +14,9 @@ from app.cluster.records import Phase, Run, is_run, place, read_run
 from app.cluster.troubles import Trouble
 from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
+from app.dispatch.starts import Starts
 from app.dispatch.tables import Changes, RunTable
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +42,14 @@ class Admissions:
         namespace: whose runs.
         changes: shared with the tables.
         clock: seconds that never go back.
+        starts: told of every admission.
     """
 
-    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float], starts: Starts) -> None:
         self._namespace = namespace
         self._changes = changes
         self._clock = clock
+        self._starts = starts
         # Queued runs whose admission was sent and not answered. While such a run stays in the version that was sent,
         # the admission may still arrive; once it has another version it can't, for it carries the old one.
         self._in_doubt = Retries(clock, _LAST_DOUBT_SECONDS)
@@ -57,6 +62,11 @@ class Admissions:
     def in_doubt(self) -> bool:
         """Whether an admission may still arrive that nobody has seen arrive."""
         return bool(self._in_doubt)
+
+    @property
+    def doubts(self) -> int:
+        """How many runs that is about."""
+        return len(self._in_doubt.uids())
 
     def suspect(self, runs: RunTable, slots: Mapping[str, int]) -> None:
         """Doubt what a dispatcher that fell silent may have been admitting at that moment."""
@@ -123,11 +133,20 @@ class Admissions:
             self._trouble.ended()
             if written.phase is Phase.ADMITTED:
                 log.info("admitted %s", run.name)
+                _count("admitted")
+                self._starts.admitted(written)
+                seconds = time.time() - run.queued_at / 1_000_000  # by two clocks, where another replica queued it
+                metrics.QUEUED_SECONDS.labels(run.definition).observe(max(0.0, seconds))
+            else:
+                _count("fenced")
         except ConflictError:
+            _count("conflict")
             return self._read_again(runs, run)
         except NotFoundError:
+            _count("gone")
             self._try_later(run)  # until the watch shows that it is gone
         except ClusterError as error:
+            _count("unanswered" if error.may_have_happened else "refused")
             if error.may_have_happened:
                 self._in_doubt.add(run)
             if error.may_pass:
@@ -160,3 +179,7 @@ class Admissions:
         self._paused_until = self._clock() + _OUTAGE_PAUSE_SECONDS
         self._trouble.happened(error)
         return False
+
+
+def _count(outcome: str) -> None:
+    metrics.ADMISSION_WRITES.labels(outcome).inc()

@@ -14,11 +14,15 @@ from app.cluster.namespace import Namespace
 from app.cluster.records import read_run, read_workload
 from app.cluster.watch import SILENCE_SECONDS, Reflector
 from app.dispatch.admission import Admissions
+from app.dispatch.figures import Figures
 from app.dispatch.leader import Leader, LeaseTiming
 from app.dispatch.news import NEWS_SECONDS, Newsroom
 from app.dispatch.plan import Unready
+from app.dispatch.pulse import Pulse
 from app.dispatch.readiness import unready_dependencies
+from app.dispatch.starts import Starts, Watched
 from app.dispatch.tables import Changes, RunTable, WorkloadTable, judge_from
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +67,17 @@ class Dispatcher:
         self._silence_seconds = silence_seconds
         self._stop = threading.Event()
         self._changes = Changes()
-        self._leader = Leader(namespace, timing or LeaseTiming(), clock=clock, on_gain=self._changes.announce)
-        self._admissions = Admissions(namespace, self._changes, clock)
+        self._pulse = Pulse()
+        self._leader = Leader(
+            namespace,
+            timing or LeaseTiming(),
+            clock=clock,
+            on_gain=self._changes.announce,
+            on_try=partial(self._pulse.beat, "lease"),
+        )
+        self._starts = Starts(clock)
+        self._admissions = Admissions(namespace, self._changes, clock, self._starts)
+        self._figures = Figures(self._changes, clock)
         self._newsroom = Newsroom(namespace)
         self._threads: list[threading.Thread] = []
 
@@ -72,6 +85,12 @@ class Dispatcher:
     def leading(self) -> bool:
         """Whether this is the dispatcher that admits."""
         return self._leader.leading
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a thread of it has died, or gets nowhere for longer than a call can last; never before the start."""
+        alive = all(thread.is_alive() for thread in self._threads)
+        return bool(self._threads) and not self._stop.is_set() and not (alive and self._pulse.is_felt())
 
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
@@ -99,6 +118,7 @@ class Dispatcher:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._pulse.beat("dispatcher")
             try:
                 if self.leading:
                     self._lead()
@@ -117,6 +137,7 @@ class Dispatcher:
         try:
             self._dispatch(view)
         finally:
+            self._figures.clear()
             for reflector in view.reflectors:
                 reflector.stop()
 
@@ -124,8 +145,9 @@ class Dispatcher:
         term, namespace, silence = self._leader.term, self._namespace, self._silence_seconds
         runs = RunTable(self._changes)
         workloads = {kind: WorkloadTable(self._changes) for kind in namespace.workloads}
+        watched = Watched(self._starts, runs)
         reflectors: list[Reflector[Any]] = [
-            Reflector(namespace, namespace.runs, read_run, runs, name="runs", silence_seconds=silence)
+            Reflector(namespace, namespace.runs, read_run, watched, name="runs", silence_seconds=silence)
         ]
         for kind, collection in namespace.workloads.items():
             read, table = partial(read_workload, kind), workloads[kind]
@@ -134,6 +156,7 @@ class Dispatcher:
 
     def _dispatch(self, view: "_View") -> None:
         def goes_on() -> bool:
+            self._pulse.beat("dispatcher")
             # In a later term somebody else may have led since this view was opened.
             return self.leading and self._leader.term == view.term and not self._stop.is_set()
 
@@ -150,7 +173,9 @@ class Dispatcher:
             if self._leader.took_over:
                 self._admissions.suspect(view.runs, slots)
                 self._leader.took_over = False
-            wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
+            with metrics.CYCLE_SECONDS.time():
+                wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
+            self._figures.show(view.runs, slots, self._admissions.doubts)
             if stale and self._clock() >= news_due:
                 stale = self._newsroom.publish(self._changes, view.runs, view.unready(), slots, goes_on)
                 news_due = self._clock() + NEWS_SECONDS
