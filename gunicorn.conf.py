@@ -31,6 +31,7 @@ if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MU
         raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
 
 from app.observability import metrics  # noqa: E402 - see above
+from app.observability.logs import set_up_logs  # noqa: E402
 from app.services.gate import CALLS_AT_ONCE  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 from app.worker import Worker  # noqa: E402
@@ -68,7 +69,8 @@ forwarded_allow_ips = ""
 limit_request_line = 4094
 limit_request_fields = 64
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+# Here for what is said before gunicorn's logger is there, and by gunicorn once more, which has handlers of its own.
+logconfig_dict = set_up_logs(_settings.log_format, _settings.log_level)
 _MALFORMED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z -]*).*", re.DOTALL)
 
 

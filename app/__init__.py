@@ -11,6 +11,7 @@ from app.api.metering import meter
 from app.api.metrics import metrics_blueprint
 from app.api.openapi import openapi_blueprint
 from app.api.problems import answer_with_problems
+from app.api.request_ids import RequestIds
 from app.api.runs import runs_blueprint
 from app.api.status import status_blueprint
 from app.cluster.client import ClusterSettingsError
@@ -85,6 +86,7 @@ def create_probe_app(service: Service) -> Flask:
 
 
 def _add_probes(app: Flask, service: Service) -> None:
+    app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to put something around
     app.register_blueprint(health_blueprint(Health(service.namespace, service.dispatcher), service.dispatcher_state))
     app.register_blueprint(metrics_blueprint(service.catalogue, hide_private=service.settings.hide_private))
 

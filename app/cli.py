@@ -1,7 +1,6 @@
 """`slimfaas-jobs`: the command line of the service."""
 
 import argparse
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from app import create_probe_app
 from app.cluster.client import ClusterSettingsError
+from app.observability.logs import set_up_logs
 from app.probes import ProbeServer
 from app.service import build_service
 from app.settings import Settings, SettingsError
@@ -92,9 +92,10 @@ def _dispatch() -> int:
     # Waited for, not handled: a handler runs between any two steps of this thread, where it may not touch a lock. Every
     # thread begins with what is blocked here; and process 1 of a container would miss a signal sent before.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        service = build_service(Settings.from_environment())
+        settings = Settings.from_environment()
+        set_up_logs(settings.log_format, settings.log_level)
+        service = build_service(settings)
     except Refused as refusal:
         print("the job configuration is faulty:", *refusal.faults, sep="\n", file=sys.stderr)
         return 1

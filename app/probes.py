@@ -3,6 +3,7 @@
 import logging
 import socket
 import threading
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
@@ -19,6 +20,15 @@ _SILENCE_SECONDS = 4.0
 
 
 ServerHandler.server_software = "slimfaas-jobs"  # the class that wsgiref offers no other way to
+
+
+_WHOLE_SECONDS = 12.0
+"""How long a connection may last, however busy its client: longer than the probes' own timeouts."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(WSGIRequestHandler):
@@ -64,10 +74,21 @@ class _Server(ThreadingMixIn, WSGIServer):
         GATE_REFUSALS.labels("probes").inc()
         return False
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # there is no thread to be had
+            self._places.release()
+            raise
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        end = threading.Timer(_WHOLE_SECONDS, _hang_up, [request])
+        end.daemon = True
+        end.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            end.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

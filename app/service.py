@@ -7,6 +7,7 @@ from app.cluster.client import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
 from app.observability import metrics
+from app.observability.spans import end_spans, set_up_spans
 from app.services.definitions import Catalogue
 from app.services.streams import Streams
 from app.settings import Settings
@@ -35,6 +36,8 @@ class Service:
 
     def start(self) -> None:
         """Start what runs beside the calls; in the process that is to serve, for threads don't survive a fork."""
+        if self.settings.traces:
+            set_up_spans()
         metrics.STREAMS_LIMIT.set(self.settings.max_streams)
         metrics.configuration_in_force(self.loaded_at)
         if self.dispatcher is not None:
@@ -44,6 +47,7 @@ class Service:
         """Stop it; the dispatcher gives the lease back."""
         if self.dispatcher is not None:
             self.dispatcher.stop()
+        end_spans()
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""

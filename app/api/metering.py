@@ -4,8 +4,12 @@ import time
 
 from flask import Flask, Response, g, request
 
-from app.api.audit import notes
+from app.api.audit import Notes, known_method, notes
+from app.errors import reason_of
 from app.observability import metrics
+from app.observability.logs import request_id
+from app.observability.spans import describe_span
+from app.services.callers import NotTrustedError
 
 _START = "jobs.start"
 
@@ -27,5 +31,25 @@ def _count(response: Response) -> Response:
     metrics.HTTP_SECONDS.labels(call).observe(time.perf_counter() - g.get("began", time.perf_counter()))
     if request.endpoint == _START:
         outcome = known.outcome if status < 400 else "refused" if status < 500 else "failed"
-        metrics.REQUESTS.labels(known.definition or metrics.UNKNOWN, outcome, known.reason).inc()
+        # Who can read the metrics must not learn from them that there is a definition which was hidden from the caller.
+        shown = known.entered or known.reason == reason_of(NotTrustedError())
+        metrics.REQUESTS.labels(known.definition if shown else metrics.UNKNOWN, outcome, known.reason).inc()
+    _describe(known, status)
     return response
+
+
+def _describe(known: Notes, status: int) -> None:
+    """Say in the call's span what has become of it; nothing that a caller has made up, as in the log."""
+    route = request.url_rule.rule if request.url_rule else ""
+    method = known_method(request.method)
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "http.response.status_code": status,
+        "http.route": route,
+        "slimfaas.definition": known.definition,
+        "slimfaas.run": known.run_id,
+        "slimfaas.request_id": request_id.get(),
+        "error.type": known.reason,
+    }
+    told = {name: value for name, value in attributes.items() if value != ""}
+    describe_span(f"{method} {route}".rstrip(), told, failed=status >= 500)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 
-from app.observability import metrics
+from app.observability import metrics, spans
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
@@ -36,6 +36,9 @@ class Metered:
         self._open = metrics.API_CALLS_OPEN.labels("stream" if self._lasts else "call")
         self._open.inc()
         self._code = "unanswered"
+        self._span = spans.begin_request_span(
+            f"{self._verb} {self._resource}", {"http.request.method": method, "k8s.resource": self._resource}
+        )
         self._began = time.perf_counter()
 
     def answered(self, status: int) -> None:
@@ -52,4 +55,5 @@ class Metered:
     def ended(self) -> None:
         """It is over, whatever came of it."""
         self._open.dec()
+        spans.end_request_span(self._span, self._code)
         metrics.API_CALLS.labels(self._verb, self._resource, self._code).inc()

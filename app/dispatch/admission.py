@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from app.cluster import keys
 from app.cluster.client import Json
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import build_admission, build_fence
@@ -16,7 +17,8 @@ from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
 from app.dispatch.starts import Starts
 from app.dispatch.tables import Changes, RunTable
-from app.observability import metrics
+from app.observability import metrics, spans
+from app.observability.trace_context import read_trace_context
 
 log = logging.getLogger(__name__)
 
@@ -126,17 +128,18 @@ class Admissions:
 
     def _write(self, runs: RunTable, run: Run, patch: Json) -> bool:
         """Write one patch and take in what came of it; whether it makes sense to go on with others."""
+        began = time.monotonic()
         try:
             # The answer counts at once, before the watch shows it.
-            written = read_run(self._namespace.patch_job(run.name, patch))
+            answer = self._namespace.patch_job(run.name, patch)
+            written = read_run(answer)
             runs.update(written)
             self._trouble.ended()
             if written.phase is Phase.ADMITTED:
                 log.info("admitted %s", run.name)
                 _count("admitted")
                 self._starts.admitted(written)
-                seconds = time.time() - run.queued_at / 1_000_000  # by two clocks, where another replica queued it
-                metrics.QUEUED_SECONDS.labels(run.definition).observe(max(0.0, seconds))
+                _tell(run, answer, write_seconds=time.monotonic() - began)
             else:
                 _count("fenced")
         except ConflictError:
@@ -183,3 +186,16 @@ class Admissions:
 
 def _count(outcome: str) -> None:
     metrics.ADMISSION_WRITES.labels(outcome).inc()
+
+
+def _tell(run: Run, answer: Json, *, write_seconds: float) -> None:
+    """Say in metrics and traces that a run was admitted."""
+    seconds = max(0.0, time.time() - run.queued_at / 1_000_000)  # by two clocks, where another replica queued it
+    metrics.QUEUED_SECONDS.labels(run.definition).observe(seconds)
+    trace = read_trace_context((answer["metadata"].get("annotations") or {}).get(keys.TRACEPARENT_ANNOTATION), None)
+    attributes: dict[str, str | int] = {
+        "slimfaas.definition": run.definition,
+        "slimfaas.run": run.name,
+        "slimfaas.queued_ms": int(seconds * 1000),
+    }
+    spans.record_span("admit", seconds=write_seconds, parent=trace, attributes=attributes)

@@ -48,6 +48,7 @@ class Dispatcher:
         timing: of the lease.
         clock: seconds that never go back.
         silence_seconds: see `Reflector`.
+        pulse: by which it is told whether it gets on; `None`: one of its own.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Dispatcher:
         timing: LeaseTiming | None = None,
         clock: Callable[[], float] = read_clock,
         silence_seconds: float = SILENCE_SECONDS,
+        pulse: Pulse | None = None,
     ) -> None:
         self._namespace = namespace
         self._instance = instance
@@ -67,7 +69,7 @@ class Dispatcher:
         self._silence_seconds = silence_seconds
         self._stop = threading.Event()
         self._changes = Changes()
-        self._pulse = Pulse()
+        self._pulse = pulse or Pulse()
         self._leader = Leader(
             namespace,
             timing or LeaseTiming(),

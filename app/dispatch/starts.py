@@ -34,7 +34,9 @@ class Starts:
 
     def keep(self, uids: set[str]) -> None:
         """Forget all runs but these."""
-        self._admitted_at = {uid: at for uid, at in self._admitted_at.items() if uid in uids}
+        for uid in list(self._admitted_at):  # in place: another thread may be adding to it
+            if uid not in uids:
+                self.forget(uid)
 
     def forget(self, uid: str) -> None:
         """Forget a run that is gone."""

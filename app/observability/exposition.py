@@ -7,9 +7,10 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.samples import Sample
 
@@ -20,13 +21,16 @@ PRIVATE = "(private)"
 """The `definition` of all private ones together, where their names are hidden."""
 
 
+_OPENMETRICS = "application/openmetrics-text"
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """The answer to a scrape.
 
     Attributes:
         content: the metrics.
-        content_type: of the format that the scraper likes best.
+        content_type: of OpenMetrics where the scraper names it, else of Prometheus' own text format.
     """
 
     content: bytes
@@ -41,8 +45,12 @@ def write_metrics(accept: str, names: Collection[str], hidden: Collection[str] =
         names: the definitions that there are; series of others, removed ones, are left out.
         hidden: those of them whose names are not to be shown; their series are added up.
     """
-    encode, content_type = choose_encoder(accept)
-    return Text(encode(_Collected(_selected(set(names), set(hidden)))), content_type)
+    collected = _Collected(_selected(set(names), set(hidden)))
+    # The library's own choice fails on versions that are no numbers, and answers with what the header says.
+    if _OPENMETRICS in [one.partition(";")[0].strip().lower() for one in accept.split(",")]:
+        content = openmetrics.generate_latest(collected)  # type: ignore[no-untyped-call]
+        return Text(content, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8")
+    return Text(generate_latest(collected), CONTENT_TYPE_PLAIN_0_0_4)
 
 
 class _Collected:

@@ -79,7 +79,7 @@ REQUESTS = _counter(
 STREAMS = _gauge("streams", "Calls that wait for a run or read a log now.")
 STREAMS_LIMIT = _gauge("streams_limit", "How many of them there may be.")
 GATE_REFUSALS = _counter(
-    "gate_refusals_total", "Calls that found no place. Gate: calls, reads, lookups, cancels or streams.", "gate"
+    "gate_refusals_total", "Calls that found no place. Gate: calls, reads, lookups, cancels, streams or probes.", "gate"
 )
 LOOKUPS = _counter(
     "caller_lookups_total",
@@ -164,6 +164,18 @@ CONFIGURATION_REFUSED = Gauge(
 CONFIGURATION_RELOADS = _counter(
     "configuration_reloads_total", "Changes of the configuration. Outcome: taken or refused.", "outcome"
 )
+
+
+# What is known to happen is there from the start, at 0: the first time would else be no increase to Prometheus.
+for _metric, _values in (
+    (ADMISSION_WRITES, ("admitted", "fenced", "conflict", "gone", "refused", "unanswered")),
+    (LEASE_EVENTS, ("gained", "renewed", "lost", "released", "failed")),
+    (GATE_REFUSALS, ("calls", "reads", "lookups", "cancels", "streams", "probes")),
+    (CONFIGURATION_RELOADS, ("taken", "refused")),
+    (API_CALLS_OPEN, ("call", "stream")),
+):
+    for _value in _values:
+        _metric.labels(_value)
 
 
 def configuration_in_force(at: float, *, refused: bool = False) -> None:
