@@ -29,7 +29,7 @@ test: install ## run the tests
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
-		tests/cluster tests/http tests/e2e tests/parity
+		tests/cluster tests/http tests/e2e tests/parity tests/promtool
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .
