@@ -50,16 +50,12 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def _compose(service: Service) -> Flask:
-    app = Flask("slimfaas-jobs", static_folder=None)
-    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
+    app = _make_flask()
     # A path is the caller's data: it reaches the run as it was sent, not tidied up by a redirect.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.converters["rest"] = RestOfPath
     app.extensions["slimfaas-jobs"] = service
-    answer_with_problems(app)
-    audit(app)
-    meter(app)
     gate = Gate()
     reads = Gate(READS_AT_ONCE, within=gate, name="reads")
     door = _build_door(service, Gate(LOOKUPS_AT_ONCE, within=gate, name="lookups"))
@@ -76,17 +72,23 @@ def _compose(service: Service) -> Flask:
 
 def create_probe_app(service: Service) -> Flask:
     """Put together what a process answers that only dispatches: the probes and the metrics, as a web worker does."""
-    app = Flask("slimfaas-jobs-dispatcher", static_folder=None)
-    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
-    answer_with_problems(app)
-    audit(app)
-    meter(app)
+    app = _make_flask()
     _add_probes(app, service)
     return app
 
 
-def _add_probes(app: Flask, service: Service) -> None:
+def _make_flask() -> Flask:
+    """An application without routes, in which every call has an id, is logged and counted, and fails in one form."""
+    app = Flask("slimfaas-jobs", static_folder=None)
+    app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
     app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign] # Flask's own way to put something around
+    answer_with_problems(app)
+    audit(app)
+    meter(app)
+    return app
+
+
+def _add_probes(app: Flask, service: Service) -> None:
     app.register_blueprint(health_blueprint(Health(service.namespace, service.dispatcher), service.dispatcher_state))
     app.register_blueprint(metrics_blueprint(service.catalogue, hide_private=service.settings.hide_private))
 
