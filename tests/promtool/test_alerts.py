@@ -1,5 +1,6 @@
 """The alert rules on recorded samples, by Prometheus' own promtool: each fires when it should, and only then."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 from tests.promtool.build import PromtoolUnavailable, find_promtool
 
 HERE = Path(__file__).resolve().parent
-RULES = HERE.parents[1] / "k8s" / "components" / "monitoring" / "alerts.yaml"
+MONITORING = HERE.parents[1] / "k8s" / "components" / "monitoring"
+RULES = MONITORING / "alerts.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +38,20 @@ def folder(tmp_path: Path) -> Path:
 def test_prometheus_accepts_the_rules(promtool: Path, folder: Path) -> None:
     """Each of them."""
     ended = run(promtool, "check", "rules", "alerts.yaml", folder=folder)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_prometheus_understands_every_query_of_the_dashboard(promtool: Path, tmp_path: Path) -> None:
+    """As Grafana sends it."""
+    panels = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
+    assert len(queries) > 20
+    rules = [
+        {"record": f"panel_{number}", "expr": query.replace("$__rate_interval", "1m")}
+        for number, query in enumerate(queries)
+    ]
+    (tmp_path / "panels.yaml").write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}), "utf-8")
+    ended = run(promtool, "check", "rules", "panels.yaml", folder=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
