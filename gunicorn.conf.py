@@ -1,16 +1,42 @@
 """How gunicorn runs the service; GUNICORN_CMD_ARGS and gunicorn's own variables override what stands here."""
 
 import gc
+import itertools
 import logging
 import os
 import re
+import shutil
 import socket
 import struct
 import sys
+import tempfile
 
-from app.services.gate import CALLS_AT_ONCE
-from app.settings import Settings, SettingsError
-from app.worker import Worker
+from gunicorn.config import Config
+
+_SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - writable in every container
+
+
+def _count_workers():
+    """How many workers there will be: as gunicorn itself reads it, of which it says nothing to this file."""
+    config = Config()
+    parser = config.parser()
+    given = [parser.parse_known_args(arguments)[0].workers for arguments in (None, config.get_cmd_args_from_env())]
+    return next((int(workers) for workers in given if workers is not None), config.workers)
+
+
+# Before anything of the service is imported: its metrics are made for one process or for several (app/observability).
+_METRICS_FOLDER = f"slimfaas-jobs-metrics-{os.getpid()}-"  # on a reload, this file is read again by the same process
+if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""):
+    try:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_METRICS_FOLDER, dir=_SHARED_MEMORY)
+    except OSError as error:
+        raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
+
+from app.observability import metrics  # noqa: E402 - see above
+from app.observability.logs import set_up_logs  # noqa: E402
+from app.services.gate import CALLS_AT_ONCE  # noqa: E402
+from app.settings import Settings, SettingsError  # noqa: E402
+from app.worker import Worker  # noqa: E402
 
 _SILENCE_SECONDS = 4
 """How long a client may send nothing in the middle of a request."""
@@ -39,13 +65,14 @@ control_socket_disable = True
 timeout = 30
 graceful_timeout = 20
 keepalive = 15
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - gunicorn's heartbeat file
+worker_tmp_dir = _SHARED_MEMORY  # gunicorn's heartbeat file
 # The caller's address is the connection's own: no header is believed (docs/security.md).
 forwarded_allow_ips = ""
 limit_request_line = 4094
 limit_request_fields = 64
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+# Here for what is said before gunicorn's logger is there, and by gunicorn once more, which has handlers of its own.
+logconfig_dict = set_up_logs(_settings.log_format, _settings.log_level)
 _MALFORMED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z -]*).*", re.DOTALL)
 
 
@@ -82,6 +109,7 @@ def on_starting(server):
 
 def when_ready(server):
     """Have the workers share what was loaded, and bound how long silent clients hold threads."""
+    metrics.forget_worker(0)  # this process counts nothing: its zero must not be the oldest of all configurations
     # The collector writes to every object that it looks at, and a page that is written to is shared no longer.
     gc.collect()
     gc.freeze()
@@ -96,6 +124,28 @@ def when_ready(server):
                 listener.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE_SECONDS)
+
+
+def pre_fork(server, worker):
+    """Give the worker a number that no living one has."""
+    taken = {other.metrics_number for other in server.WORKERS.values()}
+    worker.metrics_number = next(number for number in itertools.count(1) if number not in taken)
+
+
+def post_fork(_server, worker):
+    """Have the worker count for itself."""
+    metrics.become_worker(worker.metrics_number)
+
+
+def child_exit(_server, worker):
+    """Drop what only the living can say, for a worker that has died, however it did."""
+    metrics.forget_worker(worker.metrics_number)
+
+
+def on_exit(_server):
+    """Leave no files behind."""
+    if metrics.SHARED_FOLDER is not None:
+        shutil.rmtree(metrics.SHARED_FOLDER, ignore_errors=True)
 
 
 def post_worker_init(worker):

@@ -1,10 +1,12 @@
 """`slimfaas-jobs dispatcher`: the dispatcher as a process of its own."""
 
-import logging
 import signal
 import sys
 
+from app import create_probe_app
 from app.cluster.client import ClusterSettingsError
+from app.observability.logs import set_up_logs
+from app.probes import ProbeServer
 from app.service import build_service
 from app.settings import Settings, SettingsError
 from schemas.faults import Refused
@@ -17,9 +19,10 @@ def dispatch() -> int:
     # Waited for, not handled: a handler runs between any two steps of this thread, where it may not touch a lock. Every
     # thread begins with what is blocked here; and process 1 of a container would miss a signal sent before.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        service = build_service(Settings.from_environment())
+        settings = Settings.from_environment()
+        set_up_logs(settings.log_format, settings.log_level)
+        service = build_service(settings)
     except Refused as refusal:
         print("the job configuration is faulty:", *refusal.faults, sep="\n", file=sys.stderr)
         return 1
@@ -29,7 +32,13 @@ def dispatch() -> int:
     if service.dispatcher is None:
         print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
         return 1
+    try:
+        probes = ProbeServer(create_probe_app(service), service.settings.port)
+    except OSError as error:
+        print(f"PORT={service.settings.port} can't be had for probes and metrics: {error.strerror}", file=sys.stderr)
+        return 1
     service.start(serves=False)
     signal.sigwait(_ENDS)
     service.stop()
+    probes.close()
     return 0

@@ -12,6 +12,7 @@ from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.deletion import NotCancelledError
 from app.services.gate import BusyError
+from app.services.health import StuckError
 from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.queues import QueueFullError, QueueUnknownError
@@ -72,6 +73,14 @@ class Problem:
         return document
 
 
+def reason_of(error: Exception) -> str:
+    """What refused a call, as one of a bounded number of words: the name of its kind of error."""
+    if isinstance(error, NotStoredError):
+        return reason_of(error.cause)
+    foreseen = (*_ALWAYS, NotJson, Refused, UnknownAttemptError, NoLogError, ClusterError, HTTPException)
+    return type(error).__name__.removesuffix("Error") if isinstance(error, foreseen) else "Defect"
+
+
 def title_of(status: HTTPStatus) -> str:
     """A status in words."""
     return _TITLES.get(status, status.phrase)
@@ -117,6 +126,7 @@ _ALWAYS: Mapping[type[Exception], Problem] = {
     KeyTakenError: Problem(
         HTTPStatus.CONFLICT, "this Idempotency-Key can't be used, another one can; nothing has been done"
     ),
+    StuckError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the dispatcher gets nowhere", headers=_RETRY_LATER),
     TooManyStreamsError: Problem(
         HTTPStatus.TOO_MANY_REQUESTS,
         "too many calls wait for runs or read logs; nothing has been done",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from app.cluster.client import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
+from app.observability import metrics
+from app.observability.spans import end_spans, set_up_spans
 from app.services.configuration import Configuration
 from app.services.definitions import Catalogue
 from app.services.queues import Queues
@@ -43,6 +45,9 @@ class Service:
         Args:
             serves: whether this process answers calls.
         """
+        if self.settings.traces:
+            set_up_spans()
+        metrics.STREAMS_LIMIT.set(self.settings.max_streams)
         self.configuration.start()
         if serves and any(map(self.queues.bounds, self.catalogue.all())):
             self.queues.start()
@@ -55,6 +60,7 @@ class Service:
         if self.dispatcher is not None:
             self.dispatcher.stop()
         self.configuration.stop()
+        end_spans()
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""

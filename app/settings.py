@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from app.services.configuration import UnreadableError, read_document
 from schemas.manifests import CONFIGMAP_KEYS
@@ -61,6 +61,10 @@ class Settings:
         max_queued: how many runs may wait in all (`SLIMFAAS_MAX_QUEUED`); `None`: any number.
         instance: this pod's or machine's name, for the lease and the Events (`HOSTNAME`).
         port: where HTTP is served (`PORT`).
+        log_format: how log lines look (`SLIMFAAS_LOG_FORMAT`, `text` or `json`).
+        traces: whether spans are made: there is a collector for them (`OTEL_EXPORTER_OTLP_ENDPOINT`, or the same with
+            `_TRACES_`) and nobody has turned them off (`OTEL_SDK_DISABLED`).
+        log_level: what is worth a line (`SLIMFAAS_LOG_LEVEL`, `debug`, `info`, `warning` or `error`), in capitals.
     """
 
     configuration: str
@@ -77,6 +81,9 @@ class Settings:
     max_queued: int | None = None
     instance: str = "slimfaas-jobs"
     port: int = 5000
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "INFO"
+    traces: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -109,6 +116,9 @@ class Settings:
             max_queued=read(_read_max_queued, None),
             instance=environment.get("HOSTNAME") or "slimfaas-jobs",
             port=read(_read_port, 0),
+            log_format=read(_read_log_format, "text"),
+            log_level=read(_read_log_level, ""),
+            traces=_read_traces(environment),
         )
         if faults:
             raise SettingsError("\n".join(faults))
@@ -139,6 +149,28 @@ def _read_port(environment: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise SettingsError("PORT is not a port number")
     return int(text)
+
+
+def _read_log_format(environment: Mapping[str, str]) -> Literal["text", "json"]:
+    match (environment.get("SLIMFAAS_LOG_FORMAT") or "text").lower():
+        case "text":
+            return "text"
+        case "json":
+            return "json"
+        case _:
+            raise SettingsError("SLIMFAAS_LOG_FORMAT is neither text nor json")
+
+
+def _read_traces(environment: Mapping[str, str]) -> bool:
+    named = any(environment.get(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", "TRACES_"))
+    return named and environment.get("OTEL_SDK_DISABLED", "").lower() != "true"
+
+
+def _read_log_level(environment: Mapping[str, str]) -> str:
+    level = (environment.get("SLIMFAAS_LOG_LEVEL") or "info").upper()
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        raise SettingsError("SLIMFAAS_LOG_LEVEL is not debug, info, warning or error")
+    return level
 
 
 def _read_max_streams(environment: Mapping[str, str]) -> int:

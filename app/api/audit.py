@@ -5,6 +5,7 @@ read and written anew, ids and methods are known ones. No values: of what a requ
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,20 +27,37 @@ class Notes:
 
     Attributes:
         definition: its name; only one that is in the configuration.
+        entered: whether the caller may use that definition.
         run_id: of the run that it is about.
         fields: the names of those that its request overrides.
         verdict: about its caller, where somebody had to ask.
+        outcome: what became of a request to start a run that was not refused: `accepted`, `replayed` or `tried`.
+        reason: why the call was refused, see `app.errors.reason_of`.
     """
 
     definition: str = ""
+    entered: bool = False
     run_id: str = ""
     fields: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    outcome: str = "accepted"
+    reason: str = ""
 
 
 def note(**known: Any) -> None:
     """Add to the `Notes` of the present call."""
-    g.notes = replace(g.get("notes", Notes()), **known)
+    g.notes = replace(notes(), **known)
+
+
+def notes() -> Notes:
+    """What has become known of the present call so far."""
+    found: Notes = g.get("notes", Notes())
+    return found
+
+
+def known_method(method: str) -> str:
+    """A method, or `other`: callers can make up any word."""
+    return method if method in _METHODS else "other"
 
 
 def audit(app: Flask) -> None:
@@ -51,29 +69,36 @@ def audit(app: Flask) -> None:
 
 
 def _write(response: Response) -> Response:
-    notes: Notes = g.get("notes", Notes())
-    refused = response.status_code in (401, 403) or (notes.verdict is not None and not notes.verdict.trusted)
+    verdict = notes().verdict
+    refused = response.status_code in (401, 403) or (verdict is not None and not verdict.trusted)
     level = logging.DEBUG if request.method in _READING and not refused else logging.INFO
     if log.isEnabledFor(level):
-        log.log(level, "%s", _line(notes, response.status_code))
+        fields = _fields(notes(), response.status_code)
+        log.log(level, "%s", _line(fields), extra={"fields": fields})
     return response
 
 
-def _line(notes: Notes, status: int) -> str:
-    verdict = notes.verdict
+def _fields(known: Notes, status: int) -> dict[str, str | int]:
+    verdict = known.verdict
     connection = read_address(request.remote_addr)
     client = verdict.address if verdict is not None and verdict.address != connection else None
     asked_id = str((request.view_args or {}).get("run_id", ""))
-    parts = {
+    fields: dict[str, str | int] = {
+        "method": known_method(request.method),
         "status": status,
-        "definition": notes.definition,
-        "run": notes.run_id or (asked_id if is_id(asked_id) else ""),
-        "fields": ",".join(notes.fields),
-        "address": connection or "unknown",
-        "forwarded-for": client or "",
+        "definition": known.definition,
+        "run": known.run_id or (asked_id if is_id(asked_id) else ""),
+        "fields": ",".join(known.fields),
+        "address": str(connection or "unknown"),
+        "forwarded-for": str(client or ""),
         "pod": verdict.pod if verdict else "",
-        "account": (verdict.account or "") if verdict else "",
+        "account": str(verdict.account or "") if verdict else "",
         "caller": verdict.reason if verdict else "",
+        "reason": known.reason,
     }
-    method = request.method if request.method in _METHODS else "other"
-    return " ".join([method, *(f"{name}={value}" for name, value in parts.items() if value != "")])
+    return {name: value for name, value in fields.items() if value != ""}
+
+
+def _line(fields: Mapping[str, str | int]) -> str:
+    """The fields as one line for people: the method, and the others by name."""
+    return " ".join(str(value) if name == "method" else f"{name}={value}" for name, value in fields.items())

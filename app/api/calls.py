@@ -6,6 +6,11 @@ from flask import Request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # gunicorn has no annotations
 from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
 
+from app.cluster.origin import Origin
+from app.observability.logs import request_id
+from app.observability.spans import present_context
+from app.observability.trace_context import read_trace_context
+
 MAX_BODY_BYTES = 64 * 1024
 """The largest body that a call may have."""
 
@@ -78,6 +83,13 @@ def read_dry_run(request: Request) -> bool:
             return value == "true"
         case _:
             raise BadRequest("dryRun: give it once, as dryRun=true or dryRun=false")
+
+
+def read_origin(request: Request) -> Origin:
+    """Read what the run is to keep of the call: its id, and its place in a trace."""
+    headers = request.headers
+    caller = read_trace_context(headers.get("traceparent"), headers.get("tracestate"))
+    return Origin(request_id.get(), present_context() or caller)  # where spans are made, ours is the one before the run
 
 
 def check_target(request: Request) -> None:

@@ -47,6 +47,7 @@ class Door:
         note(definition=definition.name)
         if definition.visibility != "Public" and not self._judge().trusted:
             raise UnknownDefinitionError(name) if self._hide_private else NotTrustedError(name)
+        note(entered=True)
         return definition
 
     def visible(self) -> Sequence[Definition]:

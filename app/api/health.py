@@ -8,7 +8,7 @@ from app.api.description import faults
 from app.api.description.operations import Answer, Operation, describe
 from app.api.responses import json_response
 from app.services.configuration import ConfigurationState
-from app.services.health import Health
+from app.services.health import Health, StuckError
 from schemas.ready import ReadySchema
 
 _EXAMPLE = {
@@ -19,7 +19,9 @@ _EXAMPLE = {
 _LIVE = Operation(
     tag="Probes",
     summary="Whether the process answers at all",
+    text="Asks nobody. A process whose dispatcher gets nowhere for a minute is to be restarted.",
     answers=(Answer(text="It does.", content_type="text/plain", example="OK\n"),),
+    faults=(StuckError("example"),),
 )
 _READY = Operation(
     tag="Probes",
@@ -46,13 +48,13 @@ def health_blueprint(
     @blueprint.get("/health")
     @describe(_LIVE)
     def live() -> Response:
-        """Answer as long as this process answers at all: no outage of others may get it killed."""
+        health.check_live()
         return Response("OK\n", content_type="text/plain; charset=utf-8")
 
     @blueprint.get("/ready")
     @describe(_READY)
     def ready() -> Response:
-        health.check()
+        health.check_ready()
         state = configuration_state()
         configuration = {
             "status": "Refused" if state.faults else "Current",

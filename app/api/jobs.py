@@ -6,7 +6,7 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.audit import note
-from app.api.calls import check_target, read_body, read_dry_run, read_key
+from app.api.calls import check_target, read_body, read_dry_run, read_key, read_origin
 from app.api.clients import has_left
 from app.api.description import faults
 from app.api.description.examples import REQUESTS, SUCCEEDED
@@ -17,6 +17,9 @@ from app.api.description.parameters import (
     PREFER,
     PREFERENCE_APPLIED,
     QUERY_OF_A_RUN,
+    REQUEST_ID,
+    TRACEPARENT,
+    TRACESTATE,
 )
 from app.api.door import Door
 from app.api.responses import json_response
@@ -47,7 +50,7 @@ _START = Operation(
     text="The body changes what the definition permits; without one the run is what the definition says. It is read as "
     "JSON whatever its Content-Type, so `curl -d` works as it is. A value is applied as it was given, or the call is "
     "refused, naming every fault.",
-    parameters=(QUERY_OF_A_RUN, DRY_RUN, IDEMPOTENCY_KEY, PREFER),
+    parameters=(QUERY_OF_A_RUN, DRY_RUN, IDEMPOTENCY_KEY, PREFER, REQUEST_ID, TRACEPARENT, TRACESTATE),
     body=RequestSchema,
     bodies=REQUESTS,
     answers=(
@@ -97,14 +100,17 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         if read_dry_run(request):
             read_key(request)  # it makes no difference here, but is checked as ever
             body = read_body(request)
+            note(outcome="tried")
             with gate.place():
-                return json_response(submitter.try_out(definition, body, path=path, query=query))
+                return json_response(
+                    submitter.try_out(definition, body, path=path, query=query, origin=read_origin(request))
+                )
         key, wait_seconds = read_key(request), read_wait(request)
         body = read_body(request)  # which may take as long as its sender likes, and so takes no place from others
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
-                run = submitter.submit(definition, body, path=path, query=query, key=key)
-            note(run_id=run.id, fields=run.fields)
+                run = submitter.submit(definition, body, path=path, query=query, key=key, origin=read_origin(request))
+            note(run_id=run.id, fields=run.fields, outcome="replayed" if run.replayed else "accepted")
             headers = {"Location": f"/job/{name}/{run.id}"}
             if run.replayed:
                 headers["Idempotency-Replayed"] = "true"

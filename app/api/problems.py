@@ -5,8 +5,9 @@ import logging
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
+from app.api.audit import note
 from app.api.responses import json_response
-from app.errors import CONTENT_TYPE, problem_of
+from app.errors import CONTENT_TYPE, problem_of, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ def answer_with_problems(app: Flask) -> None:
 
 def _answer(error: Exception) -> Response:
     problem = problem_of(error)
+    note(reason=reason_of(error))
     if problem.status >= 500 and not isinstance(error, HTTPException):
         # The message of a foreseen error is ours; of any other the trace is what somebody will need.
         log.error("%s: %s", problem.detail, error, exc_info=error if problem.status == 500 else None)

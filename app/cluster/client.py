@@ -23,6 +23,7 @@ from app.cluster.clock import ServerClock
 from app.cluster.deadlines import read_asking, read_within
 from app.cluster.errors import UnavailableError, UnreachableError, error_of, warnings_in
 from app.cluster.interrupts import POOLS, Interrupt, open_with
+from app.cluster.metering import Metered
 
 Json = dict[str, Any]
 
@@ -165,6 +166,7 @@ class ApiServer:
             headers["Connection"] = "close"  # never back in the pool: it may be shut down at any time
         open_with(interrupt)
         response: urllib3.BaseHTTPResponse | None = None
+        metered = Metered(method, path, query or {})
         try:
             request = self._client.param_serialize(
                 method,
@@ -177,10 +179,12 @@ class ApiServer:
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
             self.clock.note(response.headers.get("Date"))
+            metered.answered(response.status)
             if not 200 <= response.status <= 299:
                 raise error_of(response.status, response.data, response.headers.get("Retry-After"))
             yield response
         except _NOT_CONNECTED as error:
+            metered.unreachable()
             raise UnreachableError(f"no connection to the API server: {type(error).__name__}") from error
         except urllib3.exceptions.HTTPError as error:
             raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
@@ -189,6 +193,7 @@ class ApiServer:
         except (ConfigException, OSError) as error:  # it reads a pod's token anew while the kubelet replaces it
             raise UnavailableError(f"the API server can't be asked: {type(error).__name__}") from error
         finally:
+            metered.ended()
             if interrupt is not None:
                 interrupt.attach(None)
             if response is not None:

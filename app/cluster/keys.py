@@ -29,6 +29,12 @@ KEY_ANNOTATION = "slimfaas.dev/idempotency-key"
 REQUEST_ANNOTATION = "slimfaas.dev/request"
 """On the same runs: a digest of the request, by which a repeated call is told from another one with the same key."""
 
+REQUEST_ID_ANNOTATION = "slimfaas.dev/request-id"
+"""On runs: the id of the call that made it, as in the service's log and in that call's `X-Request-Id`."""
+
+TRACEPARENT_ANNOTATION = "slimfaas.dev/traceparent"
+"""On runs whose call belonged to a trace: its place in it (https://www.w3.org/TR/trace-context/)."""
+
 FENCE_ANNOTATION = "slimfaas.dev/fence"
 """On runs whose admission was sent and never answered: written to make that admission, should it still be on its way,
 conflict."""

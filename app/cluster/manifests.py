@@ -8,6 +8,7 @@ from app.cluster import keys
 from app.cluster.client import Json
 from app.cluster.idempotency import Claim
 from app.cluster.names import job_name
+from app.cluster.origin import Origin
 from schemas.definition import Variable
 from schemas.merge import RunSpec
 from schemas.security import SecurityContext
@@ -27,6 +28,7 @@ def build_job(
     path: str = "",
     query: str = "",
     claim: Claim | None = None,
+    origin: Origin | None = None,
 ) -> Json:
     """Build the Job that is a run, suspended: it takes its place in the queue by being stored.
 
@@ -38,7 +40,9 @@ def build_job(
         path: the part of the call's path after the definition's name, decoded; empty: none.
         query: the call's raw query string; empty: none.
         claim: of the call's Idempotency-Key; `None`: it had none.
+        origin: where the call comes from; `None`: nobody knows.
     """
+    origin = origin or Origin()
     labels = {keys.MANAGED_BY_LABEL: keys.MANAGED_BY, keys.DEFINITION_LABEL: spec.definition}
     job: dict[str, Any] = {
         "suspend": True,
@@ -47,7 +51,7 @@ def build_job(
         "backoffLimit": spec.backoff_limit,
         "template": {
             "metadata": _pod_metadata(spec, labels),
-            "spec": _pod(spec, _container(spec, run_id, path, query)),
+            "spec": _pod(spec, _container(spec, run_id, path, query, origin)),
         },
     }
     if spec.timeout_seconds is not None:
@@ -66,6 +70,7 @@ def build_job(
                 keys.CALL_ANNOTATION: call,
                 **(claim.annotations() if claim else {}),
                 **_pending_timeout(spec),
+                **origin.annotations(),
             },
         },
         "spec": job,
@@ -130,12 +135,13 @@ def _without_none(fields: Json) -> Json:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _container(spec: RunSpec, run_id: str, path: str, query: str) -> Json:
+def _container(spec: RunSpec, run_id: str, path: str, query: str, origin: Origin) -> Json:
     ours = [Variable("SLIMFAAS_JOB_NAME", spec.definition), Variable("SLIMFAAS_JOB_ID", run_id)]
     if path:
         ours.append(Variable("SLIMFAAS_JOB_PATH", path, literal=True))
     if query:
         ours.append(Variable("SLIMFAAS_JOB_QUERY", query, literal=True))
+    ours += origin.variables([variable.name for variable in spec.environments])
     container: Json = {
         "name": spec.definition,
         "image": spec.image,

@@ -55,6 +55,7 @@ class Run:
         depends_on: what must be ready before it starts.
         phase: queued, admitted or finished.
         awaited_start: `None`: it need not start in time, or has done so, or isn't admitted.
+        started: whether a pod of it is ready, or has succeeded, as far as its status tells.
     """
 
     uid: str
@@ -65,6 +66,7 @@ class Run:
     depends_on: DependsOn
     phase: Phase
     awaited_start: AwaitedStart | None = None
+    started: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def read_run(job: Json) -> Run:
         depends_on=read_depends_on(annotations.get(keys.DEPENDS_ON_ANNOTATION, "[]")),
         phase=phase,
         awaited_start=_read_awaited_start(job, annotations) if phase is Phase.ADMITTED else None,
+        started=_has_started(job),
     )
 
 
@@ -126,6 +129,11 @@ def _read_awaited_start(job: Json, annotations: Json) -> AwaitedStart | None:
         return None
     uncounted = (status.get("uncountedTerminatedPods") or {}).get("failed")
     return AwaitedStart(since, int(text), has_failed=bool(status.get("failed") or uncounted))
+
+
+def _has_started(job: Json) -> bool:
+    status: Json = job.get("status") or {}
+    return bool(status.get("ready") or status.get("succeeded"))
 
 
 def phase_of(job: Json) -> Phase:

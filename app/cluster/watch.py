@@ -15,6 +15,7 @@ from app.cluster.client import Json, Stream
 from app.cluster.errors import ClusterError, ExpiredError, error_of
 from app.cluster.namespace import Collection, Namespace
 from app.cluster.troubles import Trouble
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class Reflector(Generic[T]):
                 if self._resource_version is None:
                     self._resource_version = self._list()
                 self._watch(self._resource_version)
+                self._count("ended")
             except Exception as error:
                 if not self._stop.is_set():
                     self._take_in(error)
@@ -119,6 +121,7 @@ class Reflector(Generic[T]):
         """Try once to go on where the watch broke; else list, for nobody knows how much there is to catch up on."""
         was_synced = self.synced.is_set()
         self.synced.clear()
+        self._count(_reason_of(error))
         if isinstance(error, ClusterError):
             self._trouble.happened(error)
             if was_synced and error.may_pass:
@@ -130,6 +133,9 @@ class Reflector(Generic[T]):
         if isinstance(error, ExpiredError):
             log.info("the history of %s has expired, listing again", self._name)
         self._resource_version = None
+
+    def _count(self, reason: str) -> None:
+        metrics.WATCH_ENDS.labels(self._name, reason).inc()
 
     def _list(self) -> int:
         records: list[T] = []
@@ -175,3 +181,14 @@ class Reflector(Generic[T]):
         elif kind != "BOOKMARK":
             self._sink.put(self._read(changed))
         self._resource_version = int(changed["metadata"]["resourceVersion"])
+
+
+def _reason_of(error: Exception) -> str:
+    """Why a watch ended, for its metric."""
+    match error:
+        case ExpiredError():
+            return "expired"
+        case ClusterError():
+            return "broken" if error.may_pass else "refused"
+        case _:
+            return "unreadable"

@@ -2,9 +2,11 @@
 
 import logging
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from app.cluster import keys
 from app.cluster.client import Json
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import build_admission, build_fence
@@ -13,7 +15,10 @@ from app.cluster.records import Phase, Run, is_run, place, read_run
 from app.cluster.troubles import Trouble
 from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
+from app.dispatch.stopwatch import Starts
 from app.dispatch.tables import Changes, RunTable
+from app.observability import metrics, spans
+from app.observability.trace_context import read_trace_context
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +44,14 @@ class Admissions:
         namespace: whose runs.
         changes: shared with the tables.
         clock: seconds that never go back.
+        starts: told of every admission.
     """
 
-    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float], starts: Starts) -> None:
         self._namespace = namespace
         self._changes = changes
         self._clock = clock
+        self._starts = starts
         # Queued runs whose admission was sent and not answered. While such a run stays in the version that was sent,
         # the admission may still arrive; once it has another version it can't, for it carries the old one.
         self._in_doubt = Retries(clock, _LAST_DOUBT_SECONDS)
@@ -57,6 +64,11 @@ class Admissions:
     def in_doubt(self) -> bool:
         """Whether an admission may still arrive that nobody has seen arrive."""
         return bool(self._in_doubt)
+
+    @property
+    def doubts(self) -> int:
+        """How many runs that is about."""
+        return len(self._in_doubt.uids())
 
     def suspect(self, runs: RunTable, slots: Mapping[str, int]) -> None:
         """Doubt what a dispatcher that fell silent may have been admitting at that moment."""
@@ -116,18 +128,28 @@ class Admissions:
 
     def _write(self, runs: RunTable, run: Run, patch: Json) -> bool:
         """Write one patch and take in what came of it; whether it makes sense to go on with others."""
+        began = time.monotonic()
         try:
             # The answer counts at once, before the watch shows it.
-            written = read_run(self._namespace.patch_job(run.name, patch))
+            answer = self._namespace.patch_job(run.name, patch)
+            written = read_run(answer)
             runs.update(written)
             self._trouble.ended()
             if written.phase is Phase.ADMITTED:
                 log.info("admitted %s", run.name)
+                _count("admitted")
+                self._starts.admitted(written)
+                _tell(run, answer, write_seconds=time.monotonic() - began)
+            else:
+                _count("fenced")
         except ConflictError:
+            _count("conflict")
             return self._read_again(runs, run)
         except NotFoundError:
+            _count("gone")
             self._try_later(run)  # until the watch shows that it is gone
         except ClusterError as error:
+            _count("unanswered" if error.may_have_happened else "refused")
             if error.may_have_happened:
                 self._in_doubt.add(run)
             if error.may_pass:
@@ -160,3 +182,20 @@ class Admissions:
         self._paused_until = self._clock() + max(_OUTAGE_PAUSE_SECONDS, error.retry_after_seconds or 0)
         self._trouble.happened(error)
         return False
+
+
+def _count(outcome: str) -> None:
+    metrics.ADMISSION_WRITES.labels(outcome).inc()
+
+
+def _tell(run: Run, answer: Json, *, write_seconds: float) -> None:
+    """Say in metrics and traces that a run was admitted."""
+    seconds = max(0.0, time.time() - run.queued_at / 1_000_000)  # by two clocks, where another replica queued it
+    metrics.QUEUED_SECONDS.labels(run.definition).observe(seconds)
+    trace = read_trace_context((answer["metadata"].get("annotations") or {}).get(keys.TRACEPARENT_ANNOTATION), None)
+    attributes: dict[str, str | int] = {
+        "slimfaas.definition": run.definition,
+        "slimfaas.run": run.name,
+        "slimfaas.queued_ms": int(seconds * 1000),
+    }
+    spans.record_span("admit", seconds=write_seconds, parent=trace, attributes=attributes)

@@ -19,6 +19,7 @@ from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, 
 from app.cluster.manifests import format_time
 from app.cluster.namespace import Namespace
 from app.cluster.troubles import Trouble
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Leader:
         timing: see `LeaseTiming`.
         clock: seconds that never go back.
         on_gain: called when the lease has become ours.
+        on_try: called before every look at the lease, and after.
 
     Attributes:
         term: a number of its own for each time that the lease became ours: what was known in an earlier term may be
@@ -64,12 +66,14 @@ class Leader:
         *,
         clock: Callable[[], float],
         on_gain: Callable[[], None],
+        on_try: Callable[[], None] = lambda: None,
     ) -> None:
         self._identity = ""
         self._namespace = namespace
         self._timing = timing
         self._clock = clock
         self._on_gain = on_gain
+        self._on_try = on_try
         self._released = False
         self._lease: Json | None = None  # as last read or written
         self._seen_at = 0.0  # when `_lease` was first seen as it is
@@ -100,15 +104,18 @@ class Leader:
         self._identity = identity
         while not stop.is_set():
             held = False
+            self._on_try()
             try:
                 held = self._try_to_hold()
                 self._trouble.ended()
             except ClusterError as error:
+                _count("failed")
                 self._trouble.happened(error)
             except Exception:
                 # Whatever it was: without this thread nobody in this process would lead ever again.
                 log.exception("the dispatcher's lease could not be read or written")
             self._tell()
+            self._on_try()
             stop.wait(self._pause_seconds(held))
 
     def release(self) -> None:
@@ -122,6 +129,7 @@ class Leader:
                 if self._lease is not None and self._holder() == self._identity:
                     given_back = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                     self._namespace.replace_lease(self._with_spec(given_back))
+                    _count("released")
             except ClusterError as error:
                 log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
 
@@ -161,8 +169,10 @@ class Leader:
             return
         if leader == self._identity:
             log.info("leading as %s", leader)
+            _count("gained")
         elif self._leader == self._identity:
             log.warning("no longer leading as %s", self._identity)
+            _count("lost")
         if leader not in (None, self._identity):
             log.info("following %s", leader)
         self._leader = leader
@@ -201,11 +211,14 @@ class Leader:
             else:
                 spec = self._lease.get("spec") or {}
                 transitions = int(spec.get("leaseTransitions") or 0)
-                if spec.get("holderIdentity") == self._identity:
+                renews = spec.get("holderIdentity") == self._identity
+                if renews:
                     ours = self._spec(transitions) | {"acquireTime": spec.get("acquireTime") or _now()}
                 else:
                     ours = self._spec(transitions + 1)
                 self._lease = self._namespace.replace_lease(self._with_spec(ours))
+                if renews:
+                    _count("renewed")
         except (AlreadyExistsError, ConflictError, NotFoundError):
             # Somebody else wrote it, or we did and never had the answer: the next look tells.
             if self.leading:
@@ -228,6 +241,10 @@ class Leader:
     def _with_spec(self, changes: Json) -> Json:
         assert self._lease is not None
         return {**self._lease, "spec": {**(self._lease.get("spec") or {}), **changes}}
+
+
+def _count(event: str) -> None:
+    metrics.LEASE_EVENTS.labels(event).inc()
 
 
 def _now() -> str:

@@ -14,12 +14,16 @@ from app.cluster.namespace import Namespace
 from app.cluster.records import read_run, read_workload
 from app.cluster.watch import SILENCE_SECONDS, Reflector
 from app.dispatch.admission import Admissions
+from app.dispatch.figures import Figures
 from app.dispatch.leader import Leader, LeaseTiming
 from app.dispatch.news import NEWS_SECONDS, Newsroom
 from app.dispatch.patience import Patience
 from app.dispatch.plan import Unready
+from app.dispatch.pulse import Pulse
 from app.dispatch.readiness import unready_dependencies
+from app.dispatch.stopwatch import Starts, Watched
 from app.dispatch.tables import Changes, RunTable, WorkloadTable, judge_from
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Dispatcher:
         timing: of the lease.
         clock: seconds that never go back.
         silence_seconds: see `Reflector`.
+        pulse: by which it is told whether it gets on; `None`: one of its own.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Dispatcher:
         timing: LeaseTiming | None = None,
         clock: Callable[[], float] = read_clock,
         silence_seconds: float = SILENCE_SECONDS,
+        pulse: Pulse | None = None,
     ) -> None:
         self._namespace = namespace
         self._instance = instance
@@ -64,9 +70,18 @@ class Dispatcher:
         self._silence_seconds = silence_seconds
         self._stop = threading.Event()
         self._changes = Changes()
-        self._leader = Leader(namespace, timing or LeaseTiming(), clock=clock, on_gain=self._changes.announce)
-        self._admissions = Admissions(namespace, self._changes, clock)
+        self._pulse = pulse or Pulse()
+        self._leader = Leader(
+            namespace,
+            timing or LeaseTiming(),
+            clock=clock,
+            on_gain=self._changes.announce,
+            on_try=partial(self._pulse.beat, "lease"),
+        )
+        self._starts = Starts(clock)
+        self._admissions = Admissions(namespace, self._changes, clock, self._starts)
         self._patience = Patience(namespace, self._changes, clock)
+        self._figures = Figures(self._changes, clock)
         self._newsroom = Newsroom(namespace)
         self._threads: list[threading.Thread] = []
 
@@ -74,6 +89,12 @@ class Dispatcher:
     def leading(self) -> bool:
         """Whether this is the dispatcher that admits."""
         return self._leader.leading
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a thread of it has died, or gets nowhere for longer than a call can last; never before the start."""
+        alive = all(thread.is_alive() for thread in self._threads)
+        return bool(self._threads) and not self._stop.is_set() and not (alive and self._pulse.is_felt())
 
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
@@ -105,6 +126,7 @@ class Dispatcher:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._pulse.beat("dispatcher")
             try:
                 if self.leading:
                     self._lead()
@@ -123,6 +145,7 @@ class Dispatcher:
         try:
             self._dispatch(view)
         finally:
+            self._figures.clear()
             for reflector in view.reflectors:
                 reflector.stop()
 
@@ -130,8 +153,9 @@ class Dispatcher:
         term, namespace, silence = self._leader.term, self._namespace, self._silence_seconds
         runs = RunTable(self._changes)
         workloads = {kind: WorkloadTable(self._changes) for kind in namespace.workloads}
+        watched = Watched(self._starts, runs)
         reflectors: list[Reflector[Any]] = [
-            Reflector(namespace, namespace.runs, read_run, runs, name="runs", silence_seconds=silence)
+            Reflector(namespace, namespace.runs, read_run, watched, name="runs", silence_seconds=silence)
         ]
         for kind, collection in namespace.workloads.items():
             read, table = partial(read_workload, kind), workloads[kind]
@@ -140,6 +164,7 @@ class Dispatcher:
 
     def _dispatch(self, view: "_View") -> None:
         def goes_on() -> bool:
+            self._pulse.beat("dispatcher")
             # In a later term somebody else may have led since this view was opened.
             return self.leading and self._leader.term == view.term and not self._stop.is_set()
 
@@ -157,8 +182,10 @@ class Dispatcher:
             if self._leader.took_over:
                 self._admissions.suspect(view.runs, slots)
                 self._leader.took_over = False
-            wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
-            wait_seconds = min(wait_seconds, self._patience.cycle(view.runs, may_write))
+            with metrics.CYCLE_SECONDS.time():
+                wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
+                wait_seconds = min(wait_seconds, self._patience.cycle(view.runs, may_write))
+            self._figures.show(view.runs, slots, self._admissions.doubts)
             if stale and self._clock() >= news_due:
                 stale = self._newsroom.publish(self._changes, view.runs, view.unready(), slots, goes_on)
                 news_due = self._clock() + NEWS_SECONDS

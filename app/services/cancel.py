@@ -75,7 +75,7 @@ class Canceller:
         self._runs = runs
         self._deleter = Deleter(namespace, sleep=sleep, clock=clock)
         self._clock = clock
-        self._one_at_a_time = Gate(places=1)
+        self._one_at_a_time = Gate(places=1, name="cancels")
 
     def cancel(self, definition: str, run_id: str) -> RunView:
         """Cancel a run that is queued or active, remove one that is finished.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from app.observability import metrics
 from app.services.definitions import Catalogue
 from app.services.last_good import LastGood
 from schemas.configuration import Definitions, parse_configuration
@@ -105,6 +106,7 @@ class Configuration:
 
     def start(self) -> None:
         """Take up what has changed since the process was started, then follow the file; returns at once."""
+        metrics.configuration_in_force(self._state.loaded_at)
         if self._path is None:
             return
         if self._path.exists() and not self._path.is_file():
@@ -135,6 +137,7 @@ class Configuration:
         self._seen = digest
         if digest == self._in_force:
             self._state = replace(self._state, faults=())
+            metrics.configuration_in_force(self._state.loaded_at)
             log.info("the job configuration is again the one in force")
             return
         try:
@@ -167,11 +170,15 @@ class Configuration:
         self.catalogue.replace(definitions)
         self._in_force = _digest(document)
         self._state = replace(self._state, loaded_at=self._clock(), faults=(), loads=self._state.loads + 1)
+        metrics.configuration_changed(refused=False)
+        metrics.configuration_in_force(self._state.loaded_at)
         log.info("the job configuration has changed: %s", _describe_changes(before, definitions))
         self.on_change()
 
     def _refuse(self, faults: tuple[Fault, ...]) -> None:
         self._state = replace(self._state, faults=faults, refusals=self._state.refusals + 1)
+        metrics.configuration_changed(refused=True)
+        metrics.configuration_in_force(self._state.loaded_at, refused=True)
         # A pointer holds the document's own names, and a line of the log must stay one.
         told = "; ".join(str(fault)[:_MOST_OF_A_FAULT] for fault in faults[:_FAULTS_TOLD])
         told = "".join(character if character.isprintable() else "?" for character in told)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from app.observability import metrics
+
 CALLS_AT_ONCE = 24
 """Calls that may wait for the API server at the same time; fewer than the server's threads (gunicorn.conf.py) and, with
 those of the dispatcher, than its connections to the API server."""
@@ -33,9 +35,11 @@ class Gate:
         places: how many.
         within: a gate of which each takes a place, too, but only once it has one here: who waits for one of the few
             keeps nobody from the many.
+        name: what it bounds, for the metrics.
     """
 
-    def __init__(self, places: int = CALLS_AT_ONCE, *, within: "Gate | None" = None) -> None:
+    def __init__(self, places: int = CALLS_AT_ONCE, *, within: "Gate | None" = None, name: str = "calls") -> None:
+        self._name = name
         self._places = threading.BoundedSemaphore(places)
         self._within = within
 
@@ -47,6 +51,7 @@ class Gate:
             BusyError: none became free.
         """
         if not self._places.acquire(timeout=_PATIENCE_SECONDS):
+            metrics.GATE_REFUSALS.labels(self._name).inc()
             raise BusyError("no place became free")
         try:
             with self._within.place() if self._within else nullcontext():

@@ -1,16 +1,36 @@
 """Whether this process can serve."""
 
 from app.cluster.namespace import Namespace
+from app.dispatch.loop import Dispatcher
+
+
+class StuckError(Exception):
+    """The dispatcher of this process gets nowhere, and nothing but a restart will help."""
 
 
 class Health:
-    """What the readiness probe asks for."""
+    """What the probes ask for.
 
-    def __init__(self, namespace: Namespace) -> None:
+    Args:
+        namespace: where runs are.
+        dispatcher: of this process; `None`: it has none.
+    """
+
+    def __init__(self, namespace: Namespace, dispatcher: Dispatcher | None) -> None:
         self._namespace = namespace
+        self._dispatcher = dispatcher
         self._reached = False
 
-    def check(self) -> None:
+    def check_live(self) -> None:
+        """Look at this process alone: no outage of others may get it killed.
+
+        Raises:
+            StuckError: it has a dispatcher that doesn't get on, so that queued runs may wait for ever.
+        """
+        if self._dispatcher is not None and self._dispatcher.stuck:
+            raise StuckError("the dispatcher gets nowhere")
+
+    def check_ready(self) -> None:
         """Ask the API server once, with this service's own rights, whether runs can be read.
 
         After the first success nothing is asked any more: a service that loses its API server later must stay

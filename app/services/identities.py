@@ -79,8 +79,10 @@ class Identities:
     ) -> None:
         self._namespace = namespace
         self._audience = audience
-        self._pods: Memory[PodFound] = Memory(gate, seconds=_POD_SECONDS, clock=clock)
-        self._accounts: Memory[Account | InvalidTokenError | None] = Memory(gate, seconds=_TOKEN_SECONDS, clock=clock)
+        self._pods: Memory[PodFound] = Memory(gate, seconds=_POD_SECONDS, kind="pod", clock=clock)
+        self._accounts: Memory[Account | InvalidTokenError | None] = Memory(
+            gate, seconds=_TOKEN_SECONDS, kind="token", clock=clock
+        )
 
     def pod_at(self, address: Address) -> PodFound:
         """The pod of the namespace at an address, as of at most two seconds ago.

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from app.observability import metrics
 from app.services.gate import Gate
 
 _T = TypeVar("_T")
@@ -28,14 +29,22 @@ class Memory(Generic[_T]):
     Args:
         gate: where those wait who look up, or wait for another's look-up.
         seconds: how long an answer counts.
+        kind: of what is looked up, for the metrics.
         size: how many are remembered; the oldest go first.
         clock: seconds that never go back.
     """
 
     def __init__(
-        self, gate: Gate, *, seconds: float, size: int = 1024, clock: Callable[[], float] = time.monotonic
+        self,
+        gate: Gate,
+        *,
+        seconds: float,
+        kind: str = "other",
+        size: int = 1024,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._gate = gate
+        self._kind = kind
         self._seconds = seconds
         self._size = size
         self._clock = clock
@@ -51,12 +60,17 @@ class Memory(Generic[_T]):
         """
         entry = self._entries.get(key)
         if entry is not None and entry.answer.done() and entry.until > self._clock():
+            self._count("remembered")
             return entry.answer.result()
         with self._gate.place():
             answer, own = self._join(key)
+            self._count("asked" if own else "remembered")
             if own:
                 self._fulfil(key, answer, look_up)
             return answer.result()
+
+    def _count(self, outcome: str) -> None:
+        metrics.LOOKUPS.labels(self._kind, outcome).inc()
 
     def _join(self, key: Hashable) -> tuple[Future[_T], bool]:
         """The answer that there is or will be, and whether it is the caller's to look up."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from app.cluster.interrupts import Interrupt
+from app.observability import metrics
 
 _LOOK_SECONDS = 0.5
 """How often clients are looked after."""
@@ -67,6 +68,7 @@ class Streams:
         guest = _Guest(Interrupt(), gone, deadline)
         with self._changed:
             if len(self._guests) >= self._places:
+                metrics.GATE_REFUSALS.labels("streams").inc()
                 raise TooManyStreamsError(f"all {self._places} places are taken")
             self._guests.add(guest)
             if self._thread is None:
@@ -74,7 +76,8 @@ class Streams:
                 self._thread.start()
             self._changed.notify_all()
         try:
-            yield guest.interrupt
+            with metrics.STREAMS.track_inprogress():
+                yield guest.interrupt
         finally:
             with self._changed:
                 self._guests.remove(guest)

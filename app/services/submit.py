@@ -14,6 +14,7 @@ from app.cluster.idempotency import Claim, Match, claim_by
 from app.cluster.manifests import build_job
 from app.cluster.names import job_name, new_id
 from app.cluster.namespace import Namespace
+from app.cluster.origin import Origin
 from app.services.queues import QueueFullError, Queues, QueueUnknownError
 from app.services.tryout import redact
 from schemas.definition import Definition
@@ -97,7 +98,14 @@ class Submitter:
         self._clock = clock
 
     def submit(
-        self, definition: Definition, body: bytes, *, path: str = "", query: str = "", key: str | None = None
+        self,
+        definition: Definition,
+        body: bytes,
+        *,
+        path: str = "",
+        query: str = "",
+        key: str | None = None,
+        origin: Origin | None = None,
     ) -> Accepted:
         """Start a run, or find the one that the key has started; when this returns, the API server has stored it.
 
@@ -111,6 +119,7 @@ class Submitter:
             path: what the call's path has after the definition's name, decoded.
             query: the call's raw query string.
             key: the call's Idempotency-Key; `None`: it has none, and starts a run of its own.
+            origin: where the call comes from. The run that a key finds keeps that of the first call.
 
         Raises:
             schemas.documents.NotJson: the body isn't JSON.
@@ -130,7 +139,16 @@ class Submitter:
             request, faults = read_request(body)
             fields = overridden_fields(request)
             spec = merge(definition, request, faults)
-            job = build_job(spec, run_id, queued_at=datetime.now(UTC), call=call, path=path, query=query, claim=claim)
+            job = build_job(
+                spec,
+                run_id,
+                queued_at=datetime.now(UTC),
+                call=call,
+                path=path,
+                query=query,
+                claim=claim,
+                origin=origin,
+            )
             replayed = self._store_in_queue(definition, job, call, claim)
         except (NotJson, Refused, QueueFullError, QueueUnknownError, InvalidError, NotStoredError) as error:
             definite = not isinstance(error, NotStoredError) or isinstance(error.cause, ForbiddenError)
@@ -139,7 +157,9 @@ class Submitter:
             replayed = True
         return Accepted(run_id, name, fields, replayed)
 
-    def try_out(self, definition: Definition, body: bytes, *, path: str = "", query: str = "") -> Json:
+    def try_out(
+        self, definition: Definition, body: bytes, *, path: str = "", query: str = "", origin: Origin | None = None
+    ) -> Json:
         """Do all that starting a run takes, but have nothing stored.
 
         Args:
@@ -147,6 +167,7 @@ class Submitter:
             body: of the call.
             path: see `submit`.
             query: see `submit`.
+            origin: see `submit`.
 
         Returns:
             The Job as the API server would store it, without what the caller has no business to know.
@@ -163,12 +184,12 @@ class Submitter:
         spec = merge(definition, request, faults)
         self._queues.check(definition)
         call = secrets.token_hex(16)
-        job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query)
+        job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query, origin=origin)
         try:
             answer = self._namespace.create_job(job, dry_run=True)
         except ForbiddenError as error:
             raise NotStoredError(error, in_doubt=False) from error
-        return redact(answer, spec, request)
+        return redact(answer, spec, request, origin)
 
     def _store_in_queue(self, definition: Definition, job: Json, call: str, claim: Claim | None) -> bool:
         """Store a Job where the queue has a place for it; whether an earlier call had stored it."""

@@ -1,6 +1,7 @@
 """What the caller of a dry run gets to see: the Job, without what others have put into it in confidence."""
 
 from app.cluster.client import Json
+from app.cluster.origin import Origin
 from schemas.definition import RESERVED_PREFIX
 from schemas.merge import RunSpec
 from schemas.request import Request
@@ -10,7 +11,7 @@ _POD_FIELDS = ("imagePullSecrets", "volumes", "initContainers", "ephemeralContai
 """What the service never sets: an admission webhook has, and it may name Secrets."""
 
 
-def redact(job: Json, spec: RunSpec, request: Request) -> Json:
+def redact(job: Json, spec: RunSpec, request: Request, origin: Origin | None = None) -> Json:
     """Take out of a Job what its caller may not know.
 
     Guarantees:
@@ -23,9 +24,11 @@ def redact(job: Json, spec: RunSpec, request: Request) -> Json:
         job: as the API server answered; left as it is.
         spec: what it was made of.
         request: of the caller.
+        origin: of the call; `None`: nobody knows.
     """
     pod = job["spec"]["template"]["spec"]
     own = {variable.name for variable in request.environments}
+    own |= {variable.name for variable in (origin or Origin()).variables([one.name for one in spec.environments])}
     containers = [
         _redact_container(container, own)
         if container["name"] == spec.definition

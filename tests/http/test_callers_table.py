@@ -183,6 +183,8 @@ def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide:
         assert answer.status_code == (inside if due == 200 else refused), answer.text
         assert ("WWW-Authenticate" in answer.headers) == (due == 401)
         if hide and due != 200:
+            for told in (answer, unknown):
+                assert told.headers.pop("X-Request-Id")  # every call has its own
             assert (answer.status, answer.data, list(answer.headers)) == (
                 unknown.status,
                 unknown.data,
@@ -249,8 +251,11 @@ def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: p
         town.call("GET", path, OUTSIDER, hide_private=True)
         town.call("GET", path, ADDRESSES["insider"])
     assert [record.getMessage() for record in caplog.records if record.name == "app.api.audit"] == [
-        f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER}",
-        f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace",
+        f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER} reason=InvalidToken",
+        (
+            f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace "
+            "reason=UnknownDefinition"
+        ),
     ]
 
 
@@ -266,7 +271,7 @@ def test_the_log_names_who_was_looked_up_and_fields_without_values(
     ((namespace, _),) = town.settings.trusted_service_accounts
     assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
     assert lines[1].endswith(f" address={OUTSIDER} account={namespace}:default caller=trusted-account")
-    assert lines[2] == f"DELETE status=404 definition=public address={OUTSIDER}"
+    assert lines[2] == f"DELETE status=404 definition=public address={OUTSIDER} reason=UnknownRun"
 
 
 def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
@@ -330,6 +335,7 @@ def test_the_log_says_who_called_and_nothing_that_callers_made_up(town: Town, ca
     assert lines[0].startswith("POST status=202 definition=private run=")
     assert lines[0].endswith(f"address={ADDRESSES['insider']} pod=insider caller=trusted-pod")
     assert lines[1] == (
-        f"GET status=403 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=forwarded-by-no-trusted-proxy"
+        f"GET status=403 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=forwarded-by-no-trusted-proxy "
+        "reason=NotTrusted"
     )
-    assert lines[2] == f"other status=405 address={OUTSIDER}"
+    assert lines[2] == f"other status=405 address={OUTSIDER} reason=MethodNotAllowed"

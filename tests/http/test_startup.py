@@ -156,7 +156,7 @@ def test_a_dispatcher_that_is_turned_off_has_nothing_to_do(kubeconfig: Path) -> 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_dispatcher_at_once(kubeconfig: Path, tmp_path: Path, number: signal.Signals) -> None:
     """It leads, gives the lease back, and ends with 0."""
-    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD}
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "PORT": "0"}
     log = tmp_path / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(COMMANDS["dispatcher"], cwd=ROOT, env=environment(**variables), stderr=file)

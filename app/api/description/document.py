@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from app.api.description import faults
 from app.api.description.fields import plugin
 from app.api.description.operations import Answer, Operation, Parameter, operation_of
-from app.api.description.parameters import of_path
+from app.api.description.parameters import REQUEST_ID_ANSWERED, of_path
 from app.errors import CONTENT_TYPE, OF_THE_WIRE, Problem, problem_of
 from schemas.problem import ProblemSchema
 
@@ -131,6 +131,9 @@ def _describe(operation: Operation, of_path: Sequence[Parameter], allowed: Itera
         described["responses"][str(answer.status)] = _response(answer)
     for status, response in _problems(operation, allowed):
         described["responses"][str(status)] = response
+    for response in described["responses"].values():
+        shown = REQUEST_ID_ANSWERED
+        response.setdefault("headers", {})["X-Request-Id"] = _header(shown.text, shown.example, always=True)
     described["responses"] = dict(sorted(described["responses"].items()))
     return described
 

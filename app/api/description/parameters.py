@@ -58,6 +58,34 @@ PREFER = Parameter(
     example="wait=10",
 )
 
+REQUEST_ID = Parameter(
+    name="X-Request-Id",
+    place="header",
+    text="The call's id, in the answer, the log and the run's annotations; one that isn't well-formed is replaced.",
+    schema={"type": "string"},
+    example="3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10",
+)
+
+REQUEST_ID_ANSWERED = Header(
+    text="The call's id: its own, or a new one.", example="3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10"
+)
+
+TRACEPARENT = Parameter(
+    name="traceparent",
+    place="header",
+    text="Reaches the container as `TRACEPARENT` (W3C Trace Context); one that is invalid is ignored.",
+    schema={"type": "string"},
+    example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+)
+
+TRACESTATE = Parameter(
+    name="tracestate",
+    place="header",
+    text="Reaches the container as `TRACESTATE`, beside a valid `traceparent`.",
+    schema={"type": "string"},
+    example="rojo=00f067aa0ba902b7",
+)
+
 PREFERENCE_APPLIED = Header(
     text="How long the answer could wait; absent if nobody asked.", example="wait=10", always=False
 )

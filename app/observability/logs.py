@@ -1,0 +1,114 @@
+"""How log lines look: one place for the service, its command line and gunicorn, as text or as JSON."""
+
+import json
+import logging
+import logging.config
+import threading
+import traceback
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+Format = Literal["text", "json"]
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the call that the present thread answers; empty: none."""
+
+log = logging.getLogger(__name__)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people, with the request id at its end where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """The line, without a trace."""
+        line = super().formatMessage(record)
+        known = request_id.get()
+        return f"{line} request-id={known}" if known else line
+
+
+class JsonFormatter(logging.Formatter):
+    """A JSON object for programs, on one line whatever the message holds.
+
+    Its keys are `time` (RFC 3339 in UTC), `level`, `logger`, `message`, `process`, `thread`, and where there are any
+    `request_id`, `exception` (the trace) and what `extra={"fields": {...}}` of the call to the logger adds.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; never fails, for a line that is lost may be the one that somebody needs."""
+        fields: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _message_of(record),
+            "process": record.process,
+            "thread": record.threadName,
+        }
+        if known := request_id.get():
+            fields["request_id"] = known
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        for name, value in getattr(record, "fields", {}).items():
+            fields.setdefault(name, value)
+        # Escapes all that isn't ASCII; half a surrogate pair, which not every reader takes, has become a `?` before.
+        return json.dumps(_mend(fields), default=str)
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except Exception:  # the arguments don't fit the message: a defect, but the words are there
+        return str(record.msg)
+
+
+def _mend(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_mend(str(name)): _mend(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mend(one) for one in value]
+    return value if value is None or isinstance(value, bool | int) else _mend(str(value))
+
+
+def configuration_of_logs(form: Format, level: str) -> dict[str, Any]:
+    """What `logging.config.dictConfig`, and gunicorn's `logconfig_dict`, are to be given.
+
+    Args:
+        form: how lines look.
+        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`. Below INFO it counts for our own lines alone: what libraries say
+            there holds answers of the API server.
+    """
+    others = "INFO" if level == "DEBUG" else level
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": JsonFormatter if form == "json" else TextFormatter}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
+        },
+        "root": {"level": others, "handlers": ["stderr"]},
+        "loggers": {
+            "app": {"level": level},
+            "gunicorn.error": {"level": others, "handlers": [], "propagate": True},
+        },
+    }
+
+
+def set_up_logs(form: Format, level: str) -> dict[str, Any]:
+    """Have this process log so, warnings and the ends of threads included; returns what was set up."""
+    configuration = configuration_of_logs(form, level)
+    logging.config.dictConfig(configuration)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_end
+    return configuration
+
+
+def _log_end(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_type is not SystemExit:
+        name = ended.thread.name if ended.thread else "?"
+        trace = None if ended.exc_value is None else (ended.exc_type, ended.exc_value, ended.exc_traceback)
+        log.error("the thread %s has ended", name, exc_info=trace)

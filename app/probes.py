@@ -1,0 +1,119 @@
+"""The small HTTP server of a process that only dispatches: for probes and scrapes, a few at a time."""
+
+import logging
+import socket
+import threading
+from contextlib import suppress
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
+
+from app.observability.metrics import GATE_REFUSALS
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 8
+"""Connections at the same time; one more is closed at once: whoever makes many must not fill the memory."""
+
+_SILENCE_SECONDS = 4.0
+"""How long a client may take to send its request, or to take its answer."""
+
+
+ServerHandler.server_software = "slimfaas-jobs"  # the class that wsgiref offers no other way to
+
+
+_WHOLE_SECONDS = 12.0
+"""How long a connection may last, however busy its client: longer than the probes' own timeouts."""
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended already
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = _SILENCE_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("a probe: %s", self.client_address[0])
+
+    def get_stderr(self) -> Any:
+        return _Silence()
+
+
+class _Silence:
+    """Takes what wsgiref would print of clients that have left."""
+
+    def write(self, text: str) -> None:
+        log.debug("%s", text)
+
+    def flush(self) -> None:
+        pass
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        super().__init__(*arguments)
+
+    def server_bind(self) -> None:
+        """Bind, without asking a name server for our own name, as the library's would."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+        self.setup_environ()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is a place for one more."""
+        if self._places.acquire(blocking=False):
+            return True
+        GATE_REFUSALS.labels("probes").inc()
+        return False
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # there is no thread to be had
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        end = threading.Timer(_WHOLE_SECONDS, _hang_up, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.debug("a probe's connection broke", exc_info=True)
+
+
+class ProbeServer:
+    """Serves an application in threads of its own, from its making to its close.
+
+    Args:
+        app: a WSGI application.
+        port: where, on every address; 0: any that is free.
+
+    Raises:
+        OSError: the port can't be had.
+    """
+
+    def __init__(self, app: Any, port: int) -> None:
+        self._server = _Server(("0.0.0.0", port), _Handler)  # noqa: S104 - the kubelet and Prometheus come from outside
+        self._server.set_app(app)
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="probes", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving; returns soon."""
+        self._server.shutdown()
+        self._server.server_close()

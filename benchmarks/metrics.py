@@ -1,0 +1,76 @@
+"""What counting costs: the time of one more, and the memory of all series that callers can bring about.
+
+    python -m benchmarks.metrics
+
+With `PROMETHEUS_MULTIPROC_DIR` set to an empty folder: as with several gunicorn workers.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from app.cluster.metering import Metered
+from app.observability import metrics
+from app.observability.exposition import write_metrics
+from app.observability.spans import call_span
+
+DEFINITIONS = [f"definition-{number}" for number in range(100)]
+OUTCOMES = 20
+"""As many as a caller can cause, about."""
+
+ROUNDS = 50_000
+
+
+def own_memory_kib() -> int:
+    """What the kernel can't take back of this process."""
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon"))
+
+
+def measure(name: str, action: Callable[[], object]) -> None:
+    """Print the time that an action takes."""
+    action()
+    began = time.perf_counter()
+    for _ in range(ROUNDS):
+        action()
+    print(f"{name}: {(time.perf_counter() - began) / ROUNDS * 1e9:.0f} ns")
+
+
+def count_call() -> None:
+    """All that is counted of one call to the API server."""
+    metered = Metered("PATCH", "/apis/batch/v1/namespaces/n/jobs/a", {})
+    metered.answered(200)
+    metered.ended()
+
+
+def make_no_span() -> None:
+    """A span where none are made."""
+    with call_span("call", None):
+        pass
+
+
+def attack() -> None:
+    """Bring about every series of every definition."""
+    for definition in DEFINITIONS:
+        for outcome in range(OUTCOMES):
+            metrics.REQUESTS.labels(definition, "refused", str(outcome)).inc()
+        metrics.QUEUED_SECONDS.labels(definition).observe(1)
+        metrics.STARTING_SECONDS.labels(definition).observe(1)
+
+
+def main() -> None:
+    """Print the figures."""
+    measure("a counter with a label", lambda: metrics.ADMISSION_WRITES.labels("admitted").inc())
+    measure("a histogram", lambda: metrics.CYCLE_SECONDS.observe(0.003))
+    measure("a call to the API server", count_call)
+    measure("no span", make_no_span)
+    before = own_memory_kib()
+    attack()
+    print(f"all series of {len(DEFINITIONS)} definitions: {own_memory_kib() - before} KiB")
+    began = time.perf_counter()
+    text = write_metrics("", DEFINITIONS)
+    print(f"a scrape of {len(text.content)} bytes: {(time.perf_counter() - began) * 1000:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Metrics, alerts, the dashboard and their docs name the same things."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.observability.exposition import write_metrics
+from app.observability.metrics import REGISTRY
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "k8s" / "components" / "monitoring"
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))["groups"][0]["rules"]
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
+
+OF_CONTAINERS = {"slimfaas_jobs_memory_working_set_bytes", "slimfaas_jobs_memory_limit_bytes"}
+"""What is exported where there is a cgroup, and its limit."""
+
+PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]] + [
+    variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"
+]
+
+
+def exported() -> dict[str, set[str]]:
+    """Every metric of the service by the name that a query uses, with its labels."""
+    found: dict[str, set[str]] = {}
+    for collector in list(REGISTRY._collector_to_names):
+        labels = set(collector._labelnames)  # type: ignore[attr-defined]
+        match collector._type:  # type: ignore[attr-defined]
+            case "counter":
+                found[f"{collector._name}_total"] = labels  # type: ignore[attr-defined]
+            case "histogram":
+                found |= {f"{collector._name}_{part}": labels | {"le"} for part in ("bucket", "sum", "count")}  # type: ignore[attr-defined]
+            case _:
+                found[collector._name] = labels  # type: ignore[attr-defined]
+    text = write_metrics("", []).content.decode()
+    for name in re.findall(r"^# TYPE (slimfaas_jobs_\w+) ", text, re.MULTILINE):
+        if name.endswith(("_info", "_bytes")):
+            found[name] = {"version", "python"}
+    return found | {name: set() for name in OF_CONTAINERS}
+
+
+def documented_names() -> set[str]:
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in exported()}
+
+
+@pytest.mark.parametrize("expression", [*EXPRESSIONS, *(alert["expr"] for alert in ALERTS)])
+def test_every_metric_and_label_that_is_asked_for_is_exported(expression: str) -> None:
+    """No panel stays empty, and no alert silent, because of a name."""
+    metrics = exported()
+    asked = re.findall(r"slimfaas_jobs_\w+", expression)
+    assert asked
+    of_prometheus = {"namespace", "pod", "le"}
+    for name in asked:
+        assert name in metrics, name
+    known = set().union(*(metrics[name] for name in asked)) | of_prometheus
+    for grouped in re.findall(r"by \(([^)]*)\)", expression):
+        assert set(re.split(r", *", grouped)) <= known, grouped
+    for label in re.findall(r'(\w+)[!=]~?"', expression):
+        assert label in known, label
+
+
+def test_every_metric_is_described_and_nothing_else() -> None:
+    """The table of the operations page has a row for each metric; names in it exist."""
+    table = OPERATIONS.partition("## Metrics")[2].partition("\n## ")[0]
+    rows = set(re.findall(r"^\| `(slimfaas_jobs_\w+)` \|", table, re.MULTILINE))
+    assert rows == documented_names()
+
+
+def test_every_label_of_a_metric_is_in_its_row() -> None:
+    """Whoever writes a query finds what to group by."""
+    for name, labels in exported().items():
+        shown = re.sub(r"_(bucket|sum|count)$", "", name)
+        (row,) = re.findall(rf"^\| `{shown}` \| (.*)$", OPERATIONS, re.MULTILINE)
+        for label in labels - {"le"}:
+            assert f"`{label}`" in row, f"{shown}: {label}"
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    """What is worth counting is worth a look."""
+    shown = {
+        re.sub(r"_(bucket|sum|count)$", "", name)
+        for text in EXPRESSIONS
+        for name in re.findall(r"slimfaas_jobs_\w+", text)
+    }
+    assert shown == documented_names()
+
+
+@pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
+def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
+    """A section that says what it means, the first commands, and what mends it."""
+    page, _, anchor = alert["annotations"]["runbook"].partition("#")
+    assert page == "docs/operations.md"
+    assert anchor == alert["alert"].lower()
+    section = OPERATIONS.partition(f"### {alert['alert']}\n")[2].partition("\n### ")[0].partition("\n## ")[0]
+    assert "```sh" in section
+    (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert len(commands.strip().splitlines()) == 3
+    assert alert["labels"]["severity"] in ("critical", "warning")
+
+
+def test_there_is_no_runbook_without_an_alert() -> None:
+    """An alert that is gone takes its section with it."""
+    sections = re.findall(r"^### (SlimFaasJobs\w+)$", OPERATIONS, re.MULTILINE)
+    assert sorted(sections) == sorted(alert["alert"] for alert in ALERTS)
+
+
+def test_the_rules_for_the_operator_are_the_same() -> None:
+    """One list of alerts, in two wrappings."""
+    wrapped = yaml.safe_load((FOLDER / "prometheus-rule.yaml").read_text("utf-8"))
+    assert wrapped["kind"] == "PrometheusRule"
+    assert wrapped["spec"] == yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))
+
+
+def test_the_dashboard_is_well_formed() -> None:
+    """Panels with ids of their own that don't overlap, each with a sentence about itself."""
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert all(panel["description"].endswith(".") for panel in PANELS)
+    cells = [
+        (x, y)
+        for panel in DASHBOARD["panels"]
+        for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+        for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+    ]
+    assert len(set(cells)) == len(cells)
+    assert max(x for x, _ in cells) < 24

@@ -1,0 +1,47 @@
+"""What the liveness probe learns of a dispatcher."""
+
+from app.dispatch.loop import Dispatcher
+from app.dispatch.pulse import SILENCE_SECONDS, Pulse
+from tests.clock import Clock
+from tests.cluster.dispatching import QUICK, Stage, until
+from tests.faults import Fault, Hold
+
+
+def make(stage: Stage, clock: Clock) -> Dispatcher:
+    return Dispatcher(stage.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, pulse=Pulse(clock))
+
+
+def test_a_dispatcher_that_waits_is_not_stuck(stage: Stage) -> None:
+    """Before its start, while it leads, while the API server is away, and after its end."""
+    clock = Clock()
+    dispatcher = make(stage, clock)
+    assert not dispatcher.stuck
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        stage.proxy.refuse_connections()
+        for _ in range(5):
+            clock.now += SILENCE_SECONDS / 2
+            until(lambda: not dispatcher.stuck)
+    finally:
+        dispatcher.stop()
+    clock.now += 10 * SILENCE_SECONDS
+    assert not dispatcher.stuck
+
+
+def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(stage: Stage) -> None:
+    """Be it the one that keeps the lease, though the other beats."""
+    clock, hold = Clock(), Hold()
+    dispatcher = make(stage, clock)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        stage.proxy.add(Fault(hold, method="PUT", path=r"/leases/"))
+        hold.wait_held(1)
+        clock.now += SILENCE_SECONDS + 1
+        assert dispatcher.stuck
+        hold.release()
+        until(lambda: not dispatcher.stuck)
+    finally:
+        hold.release()
+        dispatcher.stop()

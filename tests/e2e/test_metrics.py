@@ -1,0 +1,217 @@
+"""Metrics of whole processes: several workers, one of them killed, and a dispatcher that stands alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.cluster.dispatching import ROOT, until
+from tests.e2e.callers import Replica
+from tests.faults import FaultProxy
+from tests.http.clients import Wire
+from tests.metrics import Scrape
+from tests.ports import find_free_port
+from tests.servers import Server, write_kubeconfig
+from tests.service import ServiceProcess
+
+SLOTS = 12
+DEFINITIONS: dict[str, Any] = {
+    "fast": {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": SLOTS, "Args": ["true"]},
+    "blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]},
+    "hidden": {"Image": "busybox:1", "DependsOn": ["nobody"]},
+}
+
+
+def scrape(url: str) -> Scrape:
+    # A connection of its own: the kernel gives each to any of the workers.
+    return Scrape(requests.get(f"{url}/metrics", timeout=10, headers={"Connection": "close"}).text)
+
+
+def workers_of(service: ServiceProcess) -> list[int]:
+    """The process ids of a service's workers, from the log."""
+    lines = [line for line in service.log_text.splitlines() if "Booting worker with pid" in line]
+    booted = [int(line.rsplit(" ", 1)[1]) for line in lines]
+    return [pid for pid in booted if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("how", ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"])
+def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: Replica, how: str) -> None:
+    """Whichever answers, the figures are everybody's; a killed worker takes nothing away, and leaves nothing behind."""
+    value = "3" if how == "WEB_CONCURRENCY" else "--workers=3"
+    with replica(DEFINITIONS, **{how: value}) as service:
+        until(lambda: len(workers_of(service)) == 3)
+        for _ in range(24):
+            session = requests.post(f"{service.url}/job/fast", timeout=20, headers={"Connection": "close"})
+            assert session.status_code == 202
+        accepted = {"definition": "fast", "outcome": "accepted"}
+        for _ in range(6):
+            assert scrape(service.url).value("requests_total", **accepted) == 24
+        until(lambda: scrape(service.url).value("queued_seconds_count", definition="fast") == 24)
+        assert scrape(service.url).value("dispatcher_leading") == 1
+        assert scrape(service.url).value("streams_limit") == 150
+        loaded = scrape(service.url).value("configuration_loaded_timestamp_seconds")
+        assert loaded > 1_700_000_000
+
+        folder = metrics_folder(service)
+        files = len(list(folder.iterdir()))
+        for pid in workers_of(service):
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: pid not in workers_of(service))
+            until(lambda: len(workers_of(service)) == 3)
+        until(lambda: scrape(service.url).value("dispatcher_leading") == 1)
+        after = scrape(service.url)
+        assert after.value("requests_total", **accepted) == 24
+        assert after.value("streams_limit") == 150
+        assert after.value("slots", definition="fast") == SLOTS
+        assert service.post("/job/fast").status_code == 202
+        assert scrape(service.url).value("requests_total", **accepted) == 25
+        assert len(list(folder.iterdir())) <= files + 1
+
+        assert service.stop() == 0
+        assert not folder.exists()
+
+
+def metrics_folder(service: ServiceProcess) -> Path:
+    """Where the workers share what they count."""
+    mapped = Path(f"/proc/{workers_of(service)[0]}/maps").read_text().splitlines()
+    (folder,) = {Path(line.split()[-1]).parent for line in mapped if "slimfaas-jobs-metrics" in line}
+    return folder
+
+
+def test_one_worker_needs_no_files(replica: Replica) -> None:
+    """It counts in its own memory, and shows its process's figures."""
+    with replica(DEFINITIONS) as service:
+        assert service.post("/job/blocked").status_code == 202
+        until(lambda: scrape(service.url).value("queued_runs", definition="blocked") == 1)
+        found = scrape(service.url)
+        assert found.value("slots", definition="fast") == SLOTS
+        assert "process_resident_memory_bytes" in found.names
+        until(lambda: scrape(service.url).value("oldest_queued_seconds", definition="blocked") > 0)
+        assert "slimfaas-jobs-metrics" not in Path(f"/proc/{workers_of(service)[0]}/maps").read_text()
+
+
+class DispatcherCommand:
+    """`slimfaas-jobs dispatcher` as a process.
+
+    Args:
+        kubeconfig: how it reaches the API server.
+        log: where its output goes.
+        environment: further variables.
+    """
+
+    def __init__(self, kubeconfig: Path, log: Path, **environment: str) -> None:
+        self.url = f"http://127.0.0.1:{find_free_port()}"
+        self._log = log
+        variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SLIMFAAS", "GUNICORN"))},
+            "KUBECONFIG": str(kubeconfig),
+            "SLIMFAAS_JOBS_CONFIGURATION": json.dumps({"Configurations": DEFINITIONS}),
+            "PORT": self.url.rpartition(":")[2],
+            **environment,
+        }
+        command = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"]
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=file)
+
+    def get(self, path: str) -> requests.Response | None:
+        """Ask it; `None`: nobody listens yet."""
+        try:
+            return requests.get(self.url + path, timeout=10)
+        except requests.ConnectionError:
+            assert self.process.poll() is None, self._log.read_text()
+            return None
+
+
+@contextmanager
+def dispatching(kubeconfig: Path, log: Path, **environment: str) -> Iterator[DispatcherCommand]:
+    """A dispatcher that stands alone, until the end of the context."""
+    command = DispatcherCommand(kubeconfig, log, **environment)
+    try:
+        yield command
+    finally:
+        command.process.kill()
+        command.process.wait()
+
+
+def is_ok(answer: requests.Response | None) -> bool:
+    return answer is not None and answer.status_code == 200
+
+
+def test_a_dispatcher_that_stands_alone_answers_probes_and_scrapes(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """As a web worker does, and nothing else; and it ends with 0."""
+    with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
+        until(lambda: is_ok(command.get("/ready")))
+        assert requests.get(f"{command.url}/health", timeout=10).text == "OK\n"
+        until(lambda: requests.get(f"{command.url}/ready", timeout=10).json()["Dispatcher"] == "leading")
+        until(lambda: scrape(command.url).value("slots", definition="fast") == SLOTS)
+        refused = requests.post(f"{command.url}/job/fast", timeout=10)
+        assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
+        command.process.terminate()
+        assert command.process.wait(20) == 0
+
+
+def test_an_outage_of_the_api_server_gets_no_dispatcher_killed(server: Server, namespace: str, tmp_path: Path) -> None:
+    """It isn't ready, and lives."""
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        proxy.refuse_connections()
+        kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+        with dispatching(kubeconfig, tmp_path / "log", SLIMFAAS_LOG_FORMAT="json") as command:
+            until(lambda: is_ok(command.get("/health")))
+            answer = requests.get(f"{command.url}/ready", timeout=20)
+            assert answer.status_code == 503
+            lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+            assert "the dispatcher's lease can't be read or written" in " ".join(line["message"] for line in lines)
+
+
+def test_clients_that_say_nothing_or_little_do_not_keep_probes_out(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """Each holds a place for a few seconds at most; then the next probe is answered."""
+    with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
+        until(lambda: is_ok(command.get("/health")))
+        port = int(command.url.rpartition(":")[2])
+        wires = [Wire(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
+        try:
+            until(lambda: is_ok(command.get("/health")))
+        finally:
+            for wire in wires:
+                wire.close()
+        assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tmp_path: Path) -> None:
+    """A dispatcher that nobody could probe would be killed over and over, for no reason that anyone could see."""
+    kubeconfig = write_kubeconfig(tmp_path, server, namespace)
+    with dispatching(kubeconfig, tmp_path / "one") as first:
+        until(lambda: is_ok(first.get("/health")))
+        port = first.url.rpartition(":")[2]
+        with dispatching(kubeconfig, tmp_path / "two", PORT=port) as second:
+            assert second.process.wait(20) == 1
+            assert f"PORT={port} can't be had" in (tmp_path / "two").read_text()
+
+
+def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -> None:
+    """Gunicorn's own lines, the calls and what they meet, from its start to its end."""
+    with replica(DEFINITIONS, SLIMFAAS_LOG_FORMAT="json", SLIMFAAS_LOG_LEVEL="debug") as service:
+        service.post("/job/blocked", {"Args": ["a\nb"]})
+        service.post("/job/hidden")
+        service.get("/job/%0a%00%ff/x\u2028")
+        service.stop()
+    lines = [json.loads(line) for line in service.log_text.splitlines()]
+    assert {"gunicorn.error", "app.api.audit", "app.dispatch.leader"} <= {line["logger"] for line in lines}
+    calls = [line for line in lines if line.get("method") == "POST"]
+    assert [(call["status"], call["definition"], call.get("fields")) for call in calls] == [
+        (202, "blocked", "Args"),
+        (403, "hidden", None),
+    ]
+    assert all(len(call["request_id"]) == 32 for call in calls)

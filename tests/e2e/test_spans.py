@@ -1,0 +1,121 @@
+"""OpenTelemetry as it is used: spans go to a collector where one is named, and nothing is loaded where none is."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.dispatching import ROOT, until
+from tests.e2e.callers import Replica
+
+DEFINITIONS: dict[str, Any] = {"blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]}}
+
+LOADS = """
+import json, sys
+from app import create_app
+from app.settings import Settings
+configuration = json.dumps({"Configurations": {"a": {"Image": "a:1"}}})
+app = create_app(Settings(configuration=configuration, kubeconfig=sys.argv[1]))
+app.test_client().get("/health")
+app.test_client().get("/metrics")
+print([name for name in sys.modules if name.startswith("opentelemetry")])
+"""
+
+MISSING = """
+import sys
+sys.modules["opentelemetry"] = None  # as where it is not installed
+from app.observability.logs import set_up_logs
+from app.observability.spans import call_span, end_spans, present_context, set_up_spans
+set_up_logs("text", "INFO")
+set_up_spans()
+with call_span("call", None):
+    assert present_context() is None
+end_spans()
+"""
+
+
+class Collector:
+    """What a collector of spans is to the service.
+
+    Attributes:
+        received: the path and the body of every call.
+        url: where it is.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, bytes]] = []
+        received = self.received
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A collector that runs."""
+    found = Collector()
+    thread = threading.Thread(target=found.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+    thread.join()
+
+
+def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Collector) -> None:
+    """Made and sent in the process that answers, not in the one that it was forked from; the last ones at the end."""
+    with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="100") as service:
+        assert service.post("/job/blocked").status_code == 202
+        until(lambda: any(b"POST /job/<name>" in body for _, body in collector.received))
+        assert service.get("/job/blocked/nothing").status_code == 404
+        assert service.stop() == 0
+    assert {path for path, _ in collector.received} == {"/v1/traces"}
+    sent = b"".join(body for _, body in collector.received)
+    assert b"GET /job/<name>/<run_id>" in sent
+    assert b"create jobs" in sent
+    assert b"slimfaas-jobs" in sent
+
+
+def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
+    """Neither calls nor the end of the service."""
+    with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as service:
+        assert service.post("/job/blocked").status_code == 202
+        assert service.stop() == 0
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+
+
+def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
+    """Though it is installed."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(
+        "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
+        'clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}'
+    )
+    assert run(LOADS, str(kubeconfig)).stdout == "[]\n"
+
+
+def test_a_collector_without_the_extra_is_said_in_the_log() -> None:
+    """And the service goes on without spans."""
+    (line,) = run(MISSING).stderr.splitlines()
+    assert line.endswith("a collector is named, but slimfaas-jobs[opentelemetry] is not installed: no spans are made")

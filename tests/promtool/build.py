@@ -1,0 +1,72 @@
+"""Where promtool comes from: `PATH`, the cache, or a build with Go.
+
+`python -m tests.promtool.build` prints where it is.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_MODULE = Path(__file__).resolve().parent
+_PACKAGE = "github.com/prometheus/prometheus/cmd/promtool"
+
+
+class PromtoolUnavailable(Exception):
+    """It is neither there nor can it be built; the message is one line that says what is missing."""
+
+
+def find_promtool(*, build: bool) -> Path:
+    """The program, on `PATH` (Debian: `apt-get install prometheus`) or as it was built here before.
+
+    Args:
+        build: whether it may be built, once, which takes some minutes; the programs go to a cache outside the checkout.
+
+    Raises:
+        PromtoolUnavailable: there is none.
+    """
+    if found := shutil.which("promtool"):
+        return Path(found)
+    if shutil.which("go") is None:
+        raise PromtoolUnavailable("no promtool on PATH, and no Go to build it")
+    program = _cache_folder() / "promtool"
+    if not program.is_file():
+        if not build:
+            raise PromtoolUnavailable("no promtool on PATH; `make e2e` builds it, or python -m tests.promtool.build")
+        program.parent.mkdir(parents=True, exist_ok=True)
+        with (program.parent / "lock").open("w") as lock:  # others who want it wait for the one that builds
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not program.is_file():
+                _build(program)
+    return program
+
+
+def _cache_folder() -> Path:
+    digest = hashlib.sha256()
+    for name in ("go.mod", "go.sum"):
+        digest.update((_MODULE / name).read_bytes())
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "slimfaas-jobs" / "promtool" / digest.hexdigest()[:16]
+
+
+def _build(program: Path) -> None:
+    """Build beside the place where it belongs, and rename it at the end."""
+    print(f"building promtool into {program}: once, some minutes", file=sys.stderr)
+    with tempfile.TemporaryDirectory(dir=program.parent, prefix="build-") as work:
+        built = Path(work) / "promtool"
+        # Without the service discoveries, and so the libraries of every cloud that there is.
+        options = ["-trimpath", "-buildvcs=false", "-tags=remove_all_sd", "-ldflags=-s -w", f"-o={built}"]
+        ended = subprocess.run(
+            ["go", "build", *options, _PACKAGE], cwd=_MODULE, capture_output=True, text=True, check=False
+        )
+        if ended.returncode != 0:
+            raise PromtoolUnavailable(f"promtool can't be built: {' '.join(ended.stderr.split())[-300:]}")
+        built.rename(program)
+
+
+if __name__ == "__main__":
+    print(find_promtool(build=True))
