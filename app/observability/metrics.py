@@ -9,8 +9,7 @@ names the folder before this module is imported, and gives each worker a number.
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
@@ -196,17 +195,6 @@ def configuration_changed(*, refused: bool) -> None:
         CONFIGURATION_REFUSED.set(1)
     else:
         configuration_in_force(time.time())
-
-
-@contextmanager
-def under_way(kind: str) -> Iterator[None]:
-    """Count a call to the API server as under way for as long as the context lasts."""
-    gauge = API_CALLS_OPEN.labels(kind)
-    gauge.inc()
-    try:
-        yield
-    finally:
-        gauge.dec()
 
 
 class QueueGauges:
