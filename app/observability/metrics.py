@@ -8,8 +8,7 @@ names the folder before this module is imported, and gives each worker a number.
 """
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
@@ -191,17 +190,6 @@ def configuration_in_force(at: float, *, refused: bool = False) -> None:
 def configuration_changed(*, refused: bool) -> None:
     """Count a change of the configuration: taken, or refused for its faults."""
     CONFIGURATION_RELOADS.labels("refused" if refused else "taken").inc()
-
-
-@contextmanager
-def under_way(kind: str) -> Iterator[None]:
-    """Count a call to the API server as under way for as long as the context lasts."""
-    gauge = API_CALLS_OPEN.labels(kind)
-    gauge.inc()
-    try:
-        yield
-    finally:
-        gauge.dec()
 
 
 class QueueGauges:

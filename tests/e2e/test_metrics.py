@@ -117,7 +117,7 @@ class DispatcherCommand:
             "PORT": self.url.rpartition(":")[2],
             **environment,
         }
-        command = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"]
+        command = [sys.executable, "-c", "import sys; from commands import main; sys.exit(main(['dispatcher']))"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=file)
 

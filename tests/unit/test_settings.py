@@ -41,6 +41,9 @@ def test_every_variable_is_read() -> None:
         "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.0/8, fd00::/8,192.168.1.7,",
         "SLIMFAAS_MAX_STREAMS": "8",
         "SLIMFAAS_MAX_QUEUED": "10000",
+        "SLIMFAAS_LOG_FORMAT": "JSON",
+        "SLIMFAAS_LOG_LEVEL": "debug",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
         "SLIMFAAS_TRUSTED_PROXIES": "::ffff:10.0.0.0/104",
         "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "shop:web, *:admin,shop:*",
         "SLIMFAAS_TOKEN_AUDIENCE": "https://jobs.example",
@@ -56,6 +59,9 @@ def test_every_variable_is_read() -> None:
         trusted_networks=tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.168.1.7/32"))),
         max_streams=8,
         max_queued=10000,
+        log_format="json",
+        log_level="DEBUG",
+        traces=True,
         trusted_proxies=(ip_network("10.0.0.0/8"),),
         trusted_service_accounts=(("shop", "web"), ("*", "admin"), ("shop", "*")),
         token_audience="https://jobs.example",
@@ -124,6 +130,9 @@ def test_two_configurations_are_a_fault_not_a_choice() -> None:
         ("SLIMFAAS_NAMESPACE", "a\n"),
         ("SLIMFAAS_NAMESPACE", "a" * 64),
         ("SLIMFAAS_DISPATCHER", "true"),
+        ("SLIMFAAS_LOG_FORMAT", "xml"),
+        ("SLIMFAAS_LOG_LEVEL", "critical"),
+        ("SLIMFAAS_LOG_LEVEL", "20"),
         ("SLIMFAAS_MAX_STREAMS", "-1"),
         ("SLIMFAAS_MAX_QUEUED", "0"),
         ("SLIMFAAS_MAX_QUEUED", "-1"),
@@ -153,3 +162,17 @@ def test_all_faults_are_named_at_once() -> None:
     """One start tells them all."""
     environment = dict.fromkeys(("SLIMFAAS_NAMESPACE", "SLIMFAAS_DISPATCHER", "SLIMFAAS_TRUSTED_NETWORKS", "PORT"), "?")
     assert [fault.split()[0] for fault in refuse(**environment)] == ["no", *environment]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://collector:4318/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
+    ],
+)
+def test_spans_are_made_where_a_collector_is_named(environment: dict[str, str], expected: bool) -> None:
+    """By OpenTelemetry's own variables."""
+    assert Settings.from_environment(GIVEN | environment).traces is expected
