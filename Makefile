@@ -40,8 +40,8 @@ lint: install ## style, types, layers
 validate: install ## check the job configuration in our own manifests
 	$(BIN)/slimfaas-jobs validate k8s/overlays/demo/configmap.yaml
 
-bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
-	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py
+bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick: less of it
+	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)
 
 image: ## build the container image
 	docker build --tag slimfaas-jobs:latest .

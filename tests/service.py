@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,13 +27,23 @@ class ServiceProcess:
         kubeconfig: how it reaches the API server.
         configuration: its job configuration.
         log: where its output goes.
+        prefix: a command that starts the service's, in the same process.
         environment: further variables.
     """
 
-    def __init__(self, kubeconfig: Path, configuration: dict[str, Any], log: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        configuration: dict[str, Any],
+        log: Path,
+        *,
+        prefix: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log
+        self._prefix = prefix
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("SLIMFAAS", "GUNICORN"))},
             "KUBECONFIG": str(kubeconfig),
@@ -48,7 +58,7 @@ class ServiceProcess:
         with self._log.open("ab") as log:
             # In a session of its own, so that all of its processes can be killed at once.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "wsgi:app"],
+                [*self._prefix, sys.executable, "-m", "gunicorn", "wsgi:app"],
                 cwd=_ROOT,
                 env=self._environment,
                 stdout=log,
@@ -96,6 +106,12 @@ class ServiceProcess:
     def log_text(self) -> str:
         """All that it has written so far."""
         return self._log.read_text("utf-8")
+
+    @property
+    def pid(self) -> int:
+        """Of its first process."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def running(self) -> bool:
