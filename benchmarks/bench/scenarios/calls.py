@@ -4,17 +4,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks.bench.report import Row
 from benchmarks.bench.stage import Caller, Stage, wait_leading, wait_until
 from benchmarks.bench.watcher import watch
 from tests.controlplane.audit import calls_of
 from tests.servers import SERVICE_ACCOUNT
+from tests.service import ServiceProcess
 
 _SETTLE_SECONDS = 3.0
 _RUN_SECONDS = 60.0
 _WRITES = ("create", "update", "patch", "delete")
+_FREE, _WAITS = "slot free", "waiting, not admitted yet"
+_EVENT = "create events"
 _NO_LOG = "the API server's audit log isn't at hand"
 
 
@@ -22,8 +24,8 @@ def measure(stage: Stage) -> Iterator[Row]:
     """Count while nothing happens, and while runs come and go."""
     if stage.audit_log is None:
         yield Row("calls", "per idle minute", None, remark=_NO_LOG)
-        yield Row("calls", "writes per run, slot free", None, remark=_NO_LOG)
-        yield Row("calls", "writes per run that waits", None, remark=_NO_LOG)
+        yield Row("calls", f"writes per run, {_FREE}", None, remark=_NO_LOG)
+        yield Row("calls", f"writes per run, {_WAITS}", None, remark=_NO_LOG)
         return
     with stage.namespace() as namespace, stage.replica(namespace) as service:
         account = f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"
@@ -40,7 +42,7 @@ def measure(stage: Stage) -> Iterator[Row]:
         before = _count(account, stage.audit_log)
         _start(stage, service, namespace, stage.sizes.runs)
         time.sleep(_SETTLE_SECONDS)
-        yield _per_run("slot free", _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
+        yield _per_run(_FREE, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
 
         before = _count(account, stage.audit_log)
         caller = Caller(service)
@@ -53,13 +55,10 @@ def measure(stage: Stage) -> Iterator[Row]:
             pause_seconds=1.0,
         )
         time.sleep(_SETTLE_SECONDS)
-        yield _per_run("that waits, not admitted yet", _count(account, stage.audit_log) - before, stage.sizes.runs, 2)
+        yield _per_run(_WAITS, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
 
 
-_EVENT = "create events"
-
-
-def _start(stage: Stage, service: Any, namespace: str, count: int) -> None:
+def _start(stage: Stage, service: ServiceProcess, namespace: str, count: int) -> None:
     caller = Caller(service)
     with watch(stage.server, namespace, "free") as watcher:
         names = {caller.start("free")[0] for _ in range(count)}
