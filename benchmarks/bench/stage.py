@@ -140,8 +140,8 @@ class Stage:
         batch = client.BatchV1Api(self.server.admin)
 
         def settled() -> bool:
-            newest = batch.list_namespaced_job(namespace, limit=count + 20_000, _preload_content=False).data
-            return newest.count(b'"type":"Suspended"') >= count
+            listed = batch.list_namespaced_job(namespace, _preload_content=False).data
+            return listed.count(b'"type":"Suspended"') >= listed.count(b'"suspend":true')
 
         wait_until(settled, "the Job controller to see the queue", pause_seconds=1.0)
 
