@@ -49,8 +49,8 @@ validate: install ## check the job configurations in our own manifests
 docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
 	$(BIN)/python -m tools.reference
 
-bench: install ## measure reflector and lease (docs/adr/0002, 0003) on a real control plane
-	$(BIN)/python -m tests.controlplane $(BIN)/python benchmarks/informers.py
+bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick: less of it
+	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)
 
 image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
 	$(CONTAINERS) build --tag slimfaas-jobs:latest .

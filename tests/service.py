@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import requests
 
@@ -18,6 +18,9 @@ from tests.ports import find_free_port
 
 _ROOT = Path(__file__).resolve().parent.parent
 _DEADLINE_SECONDS = 30.0
+
+DISPATCH = (str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher")
+"""The command of the dispatcher alone."""
 
 
 class Program:
@@ -85,6 +88,16 @@ class Program:
         """Whether its first process is there."""
         return self._process is not None and self._process.poll() is None
 
+    def __enter__(self) -> Self:
+        self.launch()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.running:
+            self.kill()
+
 
 class ServiceProcess(Program):
     """One replica of the service.
@@ -93,14 +106,24 @@ class ServiceProcess(Program):
         kubeconfig: how it reaches the API server.
         configuration: its job configuration.
         log: where its output goes.
+        prefix: a command that starts the service's, in the same process.
         environment: further variables.
     """
 
-    def __init__(self, kubeconfig: Path, configuration: dict[str, Any], log: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        configuration: dict[str, Any],
+        log: Path,
+        *,
+        prefix: Sequence[str] = (),
+        **environment: str,
+    ) -> None:
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {"PORT": str(self.port), **environment}
-        super().__init__([sys.executable, "-m", "gunicorn", "wsgi:app"], kubeconfig, configuration, log, **environment)
+        command = [*prefix, sys.executable, "-m", "gunicorn", "wsgi:app"]
+        super().__init__(command, kubeconfig, configuration, log, **environment)
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
@@ -134,15 +157,9 @@ class ServiceProcess(Program):
         """Call it with DELETE."""
         return requests.delete(self.url + path, timeout=20)
 
-    def __enter__(self) -> "ServiceProcess":
+    def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.running:
-            self.kill()
 
 
 @contextmanager
@@ -156,24 +173,3 @@ def replicas(*services: ServiceProcess) -> Iterator[None]:
         for service in services:
             if service.running:
                 service.kill()
-
-
-@contextmanager
-def dispatching_alone(kubeconfig: Path, log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `slimfaas-jobs dispatcher`; what is left of it in the end is killed.
-
-    Args:
-        kubeconfig: how it reaches the API server.
-        log: where its output goes.
-        environment: further variables, the job configuration among them.
-    """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLIMFAAS")}
-    command = [str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"]
-    settings = {"KUBECONFIG": str(kubeconfig), "PORT": str(find_free_port()), **environment}
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, env=inherited | settings, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()

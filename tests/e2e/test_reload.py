@@ -16,8 +16,9 @@ from app.cluster import keys
 from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
 from tests.mounted import MountedConfigMap
+from tests.ports import find_free_port
 from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess, dispatching_alone
+from tests.service import DISPATCH, Program, ServiceProcess
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
@@ -62,8 +63,7 @@ def is_known(service: ServiceProcess, definition: str) -> bool:
 
 def workers_of(service: ServiceProcess) -> list[int]:
     """The process ids of a service's workers."""
-    assert service._process is not None
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(service._process.pid)], capture_output=True, check=False)
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(service.pid)], capture_output=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 
 
@@ -143,16 +143,20 @@ def test_a_dispatcher_alone_follows_too(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str, tmp_path: Path
 ) -> None:
     """It admits the runs of a definition that came after its start, and ends with 0 when it is told to."""
-    kubeconfig, log = write_kubeconfig(tmp_path, server, namespace), tmp_path / "dispatcher.log"
-    with (
-        dispatching_alone(kubeconfig, log, SLIMFAAS_JOBS_CONFIGURATION_FILE=str(volume.file)) as dispatcher,
-        follower(SLIMFAAS_DISPATCHER="off") as service,
-    ):
+    dispatcher = Program(
+        DISPATCH,
+        write_kubeconfig(tmp_path, server, namespace),
+        {},
+        tmp_path / "dispatcher.log",
+        SLIMFAAS_JOBS_CONFIGURATION="",
+        SLIMFAAS_JOBS_CONFIGURATION_FILE=str(volume.file),
+        PORT=str(find_free_port()),
+    )
+    with dispatcher, follower(SLIMFAAS_DISPATCHER="off") as service:
         volume.write(configured(first={}, second={}))
         until(lambda: service.post("/job/second").status_code == 202)
         until(lambda: service.get("/job/second").json()[0]["Status"] in ("Pending", "Running"))
-        dispatcher.terminate()
-        assert dispatcher.wait(30) == 0
+        assert dispatcher.stop() == 0
 
 
 def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:

@@ -20,6 +20,7 @@ from kubernetes import client, config
 
 from app.cluster import keys
 from tests.cluster.dispatching import DEADLINE_SECONDS, Stage, until
+from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
 from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
@@ -100,16 +101,6 @@ def own_rights(stage: Stage, folder: Path, account: str) -> set[Right]:
     )
     assert common
     return own - common
-
-
-def calls_of(account: str, audit_log: Path) -> list[dict[str, Any]]:
-    """The audit log's events of a ServiceAccount's calls.
-
-    https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
-    """
-    with audit_log.open(encoding="utf-8") as lines:
-        events = [json.loads(line) for line in lines if account in line]
-    return [event for event in events if event["user"]["username"] == account]
 
 
 def right_for(call: dict[str, Any], rights: set[Right]) -> Right:

@@ -1,0 +1,85 @@
+"""How many calls the service makes, as the API server's audit log has them: for each run, and when nothing happens."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.bench.report import Row
+from benchmarks.bench.stage import Caller, Stage, wait_leading, wait_until
+from benchmarks.bench.watcher import watch
+from tests.controlplane.audit import calls_of
+from tests.servers import SERVICE_ACCOUNT
+from tests.service import ServiceProcess
+
+_SETTLE_SECONDS = 3.0
+_RUN_SECONDS = 60.0
+_WRITES = ("create", "update", "patch", "delete")
+_FREE, _WAITS = "slot free", "waiting, not admitted yet"
+_EVENT = "create events"
+_NO_LOG = "the API server's audit log isn't at hand"
+
+
+def measure(stage: Stage) -> Iterator[Row]:
+    """Count while nothing happens, and while runs come and go."""
+    if stage.audit_log is None:
+        yield Row("calls", "per idle minute", None, remark=_NO_LOG)
+        yield Row("calls", f"writes per run, {_FREE}", None, remark=_NO_LOG)
+        yield Row("calls", f"writes per run, {_WAITS}", None, remark=_NO_LOG)
+        return
+    with stage.namespace() as namespace, stage.replica(namespace) as service:
+        account = f"system:serviceaccount:{namespace}:{SERVICE_ACCOUNT}"
+        wait_leading(service)
+        _start(stage, service, namespace, 1)
+        time.sleep(_SETTLE_SECONDS)
+
+        before = _count(account, stage.audit_log)
+        time.sleep(stage.sizes.idle_seconds)
+        idle = _count(account, stage.audit_log) - before
+        minutes = stage.sizes.idle_seconds / 60
+        yield Row("calls", "per idle minute", idle.total() / minutes, remark=_tell(idle))
+
+        before = _count(account, stage.audit_log)
+        _start(stage, service, namespace, stage.sizes.runs)
+        time.sleep(_SETTLE_SECONDS)
+        yield _per_run(_FREE, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
+
+        before = _count(account, stage.audit_log)
+        caller = Caller(service)
+        for _ in range(stage.sizes.runs):
+            caller.start("crowd")
+        caller.close()
+        wait_until(
+            lambda: _count(account, stage.audit_log)[_EVENT] - before[_EVENT] >= stage.sizes.runs,
+            "an Event for each run that waits",
+            pause_seconds=1.0,
+        )
+        time.sleep(_SETTLE_SECONDS)
+        yield _per_run(_WAITS, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
+
+
+def _start(stage: Stage, service: ServiceProcess, namespace: str, count: int) -> None:
+    caller = Caller(service)
+    with watch(stage.server, namespace, "free") as watcher:
+        names = {caller.start("free")[0] for _ in range(count)}
+        assert watcher.wait_for(names, seconds=_RUN_SECONDS), "not all runs were admitted"
+    caller.close()
+
+
+def _count(account: str, audit_log: Path) -> Counter[str]:
+    """Calls by verb and resource; those that last, as watches do, count once, when they are answered."""
+    answered = [call for call in calls_of(account, audit_log) if call["stage"] != "ResponseStarted"]
+    return Counter(f"{call['verb']} {call['objectRef']['resource']}" for call in answered if "objectRef" in call)
+
+
+def _per_run(kind: str, counted: Counter[str], runs: int, at_most: float) -> Row:
+    writes = sum(
+        count
+        for what, count in counted.items()
+        if what.startswith(_WRITES) and not what.endswith((" leases", " tokenreviews"))
+    )
+    return Row("calls", f"writes per run, {kind}", writes / runs, at_most=at_most, remark=_tell(counted))
+
+
+def _tell(counted: Counter[str]) -> str:
+    return ", ".join(f"{what} {count}" for what, count in counted.most_common())

@@ -1,0 +1,54 @@
+"""How long nobody admits runs after the dispatcher has gone."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from app.dispatch.leader import LeaseTiming
+from benchmarks.bench.report import Row, median
+from benchmarks.bench.stage import Caller, Stage, wait_leading
+from benchmarks.bench.watcher import watch
+from tests.service import ServiceProcess
+
+_SECONDS = 60.0
+_PAUSE_SECONDS = 0.1
+
+
+def measure(stage: Stage) -> Iterator[Row]:
+    """Let the leader go in both ways, with another replica at hand."""
+    repeats = max(1, stage.sizes.repeats // 2)
+    ways: list[tuple[str, Callable[[ServiceProcess], object], float]] = [
+        ("leader stopped", ServiceProcess.stop, 2.0),
+        ("leader killed", ServiceProcess.kill, LeaseTiming().lease_seconds + 2.0),
+    ]
+    for what, end, goal_seconds in ways:
+        times = [_hand_over(stage, end) for _ in range(repeats)]
+        seen = [seconds for seconds in times if seconds is not None]
+        value = median(seen) if len(seen) == len(times) else None
+        remark = ", ".join("never" if seconds is None else f"{seconds:.2f}" for seconds in times)
+        yield Row("handover", f"{what}: next admission", value, "s", at_most=goal_seconds, remark=f"each: {remark}")
+
+
+def _hand_over(stage: Stage, end: Callable[[ServiceProcess], object]) -> float | None:
+    """The longest that a run waited, of those that the other replica accepted all the while; `None`: one for ever."""
+    with stage.namespace() as namespace, ExitStack() as cleanup:
+        leader = cleanup.enter_context(stage.replica(namespace, HOSTNAME="first"))
+        wait_leading(leader)
+        follower = cleanup.enter_context(stage.replica(namespace, HOSTNAME="second"))
+        caller = Caller(follower)
+        cleanup.callback(caller.close)
+        watcher = cleanup.enter_context(watch(stage.server, namespace, "free"))
+        caller.start("free")  # the first one opens connections
+        accepted: dict[str, float] = {}
+        ending = threading.Thread(target=end, args=[leader])
+        ending.start()
+        # The first of them that the old leader can't admit any more waits longest, whenever that is.
+        while ending.is_alive() or not accepted or not watcher.wait_for(set(accepted), seconds=0):
+            name, arrived = caller.start("free")
+            accepted[name] = arrived
+            if len(accepted) * _PAUSE_SECONDS > _SECONDS:
+                return None
+            time.sleep(_PAUSE_SECONDS)
+        ending.join()
+        return max(watcher.admitted[name] - at for name, at in accepted.items())

@@ -1,0 +1,55 @@
+"""The benchmarks measure what they say they do."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bench.__main__ import run
+from benchmarks.bench.report import Row, median, percentile
+from benchmarks.bench.scenarios import SCENARIOS
+from benchmarks.bench.stage import TINY, Stage
+from tests.servers import Server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "handover"])  # that one takes a lease's time
+def test_every_scenario_gives_its_figures(server: Server, tmp_path: Path, name: str) -> None:
+    """In its smallest form each scenario runs to its end, and every figure that can be had here is there."""
+    file = tmp_path / "figures.json"
+    stage = Stage(server, TINY, tmp_path, audit_log=None, programs={})
+    assert run(stage, [name], file, {}) == 0
+    figures = json.loads(file.read_text())["figures"]
+    assert {figure["scenario"] for figure in figures} == {name}
+    assert [figure["what"] for figure in figures if figure["value"] is None and not figure["remark"]] == []
+
+
+def test_the_page_explains_every_scenario() -> None:
+    """A scenario without a row in the docs would be a figure that nobody understands."""
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)) == SCENARIOS.keys()
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    """By nearest rank, and nothing of nothing."""
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(values, percent) for percent in (0, 50, 99, 100)] == [1, 50, 99, 100]
+    assert percentile([], 50) is None
+    assert median([]) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "reached"),
+    [
+        (Row("s", "at the limit", 2.0, at_most=2), True),
+        (Row("s", "above it", 2.1, at_most=2), False),
+        (Row("s", "below the least", 0.4, at_least=0.5), False),
+        (Row("s", "no goal", 1.0), None),
+        (Row("s", "never seen", None, at_most=2), None),
+    ],
+)
+def test_a_figure_is_reached_or_not(row: Row, reached: bool | None) -> None:
+    """What wasn't measured is never called reached."""
+    assert row.reached is reached
