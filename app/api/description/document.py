@@ -131,9 +131,10 @@ def _describe(operation: Operation, of_path: Sequence[Parameter], allowed: Itera
         described["responses"][str(answer.status)] = _response(answer)
     for status, response in _problems(operation, allowed):
         described["responses"][str(status)] = response
-    for response in described["responses"].values():
-        shown = REQUEST_ID_ANSWERED
-        response.setdefault("headers", {})["X-Request-Id"] = _header(shown.text, shown.example, always=True)
+    shown = REQUEST_ID_ANSWERED
+    for status, response in described["responses"].items():
+        always = int(status) not in OF_THE_WIRE  # what gunicorn refuses itself has none
+        response.setdefault("headers", {})["X-Request-Id"] = _header(shown.text, shown.example, always=always)
     described["responses"] = dict(sorted(described["responses"].items()))
     return described
 
