@@ -45,7 +45,7 @@ DEFINITIONS: dict[str, Any] = {
     "slow": {**PUBLIC, "Environments": [{"Name": "TESTNODE_RUNS_FOR", "Value": "4s"}]},
     "after-deployment": {**PUBLIC, "DependsOn": ["database"]},
     "after-stateful-set": {**PUBLIC, "DependsOn": ["store"]},
-    "broken": {**PUBLIC, "Image": "missing.invalid/nothing:1"},
+    "broken": {**PUBLIC, "Image": "missing.invalid/nothing:1", "PendingTimeoutSeconds": 3},
     "private": {"Image": "busybox:1"},
 }
 JOBS = r"/jobs$"
@@ -139,7 +139,7 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
     until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
     await_status(service, first, "Running", "Succeeded")
     assert service.get(f"{first}/logs").status_code == 200
-    await_status(service, start(service, "broken"), "ImagePullBackOff")
+    await_status(service, start(service, "broken"), "ImagePullBackOff", "Failed")
     assert service.get("/job/slow/aaaaaaaaaaaa").status_code == 404
     assert service.get("/jobs/status").status_code == 200
     assert service.delete(first).status_code == 200
