@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bench.report import Row
 from benchmarks.bench.stage import Caller, Stage, wait_leading, wait_until
@@ -67,16 +68,21 @@ def _start(stage: Stage, service: ServiceProcess, namespace: str, count: int) ->
 
 
 def _count(account: str, audit_log: Path) -> Counter[str]:
-    """Calls by verb and resource; those that last, as watches do, count once, when they are answered."""
+    """Calls by verb and resource, those that were refused apart; a call that lasts counts once, when it is answered."""
     answered = [call for call in calls_of(account, audit_log) if call["stage"] != "ResponseStarted"]
-    return Counter(f"{call['verb']} {call['objectRef']['resource']}" for call in answered if "objectRef" in call)
+    return Counter(map(_kind, (call for call in answered if "objectRef" in call)))
+
+
+def _kind(call: dict[str, Any]) -> str:
+    code = call["responseStatus"]["code"]
+    return f"{call['verb']} {call['objectRef']['resource']}" + (f" ({code})" if code >= 300 else "")
 
 
 def _per_run(kind: str, counted: Counter[str], runs: int, at_most: float) -> Row:
     writes = sum(
         count
         for what, count in counted.items()
-        if what.startswith(_WRITES) and not what.endswith((" leases", " tokenreviews"))
+        if what.startswith(_WRITES) and not what.endswith((" leases", " tokenreviews", ")"))
     )
     return Row("calls", f"writes per run, {kind}", writes / runs, at_most=at_most, remark=_tell(counted))
 
