@@ -16,9 +16,9 @@ from types import TracebackType
 
 import requests
 
+from tests.cgroups import ControlGroup
 from tests.image.base import ENVIRONMENT
 from tests.image.build import ROOT
-from tests.image.cgroup import Cgroup
 from tests.image.dockerfile import Stage
 
 _DEADLINE_SECONDS = 30.0
@@ -61,7 +61,7 @@ class Container:
         environment: Mapping[str, str],
         command: Sequence[str] = (),
         mounts: Mapping[str, Path] | None = None,
-        cgroup: Cgroup | None = None,
+        cgroup: ControlGroup | None = None,
     ) -> None:
         self._tree = tree
         self._image = image

@@ -14,8 +14,8 @@ import yaml
 from kubernetes import client
 from kubernetes.utils import quantity
 
+from tests.cgroups import ControlGroup, NoControlGroupError, control_group
 from tests.cluster.dispatching import until
-from tests.image.cgroup import Cgroup, CgroupUnavailable, limited
 from tests.image.conftest import Image
 from tests.image.container import SECRETS, Container
 from tests.servers import RBAC, Server, grant
@@ -190,10 +190,10 @@ def test_the_manifest_works_with_another_image_alone(
     """Its pod's variables, probe, memory and processor are what the service gets, and its examples are what it does."""
     pod = Pod(server, applied)
     with ExitStack() as stack:
-        cgroup: Cgroup | None = None
+        cgroup: ControlGroup | None = None
         try:
-            cgroup = stack.enter_context(limited(*pod.limits()))
-        except CgroupUnavailable as error:
+            cgroup = stack.enter_context(control_group(*pod.limits()))
+        except NoControlGroupError as error:
             print(f"without the limits of the manifest: {error}")
         container = stack.enter_context(
             Container(
@@ -232,12 +232,16 @@ def test_the_manifest_works_with_another_image_alone(
         assert probe.failures == 0
         assert probe.most_failures < pod.container["livenessProbe"].get("failureThreshold", 3)
         if cgroup is not None:
-            assert container.process_id in cgroup.processes()
+            members = (cgroup.folders[0] / "cgroup.procs").read_text().split()
+            assert str(container.process_id) in members
             with capsys.disabled():
-                print(f"\nwithin {pod.limits()}: {cgroup.memory()}")
+                print(
+                    f"\nit uses {cgroup.usage_mib():.1f} MiB, of which {cgroup.anonymous_mib():.1f} are its own;",
+                    end=" ",
+                )
         assert container.terminate() == 0
         if cgroup is not None:
             with capsys.disabled():
-                print(f"\nat its end: {cgroup.memory()}")
-            assert cgroup.memory().kills == 0
+                print(f"and used {cgroup.peak_mib() or 0:.1f} at the most, its end included")
+            assert cgroup.kills() == 0
     assert "Traceback" not in container.log_text

@@ -5,11 +5,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from benchmarks.bench.cgroups import CORES, MEMORY_MIB, ControlGroup, NoControlGroupError, control_group
 from benchmarks.bench.processes import Memory, family, read_memory_of
 from benchmarks.bench.report import Row
 from benchmarks.bench.stage import Stage, wait_leading
+from tests.cgroups import ControlGroup, NoControlGroupError, control_group
 from tests.service import ServiceProcess
+
+MEMORY_MIB, CORES = 76, 0.4
+"""The limits of the pod in SlimFaas' own manifest."""
 
 _CONNECTIONS = 16
 _SETTLE_SECONDS = 3.0
@@ -23,7 +26,7 @@ def measure(stage: Stage) -> Iterator[Row]:
     with ExitStack() as cleanup:
         group, why = None, ""
         try:
-            group = cleanup.enter_context(control_group())
+            group = cleanup.enter_context(control_group(MEMORY_MIB * 2**20, CORES))
         except NoControlGroupError as error:
             why = str(error)
         namespace = cleanup.enter_context(stage.namespace())

@@ -1,4 +1,4 @@
-"""A control group with the limits of the pod in the source document: 76 MiB, 0.4 cores. Both versions of cgroups."""
+"""Control groups with the limits of a container, where the machine allows them. Both versions of cgroups."""
 
 import secrets
 import time
@@ -9,9 +9,6 @@ from pathlib import Path
 
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
-
-MEMORY_MIB = 76
-CORES = 0.4
 
 
 class NoControlGroupError(Exception):
@@ -79,13 +76,13 @@ class ControlGroup:
 
 
 @contextmanager
-def control_group() -> Iterator[ControlGroup]:
-    """Make a group with the pod's limits, and remove it.
+def control_group(memory_bytes: int, cores: float) -> Iterator[ControlGroup]:
+    """Make a group with these limits, and remove it once it is empty.
 
     Raises:
         NoControlGroupError: it can't be made.
     """
-    name = f"slimfaas-bench-{secrets.token_hex(4)}"
+    name = f"slimfaas-test-{secrets.token_hex(4)}"
     with ExitStack() as cleanup:
         try:
             if (_ROOT / "cgroup.controllers").exists():
@@ -95,14 +92,14 @@ def control_group() -> Iterator[ControlGroup]:
             for folder in group.folders:
                 folder.mkdir()
                 cleanup.callback(_remove, folder)
-            _limit(group)
+            _limit(group, memory_bytes, cores)
         except (OSError, ValueError) as error:
             raise NoControlGroupError(f"no control group can be made here: {error}") from error
         yield group
 
 
-def _limit(group: ControlGroup) -> None:
-    memory, quota_us = str(MEMORY_MIB * 2**20), int(CORES * _PERIOD_US)
+def _limit(group: ControlGroup, memory_bytes: int, cores: float) -> None:
+    memory, quota_us = str(memory_bytes), int(cores * _PERIOD_US)
     if group.unified:
         (group.folders[0] / "memory.max").write_text(memory)
         (group.folders[0] / "cpu.max").write_text(f"{quota_us} {_PERIOD_US}")
