@@ -42,9 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with contextlib.ExitStack() as stack:
+            port = _dev_port() if keep else _free_port()
             kubeconfig = start_cluster(stack)
             load_dependency(kubeconfig)
-            url = start_service(stack, kubeconfig, _DEV_PORT if keep else _free_port())
+            url = start_service(stack, kubeconfig, port)
             run_job(url, kubeconfig)
             if keep:
                 _invite(url, kubeconfig)
@@ -83,7 +84,8 @@ def start_service(stack: contextlib.ExitStack, kubeconfig: Path, port: int) -> s
         "KUBECONFIG": str(kubeconfig),
         "PORT": str(port),
         "SLIMFAAS_JOBS_CONFIGURATION": config_map["data"]["SLIMFAAS_JOBS_CONFIGURATION"],
-        "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port} --log-level warning",
+        "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
+        "SLIMFAAS_LOG_LEVEL": "warning",
     }
     process = stack.enter_context(_running([sys.executable, "-m", "gunicorn", "wsgi:app"], environment))
     url = f"http://127.0.0.1:{port}"
@@ -179,6 +181,20 @@ def _is_ready(url: str) -> bool:
         return requests.get(f"{url}/ready", timeout=5).status_code == 200
     except requests.ConnectionError:
         return False
+
+
+def _dev_port() -> int:
+    """The port of `make dev`, which somebody else's service must not be taken for this one's to have."""
+    text = os.environ.get("PORT") or str(_DEV_PORT)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise DemoError(f"PORT={text} is not a port number")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(("127.0.0.1", int(text)))
+        except OSError as error:
+            raise DemoError(f"port {text} is taken; choose another one: make dev PORT=31021") from error
+    return int(text)
 
 
 def _free_port() -> int:
