@@ -4,10 +4,12 @@ import logging
 import socket
 import threading
 from contextlib import suppress
+from http.client import LineTooLong
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
+from app.errors import CONTENT_TYPE
 from app.observability.metrics import GATE_REFUSALS
 
 log = logging.getLogger(__name__)
@@ -26,13 +28,49 @@ _WHOLE_SECONDS = 12.0
 """How long a connection may last, however busy its client: longer than the probes' own timeouts."""
 
 
+_HEAD_BYTES = 16 * 1024
+"""The most that the head of a request may have in all; the library would take 100 lines of 64 KiB from each client."""
+
+
 def _hang_up(connection: socket.socket) -> None:
     with suppress(OSError):  # it has ended already
         connection.shutdown(socket.SHUT_RDWR)
 
 
+class _Head:
+    """What a client sends, of whose lines there are no more bytes than a head may have."""
+
+    def __init__(self, sent: Any) -> None:
+        self._sent = sent
+        self._left_bytes = _HEAD_BYTES
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything else is the connection's."""
+        return getattr(self._sent, name)
+
+    def readline(self, size: int) -> bytes:
+        if self._left_bytes <= 0:
+            raise LineTooLong("head")  # which the library answers with 431
+        line: bytes = self._sent.readline(min(size, self._left_bytes))
+        self._left_bytes -= len(line)
+        return line
+
+
 class _Handler(WSGIRequestHandler):
     timeout = _SILENCE_SECONDS
+    error_content_type = CONTENT_TYPE
+    error_message_format = '{"type": "about:blank", "title": "%(message)s", "status": %(code)d}\n'
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile: Any = _Head(self.rfile)
+
+    def version_string(self) -> str:
+        return ServerHandler.server_software
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Refuse what can't be read as HTTP, in the status's own words: the library's repeat what was sent."""
+        super().send_error(code)
 
     def log_message(self, format: str, *args: Any) -> None:
         log.debug("a probe: %s", self.client_address[0])
