@@ -15,7 +15,11 @@ from app.observability.metrics import GATE_REFUSALS
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 8
-"""Connections at the same time; one more is closed at once: whoever makes many must not fill the memory."""
+"""Connections at the same time: whoever makes many must not fill the memory. One more takes the place of the oldest,
+which has had the most time to send its request: whoever holds all places must not keep the kubelet's probes out."""
+
+_ENDING_SECONDS = 1.0
+"""How long a connection may take to end that has lost its place."""
 
 _SILENCE_SECONDS = 4.0
 """How long a client may take to send its request, or to take its answer."""
@@ -95,6 +99,8 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def __init__(self, *arguments: Any) -> None:
         self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self._lock = threading.Lock()
+        self._served: dict[Any, None] = {}  # the connections, the oldest first
         super().__init__(*arguments)
 
     def server_bind(self) -> None:
@@ -110,13 +116,20 @@ class _Server(ThreadingMixIn, WSGIServer):
         if self._places.acquire(blocking=False):
             return True
         GATE_REFUSALS.labels("probes").inc()
-        return False
+        with self._lock:
+            oldest = next(iter(self._served), None)
+            self._served.pop(oldest, None)
+        if oldest is not None:
+            _hang_up(oldest)
+        return self._places.acquire(timeout=_ENDING_SECONDS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self._served[request] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # there is no thread to be had
-            self._places.release()
+            self._forget(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -127,7 +140,12 @@ class _Server(ThreadingMixIn, WSGIServer):
             super().process_request_thread(request, client_address)
         finally:
             end.cancel()
-            self._places.release()
+            self._forget(request)
+
+    def _forget(self, request: Any) -> None:
+        with self._lock:
+            self._served.pop(request, None)
+        self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.debug("a probe's connection broke", exc_info=True)

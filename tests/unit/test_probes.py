@@ -48,6 +48,20 @@ def test_a_larger_head_is_refused_before_its_end(server: ProbeServer, sent: byte
         assert json.loads(answer.read())["status"] == 431
 
 
+def test_who_holds_all_places_keeps_nobody_out(server: ProbeServer) -> None:
+    """The kubelet would take a process for hung that is well; the oldest of those who say nothing has to go."""
+    wires = [Wire(server.port).send(b"GET / HT") for _ in range(8)]
+    try:
+        for _ in range(2):
+            with Wire(server.port) as probe:
+                assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
+        assert wires[0].hung_up()
+        assert wires[-1].send(b"TP/1.1\r\n\r\n").answer().status == 200
+    finally:
+        for wire in wires:
+            wire.close()
+
+
 def test_a_request_line_without_an_end_is_refused(server: ProbeServer) -> None:
     """Its beginning counts against the same bound."""
     with Wire(server.port) as wire:
