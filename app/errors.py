@@ -77,7 +77,16 @@ def reason_of(error: Exception) -> str:
     """What refused a call, as one of a bounded number of words: the name of its kind of error."""
     if isinstance(error, NotStoredError):
         return reason_of(error.cause)
-    foreseen = (*_ALWAYS, NotJson, Refused, UnknownAttemptError, NoLogError, ClusterError, HTTPException)
+    foreseen = (
+        *_ALWAYS,
+        NotJson,
+        Refused,
+        QueueFullError,
+        UnknownAttemptError,
+        NoLogError,
+        ClusterError,
+        HTTPException,
+    )
     return type(error).__name__.removesuffix("Error") if isinstance(error, foreseen) else "Defect"
 
 

@@ -19,6 +19,10 @@ from app.errors import CONTENT_TYPE, OF_THE_WIRE, Problem
 MAX_HEAD_BYTES = 32 * 1024
 """The most that the fields of a head may have in all; what nginx takes by default."""
 
+_PIECE_BYTES = 64 * 1024
+"""How much of a body is taken in at once: as much as one may have in all. gunicorn's MiB, from many at the same time,
+would be more memory than the whole pod has."""
+
 _REQUEST_SECONDS = 20.0
 """How long a request may take to arrive, its body included."""
 
@@ -33,6 +37,7 @@ class _Request(GunicornRequest):  # type: ignore[misc]
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]
     deadline = float("inf")
+    max_body_chunk = _PIECE_BYTES
 
     def chunk(self, *args: Any) -> Any:
         if time.monotonic() > self.deadline:

@@ -101,8 +101,11 @@ def _expand(files: Sequence[str]) -> Iterator[tuple[str, bool]]:
         for folder, folders, names in os.walk(file):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
-                if name.endswith(_SUFFIXES) and not name.startswith("."):
-                    yield str(Path(folder, name)), False
+                path = Path(folder, name)
+                # A pipe would be waited for, and a device may have no end.
+                is_file = path.is_file() or not path.exists()
+                if name.endswith(_SUFFIXES) and not name.startswith(".") and is_file:
+                    yield str(path), False
 
 
 def _read(file: str, options: Options, *, any_sort: bool) -> tuple[list[Found], Sequence[Fault]]:

@@ -81,7 +81,7 @@ def find_configurations(text: str, keys: Sequence[str] = CONFIGMAP_KEYS, *, any_
     if len(documents) == 1 and isinstance(documents[0], dict) and "kind" not in documents[0]:
         is_other = any_sort and not isinstance(documents[0].get(_TOP), dict)
         return [] if is_other else [Found("", text, line=1, is_verbatim=True)]
-    return [found for document in documents for found in _in_object(document, keys)]
+    return [found for config_map in _config_maps(documents) for found in _in_config_map(config_map, keys)]
 
 
 def _load(text: str) -> list[Any]:
@@ -97,23 +97,30 @@ def _where(error: Exception) -> str:
     return f"{problem} at line {mark.line + 1}" if mark else str(problem)
 
 
-def _in_object(document: Any, keys: Sequence[str]) -> Iterator[Found]:
-    if not isinstance(document, dict):
-        return
-    kind, items = document.get("kind"), document.get("items")
-    if kind in ("List", "ConfigMapList") and isinstance(items, list):
-        for item in items:
+def _config_maps(documents: Sequence[Any]) -> Iterator[dict[Any, Any]]:
+    """Those of documents, and of the lists in them.
+
+    Each is looked at once: by YAML's aliases a list can hold one other many times, or itself.
+    """
+    pending: list[tuple[Any, str | None]] = [(document, None) for document in reversed(documents)]
+    seen: set[int] = set()
+    while pending:
+        document, usual_kind = pending.pop()
+        if not isinstance(document, dict) or id(document) in seen:
+            continue
+        seen.add(id(document))
+        kind, items = document.get("kind", usual_kind), document.get("items")
+        if kind == "ConfigMap":
+            yield document
+        elif kind in ("List", "ConfigMapList") and isinstance(items, list):
             # What is in a typed list may leave its kind out.
-            inner = {"kind": "ConfigMap", **item} if kind == "ConfigMapList" and isinstance(item, dict) else item
-            yield from _in_object(inner, keys)
-    if kind == "ConfigMap":
-        yield from _in_config_map(document, keys)
+            pending += [(item, "ConfigMap" if kind == "ConfigMapList" else None) for item in reversed(items)]
 
 
 def _in_config_map(config_map: dict[Any, Any], keys: Sequence[str]) -> Iterator[Found]:
     metadata = config_map.get("metadata") if isinstance(config_map.get("metadata"), dict) else {}
-    name = "/".join(str(metadata[key]) for key in ("namespace", "name") if metadata and key in metadata)
-    namespace = str(metadata["namespace"]) if metadata and metadata.get("namespace") else None
+    name = "/".join(_plain(metadata[key]) for key in ("namespace", "name") if metadata and key in metadata)
+    namespace = _plain(metadata["namespace"]) if metadata and metadata.get("namespace") else None
     for part, read in (("data", _read_text), ("binaryData", _read_base64)):
         values = config_map.get(part)
         for key in dict.fromkeys(keys):
@@ -127,6 +134,11 @@ def _in_config_map(config_map: dict[Any, Any], keys: Sequence[str]) -> Iterator[
                     line=getattr(value, "line", None),
                     is_verbatim=is_text and value.is_verbatim,
                 )
+
+
+def _plain(value: object) -> str:
+    """A value that should be a name; of anything larger, which aliases can make very large, only that it is none."""
+    return str(value) if isinstance(value, str | int) else "?"
 
 
 def _read_text(value: object) -> str:

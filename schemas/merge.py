@@ -18,6 +18,9 @@ from schemas.security import SecurityContext
 
 _T = TypeVar("_T")
 
+_MOST_DEPENDENCIES = 32
+"""So many names a request's `DependsOn` may hold: whoever dispatches keeps those of every queued run in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
@@ -78,7 +81,7 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     requests, limits, faults = _merge_resources(definition, request)
     faults += faults_before
     faults += _image_faults(definition, request)
-    faults += _dependency_faults(request)
+    faults += _dependency_faults(definition, request)
     faults += _environment_faults(request)
     faults += _timeout_faults(definition, request)
     if faults:
@@ -119,7 +122,11 @@ def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
         yield Fault("/Image", "not an image that this job allows")
 
 
-def _dependency_faults(request: Request) -> Iterator[Fault]:
+def _dependency_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    most = max(_MOST_DEPENDENCIES, len(definition.depends_on))
+    if len(request.depends_on or ()) > most:
+        yield Fault("/DependsOn", f"more than {most} names")
+        return
     seen: set[str] = set()
     for index, name in enumerate(request.depends_on or ()):
         if len(name) > WORKLOAD_NAME_LENGTH or not re.fullmatch(WORKLOAD_NAME, name):

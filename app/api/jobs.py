@@ -100,6 +100,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
         if read_dry_run(request):
             read_key(request)  # it makes no difference here, but is checked as ever
             body = read_body(request)
+            definition = door.enter(name)  # see below
             note(outcome="tried")
             with gate.place():
                 return json_response(
@@ -107,6 +108,7 @@ def jobs_blueprint(door: Door, submitter: Submitter, waits: Waits, gate: Gate) -
                 )
         key, wait_seconds = read_key(request), read_wait(request)
         body = read_body(request)  # which may take as long as its sender likes, and so takes no place from others
+        definition = door.enter(name)  # as it is now: in the meantime it may have become private, or another
         with waits.place(wait_seconds, has_left(request)) as interrupt:
             with gate.place():
                 run = submitter.submit(definition, body, path=path, query=query, key=key, origin=read_origin(request))

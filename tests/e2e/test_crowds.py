@@ -15,12 +15,11 @@ from app.services.pages import write_continuation
 from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
 from tests.faults import Fault, FaultProxy, Hold
-from tests.http.clients import DEFINITIONS, Wire
+from tests.http.clients import CONTINUE, DEFINITIONS, Wire
 from tests.servers import Server
 from tests.service import ServiceProcess
 
 CROWD = CALLS_AT_ONCE + 6
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @pytest.fixture

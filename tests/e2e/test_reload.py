@@ -15,6 +15,7 @@ from kubernetes import client
 from app.cluster import keys
 from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
+from tests.http.clients import CONTINUE, Wire
 from tests.mounted import MountedConfigMap
 from tests.ports import find_free_port
 from tests.servers import Server, write_kubeconfig
@@ -103,6 +104,20 @@ def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower,
         until(lambda: is_known(service, "second"))
         assert service.post("/job/first").status_code == 404
         assert state(service)["Status"] == "Refused"
+
+
+def test_a_call_that_is_still_arriving_is_judged_by_what_is_in_force(
+    follower: Follower, volume: MountedConfigMap
+) -> None:
+    """A stranger who began to call a public definition, and takes his time, starts no run once it is private."""
+    with follower() as service, Wire(service.port) as stranger, Wire(service.port) as curious:
+        for wire, target in ((stranger, "/job/first"), (curious, "/job/first?dryRun=true")):
+            wire.send_request("POST", target, "Content-Length: 2", "Expect: 100-continue")
+            assert wire.receive(len(CONTINUE)) == CONTINUE  # it has been let in
+        volume.write(configured(first={"Visibility": "Private"}))
+        until(lambda: service.post("/job/first").status_code == 403)
+        assert stranger.send(b"{}").answer("POST").status == 403
+        assert curious.send(b"{}").answer("POST").status == 403
 
 
 def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConfigMap) -> None:

@@ -24,6 +24,9 @@ DEFINITIONS: dict[str, Any] = {
 }
 """What the tests call: runs of both stay queued, for nobody is ever ready."""
 
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""What the service sends when it is about to read the body of a call that expects it."""
+
 ANYBODY = {"REMOTE_ADDR": "203.0.113.7"}
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -286,3 +287,15 @@ def test_many_faults_of_a_large_document_are_told_in_lines_of_their_own(validate
     file = write(tmp_path, json.dumps({"Configurations": definitions}, indent=1))
     found = json.loads("\n".join(validate("--format", "json", file)[1]))
     assert len({fault["line"] for fault in found}) == 300
+
+
+def test_a_folder_is_searched_for_files_alone(validate: Validate, tmp_path: Path) -> None:
+    """A pipe would be waited for, and a link to a device read without an end; a link to nowhere is told."""
+    write(tmp_path, json.dumps(GOOD), "jobs.json")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zeros.yaml").symlink_to("/dev/zero")
+    assert validate(tmp_path) == (0, [], "")
+
+    (tmp_path / "lost.yaml").symlink_to(tmp_path / "nowhere")
+    code, (line,), _ = validate(tmp_path)
+    assert (code, "lost.yaml" in line) == (1, True)

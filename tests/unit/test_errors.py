@@ -22,7 +22,7 @@ from app.cluster.errors import (
     UnreachableError,
     error_of,
 )
-from app.errors import problem_of
+from app.errors import problem_of, reason_of
 from app.services.callers import NotTrustedError
 from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
@@ -78,6 +78,7 @@ def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> Non
     problem = problem_of(error)
     assert problem.status == status
     assert ("Retry-After" in problem.headers) == (status in (429, 503))
+    assert (reason_of(error) == "Defect") == (status == 500)
     assert "secret words" not in str(problem.document())
 
 

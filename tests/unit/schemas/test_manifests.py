@@ -56,6 +56,22 @@ def test_what_is_neither_json_nor_yaml_is_refused(text: str) -> None:
         find_configurations(text)
 
 
+def test_aliases_make_nothing_large_of_a_small_file() -> None:
+    """Neither a list that holds others many times over, or itself, nor a name that isn't one, is written out."""
+    lists = ["x0: &x0 {kind: List, items: [&found {kind: ConfigMap, data: {SlimFaas__JobsConfiguration: here}}]}"]
+    names = ["y0: &y0 [lol]"]
+    for level in range(1, 30):
+        lists.append(f"x{level}: &x{level} {{kind: List, items: [{', '.join([f'*x{level - 1}'] * 9)}]}}")
+        names.append(f"y{level}: &y{level} [{', '.join([f'*y{level - 1}'] * 9)}]")
+    named = "{kind: ConfigMap, metadata: {name: *y29, namespace: *y29}, data: {SlimFaas__JobsConfiguration: there}}"
+    text = "\n".join(["&all", "kind: List", *lists, *names, f"z: &named {named}", "items: [*all, *x29, *named]"])
+
+    assert found_in(text) == [
+        ("ConfigMap (without a name), SlimFaas__JobsConfiguration", "here"),
+        ("ConfigMap ?/?, SlimFaas__JobsConfiguration", "there"),
+    ]
+
+
 @given(st.text("{}[]:-?&*!'\"#|>%@a1 \n\t\0\x85", max_size=20))
 def test_any_text_is_searched_or_refused(text: str) -> None:
     """Nothing but Refused escapes."""

@@ -139,11 +139,22 @@ def test_an_image_outside_the_whitelist_is_refused(image: str, message: str) -> 
         (["a\n"], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
         (["ns/a"], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
         (["a" * 254], "/DependsOn/0", "not the name of a Deployment or StatefulSet (a DNS subdomain)"),
+        ([f"a{number}" for number in range(33)], "/DependsOn", "more than 32 names"),
     ],
 )
 def test_depends_on_holds_names_of_workloads_each_once(names: list[str], pointer: str, message: str) -> None:
     """A DependsOn that no workload could satisfy would wait for ever; it is refused instead."""
     assert faults_in(DependsOn=names) == [(pointer, message)]
+
+
+def test_depends_on_may_name_as_many_as_the_definition() -> None:
+    """The bound on a request's names is for callers; what the definition itself names can always be asked for."""
+    names = [f"a{number}" for number in range(40)]
+    definition = replace(DEFINITION, depends_on=tuple(names))
+
+    assert merge(definition, Request(depends_on=tuple(names[::-1]))).depends_on == tuple(names[::-1])
+    with pytest.raises(Refused, match="more than 40 names"):
+        merge(definition, Request(depends_on=(*names, "b")))
 
 
 @pytest.mark.parametrize(
