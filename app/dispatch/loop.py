@@ -82,7 +82,7 @@ class Dispatcher:
         self._admissions = Admissions(namespace, self._changes, clock, self._starts)
         self._patience = Patience(namespace, self._changes, clock)
         self._figures = Figures(self._changes, clock)
-        self._newsroom = Newsroom(namespace)
+        self._newsroom = Newsroom(namespace, clock)
         self._threads: list[threading.Thread] = []
 
     @property
