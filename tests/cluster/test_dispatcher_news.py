@@ -140,7 +140,9 @@ def test_while_events_get_no_answer_few_are_tried(stage: Stage) -> None:
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
 
 
-@pytest.mark.parametrize("action", [Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"), LoseAnswer()])
+@pytest.mark.parametrize(
+    "action", [Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"), Refuse(200, "SomeProxy"), LoseAnswer()]
+)
 def test_where_events_can_never_be_read_to_their_end_they_are_still_written(stage: Stage, action: Action) -> None:
     """There may be too many of others in the namespace: what was told is told once more after some tries."""
     [waiting] = stage.queue(depends_on=("nowhere",))
