@@ -103,5 +103,7 @@ class StrictSchema(Schema):
         """Replace marshmallow's word for an unknown field by ours."""
         if isinstance(error.messages, dict) and isinstance(data, dict):
             known = [declared.data_key or name for name, declared in self.fields.items()]
-            unknown = error.messages.keys() & data.keys() - set(known)
-            error.messages.update({key: [unknown_field(key, known)] for key in unknown})
+            unknown = sorted(error.messages.keys() & data.keys() - set(known))
+            error.messages.update({key: ["unknown field"] for key in unknown})
+            # To guess what was meant takes longest of all, and so many faults are told at the most.
+            error.messages.update({key: [unknown_field(key, known)] for key in unknown[: MAX_FAULTS + 1]})

@@ -109,6 +109,8 @@ class ApiServer:
                 answer: Json = json.loads(response.data)
             except ValueError as error:
                 raise UnavailableError("the API server's answer was cut off or is no JSON") from error
+            if not isinstance(answer, dict):
+                raise UnavailableError("the answer is not the API server's")
             if warnings is not None:
                 warnings += warnings_in(response.headers.getlist("Warning"))
             return answer

@@ -7,7 +7,7 @@ from typing import Literal
 
 from app.cluster import keys
 from app.cluster.client import MERGE_PATCH, ApiServer, Json, Stream
-from app.cluster.errors import InvalidError, NotFoundError
+from app.cluster.errors import InvalidError, NotFoundError, UnavailableError
 from app.cluster.interrupts import Interrupt
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
@@ -92,6 +92,8 @@ class Namespace:
             query["fieldSelector"] = collection.field_selector
         while True:
             page = self.server.call("GET", collection.path, query=query, whole_seconds=_PAGE_SECONDS)
+            if not str(page.get("kind")).endswith("List"):
+                raise UnavailableError("the answer is not the API server's")
             metadata = page["metadata"]
             yield page.get("items") or [], int(metadata["resourceVersion"])
             if not metadata.get("continue"):
@@ -112,15 +114,16 @@ class Namespace:
             warnings: see `ApiServer.call`.
         """
         query = {"dryRun": "All"} if dry_run else None
-        return self.server.call("POST", self._jobs, query=query, body=job, warnings=warnings)
+        return _expect("Job", self.server.call("POST", self._jobs, query=query, body=job, warnings=warnings))
 
     def get_job(self, name: str) -> Json:
         """Read a Job, whosever it is."""
-        return self.server.call("GET", f"{self._jobs}/{name}")
+        return _expect("Job", self.server.call("GET", f"{self._jobs}/{name}"))
 
     def patch_job(self, name: str, patch: Json) -> Json:
         """Merge a patch into a Job; one that carries a resourceVersion conflicts when the Job has changed since."""
-        return self.server.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+        answer = self.server.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+        return _expect("Job", answer)
 
     def delete_job(self, name: str, *, uid: str, resource_version: str | None, propagation: Propagation) -> None:
         """Delete a Job and its pods.
@@ -229,12 +232,25 @@ class Namespace:
 
     def get_lease(self, name: str) -> Json:
         """Read a Lease."""
-        return self.server.call("GET", f"{self._leases}/{name}")
+        return _expect("Lease", self.server.call("GET", f"{self._leases}/{name}"))
 
     def create_lease(self, lease: Json) -> Json:
         """Store a Lease."""
-        return self.server.call("POST", self._leases, body=lease)
+        return _expect("Lease", self.server.call("POST", self._leases, body=lease))
 
     def replace_lease(self, lease: Json) -> Json:
         """Replace a Lease by one that carries the resourceVersion of what it replaces."""
-        return self.server.call("PUT", f"{self._leases}/{lease['metadata']['name']}", body=lease)
+        answer = self.server.call("PUT", f"{self._leases}/{lease['metadata']['name']}", body=lease)
+        return _expect("Lease", answer)
+
+
+def _expect(kind: str, answer: Json) -> Json:
+    """The answer to a call that is to bring an object of this kind.
+
+    Raises:
+        UnavailableError: something between us and the API server has answered; nobody can say what has become of the
+            call.
+    """
+    if answer.get("kind") != kind:
+        raise UnavailableError("the answer is not the API server's")
+    return answer

@@ -149,11 +149,13 @@ class Leader:
                 return False
             if self.leading:
                 return self._take()
+            deleted_from = self._holder()
             self._look()
             if not self._is_free():
                 return False
             self.term += 1  # this and the next before `leading` says so
-            self.took_over |= self._holder() not in (None, "", self._identity)
+            last_holder = self._holder() if self._lease is not None else deleted_from
+            self.took_over |= last_holder not in (None, "", self._identity)
             gained = self._take()
         if gained:
             self._tell()
@@ -182,7 +184,9 @@ class Leader:
         try:
             lease = self._namespace.get_lease(keys.LEASE_NAME)
         except NotFoundError:
-            self._lease = None
+            # Where somebody has deleted it, its holder acts until it notices, or until its time is up.
+            if self._is_free():
+                self._lease = None
             return
         if self._lease is None or lease["metadata"]["resourceVersion"] != self._lease["metadata"]["resourceVersion"]:
             self._seen_at = self._clock()

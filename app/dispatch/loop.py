@@ -82,7 +82,7 @@ class Dispatcher:
         self._admissions = Admissions(namespace, self._changes, clock, self._starts)
         self._patience = Patience(namespace, self._changes, clock)
         self._figures = Figures(self._changes, clock)
-        self._newsroom = Newsroom(namespace)
+        self._newsroom = Newsroom(namespace, clock)
         self._threads: list[threading.Thread] = []
 
     @property
@@ -140,14 +140,14 @@ class Dispatcher:
     def _lead(self) -> None:
         """Dispatch from a fresh view of the cluster, until the lease is lost or it is time to stop."""
         view = self._open_view()
-        for reflector in view.reflectors:
-            reflector.start()
         try:
+            for reflector in view.reflectors:
+                reflector.start()
             self._dispatch(view)
         finally:
-            self._figures.clear()
             for reflector in view.reflectors:
                 reflector.stop()
+            self._figures.clear()
 
     def _open_view(self) -> "_View":
         term, namespace, silence = self._leader.term, self._namespace, self._silence_seconds
@@ -180,8 +180,8 @@ class Dispatcher:
                 continue
             slots = self._slots()
             if self._leader.took_over:
+                self._leader.took_over = False  # first: should it come true again meanwhile, that is another term's
                 self._admissions.suspect(view.runs, slots)
-                self._leader.took_over = False
             with metrics.CYCLE_SECONDS.time():
                 wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
                 wait_seconds = min(wait_seconds, self._patience.cycle(view.runs, may_write))

@@ -31,6 +31,14 @@ _EVENTS_PER_ISSUE = 20
 _ISSUE_SECONDS = 0.1
 """After so long no further Event is written, and no further page of them read, for now: admissions wait meanwhile."""
 
+_FIRST_PAUSE_SECONDS = 2.0
+_LAST_PAUSE_SECONDS = 60.0
+"""How long nothing is told after the API server gave no answer, longer each time: clusters often keep Events in an etcd
+of their own, and every call that it leaves hanging holds up admissions."""
+
+_READS = 3
+"""How often the reading of Events may fail before what was told is told again, which makes no second Event of it."""
+
 _WARNINGS = {Cause.DEFINITION_MISSING}
 
 
@@ -39,13 +47,17 @@ class Newsroom:
 
     Args:
         namespace: whose runs.
+        clock: seconds that never go back.
 
     Attributes:
         reporter: which dispatcher this is.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, clock: Callable[[], float]) -> None:
         self._namespace = namespace
+        self._clock = clock
+        self._pause_seconds = 0.0  # the last one
+        self._paused_until = float("-inf")
         self.reporter = ""
         self._noticed: dict[str, Cause] = {}
         self._told: dict[str, Cause] = {}
@@ -76,6 +88,8 @@ class Newsroom:
         Returns:
             Whether something is left to be told, or to be looked at again, after `NEWS_SECONDS`.
         """
+        if self._clock() < self._paused_until:
+            return True
         with changes.lock:
             lines = runs.lines()
             causes = {
@@ -97,10 +111,13 @@ class Newsroom:
             ]
         told = 0
         enough_at = time.monotonic() + _ISSUE_SECONDS
-        if self._archive is not None:
-            if self._archive.read(enough_at, goes_on):
-                self._told |= {run.uid: cause for run in lasting if (cause := self._archive.told(run, causes[run.uid]))}
-                self._archive = None
+        if (archive := self._archive) is not None:
+            try:
+                if archive.read(enough_at, goes_on):
+                    self._told |= {run.uid: cause for run in lasting if (cause := archive.told(run, causes[run.uid]))}
+                    self._archive = None
+            except ClusterError as error:
+                self._pause(error)
             return True
         for run, cause, message in stories:
             if not goes_on() or not self._write(run, cause, message):
@@ -136,10 +153,17 @@ class Newsroom:
             pass
         except ClusterError as error:
             self._trouble.happened(error)
+            if error.may_pass:
+                self._pause(error)
             return not error.may_pass
         else:
             self._trouble.ended()
+        self._pause_seconds = 0.0
         return True
+
+    def _pause(self, error: ClusterError) -> None:
+        self._pause_seconds = min(max(2 * self._pause_seconds, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
+        self._paused_until = self._clock() + max(self._pause_seconds, error.retry_after_seconds or 0)
 
 
 class _Archive:
@@ -152,7 +176,8 @@ class _Archive:
     def __init__(self, namespace: Namespace) -> None:
         self._namespace = namespace
         self._pages: Iterator[list[str]] | None = None
-        self._names: set[str] = set()
+        self._names: set[str] = set()  # also those of pages before a failure: they were written all the same
+        self._failures = 0
         self._trouble = Trouble(log, "the Events on runs can't be read")
 
     def read(self, enough_at: float, goes_on: Callable[[], bool]) -> bool:
@@ -161,16 +186,22 @@ class _Archive:
         Args:
             enough_at: no further page is read after this moment (`time.monotonic`).
             goes_on: asked before every page whether there is any sense in it still.
+
+        Raises:
+            ClusterError: it has to begin again.
         """
         if self._pages is None:
-            self._pages, self._names = self._namespace.event_names(), set()
+            self._pages = self._namespace.event_names()
         while goes_on() and time.monotonic() < enough_at:
             try:
                 names = next(self._pages, None)
             except ClusterError as error:
                 self._trouble.happened(error)
-                self._pages = None  # to begin again; where it is refused, what was told is told again
-                return isinstance(error, ForbiddenError)
+                self._pages = None
+                self._failures += 1
+                if isinstance(error, ForbiddenError) or self._failures == _READS:
+                    return True
+                raise
             if names is None:
                 return True
             self._names.update(names)

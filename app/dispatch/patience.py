@@ -26,7 +26,7 @@ _PAUSE_SECONDS = 1.0
 """How long nothing is looked at after the API server was away, and a run not after it has changed under our hands."""
 
 _REFUSAL_SECONDS = 300.0
-"""How long a run is left alone that the API server would not let us give up."""
+"""How long a run is left alone that the API server would not let us look at, or give up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,9 @@ class Patience:
                 self._trouble.ended()
             except ClusterError as error:
                 self._trouble.happened(error)
+                if not error.may_pass:
+                    self._looks[uid] = _Look(run.resource_version, now + _REFUSAL_SECONDS)
+                    continue
                 self._paused_until = self._clock() + max(_PAUSE_SECONDS, error.retry_after_seconds or 0)
                 return _PAUSE_SECONDS
         return 0.0 if looked_at else due[0][0] - now

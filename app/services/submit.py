@@ -218,9 +218,6 @@ class Submitter:
             try:
                 self._namespace.create_job(job)
                 return False
-            except InvalidError as error:
-                log.warning("the API server does not accept a run: %s", error)
-                raise
             except AlreadyExistsError as error:
                 existing = self._find(job["metadata"]["name"], in_doubt=True)
                 if existing is not None:
@@ -232,6 +229,8 @@ class Submitter:
                 # It was another's, and is gone: the name is free.
                 again, failure = True, error
             except ClusterError as error:
+                if in_doubt and not error.may_pass and self._has_stored(job["metadata"]["name"], call):
+                    return False  # what refuses a second such run may be the first: it has used up a quota
                 in_doubt = in_doubt or error.may_have_happened
                 short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
                 again, failure = error.may_pass and not (error.may_have_happened and short_lived), error
@@ -242,7 +241,7 @@ class Submitter:
                 break
             log.warning("storing a run once more: %s", failure)
             self._sleep(asked_seconds)
-        raise NotStoredError(failure, in_doubt=in_doubt) from failure
+        raise _not_stored(failure, in_doubt=in_doubt)
 
     def _find(self, name: str, *, in_doubt: bool) -> Json | None:
         """The Job of this name; `None`: there is none."""
@@ -253,9 +252,14 @@ class Submitter:
         except ClusterError as error:
             raise NotStoredError(error, in_doubt=in_doubt) from error
 
+    def _has_stored(self, name: str, call: str) -> bool:
+        """Whether an earlier try of this call, which had no answer, has been stored."""
+        existing = self._find(name, in_doubt=True)
+        return existing is not None and _is_marked(existing, call)
+
     def _identify(self, existing: Json, call: str, claim: Claim | None, error: AlreadyExistsError) -> bool:
         """Say of the Job that has the name already whether it is an earlier call's, or else this one's."""
-        if (existing["metadata"].get("annotations") or {}).get(keys.CALL_ANNOTATION) == call:
+        if _is_marked(existing, call):
             return False
         if claim is None:
             raise NotStoredError(error, in_doubt=False) from error
@@ -271,3 +275,18 @@ class Submitter:
         """Whether a call that is refused repeats one that was accepted."""
         existing = self._find(name, in_doubt=True)
         return existing is not None and claim.match(existing) is Match.SAME_REQUEST
+
+
+def _is_marked(job: Json, call: str) -> bool:
+    found: bool = (job["metadata"].get("annotations") or {}).get(keys.CALL_ANNOTATION) == call
+    return found
+
+
+def _not_stored(error: ClusterError, *, in_doubt: bool) -> ClusterError:
+    """What to raise where the last try met this error, in doubt whether an earlier one was stored."""
+    if isinstance(error, InvalidError) and not in_doubt:
+        log.warning("the API server does not accept a run: %s", error)
+        return error
+    result = NotStoredError(error, in_doubt=in_doubt)
+    result.__cause__ = error
+    return result

@@ -65,6 +65,20 @@ def test_every_second_patch_fails(stage: Stage, seen: Observer, action: Action) 
     dispatch_all(stage, seen, Fault(action, method="PATCH", every=2, times=None))
 
 
+def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(stage: Stage, seen: Observer) -> None:
+    """Whatever has answered in the API server's place: the admission may arrive, and nothing is forgotten for it."""
+    odd = stage.proxy.add(Fault(Refuse(200, "SomeProxy"), method="PATCH", times=2))
+    names = stage.queue(count=RUNS)
+    with stage.dispatching({"fib": 1}):
+        seen.wait(lambda: seen.finished >= set(names))
+        lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit" in request.query]
+    assert stage.proxy.strikes(odd) == 2
+    assert len(lists) == 1, "the dispatcher began anew"
+    tried = [request.path for request in stage.proxy.requests if is_admission(request)]
+    assert tried[0] == tried[1] == tried[2], "another run was tried while the first was in doubt"
+    assert seen.most_active["fib"] == 1
+
+
 @pytest.mark.parametrize("action", [LoseRequest(), Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound")])
 def test_the_run_cannot_be_read_after_a_conflict(stage: Stage, seen: Observer, action: Action) -> None:
     """A conflict says that the run has changed; as long as nobody can say how, it isn't started blindly."""
@@ -97,7 +111,9 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
         seen.wait(lambda: set(names) <= set(seen.starts), seconds=7)
 
 
-@pytest.mark.parametrize("action", [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")])
+@pytest.mark.parametrize(
+    "action", [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy")]
+)
 def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
     with stage.dispatching(SLOTS) as dispatcher:

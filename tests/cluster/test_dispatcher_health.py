@@ -45,3 +45,20 @@ def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(stage: Stage
     finally:
         hold.release()
         dispatcher.stop()
+
+
+def test_a_list_that_takes_long_is_no_reason_to_be_restarted(stage: Stage) -> None:
+    """Ten thousand runs on a busy API server: a restart would have it begin anew, for ever."""
+    clock, hold = Clock(), Hold()
+    stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
+    dispatcher = make(stage, clock)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        hold.wait_held(1)
+        for _ in range(5):
+            clock.now += SILENCE_SECONDS / 2
+            until(lambda: not dispatcher.stuck)
+    finally:
+        hold.release()
+        dispatcher.stop()

@@ -1,7 +1,15 @@
 """What the dispatcher tells on runs that wait: each thing once, whoever leads, and no definition at another's cost."""
 
+from dataclasses import dataclass, field
+from functools import partial
+
 import pytest
 
+from app.cluster.records import read_run
+from app.dispatch.news import Newsroom
+from app.dispatch.readiness import unready_dependencies
+from app.dispatch.tables import Changes, RunTable, judge_from
+from tests.clock import Clock
 from tests.cluster.dispatching import Stage, is_new_event, until
 from tests.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Truncate
 from tests.observer import Observer
@@ -16,6 +24,34 @@ def is_read_of_events(request: Request) -> bool:
 
 def told(stage: Stage) -> list[Request]:
     return [request for request in stage.proxy.requests if is_new_event(request)]
+
+
+@dataclass
+class Desk:
+    """A newsroom at work on the runs that a stage has when this is made, in time that passes as the test says.
+
+    Attributes:
+        seconds: how many have passed.
+    """
+
+    stage: Stage
+    clock: Clock = field(default_factory=Clock)
+    seconds: int = 0
+
+    def __post_init__(self) -> None:
+        self._namespace = self.stage.connect()
+        self._changes = Changes()
+        self._runs = RunTable(self._changes)
+        self._runs.replace([read_run(job) for job in self._namespace.objects(self._namespace.runs)])
+        self._newsroom = Newsroom(self._namespace, self.clock)
+        self._newsroom.open_term()
+
+    def publish(self) -> bool:
+        """Have a second pass, and what is new be told; whether something is left."""
+        self.clock.now += 1
+        self.seconds += 1
+        unready = partial(unready_dependencies, judge_by_name=judge_from(()))
+        return self._newsroom.publish(self._changes, self._runs, unready, {"fib": 1}, lambda: True)
 
 
 def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen: Observer) -> None:
@@ -88,3 +124,31 @@ def test_without_news_nothing_is_read(stage: Stage, seen: Observer) -> None:
     with stage.dispatching({"fib": 3}):
         seen.wait(lambda: seen.finished >= set(names))
     assert not [request for request in stage.proxy.requests if is_read_of_events(request)]
+
+
+def test_while_events_get_no_answer_few_are_tried(stage: Stage) -> None:
+    """What they are kept in may be down while Jobs are well: admissions must not wait for it every second."""
+    [waiting] = stage.queue(depends_on=("nowhere",))
+    away = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), method="POST", path="/events$", times=None))
+    desk = Desk(stage)
+    while desk.seconds < 300:
+        assert desk.publish()
+    assert 5 <= stage.proxy.strikes(away) <= 12
+    stage.proxy.remove(away)
+    while desk.publish():
+        assert desk.seconds < 400
+    assert stage.reasons(waiting) == ["WaitingForDependencies"]
+
+
+@pytest.mark.parametrize(
+    "action", [Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"), Refuse(200, "SomeProxy"), LoseAnswer()]
+)
+def test_where_events_can_never_be_read_to_their_end_they_are_still_written(stage: Stage, action: Action) -> None:
+    """There may be too many of others in the namespace: what was told is told once more after some tries."""
+    [waiting] = stage.queue(depends_on=("nowhere",))
+    fault = stage.proxy.add(Fault(action, method="GET", path="/events$", times=None))
+    desk = Desk(stage)
+    while desk.publish():
+        assert desk.seconds < 100
+    assert stage.reasons(waiting) == ["WaitingForDependencies"]
+    assert stage.proxy.strikes(fault) == 3

@@ -123,3 +123,20 @@ def test_the_time_is_told_by_the_api_servers_clock(stage: Stage) -> None:
     server.call("GET", "/version")
     stored = stage.core.create_namespaced_config_map(stage.name, {"metadata": {"name": "now"}})
     assert abs(stored.metadata.creation_timestamp.timestamp() - server.clock.now()) < 10
+
+
+def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, seen: Observer) -> None:
+    """Nor is the API server asked about it again and again."""
+    [hidden] = stage.queue("first", annotations=SOON, image=MISSING)
+    [stuck] = stage.queue("second", annotations=SOON, image=MISSING)
+
+    def is_hidden(request: Request) -> bool:
+        return is_look(request) and hidden in request.query
+
+    refusal = stage.proxy.add(Fault(Refuse(403, "Forbidden"), when=is_hidden, times=None))
+    with stage.dispatching({"first": 1}):
+        until(lambda: stage.proxy.strikes(refusal))
+    with stage.dispatching({"first": 1, "second": 1}):
+        seen.wait(lambda: stuck in seen.finished)
+    assert reason_of(stage, hidden) == ""
+    assert stage.proxy.strikes(refusal) == 2, "once for each dispatcher"

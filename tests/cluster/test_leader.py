@@ -21,6 +21,10 @@ def is_renewal(request: Request) -> bool:
     return request.method == "PUT" and "/leases/" in request.path
 
 
+def is_look(request: Request) -> bool:
+    return request.method == "GET" and "/leases/" in request.path
+
+
 @pytest.fixture
 def cut_off(stage: Stage) -> Iterator[FaultProxy]:
     """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
@@ -274,6 +278,39 @@ def test_a_lease_deleted_by_hand_is_made_again(stage: Stage, seen: Observer) -> 
         until(stage.holder)
         [run] = stage.queue()
         seen.wait(lambda: run in seen.finished)
+
+
+def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
+    """Its holder acts until it notices: a candidate that knew the lease waits for it to be made again, or to expire."""
+    first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
+    with both(first, second):
+        until(lambda: first.leading or second.leading)
+        for _ in range(5):
+            looks = len([request for request in stage.proxy.requests if is_look(request)])
+            stage.proxy.wait_for(is_look, count=looks + 2)
+            stage.leases.delete_namespaced_lease(keys.LEASE_NAME, stage.name)
+            while not stage.holder():
+                assert not (first.leading and second.leading)
+            for _ in range(50):
+                assert not (first.leading and second.leading)
+                time.sleep(0.005)
+
+
+def test_a_deleted_lease_of_a_leader_that_is_gone_expires(stage: Stage, seen: Observer) -> None:
+    """Who comes next knows that the last one fell silent."""
+    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
+        until(stage.holder)
+        follower = stage.dispatcher(SLOTS)
+        follower.start()
+        try:
+            stage.proxy.wait_for(is_look, count=2)
+            leader.kill()
+            stage.leases.delete_namespaced_lease(keys.LEASE_NAME, stage.name)
+            names = stage.queue(count=2)
+            seen.wait(lambda: seen.finished >= set(names))
+        finally:
+            follower.stop()
+    assert seen.most_active["fib"] == 1
 
 
 @pytest.mark.parametrize("spec", [None, {"holderIdentity": ""}, {"holderIdentity": "gone"}])

@@ -54,6 +54,7 @@ def stored(stage: Stage) -> list[str]:
         Refuse(500, "InternalError"),
         Refuse(503, "ServiceUnavailable"),
         Refuse(429, "TooManyRequests"),
+        Refuse(200, "SomeProxy"),
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
@@ -96,6 +97,29 @@ def test_a_run_that_is_refused_is_not_tried_again(
     with pytest.raises(kind):
         submit()
     assert stage.proxy.strikes(refusal) == 1
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid")])
+def test_a_refusal_after_a_lost_answer_is_looked_into(
+    stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
+) -> None:
+    """The first try may have been stored, and be the very run that has used up the quota."""
+    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
+    stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
+    accepted = submit()
+    assert stage.proxy.strikes(lost) == 1
+    assert stored(stage) == [accepted.name]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid")])
+def test_a_refusal_settles_no_doubt(stage: Stage, submit: Callable[..., Accepted], status: int, reason: str) -> None:
+    """The first try isn't there, but may still be on its way."""
+    stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE))
+    stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
+    with pytest.raises(NotStoredError) as raised:
+        submit()
+    assert raised.value.may_have_happened
+    assert stored(stage) == []
 
 
 def test_a_run_that_may_be_gone_before_the_next_try_is_not_tried_again(

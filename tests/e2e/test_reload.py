@@ -132,6 +132,23 @@ def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConf
             service.delete(location)
 
 
+def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Follower, volume: MountedConfigMap) -> None:
+    """The queue is not watched before; from then on its length is known, and a higher bound has places again."""
+    waits = {"DependsOn": ["nobody"]}
+    with follower() as service:
+        volume.write(configured(long=waits))
+        until(lambda: service.post("/job/long").status_code == 202)
+        assert service.post("/job/long").status_code == 202
+        volume.write(configured(long=waits | {"MaxQueued": 2}))
+        until(lambda: service.post("/job/long?dryRun=true").status_code == 429)
+        assert service.post("/job/long").status_code == 429
+        volume.write(configured(long=waits | {"MaxQueued": 3}))
+        until(lambda: service.post("/job/long?dryRun=true").status_code == 200)
+        assert [service.post("/job/long").status_code for _ in range(2)] == [202, 429]
+        volume.write(configured(long=waits))
+        until(lambda: service.post("/job/long").status_code == 202)
+
+
 def test_a_run_whose_definition_is_removed_is_told_so(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str
 ) -> None:

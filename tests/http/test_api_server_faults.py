@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from kubernetes import client
 
-from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.http.clients import Caller, check_problem
 
 JOBS = r"/jobs$"
@@ -140,22 +140,36 @@ def test_a_create_without_a_clear_answer_is_repeated_and_stores_one_run(
     assert creates(proxy) == 2
 
 
-@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (429, "TooManyRequests")])
+@pytest.mark.parametrize(
+    ("lost", "refused"),
+    [
+        (LoseAnswer(), Refuse(429, "TooManyRequests")),
+        (LoseRequest(), Refuse(403, "Forbidden")),
+        (LoseRequest(), Refuse(422, "Invalid")),
+    ],
+)
 def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_is_stored(
-    caller_by_proxy: Caller,
-    proxy: FaultProxy,
-    batch: client.BatchV1Api,
-    namespace: str,
-    status: int,
-    reason: str,
+    caller_by_proxy: Caller, proxy: FaultProxy, lost: Action, refused: Refuse
 ) -> None:
-    """The run that used up the quota may be the caller's own."""
-    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
-    proxy.add(Fault(Refuse(status, reason), method="POST", path=JOBS, times=None))
+    """What is busy can't be asked, and what isn't there may still be on its way."""
+    proxy.add(Fault(lost, method="POST", path=JOBS))
+    proxy.add(Fault(refused, method="POST", path=JOBS, times=None))
     answer = caller_by_proxy.post("/job/public")
 
     assert "may or may not have been stored" in check_problem(answer, 503)["detail"]
-    assert len(batch.list_namespaced_job(namespace).items) == 1
+
+
+def test_a_quota_that_the_run_itself_has_used_up_does_not_refuse_it(
+    caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
+) -> None:
+    """The first try was stored, and its answer lost: the second is refused for it."""
+    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    proxy.add(Fault(Refuse(403, "Forbidden", "exceeded quota: jobs"), method="POST", path=JOBS, times=None))
+    answer = caller_by_proxy.post("/job/public")
+
+    assert answer.status_code == 202
+    (job,) = batch.list_namespaced_job(namespace).items
+    assert job.metadata.name == answer.json["Name"]
 
 
 def test_a_lost_answer_of_a_run_that_lives_but_a_moment_is_not_repeated(
