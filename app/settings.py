@@ -77,7 +77,7 @@ class Settings:
     trusted_service_accounts: tuple[tuple[str, str], ...] = ()
     token_audience: str = "slimfaas-jobs"  # noqa: S105 - the name of an audience, known to all
     hide_private: bool = False
-    max_streams: int = 50
+    max_streams: int = 25
     max_queued: int | None = None
     instance: str = "slimfaas-jobs"
     port: int = 5000
@@ -174,7 +174,7 @@ def _read_log_level(environment: Mapping[str, str]) -> str:
 
 
 def _read_max_streams(environment: Mapping[str, str]) -> int:
-    text = environment.get("SLIMFAAS_MAX_STREAMS") or "50"
+    text = environment.get("SLIMFAAS_MAX_STREAMS") or "25"
     if not (text.isascii() and text.isdigit() and len(text) <= 4 and int(text) <= _MOST_STREAMS):
         raise SettingsError(f"SLIMFAAS_MAX_STREAMS is not a number from 0 to {_MOST_STREAMS}")
     return int(text)

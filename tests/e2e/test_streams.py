@@ -355,8 +355,8 @@ def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy:
 
 @PRINTS
 def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, proxy: FaultProxy) -> None:
-    """On one replica with its default settings, half of them waiting, half of them following; one more is refused."""
-    with replica(DEFINITIONS, url=proxy.url) as service:
+    """On one replica that has places for them, half of them waiting, half of them following; one more is refused."""
+    with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="50") as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         wires = [Wire(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
         await_watch(proxy, queued, count=25)
@@ -376,7 +376,7 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
 def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) -> None:
     """There is room for all of their connections."""
     body = {"Args": ["sh", "-c", "echo one; sleep 5"]}
-    with replica(DEFINITIONS) as service:
+    with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="50") as service:
         location = start_running(service, "sleeper", body)
         logs = [follow(service, location) for _ in range(48)]
         for wire, answer in logs:

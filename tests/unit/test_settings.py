@@ -25,7 +25,7 @@ def test_a_configuration_is_enough_and_the_rest_has_defaults() -> None:
         namespace=None,
         dispatcher=True,
         trusted_networks=(),
-        max_streams=50,
+        max_streams=25,
         instance="slimfaas-jobs",
         port=5000,
     )
