@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas.definition import Variable
 from schemas.documents import NotJson
-from schemas.faults import Fault, Refused
+from schemas.faults import MAX_FAULTS, Fault, Refused
 from schemas.request import Request, RequestSchema, read_request
 from tests.unit.schemas.parsing import parse_request
 
@@ -366,3 +366,12 @@ def test_faults_are_those_of_the_contract() -> None:
     _, faults = read_request(b'{"Image": 1}')
 
     assert faults == [Fault("/Image", "must be a string")]
+
+
+def test_each_unknown_field_that_is_told_comes_with_what_may_be_meant() -> None:
+    """However many there are: nothing is guessed about the rest, which is only said to be there."""
+    body = json.dumps({f"Args{number:04}": 1 for number in range(3000)}).encode()
+    *told, more = faults_of(body)
+    assert [pointer for pointer, _ in told] == [f"/Args{number:04}" for number in range(MAX_FAULTS)]
+    assert {message for _, message in told} == {"unknown field; did you mean Args?"}
+    assert more == ("", f"more is wrong than these {MAX_FAULTS} things")
