@@ -56,7 +56,7 @@ def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: R
             assert scrape(service.url).value("requests_total", **accepted) == 24
         until(lambda: scrape(service.url).value("queued_seconds_count", definition="fast") == 24)
         assert scrape(service.url).value("dispatcher_leading") == 1
-        assert scrape(service.url).value("streams_limit") == 150
+        assert scrape(service.url).value("streams_limit") == 75
         loaded = scrape(service.url).value("configuration_loaded_timestamp_seconds")
         assert loaded > 1_700_000_000
 
@@ -69,7 +69,7 @@ def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: R
         until(lambda: scrape(service.url).value("dispatcher_leading") == 1)
         after = scrape(service.url)
         assert after.value("requests_total", **accepted) == 24
-        assert after.value("streams_limit") == 150
+        assert after.value("streams_limit") == 75
         assert after.value("slots", definition="fast") == SLOTS
         assert service.post("/job/fast").status_code == 202
         assert scrape(service.url).value("requests_total", **accepted) == 25
