@@ -36,6 +36,10 @@ class Report:
 
     def failures(self) -> list[str]:
         """Why the run counts as failed: a broken promise, or a fault that hit nothing; empty where all is well."""
+        return [*self.broken(), *self.misses()]
+
+    def broken(self) -> list[str]:
+        """Promises that were not kept, and whatever else went wrong with the service or the run."""
         counts, size = self.counts, self.schedule.size
         found = [f"lost: {one}" for one in counts.lost]
         found += [f"doubled: {one}" for one in counts.doubled]
@@ -45,13 +49,15 @@ class Report:
         found += [f"wrong answer: {one}" for one in self.wrong]
         if counts.accepted < size.runs:
             found.append(f"only {counts.accepted} of {size.runs} calls were accepted")
-        found += [f"hit nothing: {one.kind.value}" for one in self.strikes if not one.in_flight]
-        if not counts.off_clock:
-            found.append("hit nothing: the clock that is off")
         planned = len(self.schedule.strokes)
         if len(self.strikes) < planned:
             found.append(f"only {len(self.strikes)} of {planned} faults were made")
         return found
+
+    def misses(self) -> list[str]:
+        """Faults that hit nothing: what they were to show has not been shown."""
+        missed = [f"hit nothing: {one.kind.value}" for one in self.strikes if not one.in_flight]
+        return missed if self.counts.off_clock else [*missed, "hit nothing: the clock that is off"]
 
     def table(self) -> str:
         """For people; the failures below it."""

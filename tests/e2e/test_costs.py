@@ -36,7 +36,8 @@ def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_le
                     assert answer.status_code == 202, answer.text
                     names.append(answer.json()["Name"])
             quick = {name for name in names if name.startswith("quick-")}
-            seen.wait(lambda: seen.finished >= quick)
+            # Two at a time, each of which takes Kubernetes two seconds or more.
+            seen.wait(lambda: seen.finished >= quick, seconds=120)
 
             # 1. What each run has cost, once those that wait have been told why.
             def told() -> int:
