@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from tests.chaos.schedule import SLOTS
 from tests.controlplane.components import Warden
 from tests.faults import FaultProxy
 from tests.servers import Server, write_kubeconfig
-from tests.service import Program, ServiceProcess
+from tests.service import DISPATCH, Program, ServiceProcess
 
 _LOOK_SECONDS = 0.05
 _RESTART_SECONDS = 0.5
@@ -84,8 +83,7 @@ class Fleet:
             environment |= {"HOSTNAME": name, "WEB_CONCURRENCY": str(workers)}
             if name != "dispatcher":
                 return Member(name, ServiceProcess(kubeconfig, CONFIGURATION, log, **environment), proxy)
-            command = [str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher"]
-            return Member(name, Program(command, kubeconfig, CONFIGURATION, log, **environment), proxy)
+            return Member(name, Program(DISPATCH, kubeconfig, CONFIGURATION, log, **environment), proxy)
 
         proxies = [FaultProxy(server.url, ca=server.ca_file) for _ in range(3)]
         self.replicas = [

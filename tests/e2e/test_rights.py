@@ -3,11 +3,8 @@
 The same for its two parts where they have accounts of their own, and `kubectl auth can-i --list` says the same again.
 """
 
-import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,7 @@ import yaml
 from kubernetes import client, config
 
 from app.cluster import keys
-from tests.cluster.dispatching import DEADLINE_SECONDS, Stage, until
+from tests.cluster.dispatching import Stage, until
 from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
@@ -36,7 +33,7 @@ from tests.servers import (
     grant,
     write_kubeconfig,
 )
-from tests.service import ServiceProcess, replicas
+from tests.service import DISPATCH, Program, ServiceProcess, replicas
 
 pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
 
@@ -223,22 +220,10 @@ def hand_over(leader: ServiceProcess, follower: ServiceProcess) -> None:
 def dispatching(stage: Stage, folder: Path) -> Iterator[None]:
     """`slimfaas-jobs dispatcher` under its own account, stopped in good order at the end if it is still there."""
     kubeconfig = write_kubeconfig(folder, stage.server, stage.name, url=stage.proxy.url, account=DISPATCHER_ACCOUNT)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("SLIMFAAS")},
-        "KUBECONFIG": str(kubeconfig),
-        "SLIMFAAS_JOBS_CONFIGURATION": json.dumps({"Configurations": DEFINITIONS}),
-        "PORT": str(find_free_port()),
-    }
-    command = Path(sys.executable).with_name("slimfaas-jobs")
-    process = subprocess.Popen([command, "dispatcher"], env=environment)
-    try:
+    log, port = folder / "dispatcher.log", str(find_free_port())
+    with Program(DISPATCH, kubeconfig, {"Configurations": DEFINITIONS}, log, PORT=port) as process:
         yield
-        process.terminate()
-        assert process.wait(DEADLINE_SECONDS) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        assert process.stop() == 0
 
 
 def check_rights(account: str, rights: set[Right], stage: Stage, folder: Path, audit_log: Path) -> None:
