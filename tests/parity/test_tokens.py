@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,9 @@ POD = create(PODS, pod(("spec.serviceAccountName", "$NAME")))
 BOUND: Json = {"kind": "Pod", "apiVersion": "v1", "name": "$NAME"}
 Change = Callable[[str], str]
 
+# kube-apiserver learns of a pod's end by a watch of its own, and keeps a judgement for 10 s.
+_ENDED_SECONDS = 25.0
+
 
 def ask(spec: Any = None, account: str = "$NAME", query: str = "", **fields: Any) -> Step:
     """A TokenRequest."""
@@ -35,15 +39,23 @@ def review(token: Any, **spec: Any) -> Step:
 
 
 def review_of(asked: Json, *between: Step, change: Change = str, **spec: Any) -> list[Step]:
-    """An account, a token of it, what happens then, and a TokenReview of it, or of what was made of it."""
+    """An account, a token of it, what ends it (if anything), and a TokenReview of it, or of what was made of it."""
 
     def step(talk: Talk) -> None:
         token = talk.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
+        body = {"spec": {"token": change(token), **spec}}
         for one in between:
             one(talk)
-        talk.request("POST", REVIEWS, {"spec": {"token": change(token), **spec}})
+        deadline = time.monotonic() + _ENDED_SECONDS
+        while between and time.monotonic() < deadline and _is_good(talk, body):
+            time.sleep(0.2)
+        talk.request("POST", REVIEWS, body)
 
     return [ACCOUNT, POD, step]
+
+
+def _is_good(talk: Talk, body: Json) -> bool:
+    return bool(talk.request("POST", REVIEWS, body, record=False).body["status"].get("authenticated"))
 
 
 def with_claims(token: str, **changes: Any) -> str:
