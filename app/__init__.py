@@ -14,7 +14,7 @@ from app.api.problems import answer_with_problems
 from app.api.request_ids import RequestIds
 from app.api.runs import runs_blueprint
 from app.api.status import status_blueprint
-from app.cluster.client import ClusterSettingsError
+from app.cluster.credentials import ClusterSettingsError
 from app.service import Service, build_service
 from app.services.callers import Callers, Rules
 from app.services.cancel import Canceller

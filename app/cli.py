@@ -4,7 +4,7 @@ import signal
 import sys
 
 from app import create_probe_app
-from app.cluster.client import ClusterSettingsError
+from app.cluster.credentials import ClusterSettingsError
 from app.observability.logs import set_up_logs
 from app.probes import ProbeServer
 from app.service import build_service

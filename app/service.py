@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.cluster.client import connect
+from app.cluster.credentials import connect
 from app.cluster.namespace import Namespace
 from app.dispatch.loop import Dispatcher
 from app.observability import metrics

@@ -1,7 +1,8 @@
 """How requests come in, and how those are refused that gunicorn can't read: what lies before Flask.
 
 gunicorn bounds each line of a request's head and the silence between two pieces. It bounds neither the head as a whole
-(64 fields of 8 KiB are half a MiB, for each thread) nor the time that a request may take to arrive.
+(64 fields of 8 KiB are half a MiB, for each thread), nor the time that a request may take to arrive, nor into how many
+chunks its body is cut.
 """
 
 import json
@@ -10,7 +11,9 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn.http.message import Request as GunicornRequest  # type: ignore[import-untyped] # it has no annotations
+from gunicorn.http.body import Body, ChunkedReader  # type: ignore[import-untyped] # it has no annotations
+from gunicorn.http.errors import InvalidChunkSize  # type: ignore[import-untyped]
+from gunicorn.http.message import Request as GunicornRequest  # type: ignore[import-untyped]
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
 
@@ -27,12 +30,40 @@ _REQUEST_SECONDS = 20.0
 """How long a request may take to arrive, its body included."""
 
 
+MAX_CHUNKS = 1024
+"""The most chunks that a body may come in: the largest body in chunks of 64 bytes. In chunks of one byte it keeps the
+interpreter busy for half a second, a thousand times as long as in one."""
+
+
+class TooManyChunksError(InvalidChunkSize):  # type: ignore[misc]
+    """A body is cut into more than `MAX_CHUNKS` chunks."""
+
+    def __init__(self) -> None:
+        super().__init__(f"more than {MAX_CHUNKS} chunks")
+
+
+class _ChunkedReader(ChunkedReader):  # type: ignore[misc]
+    chunks = 0
+
+    def parse_chunk_size(self, *args: Any, **options: Any) -> Any:
+        self.chunks += 1
+        if self.chunks > MAX_CHUNKS + 1:  # the last one has nothing in it
+            raise TooManyChunksError
+        return super().parse_chunk_size(*args, **options)
+
+
 class _Request(GunicornRequest):  # type: ignore[misc]
+    body: Body
     max_buffer_headers: int  # set by the base class before it parses
 
     def parse(self, unreader: Any) -> Any:
         self.max_buffer_headers = min(self.max_buffer_headers, MAX_HEAD_BYTES)
         return super().parse(unreader)
+
+    def set_body_reader(self) -> None:
+        super().set_body_reader()
+        if isinstance(self.body.reader, ChunkedReader):
+            self.body = Body(_ChunkedReader(self, self.unreader))
 
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]

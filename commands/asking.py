@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from app.cluster.client import ClusterSettingsError, connect
+from app.cluster.credentials import ClusterSettingsError, connect
 from app.cluster.errors import ClusterError
 from app.cluster.namespace import Namespace
 from app.services.preflight import check_definition

@@ -10,6 +10,7 @@ from app.cluster.origin import Origin
 from app.observability.logs import request_id
 from app.observability.spans import present_context
 from app.observability.trace_context import read_trace_context
+from app.wire import MAX_CHUNKS, TooManyChunksError
 
 MAX_BODY_BYTES = 64 * 1024
 """The largest body that a call may have."""
@@ -28,13 +29,16 @@ def read_body(request: Request) -> bytes:
 
     Raises:
         RequestEntityTooLarge: it is larger than `MAX_BODY_BYTES`.
-        BadRequest: it ended, or the caller fell silent, before its end; or its chunks can't be told apart.
+        BadRequest: it ended, or the caller fell silent, before its end; or its chunks are too many, or
+            can't be told apart.
     """
     request.max_content_length = MAX_BODY_BYTES + 1  # the one byte more shows that there is more
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
         raise _too_large() from error
+    except TooManyChunksError as error:
+        raise BadRequest(f"the body comes in more than {MAX_CHUNKS} chunks") from error
     except (ClientDisconnected, ParseException) as error:
         raise BadRequest("the body can't be read to its end") from error
     if len(body) > MAX_BODY_BYTES:

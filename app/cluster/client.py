@@ -8,12 +8,9 @@ import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import urllib3
-import yaml
-from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
@@ -21,7 +18,7 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from app.cluster.clock import ServerClock
 from app.cluster.deadlines import read_asking, read_within
-from app.cluster.errors import UnavailableError, UnreachableError, error_of, warnings_in
+from app.cluster.errors import OversizeError, UnavailableError, UnreachableError, error_of, warnings_in
 from app.cluster.interrupts import POOLS, Interrupt, open_with
 from app.cluster.metering import Metered
 
@@ -33,7 +30,7 @@ CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
 """The longest that one call can take, however slowly its answer comes: after it the caller knows no more, and the
 kernel gives the bytes up, too."""
 
-_CALLS = 32
+CALLS = 32
 """The most calls at the same time."""
 
 PIECE_BYTES = 16 * 1024
@@ -41,18 +38,8 @@ PIECE_BYTES = 16 * 1024
 
 MERGE_PATCH = "application/merge-patch+json"
 
-_POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-
-
-# What the client raises for a file that is something else than a kubeconfig: it takes the form for granted.
-_NO_KUBECONFIG = (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
-
 # What the transport raises before it has sent anything; an unknown host name is one of them.
 _NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-
-
-class ClusterSettingsError(Exception):
-    """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
 
 
 class ApiServer:
@@ -63,7 +50,7 @@ class ApiServer:
         clock: its own, as its answers tell.
     """
 
-    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = _CALLS) -> None:
+    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = CALLS) -> None:
         # Whether a call is repeated is decided by those who know what repeating it means.
         configuration.retries = False
         configuration.connection_pool_maxsize = connections
@@ -87,6 +74,7 @@ class ApiServer:
         body: Json | None = None,
         content_type: str = "application/json",
         whole_seconds: float = CALL_SECONDS,
+        most_bytes: int | None = None,
         warnings: list[str] | None = None,
     ) -> Json:
         """Make one call and read its answer.
@@ -98,15 +86,20 @@ class ApiServer:
             body: to be sent as JSON.
             content_type: of the body; patches have types of their own.
             whole_seconds: how long it may take in all.
+            most_bytes: how long its answer may be; `None`: as long as it likes.
             warnings: what the API server warns of is added here; `None`: nobody wants to know.
 
         Raises:
+            OversizeError: the answer is longer than that. It has not been read to its end.
             ClusterError: the API server did not do it, or nobody can say whether it did.
         """
         read_within(whole_seconds)
         with self._open(method, path, query, body, content_type, READ_SECONDS) as response:
+            text = response.read(None if most_bytes is None else most_bytes + 1)
+            if most_bytes is not None and len(text) > most_bytes:
+                raise OversizeError(f"the API server's answer has more than {most_bytes} bytes")
             try:
-                answer: Json = json.loads(response.data)
+                answer: Json = json.loads(text)
             except ValueError as error:
                 raise UnavailableError("the API server's answer was cut off or is no JSON") from error
             if not isinstance(answer, dict):
@@ -229,50 +222,3 @@ class Stream:
         """End the stream from another thread: whoever waits for a line sees its end at once."""
         with suppress(ValueError, RuntimeError, OSError):  # it has ended already
             self._response.shutdown()
-
-
-def connect(kubeconfig: str | None, namespace: str | None, *, streams: int = 0) -> ApiServer:
-    """Find the API server and the namespace.
-
-    Args:
-        kubeconfig: path (or paths, as `KUBECONFIG` has them) of a kubeconfig; `None`: the pod's own credentials.
-        namespace: `None`: the pod's own, else the kubeconfig context's, else `default`.
-        streams: how many there may be beside the calls.
-
-    Raises:
-        ClusterSettingsError: there are no usable credentials.
-    """
-    configuration = Configuration()
-    try:
-        if kubeconfig:
-            config.load_kube_config(  # type: ignore[no-untyped-call] # the client has no annotations here
-                config_file=kubeconfig, client_configuration=configuration
-            )
-        else:
-            config.load_incluster_config(  # type: ignore[no-untyped-call] # the client has no annotations here
-                client_configuration=configuration
-            )
-        namespace = namespace or _pod_namespace() or _context_namespace(kubeconfig) or "default"
-    except _NO_KUBECONFIG as error:
-        where = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod (KUBECONFIG isn't set)"
-        # Only the client's own words: those of others may quote the file, and so a token.
-        why = error if isinstance(error, ConfigException) else type(error).__name__
-        raise ClusterSettingsError(f"no way to an API server in {where}: {why}") from error
-    return ApiServer(configuration, namespace, connections=_CALLS + streams)
-
-
-def _pod_namespace() -> str | None:
-    try:
-        return _POD_NAMESPACE_FILE.read_text("utf-8").strip() or None
-    except OSError:
-        return None
-
-
-def _context_namespace(kubeconfig: str | None) -> str | None:
-    if not kubeconfig:
-        return None
-    _, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call] # the client has no annotations here
-        config_file=kubeconfig
-    )
-    namespace: str | None = active["context"].get("namespace")
-    return namespace

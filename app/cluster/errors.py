@@ -75,6 +75,10 @@ class ThrottledError(ClusterError):
     may_pass = True
 
 
+class OversizeError(ClusterError):
+    """The answer has more bytes than its caller takes; of what was only read, less can be asked for."""
+
+
 class UnreachableError(ClusterError):
     """There was no connection, so nothing has been sent."""
 

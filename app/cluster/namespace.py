@@ -2,24 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Literal
 
 from app.cluster import keys
-from app.cluster.client import MERGE_PATCH, ApiServer, Json, Stream
+from app.cluster.client import CALL_SECONDS, MERGE_PATCH, ApiServer, Json, Stream
 from app.cluster.errors import InvalidError, NotFoundError, UnavailableError
 from app.cluster.interrupts import Interrupt
+from app.cluster.paging import PAGE_SECONDS, Collection, read_pages
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
-
-_PAGE = 50
-"""Objects per page of a list: one page at a time is held in memory, as text and then as objects of Python.
-
-With 3,000 queued runs, pages of 250 left the process 17 MiB larger than pages of 50, which take as long."""
-
-_PAGE_SECONDS = 30.0
-"""How long a page may take in all: Jobs whose callers gave them much have 70 KiB each, and lists are what a busy API
-server takes its time for. No write waits so long."""
 
 ASK_SECONDS = 30.0
 """After how much silence of a log the API server is to show that it is there."""
@@ -28,21 +19,6 @@ _NAMES_IN_URL = 100
 """Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
 
 Propagation = Literal["Background", "Foreground"]
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """The objects of one kind in the namespace, or those of them that a selector picks.
-
-    Attributes:
-        path: of the collection, from `/api` or `/apis` on.
-        label_selector: empty: all.
-        field_selector: empty: all.
-    """
-
-    path: str
-    label_selector: str = ""
-    field_selector: str = ""
 
 
 class Namespace:
@@ -75,30 +51,9 @@ class Namespace:
             return Collection(f"{self._core}/pods", keys.runs_selector(definition))
         return Collection(f"{self._core}/pods", keys.pods_selector(jobs))
 
-    def pages(self, collection: Collection) -> Iterator[tuple[list[Json], int]]:
-        """Read a collection as it is now, page by page.
-
-        Yields:
-            Objects, and the resourceVersion of the moment that all pages show.
-
-        Raises:
-            ExpiredError: reading took so long that the API server has forgotten that moment; begin again.
-            ClusterError: anything else.
-        """
-        query: dict[str, str | int] = {"limit": _PAGE}
-        if collection.label_selector:
-            query["labelSelector"] = collection.label_selector
-        if collection.field_selector:
-            query["fieldSelector"] = collection.field_selector
-        while True:
-            page = self.server.call("GET", collection.path, query=query, whole_seconds=_PAGE_SECONDS)
-            if not str(page.get("kind")).endswith("List"):
-                raise UnavailableError("the answer is not the API server's")
-            metadata = page["metadata"]
-            yield page.get("items") or [], int(metadata["resourceVersion"])
-            if not metadata.get("continue"):
-                return
-            query["continue"] = metadata["continue"]
+    def pages(self, collection: Collection, *, page_seconds: float = PAGE_SECONDS) -> Iterator[tuple[list[Json], int]]:
+        """Read a collection as it is now, page by page: see `read_pages`."""
+        return read_pages(self.server, collection, page_seconds=page_seconds)
 
     def objects(self, collection: Collection) -> Iterator[Json]:
         """Read the objects of a collection as they are now."""
@@ -223,7 +178,8 @@ class Namespace:
     def event_names(self) -> Iterator[list[str]]:
         """The names of the Events on runs that dispatchers have written, page by page."""
         ours = Collection(f"{self._core}/events", field_selector=f"reportingComponent={keys.COMPONENT}")
-        for items, _ in self.pages(ours):
+        # Whoever reads these has runs to admit: Events are not worth waiting long for.
+        for items, _ in self.pages(ours, page_seconds=CALL_SECONDS):
             yield [event["metadata"]["name"] for event in items]
 
     def create_event(self, event: Json) -> Json:

@@ -13,7 +13,8 @@ from typing import Generic, Protocol, TypeVar
 
 from app.cluster.client import Json, Stream
 from app.cluster.errors import ClusterError, ExpiredError, error_of
-from app.cluster.namespace import Collection, Namespace
+from app.cluster.namespace import Namespace
+from app.cluster.paging import Collection
 from app.cluster.troubles import Trouble
 from app.observability import metrics
 
@@ -104,6 +105,8 @@ class Reflector(Generic[T]):
             try:
                 if self._resource_version is None:
                     self._resource_version = self._list()
+                if self._resource_version is None:  # it is time to stop
+                    return
                 self._watch(self._resource_version)
                 self._count("ended")
             except Exception as error:
@@ -137,10 +140,13 @@ class Reflector(Generic[T]):
     def _count(self, reason: str) -> None:
         metrics.WATCH_ENDS.labels(self._name, reason).inc()
 
-    def _list(self) -> int:
+    def _list(self) -> int | None:
+        """Fill the sink; returns the moment that it shows, `None` where it was stopped on the way."""
         records: list[T] = []
         listed_at = 0  # the same on every page
         for items, resource_version in self._namespace.pages(self._collection):
+            if self._stop.is_set():
+                return None
             records += [self._read(item) for item in items]
             listed_at = resource_version
         self._sink.replace(records)

@@ -7,8 +7,8 @@ from app.cluster.attempts import Attempt, keep_last, read_attempt, sort_attempts
 from app.cluster.client import Json
 from app.cluster.errors import NotFoundError
 from app.cluster.names import is_id, job_name
-from app.cluster.namespace import Collection as Objects
 from app.cluster.namespace import Namespace
+from app.cluster.paging import Collection as Objects
 from app.cluster.records import Phase, Run, is_run, read_run
 from app.services.definitions import Catalogue
 from app.services.explanations import explain_all

@@ -20,7 +20,7 @@ from typing import Any
 from kubernetes import client
 
 from app.cluster import keys
-from app.cluster.client import connect
+from app.cluster.credentials import connect
 from app.cluster.manifests import build_job
 from app.cluster.names import new_id
 from app.cluster.namespace import Namespace

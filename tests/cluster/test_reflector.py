@@ -251,3 +251,19 @@ def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> Non
     reflector.join(10)
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}
     assert time.monotonic() - began < (5 if moment == "list without an answer" else 1)
+
+
+def test_it_reads_no_further_page_once_it_is_stopped(stage: Stage) -> None:
+    """A list of ten thousand runs has two hundred; and half a list is shown to nobody."""
+    stage.queue(count=120)
+    hold = Hold()
+    stage.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        hold.wait_held()
+        reflector.stop()
+        hold.release()
+        reflector.join(10)
+        assert [request for request in stage.proxy.requests if is_watch(request)] == []
+    assert len(stage.proxy.requests) == 2
+    assert shown.lists == 0

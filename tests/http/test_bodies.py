@@ -133,6 +133,19 @@ def test_a_chunked_body_has_at_most_64_kib_too(live: ServiceProcess, size: int, 
             check_document(json.loads(answer.read()), 413)
 
 
+@pytest.mark.parametrize(("chunks", "status"), [(1024, 202), (1025, 400), (5000, 400)])
+def test_a_body_comes_in_at_most_1024_chunks(live: ServiceProcess, chunks: int, status: int) -> None:
+    """Each costs as much as a whole body: a few clients that send theirs byte by byte would keep all others waiting."""
+    body = b"".join(b"1\r\n%c\r\n" % character for character in padded(chunks)) + b"0\r\n\r\n"
+    with Wire(live.port) as wire:
+        answer = wire.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
+        assert answer.status == status
+        if status == 400:
+            document = json.loads(answer.read())
+            check_document(document, 400)
+            assert "1024 chunks" in document["detail"]
+
+
 @pytest.mark.parametrize(
     ("header", "body"),
     [

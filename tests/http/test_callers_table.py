@@ -15,7 +15,7 @@ from kubernetes import client
 from werkzeug.test import TestResponse
 
 from app import create_app
-from app.cluster.client import connect
+from app.cluster.credentials import connect
 from app.cluster.namespace import Namespace
 from app.services.gate import Gate
 from app.services.identities import Identities

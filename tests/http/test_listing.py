@@ -4,7 +4,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.cluster.client import connect
+from app.cluster.credentials import connect
 from app.cluster.manifests import build_job
 from app.cluster.names import new_id
 from app.cluster.namespace import Namespace

@@ -10,7 +10,7 @@ import pytest
 from kubernetes import client
 
 from app import create_app
-from app.cluster.client import connect
+from app.cluster.credentials import connect
 from app.cluster.namespace import Namespace
 from app.services.definitions import Catalogue
 from app.services.overview import Overview
