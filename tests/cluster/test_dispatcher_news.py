@@ -6,12 +6,13 @@ from functools import partial
 import pytest
 
 from app.cluster.records import read_run
+from app.dispatch.leader import LeaseTiming
 from app.dispatch.news import Newsroom
 from app.dispatch.readiness import unready_dependencies
 from app.dispatch.tables import Changes, RunTable, judge_from
 from tests.clock import Clock
 from tests.cluster.dispatching import Stage, is_new_event, until
-from tests.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Truncate
+from tests.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Trickle, Truncate
 from tests.observer import Observer
 
 _MANY = 25
@@ -94,6 +95,16 @@ def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Actio
         until(lambda: stage.reasons(untold))
     assert stage.proxy.strikes(fault) == 1
     assert {request.status for request in told(stage)} == {201}
+
+
+def test_events_that_trickle_in_do_not_keep_the_lease(stage: Stage) -> None:
+    """A dispatcher that is to stop while it reads them gives it back: the next one need not wait for its end."""
+    stage.queue(depends_on=("nowhere",))
+    hanging = stage.proxy.add(Fault(Trickle(pause_seconds=1), method="GET", path="/events$"))
+    timing = LeaseTiming(lease_seconds=30, renew_seconds=1)
+    with stage.dispatching({"fib": 1}, timing=timing):
+        until(lambda: stage.proxy.strikes(hanging))
+    assert stage.holder() == ""
 
 
 def test_where_events_cannot_be_read_they_are_still_written(stage: Stage) -> None:
