@@ -17,8 +17,8 @@ from app.services.identities import UndecidedError
 from app.services.logs import NoLogError, UnknownAttemptError
 from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
+from app.services.storing import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.streams import TooManyStreamsError
-from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused, pointer_to

@@ -9,7 +9,8 @@ import pytest
 
 from app.cluster.errors import InvalidError
 from app.services.queues import QueueFullError, Queues, QueueUnknownError
-from app.services.submit import Accepted, NotStoredError, Submitter
+from app.services.storing import NotStoredError
+from app.services.submit import Accepted, Submitter
 from schemas.definition import Definition
 from tests.cluster.dispatching import SHORT, Stage, until
 from tests.faults import Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request

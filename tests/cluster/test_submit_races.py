@@ -10,7 +10,8 @@ from kubernetes.client import Configuration
 from app.cluster.client import ApiServer
 from app.cluster.errors import ClusterError, InvalidError, UnreachableError
 from app.services.queues import Queues
-from app.services.submit import Accepted, NotStoredError, Submitter
+from app.services.storing import NotStoredError
+from app.services.submit import Accepted, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
 from tests.cluster.dispatching import Stage

@@ -28,7 +28,7 @@ from app.services.definitions import UnknownDefinitionError
 from app.services.gate import BusyError
 from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
-from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
+from app.services.storing import KeyReusedError, KeyTakenError, NotStoredError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 from tests.http.clients import check_problem

@@ -10,8 +10,8 @@ from app.services.gate import BusyError
 from app.services.identities import UndecidedError
 from app.services.queues import QueueFullError, QueueUnknownError
 from app.services.runs import UnknownRunError
+from app.services.storing import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.streams import TooManyStreamsError
-from app.services.submit import KeyReusedError, KeyTakenError, NotStoredError
 from app.services.tokens import InvalidTokenError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
