@@ -47,7 +47,8 @@ class Service:
         """
         if self.settings.traces:
             set_up_spans()
-        metrics.STREAMS_LIMIT.set(self.settings.max_streams)
+        if serves:
+            metrics.STREAMS_LIMIT.set(self.settings.max_streams)
         self.configuration.start()
         if serves and any(map(self.queues.bounds, self.catalogue.all())):
             self.queues.start()

@@ -50,7 +50,7 @@ def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
     def list_raw() -> None:
         assert sum(1 for _ in namespace.objects(namespace.runs_of(SPEC.definition)))
 
-    newest = client.get(f"/job/{SPEC.definition}?limit=1").json[0]["Id"]
+    newest = json.loads(client.get(f"/job/{SPEC.definition}?limit=1").data)[0]["Id"]
     ways: dict[str, Callable[[], None]] = {
         "raw": list_raw,
         "list": lambda: ask(f"/job/{SPEC.definition}"),

@@ -45,6 +45,8 @@ SPEC = RunSpec(
     environments=(Variable("MODE", "batch"), Variable("REGION", "west", literal=True)),
     backoff_limit=1,
     ttl_seconds_after_finished=60,
+    timeout_seconds=None,
+    pending_timeout_seconds=None,
     restart_policy="Never",
     visibility="Private",
     service_account_name=None,

@@ -22,6 +22,7 @@ _PATHS: tuple[tuple[str, str], ...] = (
     (r"spec\.template\.spec\.securityContext", "/SecurityContext"),
     (r"spec\.template\.spec\.serviceAccountName", "/ServiceAccountName"),
     (r"spec\.template\.spec\.restartPolicy", "/RestartPolicy"),
+    (r"spec\.activeDeadlineSeconds", "/TimeoutSeconds"),
     (r"spec\.backoffLimit", "/BackoffLimit"),
     (r"spec\.ttlSecondsAfterFinished", "/TtlSecondsAfterFinished"),
 )

@@ -55,9 +55,9 @@ class Namespace:
         """Read a collection as it is now, page by page: see `read_pages`."""
         return read_pages(self.server, collection, page_seconds=page_seconds)
 
-    def objects(self, collection: Collection) -> Iterator[Json]:
-        """Read the objects of a collection as they are now."""
-        for items, _ in self.pages(collection):
+    def objects(self, collection: Collection, *, page_seconds: float = PAGE_SECONDS) -> Iterator[Json]:
+        """Read the objects of a collection as they are now: see `read_pages`."""
+        for items, _ in self.pages(collection, page_seconds=page_seconds):
             yield from items
 
     def create_job(self, job: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.cluster.attempts import Attempt, keep_last, read_attempt, sort_attempts
+from app.cluster.client import CALL_SECONDS
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.manifests import build_giving_up
 from app.cluster.namespace import Namespace
@@ -16,6 +17,7 @@ from app.cluster.records import Run, read_run
 from app.cluster.troubles import Trouble
 from app.dispatch.starts import Overdue, judge_start
 from app.dispatch.tables import Changes, RunTable
+from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
@@ -125,12 +127,14 @@ class Patience:
             log.warning("run %s can't be given up: %s", run.name, error)
             return _REFUSAL_SECONDS
         runs.update(read_run(written))
+        metrics.GIVEN_UP.labels(run.definition).inc()
         log.warning("gave up %s: %s", run.name, overdue.why)
         return float("inf")
 
     def _attempts_at(self, run: Run) -> list[Attempt]:
         found: list[Attempt] = []
-        for pod in self._namespace.objects(self._namespace.pods_of(run.name)):
+        # Admissions wait meanwhile: no longer than for any other call.
+        for pod in self._namespace.objects(self._namespace.pods_of(run.name), page_seconds=CALL_SECONDS):
             attempt = read_attempt(pod)
             if attempt.owner == run.uid:
                 found = keep_last([*found, attempt])

@@ -122,6 +122,11 @@ ADMISSION_WRITES = _counter(
     "Writes of the dispatcher to runs. Outcome: admitted, fenced, conflict, gone, refused or unanswered.",
     "outcome",
 )
+GIVEN_UP = _counter(
+    "given_up_runs_total",
+    "Runs given up because they had not started within their PendingTimeoutSeconds.",
+    "definition",
+)
 LEASE_EVENTS = _counter(
     "lease_events_total", "What happened to the Lease. Event: gained, renewed, lost, released or failed.", "event"
 )

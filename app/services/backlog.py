@@ -1,6 +1,6 @@
 """How many runs are queued, and how soon the next one leaves: what one watch shows, and what is about to be stored.
 
-All that is kept of a queued run is its name and its definition's, about 100 bytes with its place in a table.
+All that is kept of a queued run is its name and its definition's, about 150 bytes with its place in a table.
 """
 
 import math

@@ -137,17 +137,17 @@ class Stage:
             return
         done = self.call_directly(namespace, "crowd", connections=16, seconds=_DEADLINE_SECONDS, most=count)
         assert len(done.latencies_seconds) == count, done.others
-        batch = client.BatchV1Api(self.server.admin)
+        batch: Any = client.BatchV1Api(self.server.admin)
 
         def settled() -> bool:
-            listed = batch.list_namespaced_job(namespace, _preload_content=False).data
+            listed: bytes = batch.list_namespaced_job(namespace, _preload_content=False).data
             return listed.count(b'"type":"Suspended"') >= listed.count(b'"suspend":true')
 
         wait_until(settled, "the Job controller to see the queue", pause_seconds=1.0)
 
     def empty(self, namespace: str) -> None:
         """Remove every Job, and wait until they are gone: nothing of one scenario is work during the next."""
-        batch = client.BatchV1Api(self.server.admin)
+        batch: Any = client.BatchV1Api(self.server.admin)
 
         def gone() -> bool:
             batch.delete_collection_namespaced_job(

@@ -66,7 +66,7 @@ class Watcher:
 @contextmanager
 def watch(server: Server, namespace: str, definition: str) -> Iterator[Watcher]:
     """Watch the runs of one definition."""
-    batch = client.BatchV1Api(server.admin)
+    batch: Any = client.BatchV1Api(server.admin)
     selector = f"slimfaas.dev/job={definition}"
     listed = batch.list_namespaced_job(namespace, label_selector=selector, limit=1, _preload_content=False).data
     response = batch.list_namespaced_job(

@@ -1,7 +1,9 @@
 """Metrics, alerts, the dashboard and their docs name the same things."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text("ut
 
 OF_CONTAINERS = {"slimfaas_jobs_memory_working_set_bytes", "slimfaas_jobs_memory_limit_bytes"}
 """What is exported where there is a cgroup, and its limit."""
+
+LOUD = {"warning", "error", "exception"}
 
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]] + [
@@ -130,3 +134,28 @@ def test_the_dashboard_is_well_formed() -> None:
     ]
     assert len(set(cells)) == len(cells)
     assert max(x for x, _ in cells) < 24
+
+
+def log_lines() -> Iterator[str]:
+    """What the service says when something is wrong, with … for what differs from case to case."""
+    for path in sorted((ROOT / "app").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(ast.Attribute(ast.Name("log"), attr), [line, *_]) if attr in LOUD:
+                    yield shown(line)
+                case ast.Call(ast.Name("Trouble"), [ast.Name("log"), line, *_]):
+                    yield shown(line)
+
+
+def shown(line: ast.expr) -> str:
+    """The text of a line, a constant or an f-string."""
+    parts = line.values if isinstance(line, ast.JoinedStr) else [line]
+    text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    return re.sub(r"(%[sd])+", "…", text)
+
+
+def test_every_line_about_something_wrong_is_explained() -> None:
+    """Whoever is woken by one finds it on the operations page, as it is printed."""
+    lines = {line for line in log_lines() if line.strip("…: ")}  # what consists of an error alone has its own rows
+    assert len(lines) > 20
+    assert [line for line in sorted(lines) if f"`{line}" not in OPERATIONS] == []

@@ -21,7 +21,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; else drawn, and printed")
-    parser.add_argument("--short", action="store_true", help="a tenth of it, in a minute and a half")
+    parser.add_argument("--short", action="store_true", help="a smaller form of it, in a minute and a half")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="where logs and report.json go")
     parsed = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if parsed.seed is None else parsed.seed

@@ -3,6 +3,7 @@
 import pytest
 
 from app.cluster import keys
+from app.observability.metrics import REGISTRY
 from tests.cluster.dispatching import LONG, Stage, until
 from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
 from tests.observer import Observer
@@ -27,6 +28,11 @@ def reason_of(stage: Stage, name: str) -> str:
     return next((str(found.reason) for found in conditions if found.type == "Failed" and found.status == "True"), "")
 
 
+def given_up() -> float:
+    """How many runs the metrics say were given up."""
+    return REGISTRY.get_sample_value("slimfaas_jobs_given_up_runs_total", {"definition": "fib"}) or 0.0
+
+
 def why(stage: Stage, name: str) -> str:
     return str((stage.job(name).metadata.annotations or {}).get(keys.GAVE_UP_ANNOTATION, ""))
 
@@ -35,8 +41,10 @@ def test_a_run_whose_image_cannot_be_pulled_gives_its_slot_back(stage: Stage, se
     """It fails and says why; the next one gets the slot, and not before the pod is gone."""
     [stuck] = stage.queue(annotations=SOON, image=MISSING)
     [next_one] = stage.queue()
+    before = given_up()
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: next_one in seen.finished)
+    assert given_up() == before + 1
     assert reason_of(stage, stuck) == "DeadlineExceeded"
     assert "ImagePull" in why(stage, stuck) or "ErrImage" in why(stage, stuck)
     assert seen.most_active["fib"] == 1

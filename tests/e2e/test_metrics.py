@@ -154,6 +154,7 @@ def test_a_dispatcher_that_stands_alone_answers_probes_and_scrapes(
         assert requests.get(f"{command.url}/health", timeout=10).text == "OK\n"
         until(lambda: requests.get(f"{command.url}/ready", timeout=10).json()["Dispatcher"] == "leading")
         until(lambda: scrape(command.url).value("slots", definition="fast") == SLOTS)
+        assert scrape(command.url).value("streams_limit") == 0  # it serves nobody
         refused = requests.post(f"{command.url}/job/fast", timeout=10)
         assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
         command.process.terminate()

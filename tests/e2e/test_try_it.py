@@ -1,4 +1,4 @@
-"""The section "Try it without a cluster" of docs/configuration.md, as a newcomer would type it."""
+"""The README's section on a job of one's own, as a newcomer would type it."""
 
 import os
 import re
@@ -23,8 +23,8 @@ PORT = "30021"
 
 def read_blocks() -> list[list[str]]:
     """The commands of each terminal, without what the rest of the suite has done already."""
-    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    section = page.partition("\n## Try it without a cluster\n")[2].partition("\n## ")[0]
+    page = (ROOT / "README.md").read_text("utf-8")
+    section = page.partition("\n## A job of your own, without a cluster\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     return [[line for line in block.splitlines() if line != "make install"] for block in blocks]
 

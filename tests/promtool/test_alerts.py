@@ -80,7 +80,7 @@ def test_the_alerts_fire_when_they_should(promtool: Path, folder: Path) -> None:
         ('{reason!="ended"}', ""),
         ("(slimfaas_jobs_configuration_refused) > 0", "(slimfaas_jobs_configuration_refused) > 1"),
         ('code=~"5..",call!~"health.*"', 'code=~"5.."'),
-        ("> 0.92", "> 0.5"),
+        ("> 0.97", "> 0.9"),
     ],
 )
 def test_a_rule_that_is_wrong_is_found(promtool: Path, folder: Path, right: str, wrong: str) -> None:

@@ -23,7 +23,8 @@ _NO_LOG = "the API server's audit log isn't at hand"
 
 def measure(stage: Stage) -> Iterator[Row]:
     """Count while nothing happens, and while runs come and go."""
-    if stage.audit_log is None:
+    audit_log = stage.audit_log
+    if audit_log is None:
         yield Row("calls", "per idle minute", None, remark=_NO_LOG)
         yield Row("calls", f"writes per run, {_FREE}", None, remark=_NO_LOG)
         yield Row("calls", f"writes per run, {_WAITS}", None, remark=_NO_LOG)
@@ -34,29 +35,29 @@ def measure(stage: Stage) -> Iterator[Row]:
         _start(stage, service, namespace, 1)
         time.sleep(_SETTLE_SECONDS)
 
-        before = _count(account, stage.audit_log)
+        before = _count(account, audit_log)
         time.sleep(stage.sizes.idle_seconds)
-        idle = _count(account, stage.audit_log) - before
+        idle = _count(account, audit_log) - before
         minutes = stage.sizes.idle_seconds / 60
         yield Row("calls", "per idle minute", idle.total() / minutes, remark=_tell(idle))
 
-        before = _count(account, stage.audit_log)
+        before = _count(account, audit_log)
         _start(stage, service, namespace, stage.sizes.runs)
         time.sleep(_SETTLE_SECONDS)
-        yield _per_run(_FREE, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
+        yield _per_run(_FREE, _count(account, audit_log) - before, stage.sizes.runs, at_most=2)
 
-        before = _count(account, stage.audit_log)
+        before = _count(account, audit_log)
         caller = Caller(service)
         for _ in range(stage.sizes.runs):
             caller.start("crowd")
         caller.close()
         wait_until(
-            lambda: _count(account, stage.audit_log)[_EVENT] - before[_EVENT] >= stage.sizes.runs,
+            lambda: _count(account, audit_log)[_EVENT] - before[_EVENT] >= stage.sizes.runs,
             "an Event for each run that waits",
             pause_seconds=1.0,
         )
         time.sleep(_SETTLE_SECONDS)
-        yield _per_run(_WAITS, _count(account, stage.audit_log) - before, stage.sizes.runs, at_most=2)
+        yield _per_run(_WAITS, _count(account, audit_log) - before, stage.sizes.runs, at_most=2)
 
 
 def _start(stage: Stage, service: ServiceProcess, namespace: str, count: int) -> None:

@@ -30,6 +30,7 @@ CONTAINER = "spec.template.spec.containers[0]"
         (f"{CONTAINER}.securityContext.capabilities.add[0]", "/SecurityContext/Capabilities"),
         ("spec.template.spec.securityContext.seccompProfile.type", "/SecurityContext/SeccompProfile"),
         ("spec.template.spec.serviceAccountName", "/ServiceAccountName"),
+        ("spec.activeDeadlineSeconds", "/TimeoutSeconds"),
         ("spec.backoffLimit", "/BackoffLimit"),
         ("spec.template.spec.containers[1].image", ""),
         ("metadata.annotations", ""),
