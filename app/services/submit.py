@@ -1,8 +1,10 @@
 """Starting a run: one suspended Job, stored before anybody is told so."""
 
 import secrets
+import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +23,9 @@ from schemas.documents import NotJson
 from schemas.faults import Refused
 from schemas.merge import merge
 from schemas.request import overridden_fields, read_request
+
+_LARGE_BYTES = 8 * 1024
+"""From here on a body may cost much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Submitter:
     ) -> None:
         self._namespace = namespace
         self._queues = queues
+        self._large = threading.Lock()
         self._storer = Storer(namespace, sleep=sleep, clock=clock)
 
     def submit(
@@ -101,9 +107,10 @@ class Submitter:
         name, call = job_name(definition.name, run_id), secrets.token_hex(16)
         fields: tuple[str, ...] = ()
         try:
-            request, faults = read_request(body)
-            fields = overridden_fields(request)
-            spec = merge(definition, request, faults)
+            with self._turn(body):
+                request, faults = read_request(body)
+                fields = overridden_fields(request)
+                spec = merge(definition, request, faults)
             job = build_job(
                 spec,
                 run_id,
@@ -145,8 +152,9 @@ class Submitter:
             InvalidError: the API server would not accept the run.
             ClusterError: it would not store it, or can't be asked.
         """
-        request, faults = read_request(body)
-        spec = merge(definition, request, faults)
+        with self._turn(body):
+            request, faults = read_request(body)
+            spec = merge(definition, request, faults)
         self._queues.check(definition)
         call = secrets.token_hex(16)
         job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query, origin=origin)
@@ -155,6 +163,13 @@ class Submitter:
         except ForbiddenError as error:
             raise NotStoredError(error, in_doubt=False) from error
         return redact(answer, spec, request, origin)
+
+    def _turn(self, body: bytes) -> AbstractContextManager[object]:
+        """The right to read a body: a large one is read while no other large one is.
+
+        Several threads would not be done sooner, and the largest takes 1.4 MiB while it is read.
+        """
+        return self._large if len(body) > _LARGE_BYTES else nullcontext()
 
     def _store_in_queue(self, definition: Definition, job: Json, call: str, claim: Claim | None) -> bool:
         """Store a Job where the queue has a place for it; whether an earlier call had stored it."""
