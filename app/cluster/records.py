@@ -56,6 +56,7 @@ class Run:
         phase: queued, admitted or finished.
         awaited_start: `None`: it need not start in time, or has done so, or isn't admitted.
         started: whether a pod of it is ready, or has succeeded, as far as its status tells.
+        created_at: when the API server stored it, microseconds since the epoch by that server's clock, whole seconds.
     """
 
     uid: str
@@ -67,6 +68,7 @@ class Run:
     phase: Phase
     awaited_start: AwaitedStart | None = None
     started: bool = False
+    created_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def read_run(job: Json) -> Run:
         phase=phase,
         awaited_start=_read_awaited_start(job, annotations) if phase is Phase.ADMITTED else None,
         started=_has_started(job),
+        created_at=read_time(metadata.get("creationTimestamp")) or 0,
     )
 
 

@@ -13,8 +13,10 @@ from app.cluster.manifests import build_admission, build_fence
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run, is_run, place, read_run
 from app.cluster.troubles import Trouble
+from app.cluster.watch import SILENCE_SECONDS
 from app.dispatch.plan import Unready, plan, suspects
 from app.dispatch.retries import Retries
+from app.dispatch.setbacks import Setbacks
 from app.dispatch.stopwatch import Starts
 from app.dispatch.tables import Changes, RunTable
 from app.observability import metrics, spans
@@ -22,19 +24,27 @@ from app.observability.trace_context import read_trace_context
 
 log = logging.getLogger(__name__)
 
-_WRITES_PER_PLAN = 16
-"""How many writes one plan is good for, before the world is looked at again."""
+_PLAN_SECONDS = 0.1
+"""For how long one plan is good; then the world is looked at again, for what it rests on may be over."""
 
 _OUTAGE_PAUSE_SECONDS = 0.5
-"""How long nothing is written after the API server was away or busy."""
+"""How long nothing is written while the API server is away or busy."""
 
-_REFUSAL_PAUSE_SECONDS = 0.25
-"""How long no other run of a definition is tried after one was refused: should all be, they are no burst of writes."""
-
-_LAST_DOUBT_SECONDS = 2.0
+_LAST_DOUBT_SECONDS = 30.0
 _LAST_REFUSAL_SECONDS = 300.0
-"""The longest pauses before a doubt is to be settled, and before a refused run is tried, once more. What nobody can
-explain, such as a conflict over a run that hasn't changed, counts as a doubt: it may be over at any moment."""
+"""The longest pauses before a doubt is to be settled, and before a refused run is tried, once more."""
+
+_UNEXPLAINED_SECONDS = 2.0
+"""The longest pause after what nobody can explain, such as a conflict over a run that hasn't changed: it may be over at
+any moment."""
+
+_UNSEEN_SECONDS = SILENCE_SECONDS + 30.0
+"""For how long a dispatcher that led may have been without news of what was stored: as long as a watch may be silent
+before it counts as dead, and then until the lease had run out."""
+
+
+_Writes = list[tuple[Run, bool]]
+"""Runs, and of each whether it is to be fenced rather than admitted."""
 
 
 class Admissions:
@@ -45,18 +55,28 @@ class Admissions:
         changes: shared with the tables.
         clock: seconds that never go back.
         starts: told of every admission.
+        wall_clock: seconds since the epoch.
     """
 
-    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float], starts: Starts) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        changes: Changes,
+        clock: Callable[[], float],
+        starts: Starts,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._namespace = namespace
         self._changes = changes
         self._clock = clock
         self._starts = starts
+        self._wall_clock = wall_clock
         # Queued runs whose admission was sent and not answered. While such a run stays in the version that was sent,
         # the admission may still arrive; once it has another version it can't, for it carries the old one.
         self._in_doubt = Retries(clock, _LAST_DOUBT_SECONDS)
         self._refused = Retries(clock, _LAST_REFUSAL_SECONDS)
-        self._held_back: dict[str, float] = {}  # definitions, and until when
+        self._only_fenced: set[str] = set()  # runs in doubt whose admission has been refused since
+        self._setbacks = Setbacks(clock)
         self._paused_until = 0.0
         self._trouble = Trouble(log, "nothing can be admitted, the API server gives no answer to rely on", clock)
 
@@ -72,8 +92,9 @@ class Admissions:
 
     def suspect(self, runs: RunTable, slots: Mapping[str, int]) -> None:
         """Doubt what a dispatcher that fell silent may have been admitting at that moment."""
+        known_until = int((self._namespace.server.clock.now() - _UNSEEN_SECONDS) * 1_000_000)
         with self._changes.lock:
-            for run in suspects(runs.lines(), slots):
+            for run in suspects(runs.lines(), slots, known_until):
                 self._in_doubt.add_due(run)
 
     def cycle(self, runs: RunTable, unready: Unready, slots: Mapping[str, int], may_write: Callable[[], bool]) -> float:
@@ -91,43 +112,66 @@ class Admissions:
         now = self._clock()
         if now < self._paused_until:
             return self._paused_until - now
-        self._held_back = {definition: until for definition, until in self._held_back.items() if until > now}
-        # 1. What is known, as one picture.
+        enough_at, cut_short = now + _PLAN_SECONDS, False
+        for writes in self._choose(runs, unready, slots):  # of each kind at least one has its turn
+            for run, fences in writes:
+                if self._setbacks.is_resting(run.definition):
+                    continue
+                if not may_write() or not self._write(runs, run, fences=fences):
+                    return _OUTAGE_PAUSE_SECONDS
+                if self._clock() >= enough_at:
+                    cut_short = True
+                    break
+        if cut_short:
+            return 0.0
+        return max(0.0, min(thing.seconds_left() for thing in (self._in_doubt, self._refused, self._setbacks)))
+
+    def _choose(self, runs: RunTable, unready: Unready, slots: Mapping[str, int]) -> tuple[_Writes, _Writes]:
+        """What to write now, from one picture of the world.
+
+        Returns:
+            What is likely to be answered, and what may well hang: the last such write was not answered.
+        """
         with self._changes.lock:
             self._in_doubt.forget_changed(runs)
             self._refused.forget_changed(runs)
+            self._only_fenced &= self._in_doubt.uids()
             doubtful = {uid: run for uid in self._in_doubt.uids() if (run := runs.get(uid)) is not None}
             lines, doubts = runs.lines(), Counter(run.definition for run in doubtful.values())
+            now = self._wall_clock()
+            due = self._refused.due().items()
+            again = [(int((now - seconds) * 1e6), run) for uid, seconds in due if (run := runs.get(uid)) is not None]
             chosen = plan(
                 lines,
-                {definition: limit for definition, limit in slots.items() if definition not in self._held_back},
+                {definition: limit for definition, limit in slots.items() if not self._setbacks.is_resting(definition)},
                 unready,
                 in_doubt={uid: run.definition for uid, run in doubtful.items()},
-                postponed=self._refused.uids() - self._refused.due(),
+                refused=self._refused.uids(),
+                again=again,
             )
-            # 2. Settle doubts first, for they hold slots: by the same admission, of which only one can arrive, or where
-            #    the run can't start now by a change that makes the admission under way conflict.
-            writes = [
-                (run, build_admission(run.resource_version))
-                if lines[run.definition].admitted + doubts[run.definition] <= slots.get(run.definition, 0)
-                and not unready(run.depends_on)
-                else (run, build_fence(run.resource_version, mark=secrets.token_hex(4)))
+            # Doubts hold slots. They are settled by the same admission, of which only one can arrive, or where the run
+            # can't start now by a change that makes the admission under way conflict.
+            settled = {
+                run: not self._may_start(run, lines[run.definition].admitted + doubts[run.definition], unready, slots)
                 for run in sorted((doubtful[uid] for uid in self._in_doubt.due()), key=place)
-            ]
-        # 3. Admit, for as long as the lease is certain and the API server answers.
-        writes += [(run, build_admission(run.resource_version)) for run in chosen]
-        for run, patch in writes[:_WRITES_PER_PLAN]:
-            if run.definition in self._held_back and run.uid not in self._in_doubt:
-                continue
-            if not may_write() or not self._write(runs, run, patch):
-                return _OUTAGE_PAUSE_SECONDS
-        if len(writes) > _WRITES_PER_PLAN:
-            return 0.0
-        held_back_seconds = min(self._held_back.values(), default=float("inf")) - self._clock()
-        return max(0.0, min(self._in_doubt.seconds_left(), self._refused.seconds_left(), held_back_seconds))
+            }
+        tried = dict.fromkeys(run for run in settled if self._in_doubt.was_tried(run.uid))
+        prompt: _Writes = []
+        slow: _Writes = []
+        # What no write of this dispatcher has failed for comes first: the others of a definition may be well.
+        for run in (*(run for run in settled if run not in tried), *chosen, *tried):
+            hangs = self._setbacks.is_failing(run.definition) or run in tried
+            (slow if hangs else prompt).append((run, settled.get(run, False)))
+        return prompt, slow
 
-    def _write(self, runs: RunTable, run: Run, patch: Json) -> bool:
+    def _may_start(self, run: Run, taken: int, unready: Unready, slots: Mapping[str, int]) -> bool:
+        fits = taken <= slots.get(run.definition, 0)
+        return fits and run.uid not in self._only_fenced and not unready(run.depends_on)
+
+    def _write(self, runs: RunTable, run: Run, *, fences: bool) -> bool:
         """Write one patch and take in what came of it; whether it makes sense to go on with others."""
+        version = run.resource_version
+        patch = build_fence(version, mark=secrets.token_hex(4)) if fences else build_admission(version)
         began = time.monotonic()
         try:
             # The answer counts at once, before the watch shows it.
@@ -135,6 +179,7 @@ class Admissions:
             written = read_run(answer)
             runs.update(written)
             self._trouble.ended()
+            self._setbacks.answered(run.definition)
             if written.phase is Phase.ADMITTED:
                 log.info("admitted %s", run.name)
                 _count("admitted")
@@ -151,13 +196,27 @@ class Admissions:
         except ClusterError as error:
             _count("unanswered" if error.may_have_happened else "refused")
             if error.may_have_happened:
-                self._in_doubt.add(run)
+                longest_seconds = self._setbacks.longest_pause_seconds(self._in_doubt.tried_at(run.uid))
+                self._in_doubt.add(run, at_most_seconds=longest_seconds)
             if error.may_pass:
-                return self._pause(run, error)
-            self._try_later(run, _LAST_REFUSAL_SECONDS)
-            self._held_back[run.definition] = self._clock() + _REFUSAL_PAUSE_SECONDS
+                return self._fail(run, error)
             log.warning("run %s can't be admitted: %s", run.name, error)
+            self._refuse(run, fences=fences)
         return True
+
+    def _refuse(self, run: Run, *, fences: bool) -> None:
+        """Take in that a patch was refused, which says that it is not, and has not been, carried out.
+
+        Where the run is in doubt, an earlier one may still arrive, and a fence may be allowed. Where that is refused as
+        well, whoever refuses it will refuse the late admission, too: the slot is not held for it any longer.
+        """
+        self._setbacks.refused(run.definition)
+        if run.uid in self._in_doubt and not fences:
+            self._only_fenced.add(run.uid)
+            self._in_doubt.add_due(run)
+            return
+        self._in_doubt.forget(run)
+        self._refused.add(run)
 
     def _read_again(self, runs: RunTable, run: Run) -> bool:
         """Somebody has changed the run: look at it now rather than when the watch gets there."""
@@ -167,21 +226,25 @@ class Admissions:
             self._try_later(run)
             return True
         except ClusterError as error:
-            return self._pause(run, error)
+            return self._fail(run, error)
         if job["metadata"]["uid"] == run.uid and is_run(job):
             runs.update(read_run(job))
         if runs.get(run.uid) is run:  # nothing that we can see, or for the watch to show
             self._try_later(run)
         return True
 
-    def _try_later(self, run: Run, at_most_seconds: float = _LAST_DOUBT_SECONDS) -> None:
+    def _try_later(self, run: Run) -> None:
         retries = self._in_doubt if run.uid in self._in_doubt else self._refused
-        retries.add(run, at_most_seconds=at_most_seconds)
+        retries.add(run, at_most_seconds=_UNEXPLAINED_SECONDS)
 
-    def _pause(self, run: Run, error: ClusterError) -> bool:
-        self._paused_until = self._clock() + max(_OUTAGE_PAUSE_SECONDS, error.retry_after_seconds or 0)
-        self._trouble.happened(error)
-        return False
+    def _fail(self, run: Run, error: ClusterError) -> bool:
+        """Take in that a call had no answer to rely on; whether it makes sense to go on with other definitions."""
+        # Where nothing was sent, or the API server is busy, that is nothing about this definition.
+        outage = not error.may_have_happened or self._setbacks.failed(run.definition, error)
+        if outage:
+            self._trouble.happened(error)
+            self._paused_until = self._clock() + max(_OUTAGE_PAUSE_SECONDS, error.retry_after_seconds or 0)
+        return not outage
 
 
 def _count(outcome: str) -> None:

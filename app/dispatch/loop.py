@@ -119,9 +119,10 @@ class Dispatcher:
         deadline = time.monotonic() + 2 * CALL_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        # With an admission in doubt the next leader must not come before the lease's end, and must know that this one
-        # fell silent.
-        if not self._admissions.in_doubt and not any(thread.is_alive() for thread in self._threads):
+        # With an admission in doubt, perhaps an earlier leader's, the next one must not come before the end of the
+        # lease, and must know that this one fell silent.
+        in_doubt = self._admissions.in_doubt or self._leader.took_over
+        if not in_doubt and not any(thread.is_alive() for thread in self._threads):
             self._leader.release()
 
     def _run(self) -> None:

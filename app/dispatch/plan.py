@@ -1,11 +1,12 @@
 """Which runs to admit now, and why the others wait: pure decisions over what is known."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from heapq import merge
 from itertools import islice
+from operator import itemgetter
 
 from app.cluster.records import DependsOn, Run, place
 from app.dispatch.readiness import Readiness
@@ -38,7 +39,8 @@ def plan(
     unready: Unready,
     *,
     in_doubt: Mapping[str, str],
-    postponed: Collection[str] = (),
+    refused: Collection[str] = (),
+    again: Iterable[tuple[int, Run]] = (),
 ) -> list[Run]:
     """Choose the runs to admit.
 
@@ -48,13 +50,20 @@ def plan(
         unready: tells what runs wait for.
         in_doubt: queued runs whose admission was sent and not answered, as uid and definition. Each holds a slot, for
             it may be running before anyone can see it, and none is chosen: its doubt has to be settled first.
-        postponed: uids of queued runs to pass over for now.
+        refused: uids of queued runs that were refused, and have lost their places.
+        again: those of them that are to be tried again, each with the moment (microseconds since the epoch) from which
+            it stands in the queue anew: behind all that wait by then, who may be refused for nothing, and before all
+            that come later.
 
     Returns:
         The runs, each definition's in the order of its queue.
     """
     chosen: list[Run] = []
     doubtful = Counter(in_doubt.values())
+    queued_anew: dict[str, list[tuple[tuple[int, str], Run]]] = {}
+    for moment, run in again:
+        if run.uid not in in_doubt:
+            queued_anew.setdefault(run.definition, []).append(((moment, run.name), run))
     for definition, line in lines.items():
         # 1. How many slots are certainly free.
         free = slots.get(definition, 0) - line.admitted - doubtful[definition]
@@ -62,23 +71,40 @@ def plan(
             continue
         # 2. Who could start; the others keep their places and block nobody.
         ready = [runs for depends_on, runs in line.queued.items() if not unready(depends_on)]
-        able = (run for run in merge(*ready, key=place) if run.uid not in in_doubt and run.uid not in postponed)
+        able = (run for run in merge(*ready, key=place) if run.uid not in in_doubt and run.uid not in refused)
+        anew = [pair for pair in queued_anew.get(definition, ()) if not unready(pair[1].depends_on)]
         # 3. First come, first served.
-        chosen += islice(able, free)
+        queue = merge(((place(run), run) for run in able), sorted(anew, key=itemgetter(0)), key=itemgetter(0))
+        chosen += (run for _, run in islice(queue, free))
     return chosen
 
 
-def suspects(lines: Mapping[str, Line], slots: Mapping[str, int]) -> list[Run]:
-    """The runs of which a dispatcher that saw the same queues may have been admitting one when it fell silent.
+def suspects(lines: Mapping[str, Line], slots: Mapping[str, int], known_until: int) -> list[Run]:
+    """The runs of which a dispatcher that fell silent may have been admitting one.
 
-    It chose among the first of each group, as many as there were slots free: no more than are free now.
+    It chose among the first of each group that it knew, as many as there were slots free: no more than are free now.
+
+    Args:
+        lines: by definition.
+        slots: see `plan`.
+        known_until: what was stored before this moment it certainly knew (microseconds since the epoch, as
+            `Run.created_at`); of what came later, with an earlier place than one that it chose, nobody can say.
     """
     found: list[Run] = []
     for definition, line in lines.items():
         free = max(0, slots.get(definition, 0) - line.admitted)
-        firsts = merge(*(runs[:free] for runs in line.queued.values()), key=place)
+        firsts = merge(*(_first_known(runs, free, known_until) for runs in line.queued.values()), key=place)
         found += islice(firsts, _SUSPECTS_PER_DEFINITION)
     return found
+
+
+def _first_known(runs: Iterable[Run], count: int, known_until: int) -> Iterator[Run]:
+    """The first runs of a group up to so many that were known, those between them included."""
+    for run in runs:
+        if count <= 0:
+            return
+        count -= run.created_at < known_until
+        yield run
 
 
 class Cause(Enum):

@@ -15,11 +15,13 @@ class _Retry:
 
     Attributes:
         resource_version: the version of the run that was tried.
-        due: when, by the clock.
+        tried_at: when it was, by the clock.
+        due: when it is to be tried again.
         pause_seconds: how long it is held back this time.
     """
 
     resource_version: int
+    tried_at: float
     due: float
     pause_seconds: float
 
@@ -50,11 +52,17 @@ class Retries:
         if last is not None and last.resource_version == run.resource_version:
             pause_seconds = max(last.pause_seconds * 2, _FIRST_BACKOFF_SECONDS)
         pause_seconds = min(pause_seconds, self._last_backoff_seconds, at_most_seconds)
-        self._by_uid[run.uid] = _Retry(run.resource_version, self._clock() + pause_seconds, pause_seconds)
+        now = self._clock()
+        self._by_uid[run.uid] = _Retry(run.resource_version, now, now + pause_seconds, pause_seconds)
 
     def add_due(self, run: Run) -> None:
-        """Add this version of a run without a pause before its first try."""
-        self._by_uid[run.uid] = _Retry(run.resource_version, self._clock(), 0.0)
+        """Add this version of a run without a pause before its next try."""
+        now = self._clock()
+        self._by_uid[run.uid] = _Retry(run.resource_version, now, now, 0.0)
+
+    def forget(self, run: Run) -> None:
+        """Drop a run."""
+        self._by_uid.pop(run.uid, None)
 
     def forget_changed(self, runs: RunTable) -> None:
         """Drop the runs that are gone, no longer queued, or in another version than the one that was tried."""
@@ -64,10 +72,18 @@ class Retries:
         """All of them."""
         return set(self._by_uid)
 
-    def due(self) -> set[str]:
-        """Those whose pause is over."""
+    def due(self) -> dict[str, float]:
+        """Those whose pause is over, and for how many seconds it has been."""
         now = self._clock()
-        return {uid for uid, retry in self._by_uid.items() if retry.due <= now}
+        return {uid: now - retry.due for uid, retry in self._by_uid.items() if retry.due <= now}
+
+    def was_tried(self, uid: str) -> bool:
+        """Whether it has been held back: it is not here without a try."""
+        return uid in self._by_uid and self._by_uid[uid].pause_seconds > 0
+
+    def tried_at(self, uid: str) -> float:
+        """When it was last tried; infinite: it isn't here."""
+        return self._by_uid[uid].tried_at if uid in self._by_uid else float("inf")
 
     def seconds_left(self) -> float:
         """How long until the next pause is over; infinite where there is none that isn't."""

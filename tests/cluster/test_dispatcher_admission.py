@@ -138,7 +138,7 @@ def test_when_every_run_is_refused_the_tries_are_few(stage: Stage, seen: Observe
         seen.wait(lambda: seen.finished >= set(others))
         tries = [request for request in stage.proxy.requests if request.fault is fault]
         lasted_seconds = tries[-1].started - tries[0].started
-        assert len(tries) <= 2 + lasted_seconds / 0.25
+        assert len(tries) <= 2 + lasted_seconds / 0.1
 
 
 def test_a_run_that_is_deleted_while_queued_never_starts(stage: Stage, seen: Observer) -> None:

@@ -23,10 +23,21 @@ def make_run(
     depends_on: DependsOn = (),
     phase: Phase = Phase.QUEUED,
     awaited_start: AwaitedStart | None = None,
+    created_at: int = 0,
 ) -> Run:
     """Make a run; the number is its uid, its name and, unless given, its time."""
     queued_at = number if queued_at is None else queued_at
-    return Run(f"uid-{number}", f"run-{number:04}", definition, version, queued_at, depends_on, phase, awaited_start)
+    return Run(
+        f"uid-{number}",
+        f"run-{number:04}",
+        definition,
+        version,
+        queued_at,
+        depends_on,
+        phase,
+        awaited_start,
+        created_at=created_at,
+    )
 
 
 def lines_of(runs: Sequence[Run]) -> Mapping[str, Line]:

@@ -1,11 +1,16 @@
 """Which runs are admitted: for any queues, slots and readiness."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cluster.records import Phase, Run, place
 from app.dispatch.plan import plan, suspects
 from tests.unit.dispatch.runs import DEFINITIONS, WORKLOADS, lines_of, make_run, populations, unready_from
+
+NOW = 1_000_000
+"""Later than all runs are stored that don't say otherwise."""
 
 slots_of = st.dictionaries(st.sampled_from(DEFINITIONS), st.integers(0, 4))
 ready_sets = st.sets(st.sampled_from(WORKLOADS))
@@ -47,7 +52,7 @@ def test_it_chooses_what_the_rules_say(
 ) -> None:
     """Never more than free slots, nothing unready, in doubt or postponed, in order, and nobody blocks those behind."""
     runs, slots, ready, in_doubt, postponed = situation
-    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, postponed=postponed)
+    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, refused=postponed)
     expected = naive_plan(runs, slots, ready, in_doubt, postponed)
     for definition in DEFINITIONS:
         assert [run for run in chosen if run.definition == definition] == [
@@ -62,7 +67,7 @@ def test_active_runs_never_exceed_the_slots(
 ) -> None:
     """What runs already, what may be running and what is chosen fit into the slots, unless they didn't before."""
     runs, slots, ready, in_doubt, postponed = situation
-    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, postponed=postponed)
+    chosen = plan(lines_of(runs), slots, unready_from(ready), in_doubt=in_doubt, refused=postponed)
     for definition in DEFINITIONS:
         held = sum(run.definition == definition and run.phase is Phase.ADMITTED for run in runs)
         held += sum(doubted == definition for doubted in in_doubt.values())
@@ -89,24 +94,65 @@ def test_groups_that_wait_for_different_things_share_one_order() -> None:
     assert [run.name for run in chosen] == ["run-0000", "run-0001", "run-0002", "run-0003"]
 
 
+def test_a_run_that_was_refused_queues_up_again() -> None:
+    """Behind all that were there when its pause was over, before all that came later."""
+    refused, before, after = make_run(1, queued_at=10), make_run(2, queued_at=20), make_run(3, queued_at=40)
+    lines, uids = lines_of([refused, before, after]), [refused.uid]
+    again = [(30, refused)]
+    chosen = plan(lines, {"a": 3}, unready_from(()), in_doubt={}, refused=uids, again=again)
+    assert chosen == [before, refused, after]
+    assert plan(lines, {"a": 3}, unready_from(()), in_doubt={}, refused=uids) == [before, after]
+
+
+def test_a_refused_run_is_chosen_no_sooner_than_it_could_start() -> None:
+    """What it waits for may have gone meanwhile; and while its admission is in doubt it is not admitted anew."""
+    run = make_run(1, depends_on=("db",))
+    lines, again = lines_of([run]), [(30, run)]
+    assert plan(lines, {"a": 2}, unready_from(()), in_doubt={}, refused=[run.uid], again=again) == []
+    doubts = {run.uid: "a"}
+    assert plan(lines, {"a": 2}, unready_from(["db"]), in_doubt=doubts, refused=[run.uid], again=again) == []
+    assert plan(lines, {"a": 2}, unready_from(["db"]), in_doubt={}, refused=[run.uid], again=again) == [run]
+
+
 @given(populations(), slots_of, ready_sets)
 def test_whatever_another_dispatcher_chose_from_the_same_queue_is_suspected(
     runs: list[Run], slots: dict[str, int], ready: set[str]
 ) -> None:
     """Whichever dependencies it took for ready."""
     lines = lines_of(runs)
-    assert set(plan(lines, slots, unready_from(ready), in_doubt={})) <= set(suspects(lines, slots))
+    assert set(plan(lines, slots, unready_from(ready), in_doubt={})) <= set(suspects(lines, slots, NOW))
 
 
 def test_suspects_are_none_where_no_slot_is_free() -> None:
     """Nobody can have been about to take one."""
     runs = [make_run(1, phase=Phase.ADMITTED), make_run(2)]
-    assert suspects(lines_of(runs), {"a": 1}) == []
+    assert suspects(lines_of(runs), {"a": 1}, NOW) == []
 
 
 def test_suspects_are_bounded() -> None:
     """Where each of a thousand runs waits for something else, a new leader doesn't write a thousand times."""
     runs = [make_run(number, depends_on=(f"db-{number}",)) for number in range(1000)]
-    found = suspects(lines_of(runs), {"a": 2})
+    found = suspects(lines_of(runs), {"a": 2}, NOW)
     assert len(found) < 100
     assert found == runs[: len(found)]
+
+
+@given(populations(), slots_of, ready_sets, st.data())
+def test_what_another_dispatcher_chose_is_suspected_also_among_runs_that_it_did_not_know(
+    runs: list[Run], slots: dict[str, int], ready: set[str], data: st.DataObject
+) -> None:
+    """Whatever was stored since, with whichever places."""
+    known_until = 50
+    ages = data.draw(st.lists(st.integers(0, 100), min_size=len(runs), max_size=len(runs)))
+    aged = [replace(run, created_at=age) for run, age in zip(runs, ages, strict=True)]
+    unknown = data.draw(st.sets(st.sampled_from([run.uid for run in aged if run.created_at >= known_until] or [""])))
+    known = [run for run in aged if run.uid not in unknown or run.phase is not Phase.QUEUED]
+    chosen = plan(lines_of(known), slots, unready_from(ready), in_doubt={})
+    assert set(chosen) <= set(suspects(lines_of(aged), slots, known_until))
+
+
+def test_a_queue_that_has_stood_for_long_has_few_suspects() -> None:
+    """A new leader writes no more than it has to."""
+    runs = [make_run(number, created_at=number) for number in range(100)]
+    assert suspects(lines_of(runs), {"a": 2}, known_until=1000) == runs[:2]
+    assert suspects(lines_of(runs), {"a": 2}, known_until=0) == runs[:64]

@@ -37,10 +37,25 @@ def test_one_added_as_due_is_due_at_once_and_held_back_after_its_first_try() -> 
     clock = Clock()
     retries = Retries(clock, last_backoff_seconds=2.0)
     retries.add_due(make_run(1))
-    assert retries.due() == {"uid-1"}
+    assert set(retries.due()) == {"uid-1"}
+    assert not retries.was_tried("uid-1")
     retries.add(make_run(1))
-    assert retries.due() == set()
+    assert retries.due() == {}
+    assert retries.was_tried("uid-1")
     assert retries.seconds_left() == 0.25
+
+
+def test_it_tells_when_a_run_was_tried_and_for_how_long_it_has_been_due() -> None:
+    """From which its next pause, and its new place, follow."""
+    clock = Clock()
+    retries = Retries(clock, last_backoff_seconds=2.0)
+    assert retries.tried_at("uid-1") == float("inf")
+    retries.add(make_run(1))
+    clock.now += 1.25
+    assert retries.tried_at("uid-1") == clock.now - 1.25
+    assert retries.due() == {"uid-1": 1.0}
+    retries.forget(make_run(1))
+    assert not retries
 
 
 def test_a_run_is_due_when_its_pause_is_over() -> None:
@@ -50,9 +65,9 @@ def test_a_run_is_due_when_its_pause_is_over() -> None:
     assert retries.seconds_left() == float("inf")
     retries.add(make_run(1))
     clock.now += 0.2
-    assert retries.due() == set()
+    assert retries.due() == {}
     clock.now += 0.1
-    assert retries.due() == {"uid-1"}
+    assert set(retries.due()) == {"uid-1"}
     assert retries.seconds_left() == float("inf")
 
 
