@@ -77,6 +77,7 @@ class Admissions:
         self._refused = Retries(clock, _LAST_REFUSAL_SECONDS)
         self._only_fenced: set[str] = set()  # runs in doubt whose admission has been refused since
         self._setbacks = Setbacks(clock)
+        self._slow_is_next = False  # whether writes that may well hang have been put off for others
         self._paused_until = 0.0
         self._trouble = Trouble(log, "nothing can be admitted, the API server gives no answer to rely on", clock)
 
@@ -112,18 +113,20 @@ class Admissions:
         now = self._clock()
         if now < self._paused_until:
             return self._paused_until - now
-        enough_at, cut_short = now + _PLAN_SECONDS, False
-        for writes in self._choose(runs, unready, slots):  # of each kind at least one has its turn
-            for run, fences in writes:
-                if self._setbacks.is_resting(run.definition):
-                    continue
-                if not may_write() or not self._write(runs, run, fences=fences):
-                    return _OUTAGE_PAUSE_SECONDS
-                if self._clock() >= enough_at:
-                    cut_short = True
-                    break
-        if cut_short:
-            return 0.0
+        prompt, slow = self._choose(runs, unready, slots)
+        writes = [*slow[:1], *prompt, *slow[1:]] if self._slow_is_next else [*prompt, *slow]
+        self._slow_is_next = bool(slow)
+        written, enough_at = False, self._clock() + _PLAN_SECONDS
+        for write in writes:
+            run, fences = write
+            if self._setbacks.is_resting(run.definition):
+                continue
+            if written and self._clock() >= enough_at:
+                return 0.0
+            written = True
+            self._slow_is_next &= write not in slow
+            if not may_write() or not self._write(runs, run, fences=fences):
+                return _OUTAGE_PAUSE_SECONDS
         return max(0.0, min(thing.seconds_left() for thing in (self._in_doubt, self._refused, self._setbacks)))
 
     def _choose(self, runs: RunTable, unready: Unready, slots: Mapping[str, int]) -> tuple[_Writes, _Writes]:
@@ -154,6 +157,7 @@ class Admissions:
             settled = {
                 run: not self._may_start(run, lines[run.definition].admitted + doubts[run.definition], unready, slots)
                 for run in sorted((doubtful[uid] for uid in self._in_doubt.due()), key=place)
+                if not self._setbacks.is_resting(run.definition)
             }
         tried = dict.fromkeys(run for run in settled if self._in_doubt.was_tried(run.uid))
         prompt: _Writes = []
