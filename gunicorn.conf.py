@@ -149,21 +149,35 @@ def on_exit(_server):
 
 
 def post_worker_init(worker):
-    """Start what runs beside the calls, and let streams end when the worker does."""
+    """Start what runs beside the calls, and let streams and the dispatcher end as soon as the worker is to."""
     service = worker.wsgi.extensions["slimfaas-jobs"]
     service.streams.stopping = lambda: not worker.alive
+    worker.on_drain = service.retire
     service.start(serves=True)
 
 
 def worker_exit(_server, worker):
     """Stop what runs beside the calls; the dispatcher gives the lease back."""
-    wsgi = getattr(worker, "wsgi", None)
-    if wsgi is not None:
-        wsgi.extensions["slimfaas-jobs"].stop()
     ending = sys.exc_info()[1]
-    if isinstance(ending, SystemExit) and ending.code in (None, 0):
-        # An interpreter that tidies up writes to every object that there is: two that shared them would need twice the
-        # memory, and be killed for it in the middle.
+    try:
+        wsgi = getattr(worker, "wsgi", None)
+        if wsgi is not None:
+            wsgi.extensions["slimfaas-jobs"].stop()
+    except Exception:
+        worker.log.exception("what runs beside the calls could not be stopped")
+    finally:  # also where a second signal has broken in
+        if isinstance(ending, SystemExit) and ending.code in (None, 0):
+            _end_process()
+
+
+def _end_process():
+    """End at once, with everything written.
+
+    An interpreter that tidies up writes to every object that there is: two that shared them would need twice the
+    memory, and be killed for it in the middle.
+    """
+    try:
         logging.shutdown()
         sys.stdout.flush()
+    finally:
         os._exit(0)

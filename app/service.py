@@ -1,5 +1,6 @@
 """The parts of one process, put together: what the web application and the command line both need."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from app.cluster.credentials import connect
@@ -55,13 +56,19 @@ class Service:
         if self.dispatcher is not None:
             self.dispatcher.start()
 
+    def retire(self) -> None:
+        """Have the dispatcher give the lease back, while the last calls are answered; returns at once."""
+        if self.dispatcher is not None:
+            self.dispatcher.retire()
+
     def stop(self) -> None:
         """Stop it; the dispatcher gives the lease back."""
-        self.queues.stop()
-        if self.dispatcher is not None:
-            self.dispatcher.stop()
-        self.configuration.stop()
-        end_spans()
+        with ExitStack() as stops:  # each of them, the last one first, whatever becomes of the others
+            stops.callback(end_spans)
+            stops.callback(self.configuration.stop)
+            if self.dispatcher is not None:
+                stops.callback(self.dispatcher.stop)
+            stops.callback(self.queues.stop)
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""
