@@ -61,10 +61,9 @@ class Queues:
         """Begin to watch, where that has not been done; not before the process has forked for the last time."""
         with self._lock:
             if self._reflector is None:
-                self._reflector = Reflector(
-                    self._namespace, self._namespace.runs, read_sight, self._backlog, name="queues"
-                )
-                self._reflector.start()
+                reflector = Reflector(self._namespace, self._namespace.runs, read_sight, self._backlog, name="queues")
+                reflector.start()  # first: where there is no thread to be had, the next call tries again
+                self._reflector = reflector
 
     def stop(self) -> None:
         """Watch no longer."""

@@ -14,6 +14,7 @@ from app.services.submit import Accepted, Submitter
 from schemas.definition import Definition
 from tests.cluster.dispatching import SHORT, Stage, until
 from tests.faults import Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
+from tests.threads import no_threads
 
 CREATE = r"/jobs$"
 BOUNDED = Definition("fib", "busybox:1", args=SHORT, max_queued=3)
@@ -189,6 +190,16 @@ def test_until_the_runs_are_listed_nothing_is_accepted(stage: Stage, open_queues
     with pytest.raises(QueueUnknownError):
         submitter.submit(BOUNDED, b"")
     hold.release()
+    assert isinstance(submit(submitter), Accepted)
+
+
+def test_a_call_that_finds_no_thread_for_the_watch_does_not_close_the_queue(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
+    """The next one begins to watch."""
+    submitter = open_queues()
+    with no_threads(), pytest.raises(RuntimeError):
+        submitter.submit(BOUNDED, b"")
     assert isinstance(submit(submitter), Accepted)
 
 
