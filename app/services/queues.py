@@ -4,6 +4,7 @@ Where nothing is bounded, nothing is watched. How exact the count is, and what i
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 from app.cluster.namespace import Namespace
@@ -38,18 +39,19 @@ class QueueUnknownError(Exception):
 class Queues:
     """The queues of the namespace, and how long they may become.
 
-    While its watch is broken the last that it has shown counts, with what this process has stored since: rather too
-    much than too little, so that what is bounded stays bounded.
+    While its watch is broken, or silent, the last that it has shown counts, with what this process has stored since:
+    rather too much than too little, so that what is bounded stays bounded.
 
     Args:
         namespace: whose runs.
         most: how many runs may wait in all; `None`: any number.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, namespace: Namespace, most: int | None) -> None:
+    def __init__(self, namespace: Namespace, most: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._namespace = namespace
         self._most = most
-        self._backlog = Backlog()
+        self._backlog = Backlog(clock)
         self._lock = threading.Lock()
         self._reflector: Reflector[Sight] | None = None
 
@@ -61,7 +63,14 @@ class Queues:
         """Begin to watch, where that has not been done; not before the process has forked for the last time."""
         with self._lock:
             if self._reflector is None:
-                reflector = Reflector(self._namespace, self._namespace.runs, read_sight, self._backlog, name="queues")
+                reflector = Reflector(
+                    self._namespace,
+                    self._namespace.runs,
+                    read_sight,
+                    self._backlog,
+                    name="queues",
+                    on_life=self._backlog.forget_unseen,
+                )
                 reflector.start()  # first: where there is no thread to be had, the next call tries again
                 self._reflector = reflector
 
@@ -107,8 +116,6 @@ class Queues:
         self.start()
         if not self._backlog.filled.wait(_PATIENCE_SECONDS):
             raise QueueUnknownError("the runs have not been listed yet")
-        if self._reflector is not None and self._reflector.synced.is_set():
-            self._backlog.forget_unseen()
 
     def _check(self, definition: Definition) -> None:
         most = definition.max_queued
