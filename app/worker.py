@@ -38,6 +38,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
         if not self.alive:
             self.on_drain()
 
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once (SIGQUIT, SIGINT), but without the locks of the pool of threads.
+
+        The threaded worker's own takes them to shut the pool down. It runs between any two steps of this thread, which
+        may be about to give the pool a connection: it would wait for itself until it is killed.
+        """
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
     def handle(self, conn: Any) -> Any:
         """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""
         if conn.parser is None and not self.cfg.is_ssl:  # TLS has yet to be begun, and is best ended by a proxy

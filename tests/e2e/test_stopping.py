@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from typing import Any
 
 import pytest
@@ -64,6 +65,42 @@ def trickling(service: ServiceProcess) -> Iterator[None]:
             client_thread.join()
 
 
+class Knocker:
+    """Clients that connect, call and leave, all the time, while the context lasts."""
+
+    def __init__(self, service: ServiceProcess) -> None:
+        self._service = service
+        self._stop = threading.Event()
+        self._answered = threading.Event()
+        self._threads = [threading.Thread(target=self._knock) for _ in range(8)]
+
+    def await_answer(self) -> None:
+        """Return once a call has been answered that is under way, or comes later."""
+        self._answered.clear()
+        assert self._answered.wait(30)
+
+    def _knock(self) -> None:
+        while not self._stop.is_set():
+            with suppress(OSError, HTTPException), Wire(self._service.port) as wire:
+                wire.send_request("GET", "/health", "Connection: close").answer()
+                self._answered.set()
+
+    def __enter__(self) -> "Knocker":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def boots(service: ServiceProcess) -> list[int]:
+    """The process ids of the workers that there have been, the last one last."""
+    return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)\n", service.log_text)]
+
+
 def gives_back(request: Request) -> bool:
     return request.method == "PUT" and json.loads(request.body)["spec"]["holderIdentity"] == ""
 
@@ -78,6 +115,16 @@ def test_a_client_that_takes_its_time_does_not_keep_the_lease(replica: Replica, 
             assert "Worker exiting" not in service.log_text
 
 
+def test_a_worker_that_is_told_to_quit_ends_whatever_it_is_doing(replica: Replica) -> None:
+    """Also in the middle of handing a connection to a thread, whose locks it holds then."""
+    with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, Knocker(service) as knocker:
+        for count in range(1, 21):
+            until(lambda count=count: len(boots(service)) == count)
+            knocker.await_answer()
+            os.kill(boots(service)[-1], signal.SIGQUIT)
+        until(lambda: len(boots(service)) == 21)
+
+
 def test_a_second_signal_does_not_make_a_worker_tidy_up(server: Server, replica: Replica, leases: Leases) -> None:
     """What it breaks into is left as it is: taking an interpreter apart copies the memory that workers share."""
     hold = Hold()
@@ -87,11 +134,10 @@ def test_a_second_signal_does_not_make_a_worker_tidy_up(server: Server, replica:
     ):
         until(leases.holder)
         proxy.add(Fault(hold, when=gives_back))
-        booted = re.search(r"Booting worker with pid: (\d+)", service.log_text)
-        assert booted
-        os.kill(int(booted[1]), signal.SIGQUIT)
+        (worker,) = boots(service)
+        os.kill(worker, signal.SIGQUIT)
         hold.wait_held()
-        os.kill(int(booted[1]), signal.SIGQUIT)
-        until(lambda: service.log_text.count("Booting worker with pid") == 2)  # the first has ended
+        os.kill(worker, signal.SIGQUIT)
+        until(lambda: len(boots(service)) == 2)  # the first has ended
         assert "# cleanup" not in service.log_text, "what the interpreter says when it takes itself apart"
         hold.release()
