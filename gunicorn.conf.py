@@ -1,6 +1,8 @@
 """How gunicorn runs the service; GUNICORN_CMD_ARGS and gunicorn's own variables override what stands here."""
 
+import fcntl
 import gc
+import glob
 import itertools
 import logging
 import os
@@ -10,6 +12,7 @@ import socket
 import struct
 import sys
 import tempfile
+from contextlib import suppress
 
 from gunicorn.config import Config
 
@@ -24,11 +27,53 @@ def _count_workers():
     return next((int(workers) for workers in given if workers is not None), config.workers)
 
 
+_METRICS_FOLDERS = "slimfaas-jobs-metrics."
+_METRICS_FOLDER = f"{_METRICS_FOLDERS}{os.getpid()}."  # on a reload, this file is read again by the same process
+
+
+def _lock_folder(path):
+    """Lock a folder of our own for as long as this process, or one that it forks, lives, however it ends.
+
+    A process's number in its name would tell less: another container may have the same, and a restarted one has.
+
+    Raises:
+        OSError: another one has locked it, it is gone, or it is no folder of ours.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(path)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.stat(path)  # noqa: PTH116 - who had locked it before may have removed it
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _make_metrics_folder():
+    """Make a folder that nobody else uses, and remove those of services that were killed."""
+    parent = _SHARED_MEMORY or tempfile.gettempdir()
+    for left in glob.glob(os.path.join(parent, f"{_METRICS_FOLDERS}*")):  # noqa: PTH118, PTH207
+        with suppress(OSError):
+            lock = _lock_folder(left)
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    while True:
+        folder = tempfile.mkdtemp(prefix=_METRICS_FOLDER, dir=parent)
+        try:
+            _lock_folder(folder)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # another one that starts took it for left behind
+        except OSError:
+            pass  # where nothing can be locked nobody removes it, either
+        return folder
+
+
 # Before anything of the service is imported: its metrics are made for one process or for several (app/observability).
-_METRICS_FOLDER = f"slimfaas-jobs-metrics-{os.getpid()}-"  # on a reload, this file is read again by the same process
 if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""):
     try:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=_METRICS_FOLDER, dir=_SHARED_MEMORY)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = _make_metrics_folder()
     except OSError as error:
         raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
 
@@ -149,21 +194,35 @@ def on_exit(_server):
 
 
 def post_worker_init(worker):
-    """Start what runs beside the calls, and let streams end when the worker does."""
+    """Start what runs beside the calls, and let streams and the dispatcher end as soon as the worker is to."""
     service = worker.wsgi.extensions["slimfaas-jobs"]
     service.streams.stopping = lambda: not worker.alive
+    worker.on_drain = service.retire
     service.start(serves=True)
 
 
 def worker_exit(_server, worker):
     """Stop what runs beside the calls; the dispatcher gives the lease back."""
-    wsgi = getattr(worker, "wsgi", None)
-    if wsgi is not None:
-        wsgi.extensions["slimfaas-jobs"].stop()
     ending = sys.exc_info()[1]
-    if isinstance(ending, SystemExit) and ending.code in (None, 0):
-        # An interpreter that tidies up writes to every object that there is: two that shared them would need twice the
-        # memory, and be killed for it in the middle.
+    try:
+        wsgi = getattr(worker, "wsgi", None)
+        if wsgi is not None:
+            wsgi.extensions["slimfaas-jobs"].stop()
+    except Exception:
+        worker.log.exception("what runs beside the calls could not be stopped")
+    finally:  # also where a second signal has broken in
+        if isinstance(ending, SystemExit) and ending.code in (None, 0):
+            _end_process()
+
+
+def _end_process():
+    """End at once, with everything written.
+
+    An interpreter that tidies up writes to every object that there is: two that shared them would need twice the
+    memory, and be killed for it in the middle.
+    """
+    try:
         logging.shutdown()
         sys.stdout.flush()
+    finally:
         os._exit(0)

@@ -135,9 +135,12 @@ class _Server(ThreadingMixIn, WSGIServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         end = threading.Timer(_WHOLE_SECONDS, _hang_up, [request])
         end.daemon = True
-        end.start()
         try:
+            end.start()
             super().process_request_thread(request, client_address)
+        except RuntimeError:  # there is no thread to be had: it isn't served without its bound
+            self.handle_error(request, client_address)
+            self.shutdown_request(request)
         finally:
             end.cancel()
             self._forget(request)

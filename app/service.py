@@ -1,6 +1,8 @@
 """The parts of one process, put together: what the web application and the command line both need."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from app.cluster.credentials import connect
 from app.cluster.namespace import Namespace
@@ -23,7 +25,7 @@ class Service:
         namespace: where its runs are.
         configuration: keeps the definitions at what is configured.
         streams: the places for calls that last.
-        queues: how many runs may wait; watched from when that is first asked, or `start` is called.
+        queues: how many runs may wait; watched while that is bounded.
         dispatcher: `None` where the settings turn it off.
     """
 
@@ -49,19 +51,39 @@ class Service:
             set_up_spans()
         if serves:
             metrics.STREAMS_LIMIT.set(self.settings.max_streams)
+            self._watch_queues()
+        self.configuration.on_change = partial(self._take_up, serves=serves)
         self.configuration.start()
-        if serves and any(map(self.queues.bounds, self.catalogue.all())):
-            self.queues.start()
         if self.dispatcher is not None:
             self.dispatcher.start()
 
+    def _take_up(self, *, serves: bool) -> None:
+        """Act on definitions that have just been put in force."""
+        if self.dispatcher is not None:
+            self.dispatcher.wake()
+        if serves:
+            self._watch_queues()
+
+    def _watch_queues(self) -> None:
+        """Watch the queues while there is a bound on any of them."""
+        if any(map(self.queues.bounds, self.catalogue.all())):
+            self.queues.start()
+        else:
+            self.queues.stop()
+
+    def retire(self) -> None:
+        """Have the dispatcher give the lease back, while the last calls are answered; returns at once."""
+        if self.dispatcher is not None:
+            self.dispatcher.retire()
+
     def stop(self) -> None:
         """Stop it; the dispatcher gives the lease back."""
-        self.queues.stop()
-        if self.dispatcher is not None:
-            self.dispatcher.stop()
-        self.configuration.stop()
-        end_spans()
+        with ExitStack() as stops:  # each of them, the last one first, whatever becomes of the others
+            stops.callback(end_spans)
+            stops.callback(self.configuration.stop)
+            if self.dispatcher is not None:
+                stops.callback(self.dispatcher.stop)
+            stops.callback(self.queues.stop)
 
     def dispatcher_state(self) -> str:
         """`leading`, `following`, or `off` where this process has no dispatcher."""
@@ -82,6 +104,5 @@ def build_service(settings: Settings) -> Service:
     dispatcher = None
     if settings.dispatcher:
         dispatcher = Dispatcher(namespace, configuration.catalogue.slots, instance=settings.instance)
-        configuration.on_change = dispatcher.wake
     streams, queues = Streams(settings.max_streams), Queues(namespace, settings.max_queued)
     return Service(settings, namespace, configuration, streams, queues, dispatcher)

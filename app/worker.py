@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +19,32 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
 
     gunicorn 26 and 27 do that in the one loop that accepts connections: a client that doesn't close would stop the
     service for two seconds, and fifteen of them have the worker killed as hung. Here the connection's thread waits.
+
+    Attributes:
+        on_drain: called once it takes no more connections and only ends those that it has, for which a slow client may
+            take all the time that there is until it is killed; must return at once.
     """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.on_drain: Callable[[], None] = lambda: None
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; gunicorn has no better place to learn that the worker has begun to stop.
+
+        Its signal handler is none: it runs between any two steps of this thread, where it may not touch a lock.
+        """
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            self.on_drain()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once (SIGQUIT, SIGINT), but without the locks of the pool of threads.
+
+        The threaded worker's own takes them to shut the pool down. It runs between any two steps of this thread, which
+        may be about to give the pool a connection: it would wait for itself until it is killed.
+        """
+        super(ThreadWorker, self).handle_quit(sig, frame)
 
     def handle(self, conn: Any) -> Any:
         """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""

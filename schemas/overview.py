@@ -35,6 +35,7 @@ class DefinitionView:
         number_parallel_job: its slots.
         active_runs: how many runs hold a slot; more than there are slots after these became fewer.
         queue_length: how many runs wait.
+        max_queued: how many may; `None`: any number, as far as the definition goes.
         depends_on: what a run waits for whose request names nothing else.
     """
 
@@ -44,6 +45,7 @@ class DefinitionView:
     number_parallel_job: int
     active_runs: int
     queue_length: int
+    max_queued: int | None
     depends_on: tuple[DependencyView, ...]
 
 
@@ -66,4 +68,5 @@ class DefinitionSchema(Schema):
     number_parallel_job = fields.Integer(data_key="NumberParallelJob")
     active_runs = fields.Integer(data_key="ActiveRuns")
     queue_length = fields.Integer(data_key="QueueLength")
+    max_queued = fields.Integer(allow_none=True, data_key="MaxQueued")
     depends_on = fields.List(fields.Nested(DependencySchema), data_key="DependsOn")

@@ -38,7 +38,7 @@ class AlreadyExistsError(ClusterError):
 
 
 class ConflictError(ClusterError):
-    """409: the object has changed since its resourceVersion was read."""
+    """409: the object has changed since its resourceVersion was read, or a quota that it counts against just now."""
 
 
 class ExpiredError(ClusterError):

@@ -55,6 +55,15 @@ class Reflector(Generic[T]):
     It survives an API server that is away, answers 5xx, ends its watches, forgets their history (410 Gone) or falls
     silent: it goes on where it was, or lists again.
 
+    Args:
+        namespace: whose objects.
+        collection: of them.
+        read: makes a record of an object.
+        sink: is shown the records.
+        name: of the collection, for logs and metrics.
+        silence_seconds: after how long a watch that brings nothing counts as dead.
+        on_life: called after the watch has shown that it is alive: it has brought something, or ended as it should.
+
     Attributes:
         synced: set while the sink is kept up to date: it has been filled, and a watch is open, or was until a moment
             ago and has ended well.
@@ -69,12 +78,14 @@ class Reflector(Generic[T]):
         *,
         name: str,
         silence_seconds: float = SILENCE_SECONDS,
+        on_life: Callable[[], None] = lambda: None,
     ) -> None:
         self._namespace = namespace
         self._collection = collection
         self._read = read
         self._sink = sink
         self._silence_seconds = silence_seconds
+        self._on_life = on_life
         self._resource_version: int | None = None
         self._stream: Stream | None = None
         self._opened_at = float("inf")  # when the last watch was
@@ -108,6 +119,7 @@ class Reflector(Generic[T]):
                 if self._resource_version is None:  # it is time to stop
                     return
                 self._watch(self._resource_version)
+                self._on_life()
                 self._count("ended")
             except Exception as error:
                 if not self._stop.is_set():
@@ -187,6 +199,7 @@ class Reflector(Generic[T]):
         elif kind != "BOOKMARK":
             self._sink.put(self._read(changed))
         self._resource_version = int(changed["metadata"]["resourceVersion"])
+        self._on_life()
 
 
 def _reason_of(error: Exception) -> str:

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS = 1.0
 """How often an idle loop looks whether it still leads; that makes no call."""
 
+_ENDING_SECONDS = 2 * CALL_SECONDS
+"""How long what is under way may take to end."""
+
 _SYNC_SECONDS = 0.05
 """How often a leader looks whether its view is there, or there again."""
 
@@ -101,28 +104,36 @@ class Dispatcher:
         # Named here and not before: workers that are forked from one process must not be taken for one another.
         identity = f"{self._instance}_{secrets.token_hex(4)}"
         self._newsroom.reporter = identity
-        self._threads = [
-            threading.Thread(target=self._leader.hold, args=(identity, self._stop), name="lease", daemon=True),
-            threading.Thread(target=self._run, name="dispatcher", daemon=True),
-        ]
-        for thread in self._threads:
+        dispatching = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        standing = threading.Thread(target=self._stand, args=(identity, dispatching), name="lease", daemon=True)
+        for thread in (dispatching, standing):
             thread.start()
+            self._threads.append(thread)
 
     def wake(self) -> None:
         """Have the slots asked for now: there may be others."""
         self._changes.announce()
 
-    def stop(self) -> None:
-        """Stop admitting, let a call under way end, and give the lease back."""
+    def retire(self) -> None:
+        """Stop admitting, let a call under way end, and give the lease back; returns at once."""
         self._stop.set()
         self._changes.announce()
-        deadline = time.monotonic() + 2 * CALL_SECONDS
+
+    def stop(self) -> None:
+        """Retire, and wait until that is done."""
+        self.retire()
+        deadline = time.monotonic() + 2 * _ENDING_SECONDS  # to end, and to give the lease back
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _stand(self, identity: str, dispatching: threading.Thread) -> None:
+        """Stand for election; in the end give the lease back, once nothing more is admitted."""
+        self._leader.hold(identity, self._stop)
+        dispatching.join(_ENDING_SECONDS)
         # With an admission in doubt, perhaps an earlier leader's, the next one must not come before the end of the
         # lease, and must know that this one fell silent.
         in_doubt = self._admissions.in_doubt or self._leader.took_over
-        if not in_doubt and not any(thread.is_alive() for thread in self._threads):
+        if not in_doubt and not dispatching.is_alive():
             self._leader.release()
 
     def _run(self) -> None:

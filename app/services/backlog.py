@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from app.cluster import keys
 from app.cluster.client import Json
 from app.cluster.records import Phase, phase_of
+from app.cluster.watch import SILENCE_SECONDS
 
 _WINDOW_SECONDS = 60.0
 """How far back departures are looked at."""
 
 _LONGEST_RETRY_SECONDS = 300
 
-_UNSEEN_SECONDS = 30.0
-"""How long a run that was stored, or may have been, counts without being seen. A watch shows it within milliseconds."""
+_UNSEEN_SECONDS = SILENCE_SECONDS
+"""How long a run that was stored, or may have been, counts without being seen. A watch shows it within milliseconds,
+but what it brings may be as old as it can be silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ class Backlog:
                     self._forget(name)
 
     def forget_unseen(self) -> None:
-        """Count no longer what the watch should have shown long ago; not to be called while it is broken."""
+        """Count no longer what the watch should have shown long ago; to be called when it has just shown its life."""
         with self._lock:
             oldest = self._clock() - _UNSEEN_SECONDS
             while self._expected:

@@ -114,8 +114,9 @@ class Configuration:
             return
         self._recall()
         self.look()
-        self._thread = threading.Thread(target=self._follow, name="configuration", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._follow, name="configuration", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def stop(self) -> None:
         """Follow the file no longer."""

@@ -100,6 +100,7 @@ def _view(definition: Definition, look: _Look) -> DefinitionView:
         number_parallel_job=definition.number_parallel_job,
         active_runs=look.phases[definition.name, Phase.ADMITTED],
         queue_length=look.phases[definition.name, Phase.QUEUED],
+        max_queued=definition.max_queued,
         depends_on=tuple(_dependency(name, look.workloads.get(name, ())) for name in definition.depends_on),
     )
 

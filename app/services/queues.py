@@ -4,6 +4,7 @@ Where nothing is bounded, nothing is watched. How exact the count is, and what i
 """
 
 import threading
+import time
 from collections.abc import Callable
 
 from app.cluster.namespace import Namespace
@@ -38,19 +39,21 @@ class QueueUnknownError(Exception):
 class Queues:
     """The queues of the namespace, and how long they may become.
 
-    While its watch is broken the last that it has shown counts, with what this process has stored since: rather too
-    much than too little, so that what is bounded stays bounded.
+    While its watch is broken, or silent, the last that it has shown counts, with what this process has stored since:
+    rather too much than too little, so that what is bounded stays bounded.
 
     Args:
         namespace: whose runs.
         most: how many runs may wait in all; `None`: any number.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, namespace: Namespace, most: int | None) -> None:
+    def __init__(self, namespace: Namespace, most: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._namespace = namespace
         self._most = most
-        self._backlog = Backlog()
+        self._clock = clock
         self._lock = threading.Lock()
+        self._backlog = Backlog(clock)
         self._reflector: Reflector[Sight] | None = None
 
     def bounds(self, definition: Definition) -> bool:
@@ -59,18 +62,14 @@ class Queues:
 
     def start(self) -> None:
         """Begin to watch, where that has not been done; not before the process has forked for the last time."""
-        with self._lock:
-            if self._reflector is None:
-                self._reflector = Reflector(
-                    self._namespace, self._namespace.runs, read_sight, self._backlog, name="queues"
-                )
-                self._reflector.start()
+        self._watch()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Watch no longer, until it is asked for again; calls under way end with what was shown last."""
         with self._lock:
             if self._reflector is not None:
                 self._reflector.stop()
+                self._reflector = None
 
     def check(self, definition: Definition) -> None:
         """See whether another run may be queued now.
@@ -80,8 +79,7 @@ class Queues:
             QueueUnknownError: nobody knows.
         """
         if self.bounds(definition):
-            self._know()
-            self._check(definition)
+            self._check(definition, self._know())
 
     def take_place(self, definition: Definition, name: str) -> Callable[[], None]:
         """Take a place in the queue for a run that is about to be stored.
@@ -99,27 +97,36 @@ class Queues:
         """
         if not self.bounds(definition):
             return _do_nothing
-        self._know()
-        if not self._backlog.expect(definition.name, name, lambda: self._check(definition)):
+        backlog = self._know()
+        if not backlog.expect(definition.name, name, lambda: self._check(definition, backlog)):
             return _do_nothing
-        return lambda: self._backlog.take_back(name)
+        return lambda: backlog.take_back(name)
 
-    def _know(self) -> None:
-        self.start()
-        if not self._backlog.filled.wait(_PATIENCE_SECONDS):
+    def _know(self) -> Backlog:
+        backlog = self._watch()
+        if not backlog.filled.wait(_PATIENCE_SECONDS):
             raise QueueUnknownError("the runs have not been listed yet")
-        if self._reflector is not None and self._reflector.synced.is_set():
-            self._backlog.forget_unseen()
+        return backlog
 
-    def _check(self, definition: Definition) -> None:
+    def _watch(self) -> Backlog:
+        """What the watch shows, which begins where there is none."""
+        with self._lock:
+            if self._reflector is None:
+                backlog = Backlog(self._clock)
+                runs = self._namespace.runs
+                reflector = Reflector(
+                    self._namespace, runs, read_sight, backlog, name="queues", on_life=backlog.forget_unseen
+                )
+                reflector.start()  # first: where there is no thread to be had, the next call tries again
+                self._reflector, self._backlog = reflector, backlog
+            return self._backlog
+
+    def _check(self, definition: Definition, backlog: Backlog) -> None:
         most = definition.max_queued
-        if most is not None and self._backlog.length(definition.name) >= most:
-            raise self._full(definition.name, most)
-        if self._most is not None and self._backlog.total() >= self._most:
-            raise self._full(None, self._most)
-
-    def _full(self, definition: str | None, most: int) -> QueueFullError:
-        return QueueFullError(definition, most, self._backlog.retry_after_seconds(definition))
+        if most is not None and backlog.length(definition.name) >= most:
+            raise QueueFullError(definition.name, most, backlog.retry_after_seconds(definition.name))
+        if self._most is not None and backlog.total() >= self._most:
+            raise QueueFullError(None, self._most, backlog.retry_after_seconds(None))
 
 
 def _do_nothing() -> None:

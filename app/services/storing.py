@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from app.cluster import keys
 from app.cluster.client import CALL_SECONDS, Json
-from app.cluster.errors import AlreadyExistsError, ClusterError, InvalidError, NotFoundError
+from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, InvalidError, NotFoundError
 from app.cluster.idempotency import Claim, Match
 from app.cluster.namespace import Namespace
 
@@ -97,7 +97,8 @@ class Storer:
                     return False  # what refuses a second such run may be the first: it has used up a quota
                 in_doubt = in_doubt or error.may_have_happened
                 short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
-                again, failure = error.may_pass and not (error.may_have_happened and short_lived), error
+                again = _may_pass(error) and not (error.may_have_happened and short_lived)
+                failure = error
             if not again or pause_seconds is None:
                 break
             asked_seconds = max(pause_seconds, failure.retry_after_seconds or 0)
@@ -147,6 +148,15 @@ class Storer:
         """
         existing = self._find(name, in_doubt=True)
         return existing is not None and claim.match(existing) is Match.SAME_REQUEST
+
+
+def _may_pass(error: ClusterError) -> bool:
+    """Whether the same create may do well a moment later.
+
+    Nothing that is created has changed meanwhile: a conflict is that of a ResourceQuota, on which the API server gives
+    up where many calls count against it at once. It has stored nothing then.
+    """
+    return error.may_pass or isinstance(error, ConflictError)
 
 
 def _is_marked(job: Json, call: str) -> bool:

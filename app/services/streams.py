@@ -70,10 +70,11 @@ class Streams:
             if len(self._guests) >= self._places:
                 metrics.GATE_REFUSALS.labels("streams").inc()
                 raise TooManyStreamsError(f"all {self._places} places are taken")
-            self._guests.add(guest)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._look_after, name="streams", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._look_after, name="streams", daemon=True)
+                thread.start()  # first of all: where there is none to be had, the next call tries again
+                self._thread = thread
+            self._guests.add(guest)
             self._changed.notify_all()
         try:
             with metrics.STREAMS.track_inprogress():

@@ -11,6 +11,7 @@ from app.services.deletion import NotCancelledError
 from app.services.runs import Runs, UnknownRunError
 from schemas.definition import Definition
 from schemas.run import RunView, Status
+from tests.clock import Clock
 from tests.cluster.dispatching import LONG, Stage, until
 from tests.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.observer import Observer
@@ -240,6 +241,20 @@ def test_a_queue_whose_emptying_takes_too_long_says_what_remains(stage: Stage) -
     assert emptied.remaining > 0
     assert emptied.deleted + emptied.remaining == 12
     assert len(names(stage)) == emptied.remaining
+
+
+def test_a_queue_that_takes_long_to_list_is_emptied_all_the_same(stage: Stage) -> None:
+    """Else no call would ever come to the first of its runs."""
+    namespace, clock, hold = stage.connect(), Clock(), Hold()
+    canceller = Canceller(namespace, Runs(namespace, Catalogue({})), clock=clock)
+    stage.queue(count=3)
+    stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
+    with ThreadPoolExecutor(1) as caller:
+        future = caller.submit(canceller.empty, "fib")
+        hold.wait_held()
+        clock.now += 3600
+        hold.release()
+        assert future.result(30) == Emptied(deleted=3, remaining=0)
 
 
 def test_a_queue_that_can_not_be_emptied_says_how_far_it_came(stage: Stage, canceller: Canceller) -> None:

@@ -1,6 +1,7 @@
 """Queues that may become only so long, whatever happens to the calls that would make them longer."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +13,10 @@ from app.services.queues import QueueFullError, Queues, QueueUnknownError
 from app.services.storing import NotStoredError
 from app.services.submit import Accepted, Submitter
 from schemas.definition import Definition
+from tests.clock import Clock
 from tests.cluster.dispatching import SHORT, Stage, until
 from tests.faults import Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
+from tests.threads import no_threads
 
 CREATE = r"/jobs$"
 BOUNDED = Definition("fib", "busybox:1", args=SHORT, max_queued=3)
@@ -28,9 +31,9 @@ def open_queues(stage: Stage) -> Iterator[Callable[..., Submitter]]:
     """Makes processes that start runs, each with a watch of its own."""
     opened: list[Queues] = []
 
-    def open_some(most: int | None = None) -> Submitter:
+    def open_some(most: int | None = None, clock: Callable[[], float] = time.monotonic) -> Submitter:
         namespace = stage.connect()
-        queues = Queues(namespace, most)
+        queues = Queues(namespace, most, clock=clock)
         opened.append(queues)
         return Submitter(namespace, queues, sleep=lambda seconds: None)
 
@@ -181,6 +184,42 @@ def test_while_the_watch_is_broken_no_more_are_accepted_than_there_are_places(
     until(lambda: isinstance(submit(submitter), Accepted))
 
 
+def test_however_long_the_watch_is_silent_no_more_are_accepted_than_there_are_places(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
+    """A half-open connection looks like a quiet one: that it hasn't shown a run doesn't mean that there is none."""
+    clock = Clock()
+    submitter = open_queues(clock=clock)
+    assert isinstance(submit(submitter), Accepted)
+    stage.proxy.wait_for(lambda request: is_watch(request) and request.status == 200)
+    stage.proxy.silence(watches_only=True)
+    outcomes = [submit(submitter) for _ in range(5)]
+    clock.now += 3600
+    outcomes += [submit(submitter) for _ in range(5)]
+    assert kinds(outcomes) == {"Accepted": 2, "QueueFullError": 8}
+    assert len(queued(stage)) == 3
+    stage.proxy.heal()
+    stage.delete(queued(stage)[0])
+    until(lambda: isinstance(submit(submitter), Accepted))
+
+
+def test_a_run_that_is_never_seen_leaves_its_place_when_the_watch_shows_later_ones(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
+    """It may have been stored, and wasn't."""
+    clock = Clock()
+    submitter = open_queues(clock=clock)
+    assert isinstance(submit(submitter), Accepted)
+    fault = stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
+    assert kinds([submit(submitter) for _ in range(3)]) == {"NotStoredError": 2, "QueueFullError": 1}
+    stage.proxy.remove(fault)
+    assert isinstance(submit(submitter), QueueFullError)
+    clock.now += 3600
+    stage.queue("other")
+    until(lambda: isinstance(submit(submitter), Accepted))
+    assert kinds([submit(submitter) for _ in range(3)]) == {"Accepted": 1, "QueueFullError": 2}
+
+
 def test_until_the_runs_are_listed_nothing_is_accepted(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
     """A bound that isn't known to be kept is none."""
     hold = Hold()
@@ -189,6 +228,16 @@ def test_until_the_runs_are_listed_nothing_is_accepted(stage: Stage, open_queues
     with pytest.raises(QueueUnknownError):
         submitter.submit(BOUNDED, b"")
     hold.release()
+    assert isinstance(submit(submitter), Accepted)
+
+
+def test_a_call_that_finds_no_thread_for_the_watch_does_not_close_the_queue(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
+    """The next one begins to watch."""
+    submitter = open_queues()
+    with no_threads(), pytest.raises(RuntimeError):
+        submitter.submit(BOUNDED, b"")
     assert isinstance(submit(submitter), Accepted)
 
 

@@ -9,6 +9,7 @@ from kubernetes.client import Configuration
 
 from app.cluster.client import ApiServer
 from app.cluster.errors import ClusterError, InvalidError, UnreachableError
+from app.errors import problem_of
 from app.services.queues import Queues
 from app.services.storing import NotStoredError
 from app.services.submit import Accepted, Submitter
@@ -19,6 +20,14 @@ from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, T
 from tests.ports import find_free_port
 
 CREATE = r"/jobs$"
+
+QUOTA_CONFLICT = Refuse(
+    409,
+    "Conflict",
+    'Operation cannot be fulfilled on resourcequotas "jobs": the object has been modified; please apply your changes '
+    "to the latest version and try again",
+)
+"""What the API server says where it has given up to count a create against a quota that others change all the time."""
 
 
 def definition(extra: str = "") -> Definition:
@@ -55,6 +64,7 @@ def stored(stage: Stage) -> list[str]:
         Refuse(500, "InternalError"),
         Refuse(503, "ServiceUnavailable"),
         Refuse(429, "TooManyRequests"),
+        QUOTA_CONFLICT,
         Refuse(200, "SomeProxy"),
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
@@ -79,14 +89,20 @@ def test_a_run_that_nobody_could_store_is_not_accepted(stage: Stage, submit: Cal
     assert stored(stage) == []
 
 
+@pytest.mark.parametrize("refusal", [Refuse(429, "TooManyRequests"), QUOTA_CONFLICT], ids=lambda one: one.reason)
 def test_a_run_that_was_refused_for_the_moment_is_known_not_to_be_stored(
-    stage: Stage, submit: Callable[..., Accepted]
+    stage: Stage, submit: Callable[..., Accepted], refusal: Refuse
 ) -> None:
-    """429 says that nobody has looked at it."""
-    stage.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="POST", path=CREATE, times=None))
+    """429 says that nobody has looked at it, a conflict that it was not counted against a quota: 503, in the end."""
+    fault = stage.proxy.add(Fault(refusal, method="POST", path=CREATE, times=None))
     with pytest.raises(NotStoredError) as raised:
         submit()
     assert not raised.value.may_have_happened
+    assert stage.proxy.strikes(fault) == 4
+    problem = problem_of(raised.value)
+    assert problem.status == 503
+    assert problem.detail.endswith("; the run has not been stored")
+    assert int(problem.headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(("status", "kind"), [(422, InvalidError), (403, ClusterError)])
@@ -100,7 +116,7 @@ def test_a_run_that_is_refused_is_not_tried_again(
     assert stage.proxy.strikes(refusal) == 1
 
 
-@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid")])
+@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
 def test_a_refusal_after_a_lost_answer_is_looked_into(
     stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
 ) -> None:
@@ -112,7 +128,7 @@ def test_a_refusal_after_a_lost_answer_is_looked_into(
     assert stored(stage) == [accepted.name]
 
 
-@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid")])
+@pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
 def test_a_refusal_settles_no_doubt(stage: Stage, submit: Callable[..., Accepted], status: int, reason: str) -> None:
     """The first try isn't there, but may still be on its way."""
     stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE))

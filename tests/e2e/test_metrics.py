@@ -1,5 +1,6 @@
 """Metrics of whole processes: several workers, one of them killed, and a dispatcher that stands alone."""
 
+import fcntl
 import json
 import os
 import signal
@@ -84,6 +85,38 @@ def metrics_folder(service: ServiceProcess) -> Path:
     mapped = Path(f"/proc/{workers_of(service)[0]}/maps").read_text().splitlines()
     (folder,) = {Path(line.split()[-1]).parent for line in mapped if "slimfaas-jobs-metrics" in line}
     return folder
+
+
+def test_what_a_killed_service_leaves_is_removed_by_the_next_one(replica: Replica, tmp_path: Path) -> None:
+    """And nothing else: neither the files of one that lives, nor what a link of such a name leads to."""
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    several = {"WEB_CONCURRENCY": "2", "SLIMFAAS_DISPATCHER": "off"}
+    with replica(DEFINITIONS, **several) as living, replica(DEFINITIONS, **several) as killed:
+        left, used = metrics_folder(killed), metrics_folder(living)
+        link = left.with_name(f"{left.name}-link")
+        link.symlink_to(kept)
+        try:
+            killed.kill()
+            assert left.exists()
+            await_unlocked(left)
+            with replica(DEFINITIONS, **several):
+                assert not left.exists()
+                assert used.exists()
+                assert link.is_symlink()
+                assert kept.exists()
+                assert scrape(living.url).value("streams_limit") == 50
+        finally:
+            link.unlink()
+
+
+def await_unlocked(folder: Path) -> None:
+    """Return once the last of the processes is gone that use a folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        os.close(descriptor)
 
 
 def test_one_worker_needs_no_files(replica: Replica) -> None:

@@ -15,6 +15,7 @@ from kubernetes import client
 from app.cluster import keys
 from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
+from tests.faults import FaultProxy
 from tests.http.clients import CONTINUE, Wire
 from tests.mounted import MountedConfigMap
 from tests.ports import find_free_port
@@ -66,6 +67,29 @@ def workers_of(service: ServiceProcess) -> list[int]:
     """The process ids of a service's workers."""
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(service.pid)], capture_output=True, check=False)
     return [int(line) for line in listed.stdout.split()]
+
+
+def test_queues_are_watched_while_one_of_them_is_bounded(
+    server: Server, follower: Follower, volume: MountedConfigMap
+) -> None:
+    """The watch ends with the last bound, and begins with the first; what was stored in between counts."""
+    volume.write(configured(first={"MaxQueued": 2}))
+    with (
+        FaultProxy(server.url, ca=server.ca_file) as proxy,
+        follower(url=proxy.url, SLIMFAAS_DISPATCHER="off") as service,
+    ):
+
+        def watches() -> int:
+            return sum(request.watching and request.finished is None for request in proxy.requests)
+
+        until(lambda: watches() == 1)
+        volume.write(configured(first={}))
+        until(lambda: watches() == 0)
+        assert [service.post("/job/first").status_code for _ in range(3)] == [202] * 3
+        assert watches() == 0
+        volume.write(configured(first={"MaxQueued": 4}))
+        until(lambda: watches() == 1)
+        assert [service.post("/job/first").status_code for _ in range(3)] == [202, 429, 429]
 
 
 def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume: MountedConfigMap) -> None:

@@ -27,6 +27,7 @@ CONFIGURATION = json.dumps(
                 "Image": "busybox:1",
                 "Visibility": "Public",
                 "NumberParallelJob": 2,
+                "MaxQueued": 5,
                 "DependsOn": ["web", "store", "absent"],
                 "Environments": [{"Name": "PASSWORD", "Value": "the-value-of-a-variable"}],
             },
@@ -77,6 +78,7 @@ def test_each_definition_tells_its_slots_its_runs_and_its_dependencies(
         "NumberParallelJob": 2,
         "ActiveRuns": 1,
         "QueueLength": 2,
+        "MaxQueued": 5,
         "DependsOn": [
             {"Name": "web", "Kind": "Deployment", "Ready": False, "ReadyReplicas": 0},
             {"Name": "store", "Kind": "StatefulSet", "Ready": False, "ReadyReplicas": 0},
@@ -92,7 +94,9 @@ def test_private_definitions_are_listed_for_trusted_callers_only(start: Callable
     """Others don't learn that there are any."""
     assert [view["Name"] for view in start().get("/jobs/status").json] == ["public"]
     trusting = start(trusted_networks=(ip_network("203.0.113.0/24"),))
-    assert [view["Name"] for view in trusting.get("/jobs/status").json] == ["public", "private"]
+    listed = trusting.get("/jobs/status").json
+    assert [view["Name"] for view in listed] == ["public", "private"]
+    assert listed[1]["MaxQueued"] is None  # it has no bound of its own
     forwarded = trusting.get("/jobs/status", headers={"X-Forwarded-For": "203.0.113.7"})
     assert [view["Name"] for view in forwarded.json] == ["public"]
 

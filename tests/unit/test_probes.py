@@ -8,6 +8,7 @@ import pytest
 
 from app.probes import ProbeServer
 from tests.http.clients import Wire
+from tests.threads import one_thread
 
 
 def answer_ok(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -60,6 +61,15 @@ def test_who_holds_all_places_keeps_nobody_out(server: ProbeServer) -> None:
     finally:
         for wire in wires:
             wire.close()
+
+
+def test_a_connection_that_finds_no_thread_for_its_bound_takes_no_place(server: ProbeServer) -> None:
+    """However many there are: the kubelet must find one again as soon as there are threads."""
+    for _ in range(9):
+        with one_thread(), Wire(server.port) as wire:
+            assert wire.hung_up()
+    with Wire(server.port) as probe:
+        assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
 
 
 def test_a_request_line_without_an_end_is_refused(server: ProbeServer) -> None:

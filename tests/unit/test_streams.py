@@ -6,6 +6,7 @@ import pytest
 
 from app.cluster.interrupts import Interrupt
 from app.services.streams import Streams, TooManyStreamsError
+from tests.threads import no_threads
 
 DEADLINE_SECONDS = 20.0
 
@@ -69,6 +70,15 @@ def test_all_calls_end_when_the_process_is_to_stop(streams: Streams) -> None:
         assert second.wait(DEADLINE_SECONDS)
     with streams.place(stay) as late:
         assert late.wait(DEADLINE_SECONDS)
+
+
+def test_a_call_that_finds_no_thread_takes_no_place_and_the_next_one_is_looked_after() -> None:
+    """Also where that was the first of all."""
+    streams = Streams(1)
+    with no_threads(), pytest.raises(RuntimeError), streams.place(stay):
+        pytest.fail("nobody looks after it")
+    with streams.place(stay, seconds=0.2) as short:
+        assert short.wait(DEADLINE_SECONDS)
 
 
 def test_an_interrupt_stays_set() -> None:

@@ -42,6 +42,7 @@ DEFINITION = DefinitionView(
     number_parallel_job=2,
     active_runs=0,
     queue_length=1,
+    max_queued=1000,
     depends_on=(
         DependencyView(
             name="fibonacci1", kind="Deployment", ready=False, ready_replicas=0, message="Deployment: 0 of 1 ready"

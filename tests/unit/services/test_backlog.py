@@ -4,6 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from app.cluster.watch import SILENCE_SECONDS
 from app.services.backlog import Backlog, Drain, Sight
 
 NAMES = [f"run-{number}" for number in range(5)]
@@ -141,11 +142,11 @@ def test_what_is_never_seen_counts_for_a_while_only() -> None:
     backlog = Backlog(clock)
     backlog.replace([])
     backlog.expect("fib", "a", is_free)
-    clock.now += 20
+    clock.now += SILENCE_SECONDS - 1
     backlog.expect("fib", "b", is_free)
     backlog.forget_unseen()
     assert backlog.length("fib") == 2
-    clock.now += 11
+    clock.now += 2
     backlog.forget_unseen()
     assert backlog.length("fib") == backlog.total() == 1
     backlog.take_back("a")

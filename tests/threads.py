@@ -1,0 +1,37 @@
+"""What happens when a machine has no more threads to give."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_TOO_LARGE_BYTES = 1 << 62
+"""No address space has room for such a stack."""
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """No thread can be started: Python says "can't start new thread", as it does at a container's limit."""
+    before = threading.stack_size(_TOO_LARGE_BYTES)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One more thread can be started, and no others."""
+    before = threading.stack_size()
+    taken = threading.Event()
+
+    def take_the_others(*_: object) -> None:
+        if not taken.is_set():
+            taken.set()
+            threading.stack_size(_TOO_LARGE_BYTES)
+
+    threading.setprofile(take_the_others)  # called by each new thread before it does anything else
+    try:
+        yield
+    finally:
+        threading.setprofile(None)
+        threading.stack_size(before)
