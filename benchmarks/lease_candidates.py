@@ -11,7 +11,8 @@ from kubernetes.client import Configuration
 
 from app.cluster import keys
 from app.cluster.namespace import Namespace
-from app.dispatch.leader import Leader, LeaseTiming
+from app.dispatch.leader import Leader
+from app.dispatch.lease import LeaseTiming
 from benchmarks.target import open_namespace
 
 TIMING = LeaseTiming()

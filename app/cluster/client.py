@@ -173,9 +173,10 @@ class ApiServer:
             )
             response = self._client.call_api(*request, _request_timeout=(CONNECT_SECONDS, read_seconds)).response
             assert response is not None
-            self.clock.note(response.headers.get("Date"))
+            succeeded = 200 <= response.status <= 299
+            self.clock.note(response.headers.get("Date") if succeeded else None)  # else it may be a proxy's
             metered.answered(response.status)
-            if not 200 <= response.status <= 299:
+            if not succeeded:
                 raise error_of(response.status, response.data, response.headers.get("Retry-After"))
             yield response
         except _NOT_CONNECTED as error:

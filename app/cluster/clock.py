@@ -5,6 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 
+_DEVIATION_SECONDS = 5.0
+"""By how much answers may differ and still tell the same time: the header has whole seconds, and some come late."""
+
 
 class ServerClock:
     """Reads the API server's clock off the `Date` of its answers. Safe to share between threads.
@@ -20,10 +23,11 @@ class ServerClock:
         self._monotonic = monotonic
         self._own = own
         self._ahead_seconds: float | None = None  # of the monotonic clock
+        self._deviant_seconds: float | None = None  # the same, as the last answer has it where that tells another time
         self._answered_at = float("-inf")
 
     def note(self, date: str | None) -> None:
-        """Take in an answer.
+        """Take in an answer. One that tells another time than those before it counts once a second one agrees with it.
 
         Args:
             date: its header of this name, in whole seconds; one that can't be read, or none, tells no time.
@@ -32,7 +36,14 @@ class ServerClock:
         self._answered_at = now
         if date:
             with suppress(ValueError, OverflowError):  # a proxy's idea of a date
-                self._ahead_seconds = parsedate_to_datetime(date).timestamp() - now
+                self._compare(parsedate_to_datetime(date).timestamp() - now)
+
+    def _compare(self, ahead_seconds: float) -> None:
+        known, deviant = self._ahead_seconds, self._deviant_seconds
+        if known is None or any(_agree(ahead_seconds, other) for other in (known, deviant)):
+            self._ahead_seconds, self._deviant_seconds = ahead_seconds, None
+        else:
+            self._deviant_seconds = ahead_seconds
 
     def now(self) -> float:
         """Seconds since the epoch, up to a second less than the API server has; by our clock where it has told none."""
@@ -42,3 +53,7 @@ class ServerClock:
     def silent_seconds(self) -> float:
         """How long ago anybody in this process last had an answer; infinite: never."""
         return self._monotonic() - self._answered_at
+
+
+def _agree(one: float, other: float | None) -> bool:
+    return other is not None and abs(one - other) <= _DEVIATION_SECONDS

@@ -10,36 +10,20 @@ import logging
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from app.cluster import keys
-from app.cluster.client import CALL_SECONDS, Json
+from app.cluster.client import Json
 from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
-from app.cluster.manifests import format_time
 from app.cluster.namespace import Namespace
 from app.cluster.troubles import Trouble
+from app.dispatch.lease import LeaseTiming, build_given_back, build_taken, read_holder, read_seconds
 from app.observability import metrics
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTiming:
-    """How the lease is kept.
-
-    Attributes:
-        lease_seconds: how long others wait for a holder that has fallen silent.
-        renew_seconds: how often the holder says that it is there.
-        retry_seconds: how often a candidate looks whether the lease is free, and how soon a failed renewal is tried
-            again.
-        margin_seconds: how much of the lease must be left for a write to begin: as long as it can take.
-    """
-
-    lease_seconds: int = 15
-    renew_seconds: float = 4.0
-    retry_seconds: float = 1.0
-    margin_seconds: float = CALL_SECONDS
+_LAST_RETRY_SECONDS = 10.0
+"""How seldom a candidate asks at the least, where it is refused again and again."""
 
 
 class Leader:
@@ -51,6 +35,7 @@ class Leader:
         clock: seconds that never go back.
         on_gain: called when the lease has become ours.
         on_try: called before every look at the lease, and after.
+        gets_on: whether what acts in the lease's name does; where it doesn't, the lease is left to others.
 
     Attributes:
         term: a number of its own for each time that the lease became ours: what was known in an earlier term may be
@@ -67,6 +52,7 @@ class Leader:
         clock: Callable[[], float],
         on_gain: Callable[[], None],
         on_try: Callable[[], None] = lambda: None,
+        gets_on: Callable[[], bool] = lambda: True,
     ) -> None:
         self._identity = ""
         self._namespace = namespace
@@ -74,6 +60,8 @@ class Leader:
         self._clock = clock
         self._on_gain = on_gain
         self._on_try = on_try
+        self._gets_on = gets_on
+        self._refusals = 0  # in a row
         self._released = False
         self._lease: Json | None = None  # as last read or written
         self._seen_at = 0.0  # when `_lease` was first seen as it is
@@ -103,20 +91,23 @@ class Leader:
         """
         self._identity = identity
         while not stop.is_set():
-            held = False
+            held, asked_seconds = False, 0
             self._on_try()
             try:
-                held = self._try_to_hold()
+                held = self._gets_on() and self._try_to_hold()
                 self._trouble.ended()
+                self._refusals = 0
             except ClusterError as error:
                 _count("failed")
                 self._trouble.happened(error)
+                asked_seconds = error.retry_after_seconds or 0
+                self._refusals = 0 if error.may_pass else self._refusals + 1
             except Exception:
                 # Whatever it was: without this thread nobody in this process would lead ever again.
                 log.exception("the dispatcher's lease could not be read or written")
             self._tell()
             self._on_try()
-            stop.wait(self._pause_seconds(held))
+            stop.wait(self._pause_seconds(held, asked_seconds))
 
     def release(self) -> None:
         """Give the lease back for good, so that another candidate need not wait for it to expire."""
@@ -127,21 +118,26 @@ class Leader:
             try:
                 self._look()  # the answer to the last renewal may have been lost
                 if self._lease is not None and self._holder() == self._identity:
-                    given_back = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-                    self._namespace.replace_lease(self._with_spec(given_back))
+                    self._namespace.replace_lease(build_given_back(self._lease))
                     _count("released")
             except ClusterError as error:
                 log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
 
-    def _pause_seconds(self, held: bool) -> float:
+    def _pause_seconds(self, held: bool, asked_seconds: int) -> float:
+        """How long to wait before the next try; the API server has asked for so many seconds."""
         timing = self._timing
-        pause_seconds = timing.renew_seconds if held else timing.retry_seconds
+        if held:
+            pause_seconds = timing.renew_seconds
+        elif self.leading:  # what it has would run out
+            pause_seconds, asked_seconds = timing.retry_seconds, 0
+        else:
+            pause_seconds = min(timing.retry_seconds * 2 ** min(self._refusals, 10), _LAST_RETRY_SECONDS)
         pause_seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, nothing secret
         # A candidate looks again at the very moment when a silent holder's time is up.
         expires_in_seconds = self._expires_at() - self._clock()
         if not held and 0 < expires_in_seconds < pause_seconds:
-            return expires_in_seconds + 0.01
-        return pause_seconds
+            pause_seconds = expires_in_seconds + 0.01
+        return max(pause_seconds, asked_seconds)
 
     def _try_to_hold(self) -> bool:
         with self._lock:
@@ -194,14 +190,11 @@ class Leader:
 
     def _holder(self) -> str | None:
         """Who holds the lease as last seen; `None` or empty: nobody."""
-        spec = (self._lease or {}).get("spec") or {}
-        holder: str | None = spec.get("holderIdentity")
-        return holder
+        return read_holder(self._lease)
 
     def _expires_at(self) -> float:
         """Until when the lease as last seen keeps others away, by our clock."""
-        spec = (self._lease or {}).get("spec") or {}
-        return self._seen_at + float(spec.get("leaseDurationSeconds") or 0)
+        return self._seen_at + read_seconds(self._lease)
 
     def _is_free(self) -> bool:
         return self._holder() in (None, "", self._identity) or self._clock() > self._expires_at()
@@ -209,20 +202,12 @@ class Leader:
     def _take(self) -> bool:
         began = self._clock()
         try:
-            if self._lease is None:
-                lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": keys.LEASE_NAME}}
-                self._lease = self._namespace.create_lease({**lease, "spec": self._spec(transitions=0)})
-            else:
-                spec = self._lease.get("spec") or {}
-                transitions = int(spec.get("leaseTransitions") or 0)
-                renews = spec.get("holderIdentity") == self._identity
-                if renews:
-                    ours = self._spec(transitions) | {"acquireTime": spec.get("acquireTime") or _now()}
-                else:
-                    ours = self._spec(transitions + 1)
-                self._lease = self._namespace.replace_lease(self._with_spec(ours))
-                if renews:
-                    _count("renewed")
+            renews = self._holder() == self._identity
+            ours = build_taken(self._lease, self._identity, self._timing.lease_seconds)
+            write = self._namespace.create_lease if self._lease is None else self._namespace.replace_lease
+            self._lease = write(ours)
+            if renews:
+                _count("renewed")
         except (AlreadyExistsError, ConflictError, NotFoundError):
             # Somebody else wrote it, or we did and never had the answer: the next look tells.
             if self.leading:
@@ -233,24 +218,6 @@ class Leader:
         self._seen_at, self._held_until = began, began + self._timing.lease_seconds
         return True
 
-    def _spec(self, transitions: int) -> Json:
-        return {
-            "holderIdentity": self._identity,
-            "leaseDurationSeconds": self._timing.lease_seconds,
-            "acquireTime": _now(),
-            "renewTime": _now(),
-            "leaseTransitions": transitions,
-        }
-
-    def _with_spec(self, changes: Json) -> Json:
-        assert self._lease is not None
-        return {**self._lease, "spec": {**(self._lease.get("spec") or {}), **changes}}
-
 
 def _count(event: str) -> None:
     metrics.LEASE_EVENTS.labels(event).inc()
-
-
-def _now() -> str:
-    """The present, for people who read the lease; no decision is made by it."""
-    return format_time(datetime.now(UTC))

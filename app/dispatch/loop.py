@@ -15,7 +15,8 @@ from app.cluster.records import read_run, read_workload
 from app.cluster.watch import SILENCE_SECONDS, Reflector
 from app.dispatch.admission import Admissions
 from app.dispatch.figures import Figures
-from app.dispatch.leader import Leader, LeaseTiming
+from app.dispatch.leader import Leader
+from app.dispatch.lease import LeaseTiming
 from app.dispatch.news import NEWS_SECONDS, Newsroom
 from app.dispatch.patience import Patience
 from app.dispatch.plan import Unready
@@ -80,6 +81,7 @@ class Dispatcher:
             clock=clock,
             on_gain=self._changes.announce,
             on_try=partial(self._pulse.beat, "lease"),
+            gets_on=self._pulse.is_felt,
         )
         self._starts = Starts(clock)
         self._admissions = Admissions(namespace, self._changes, clock, self._starts)

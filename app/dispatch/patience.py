@@ -25,7 +25,11 @@ _LOOKS_PER_CYCLE = 2
 """How many runs are looked at before admissions have their turn again."""
 
 _PAUSE_SECONDS = 1.0
-"""How long nothing is looked at after the API server was away, and a run not after it has changed under our hands."""
+"""How long nothing is looked at after a call had no answer to rely on, and a run not after it has changed under our
+hands."""
+
+_LAST_PAUSE_SECONDS = 30.0
+"""The longest pause of both kinds where the calls go on failing: each may hang, and admissions wait for it."""
 
 _REFUSAL_SECONDS = 300.0
 """How long a run is left alone that the API server would not let us look at, or give up."""
@@ -38,10 +42,12 @@ class _Look:
     Attributes:
         resource_version: of the run then; once it has changed, it is looked at anew.
         due: when to look again, seconds since the epoch by the API server's clock.
+        pause_seconds: how long that is, where the look, or what followed, had no answer to rely on.
     """
 
     resource_version: int
     due: float
+    pause_seconds: float = 0.0
 
 
 class Patience:
@@ -58,6 +64,7 @@ class Patience:
         self._changes = changes
         self._clock = clock
         self._looks: dict[str, _Look] = {}
+        self._pause_seconds = 0.0  # the last one
         self._paused_until = 0.0
         self._trouble = Trouble(log, "runs that don't start can't be looked at", clock)
 
@@ -87,18 +94,23 @@ class Patience:
             if not may_write():
                 return _PAUSE_SECONDS
             try:
-                self._looks[uid] = _Look(run.resource_version, self._look_at(runs, run, now, may_write))
+                self._looks[uid] = _Look(run.resource_version, self._look_at(runs, run, may_write))
                 self._trouble.ended()
+                self._pause_seconds = 0.0
             except ClusterError as error:
                 self._trouble.happened(error)
                 if not error.may_pass:
                     self._looks[uid] = _Look(run.resource_version, now + _REFUSAL_SECONDS)
                     continue
-                self._paused_until = self._clock() + max(_PAUSE_SECONDS, error.retry_after_seconds or 0)
-                return _PAUSE_SECONDS
+                if error.may_have_happened:  # it may be this run's own affair: others go first
+                    pause_seconds = _longer(known[uid].pause_seconds if uid in known else 0.0)
+                    self._looks[uid] = _Look(run.resource_version, now + pause_seconds, pause_seconds)
+                self._pause_seconds = _longer(self._pause_seconds)
+                self._paused_until = self._clock() + max(self._pause_seconds, error.retry_after_seconds or 0)
+                return self._pause_seconds
         return 0.0 if looked_at else due[0][0] - now
 
-    def _look_at(self, runs: RunTable, run: Run, now: float, may_write: Callable[[], bool]) -> float:
+    def _look_at(self, runs: RunTable, run: Run, may_write: Callable[[], bool]) -> float:
         """Look at a run, and give it up where it has not started; when to look again.
 
         Raises:
@@ -107,6 +119,7 @@ class Patience:
         """
         assert run.awaited_start is not None
         found = judge_start(run.awaited_start, self._attempts_at(run))
+        now = self._namespace.server.clock.now()
         if found is None:
             return float("inf")
         if (due := found.due / 1_000_000) > now:
@@ -139,6 +152,10 @@ class Patience:
             if attempt.owner == run.uid:
                 found = keep_last([*found, attempt])
         return sort_attempts(found)
+
+
+def _longer(pause_seconds: float) -> float:
+    return min(max(2 * pause_seconds, _PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
 
 
 def _is_of(look: _Look, run: Run | None) -> bool:

@@ -24,7 +24,7 @@ from app.cluster.credentials import connect
 from app.cluster.manifests import build_job
 from app.cluster.names import new_id
 from app.cluster.namespace import Namespace
-from app.dispatch.leader import LeaseTiming
+from app.dispatch.lease import LeaseTiming
 from app.dispatch.loop import Dispatcher, read_clock
 from schemas.definition import Definition
 from schemas.merge import merge

@@ -295,12 +295,18 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage
     assert not dispatcher.leading
 
 
-@pytest.mark.parametrize("call", ["admission", "watch"])
+@pytest.mark.parametrize("call", ["admission", "watch", "lease"])
 def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, seen: Observer, call: str) -> None:
     """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
 
     def is_meant(request: Request) -> bool:
-        return is_admission(request) if call == "admission" else request.watching and request.path.endswith("/jobs")
+        match call:
+            case "admission":
+                return is_admission(request)
+            case "watch":
+                return request.watching and request.path.endswith("/jobs")
+            case _:
+                return "/leases" in request.path
 
     busy = Refuse(429, "TooManyRequests", retry_after_seconds=3)
     fault = stage.proxy.add(Fault(busy, when=is_meant))

@@ -62,3 +62,24 @@ def test_a_list_that_takes_long_is_no_reason_to_be_restarted(stage: Stage) -> No
     finally:
         hold.release()
         dispatcher.stop()
+
+
+def test_a_leader_that_gets_nowhere_leaves_the_lease_to_others(stage: Stage) -> None:
+    """With several workers in a pod the probe may meet any: the queue must not wait until it meets this one."""
+    clock, hold = Clock(), Hold()
+    stage.proxy.add(Fault(hold, method="PATCH", path=r"/jobs/"))
+    stage.queue("a")
+    stuck, other = make(stage, clock), stage.dispatcher({"a": 1})
+    stuck.start()
+    try:
+        hold.wait_held(1)
+        other.start()
+        clock.now += SILENCE_SECONDS + 1
+        until(lambda: other.leading)
+        assert not stuck.leading
+        hold.release()
+        until(lambda: not stuck.stuck)
+    finally:
+        hold.release()
+        stuck.stop()
+        other.stop()

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from app.cluster.records import read_run
-from app.dispatch.leader import LeaseTiming
+from app.dispatch.lease import LeaseTiming
 from app.dispatch.news import Newsroom
 from app.dispatch.readiness import unready_dependencies
 from app.dispatch.tables import Changes, RunTable, judge_from

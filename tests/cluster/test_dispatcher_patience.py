@@ -148,3 +148,23 @@ def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, se
         seen.wait(lambda: stuck in seen.finished)
     assert reason_of(stage, hidden) == ""
     assert stage.proxy.strikes(refusal) == 2, "once for each dispatcher"
+
+
+@pytest.mark.parametrize("call", ["the look", "the write"])
+def test_a_run_that_gets_no_answer_keeps_no_other_waiting(stage: Stage, seen: Observer, call: str) -> None:
+    """Each of its calls fails: the others have their turn, and it is tried less and less often."""
+    [first] = stage.queue("first", annotations=SOON, image=MISSING)
+
+    def is_meant(request: Request) -> bool:
+        if call == "the look":
+            return is_look(request) and first in request.query
+        return is_giving_up(request) and first in request.path
+
+    failing = stage.proxy.add(Fault(Refuse(500, "InternalError"), when=is_meant, times=None))
+    with stage.dispatching({"first": 1, "second": 2}):
+        until(lambda: stage.proxy.strikes(failing) == 2)
+        others = stage.queue("second", count=2, annotations=SOON, image=MISSING)
+        seen.wait(lambda: seen.finished >= set(others))
+        assert stage.proxy.strikes(failing) < 8
+        stage.proxy.remove(failing)
+        seen.wait(lambda: first in seen.finished)

@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from app.cluster import keys
-from app.dispatch.leader import LeaseTiming
+from app.dispatch.lease import LeaseTiming
 from app.dispatch.loop import Dispatcher
 from tests.cluster.dispatching import LONG, QUICK, DispatcherProcess, Stage, until
-from tests.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Request
+from tests.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Refuse, Request
 from tests.observer import Observer
 
 SLOTS = {"fib": 1}
@@ -333,3 +333,18 @@ def test_a_lease_of_another_is_waited_for_by_ones_own_clock(stage: Stage) -> Non
     began = time.monotonic()
     with stage.dispatching(SLOTS):
         assert time.monotonic() - began > 2
+
+
+def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
+    """Nobody but an administrator can help it; once that has happened it leads."""
+    refused = stage.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))
+    dispatcher = stage.dispatcher(SLOTS)
+    dispatcher.start()
+    try:
+        until(lambda: stage.proxy.strikes(refused) == 5)
+        tries = [request.started for request in stage.proxy.requests if request.fault is refused]
+        assert tries[-1] - tries[-2] > 0.7
+        stage.proxy.remove(refused)
+        until(lambda: dispatcher.leading)
+    finally:
+        dispatcher.stop()

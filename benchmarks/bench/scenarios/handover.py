@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from app.dispatch.leader import LeaseTiming
+from app.dispatch.lease import LeaseTiming
 from benchmarks.bench.report import Row, median
 from benchmarks.bench.stage import Caller, Stage, wait_leading
 from benchmarks.bench.watcher import watch

@@ -30,6 +30,19 @@ def test_it_goes_on_from_the_last_answer_and_not_by_our_clock() -> None:
     assert clock.now() == NOON + 90
 
 
+def test_one_answer_of_another_time_changes_nothing() -> None:
+    """A load balancer whose clock is wrong may answer now and then; two in a row that agree are believed."""
+    clock = ServerClock(Monotonic(), lambda: NOON)
+    clock.note(AT_NOON)
+    clock.note("Thu, 01 Jan 2026 12:10:00 GMT")
+    assert clock.now() == NOON
+    clock.note(AT_NOON)
+    clock.note("Thu, 01 Jan 2026 12:20:00 GMT")
+    assert clock.now() == NOON
+    clock.note("Thu, 01 Jan 2026 12:20:03 GMT")
+    assert clock.now() == NOON + 1203
+
+
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Jan 2026 12:00:00 GMT", "Thu, 01 Jan 99999 12:00:00"])
 def test_an_answer_without_a_time_tells_none(date: str | None) -> None:
     """A proxy may leave it out, or write anything."""
