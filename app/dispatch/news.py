@@ -9,14 +9,16 @@ there is first something to tell: another one need not say it again.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice, zip_longest
 
-from app.cluster.errors import AlreadyExistsError, ClusterError, ForbiddenError
+from app.cluster.errors import AlreadyExistsError, ClusterError
 from app.cluster.manifests import build_event
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run
 from app.cluster.troubles import Trouble
+from app.dispatch.archive import Archive, event_name
 from app.dispatch.plan import Cause, Unready, cause_of, explain
 from app.dispatch.tables import Changes, RunTable
 
@@ -33,11 +35,9 @@ _ISSUE_SECONDS = 0.1
 
 _FIRST_PAUSE_SECONDS = 2.0
 _LAST_PAUSE_SECONDS = 60.0
-"""How long nothing is told after the API server gave no answer, longer each time: clusters often keep Events in an etcd
-of their own, and every call that it leaves hanging holds up admissions."""
-
-_READS = 3
-"""How often the reading of Events may fail before what was told is told again, which makes no second Event of it."""
+"""How long a run is not told what the API server gave no answer to, and after several such in a row nobody is told
+anything, longer each time: clusters often keep Events in an etcd of their own, and every call that it leaves hanging
+holds up admissions."""
 
 _WARNINGS = {Cause.DEFINITION_MISSING}
 
@@ -56,17 +56,18 @@ class Newsroom:
     def __init__(self, namespace: Namespace, clock: Callable[[], float]) -> None:
         self._namespace = namespace
         self._clock = clock
-        self._pause_seconds = 0.0  # the last one
-        self._paused_until = float("-inf")
+        self._pause = _Pause()
+        self._put_off: dict[str, _Pause] = {}  # by uid
+        self._unanswered = 0  # Events in a row
         self.reporter = ""
         self._noticed: dict[str, Cause] = {}
         self._told: dict[str, Cause] = {}
-        self._archive: _Archive | None = None
+        self._archive: Archive | None = None
         self._trouble = Trouble(log, "Events on runs can't be written")
 
     def open_term(self) -> None:
         """Begin a term of the leader: others may have told things since the last one."""
-        self._archive = _Archive(self._namespace)
+        self._archive = Archive(self._namespace)
 
     def publish(
         self,
@@ -88,7 +89,8 @@ class Newsroom:
         Returns:
             Whether something is left to be told, or to be looked at again, after `NEWS_SECONDS`.
         """
-        if self._clock() < self._paused_until:
+        now = self._clock()
+        if now < self._pause.until:
             return True
         with changes.lock:
             lines = runs.lines()
@@ -103,21 +105,24 @@ class Newsroom:
             lasting = [run for uid in news if self._noticed.get(uid) is causes[uid] if (run := runs.get(uid))]
             self._noticed = causes
             self._told = {uid: cause for uid, cause in self._told.items() if uid in causes}
+            self._put_off = {uid: pause for uid, pause in self._put_off.items() if uid in causes}
             if not lasting:
                 return bool(news)
+            told_now = [run for run in lasting if run.uid not in self._put_off or self._put_off[run.uid].until <= now]
             stories = [
                 (run, causes[run.uid], explain(run, lines[run.definition].admitted, slots, unready)[1])
-                for run in islice(_in_turns(lasting), _EVENTS_PER_ISSUE)
+                for run in islice(_in_turns(told_now), _EVENTS_PER_ISSUE)
             ]
+            queued = {run.name for uid in causes if (run := runs.get(uid))} if self._archive is not None else set()
         told = 0
         enough_at = time.monotonic() + _ISSUE_SECONDS
         if (archive := self._archive) is not None:
             try:
-                if archive.read(enough_at, goes_on):
+                if archive.read(enough_at, goes_on, queued):
                     self._told |= {run.uid: cause for run in lasting if (cause := archive.told(run, causes[run.uid]))}
                     self._archive = None
             except ClusterError as error:
-                self._pause(error)
+                self._pause = self._pause.longer(now, error)
             return True
         for run, cause, message in stories:
             if not goes_on() or not self._write(run, cause, message):
@@ -137,7 +142,7 @@ class Newsroom:
     def _write(self, run: Run, cause: Cause, message: str) -> bool:
         """Write one Event; whether this is done with, be it that it is refused. `False`: the API server is away."""
         event = build_event(
-            name=_name_of(run, cause),
+            name=event_name(run, cause),
             namespace=self._namespace.name,
             job=run.name,
             uid=run.uid,
@@ -154,67 +159,38 @@ class Newsroom:
         except ClusterError as error:
             self._trouble.happened(error)
             if error.may_pass:
-                self._pause(error)
-            return not error.may_pass
+                self._wait(run, error)
+                return False
         else:
             self._trouble.ended()
-        self._pause_seconds = 0.0
+        self._pause, self._unanswered = _Pause(), 0
         return True
 
-    def _pause(self, error: ClusterError) -> None:
-        self._pause_seconds = min(max(2 * self._pause_seconds, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
-        self._paused_until = self._clock() + max(self._pause_seconds, error.retry_after_seconds or 0)
+    def _wait(self, run: Run, error: ClusterError) -> None:
+        """Take in that an Event had no answer: that may be its own affair, or that of all Events."""
+        now = self._clock()
+        self._put_off[run.uid] = self._put_off.get(run.uid, _Pause()).longer(now, error)
+        self._unanswered += 1
+        if self._unanswered > 1 or not error.may_have_happened:
+            self._pause = self._pause.longer(now, error)
 
 
-class _Archive:
-    """The Events that dispatchers have written, as far as the API server still has them.
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """A time in which nothing is told.
 
-    Args:
-        namespace: whose.
+    Attributes:
+        seconds: how long it is; 0: there is none.
+        until: when it ends, by the clock.
     """
 
-    def __init__(self, namespace: Namespace) -> None:
-        self._namespace = namespace
-        self._pages: Iterator[list[str]] | None = None
-        self._names: set[str] = set()  # also those of pages before a failure: they were written all the same
-        self._failures = 0
-        self._trouble = Trouble(log, "the Events on runs can't be read")
+    seconds: float = 0.0
+    until: float = float("-inf")
 
-    def read(self, enough_at: float, goes_on: Callable[[], bool]) -> bool:
-        """Read on, for a while; whether that is done with.
-
-        Args:
-            enough_at: no further page is read after this moment (`time.monotonic`).
-            goes_on: asked before every page whether there is any sense in it still.
-
-        Raises:
-            ClusterError: it has to begin again.
-        """
-        if self._pages is None:
-            self._pages = self._namespace.event_names()
-        while goes_on() and time.monotonic() < enough_at:
-            try:
-                names = next(self._pages, None)
-            except ClusterError as error:
-                self._trouble.happened(error)
-                self._pages = None
-                self._failures += 1
-                if isinstance(error, ForbiddenError) or self._failures == _READS:
-                    return True
-                raise
-            if names is None:
-                return True
-            self._names.update(names)
-        return False
-
-    def told(self, run: Run, cause: Cause) -> Cause | None:
-        """What a run was told: this cause, else another one; `None`: nothing."""
-        return next((one for one in (cause, *Cause) if _name_of(run, one) in self._names), None)
-
-
-def _name_of(run: Run, cause: Cause) -> str:
-    """An Event's name, one per run and cause: a lost answer or another leader makes no second Event of it."""
-    return f"{run.name}.{cause.value.lower()}"
+    def longer(self, now: float, error: ClusterError) -> "_Pause":
+        """The next one, after another failure."""
+        seconds = min(max(2 * self.seconds, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
+        return _Pause(seconds, now + max(seconds, error.retry_after_seconds or 0))
 
 
 def _in_turns(runs: list[Run]) -> Iterator[Run]:

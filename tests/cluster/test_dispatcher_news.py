@@ -163,3 +163,23 @@ def test_where_events_can_never_be_read_to_their_end_they_are_still_written(stag
         assert desk.seconds < 100
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
     assert stage.proxy.strikes(fault) == 3
+
+
+def test_an_event_that_gets_no_answer_keeps_no_other_from_being_told(stage: Stage) -> None:
+    """It may be its own affair, as with a webhook for some: others are told, and it is tried less and less often."""
+    [first] = stage.queue("first", depends_on=("nowhere",))
+    others = stage.queue("second", count=_MANY, depends_on=("nowhere",))
+    failing = stage.proxy.add(
+        Fault(
+            Refuse(500, "InternalError"), when=lambda one: is_new_event(one) and first.encode() in one.body, times=None
+        )
+    )
+    desk = Desk(stage)
+    while desk.seconds < 60:
+        assert desk.publish()
+    assert all(stage.reasons(name) for name in others)
+    assert 3 <= stage.proxy.strikes(failing) <= 7
+    stage.proxy.remove(failing)
+    while desk.publish():
+        assert desk.seconds < 150
+    assert len(stage.reasons(first)) == 1
