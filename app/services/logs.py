@@ -6,16 +6,16 @@ connection to the kubelet broke, so whoever follows a log asks at its end whethe
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from app.cluster.attempts import Attempt
 from app.cluster.changes import changes_of
 from app.cluster.client import Json
 from app.cluster.errors import ClusterError, InvalidError
 from app.cluster.interrupts import Interrupt
 from app.cluster.namespace import Namespace
 from app.cluster.records import read_run, terminal_condition
+from app.services.containers import Container, containers_after, containers_of, is_over
 from app.services.runs import Runs, UnknownRunError
 from app.services.streams import Streams
 
@@ -62,61 +62,6 @@ class LogOptions:
     follow: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Container:
-    """One attempt: the container of a pod, or the same after so many restarts.
-
-    Attributes:
-        pod: as it was when the attempt was chosen.
-        restart: which of its restarts, from 0 on.
-    """
-
-    pod: Attempt
-    restart: int
-
-    def is_last(self) -> bool:
-        """Whether the container hasn't been started again since."""
-        return self.restart == self.pod.restarts
-
-    def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
-        stopped = self.pod.ending is not None and not self.pod.running
-        return not self.is_last() or stopped or self.pod.phase in _ENDED
-
-    def has_begun(self) -> bool:
-        """Whether it has run at all."""
-        return not self.is_last() or self.pod.running or self.pod.ending is not None
-
-    def is_kept(self) -> bool:
-        """Whether the kubelet gives its log: it does so for the last container that ran and the one before.
-
-        While a pod waits to start its container again, the kubelet takes the one that ended last for both.
-        """
-        one_before = self.restart == self.pod.restarts - 1 and (self.pod.running or self.pod.phase in _ENDED)
-        return self.is_last() or one_before
-
-
-_ENDED = ("Succeeded", "Failed")
-
-
-def _containers(attempts: Sequence[Attempt]) -> list[_Container]:
-    return [_Container(pod, restart) for pod in attempts for restart in range(pod.restarts + 1)]
-
-
-def _after(container: _Container, containers: Sequence[_Container]) -> list[_Container]:
-    """What followed an attempt; where its pod is gone, the pods that were made later."""
-    places = [place for place, one in enumerate(containers) if one.pod.pod == container.pod.pod]
-    if places:
-        return list(containers[places[0] + container.restart + 1 :])
-    return [one for one in containers if one.pod.created_at >= container.pod.created_at]
-
-
-def _is_over(container: _Container, containers: Sequence[_Container]) -> bool:
-    """Whether an attempt is over, as its pod is now; one whose pod is gone is."""
-    now = [one for one in containers if (one.pod.pod, one.restart) == (container.pod.pod, container.restart)]
-    return all(one.is_over() for one in now)
-
-
 class Logs:
     """Reads the logs of runs.
 
@@ -159,8 +104,8 @@ class Logs:
                 container = following
                 yield from self._pass_on_surely(definition, container, interrupt)
 
-    def _choose(self, job: Json, options: LogOptions) -> _Container:
-        containers = _containers(self._runs.every_attempt_at(read_run(job)))
+    def _choose(self, job: Json, options: LogOptions) -> Container:
+        containers = containers_of(self._runs.every_attempt_at(read_run(job)))
         if not containers:
             raise NoLogError(self._why_no_pod(job))
         number = options.attempt or (len(containers) - 1 if options.previous else len(containers))
@@ -183,7 +128,7 @@ class Logs:
         return view.message or "the run has no pod yet"
 
     def _pass_on(
-        self, definition: str, container: _Container, options: LogOptions, interrupt: Interrupt
+        self, definition: str, container: Container, options: LogOptions, interrupt: Interrupt
     ) -> Iterator[bytes]:
         """Pass the log of one attempt on; once it is open, an empty piece says so."""
         query: dict[str, str | int] = {"container": definition}
@@ -208,7 +153,7 @@ class Logs:
                 raise
             raise BrokenLogError(error.message) from error
 
-    def _pass_on_surely(self, definition: str, container: _Container, interrupt: Interrupt) -> Iterator[bytes]:
+    def _pass_on_surely(self, definition: str, container: Container, interrupt: Interrupt) -> Iterator[bytes]:
         """Pass the whole log of a later attempt on, though it may take some tries to open it."""
         give_up_at = time.monotonic() + _LAG_SECONDS
         while True:
@@ -219,8 +164,8 @@ class Logs:
                 self._pause(error, give_up_at, interrupt)
 
     def _await_next(
-        self, definition: str, run_id: str, container: _Container, interrupt: Interrupt, *, any_pod: bool
-    ) -> _Container | None:
+        self, definition: str, run_id: str, container: Container, interrupt: Interrupt, *, any_pod: bool
+    ) -> Container | None:
         """Wait for the attempt that follows one whose log has ended.
 
         Args:
@@ -240,10 +185,12 @@ class Logs:
         while True:
             try:
                 job = self._runs.find(definition, run_id)  # before its pods: once it has ended, there are no others
-                containers = _containers(self._runs.every_attempt_at(read_run(job)))
-                if _is_over(container, containers):
+                containers = containers_of(self._runs.every_attempt_at(read_run(job)))
+                if is_over(container, containers):
                     give_up_at = time.monotonic() + _LAG_SECONDS
-                    later = [one for one in _after(container, containers) if one.has_begun() or not one.is_over()]
+                    later = [
+                        one for one in containers_after(container, containers) if one.has_begun() or not one.is_over()
+                    ]
                     if later and later[0].has_begun() and any_pod:
                         return _checked(later[0])
                     if not any_pod or terminal_condition(job) is not None:
@@ -266,7 +213,7 @@ class Logs:
         interrupt.wait(_PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
 
 
-def _checked(container: _Container) -> _Container:
+def _checked(container: Container) -> Container:
     if not container.is_kept():
         raise BrokenLogError("the kubelet has dropped the log of an attempt in between")
     return container
