@@ -27,11 +27,10 @@ CONFIGURATION = json.dumps(
                 "Image": "busybox:1",
                 "Visibility": "Public",
                 "NumberParallelJob": 2,
-                "MaxQueued": 5,
                 "DependsOn": ["web", "store", "absent"],
                 "Environments": [{"Name": "PASSWORD", "Value": "the-value-of-a-variable"}],
             },
-            "private": {"Image": "busybox:2"},
+            "private": {"Image": "busybox:2", "MaxQueued": 5},
         }
     }
 )
@@ -78,7 +77,7 @@ def test_each_definition_tells_its_slots_its_runs_and_its_dependencies(
         "NumberParallelJob": 2,
         "ActiveRuns": 1,
         "QueueLength": 2,
-        "MaxQueued": 5,
+        "MaxQueued": None,
         "DependsOn": [
             {"Name": "web", "Kind": "Deployment", "Ready": False, "ReadyReplicas": 0},
             {"Name": "store", "Kind": "StatefulSet", "Ready": False, "ReadyReplicas": 0},
@@ -96,7 +95,7 @@ def test_private_definitions_are_listed_for_trusted_callers_only(start: Callable
     trusting = start(trusted_networks=(ip_network("203.0.113.0/24"),))
     listed = trusting.get("/jobs/status").json
     assert [view["Name"] for view in listed] == ["public", "private"]
-    assert listed[1]["MaxQueued"] is None  # it has no bound of its own
+    assert listed[1]["MaxQueued"] == 5
     forwarded = trusting.get("/jobs/status", headers={"X-Forwarded-For": "203.0.113.7"})
     assert [view["Name"] for view in forwarded.json] == ["public"]
 
