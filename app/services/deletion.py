@@ -8,20 +8,12 @@ is deleted only in the version that was seen, so that it can't have been admitte
 Every deletion names the Job's uid. One that arrives late can't hit a later Job of the same name.
 """
 
-import logging
 from collections.abc import Callable
 
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run
-
-log = logging.getLogger(__name__)
-
-_PAUSES_SECONDS = (0.1, 0.4, 1.0)
-"""Between the tries after the API server gave no answer, or was busy."""
-
-_LAST_TRY_SECONDS = 4.0
-"""After so long no further try begins: the caller had better hear that something is wrong."""
+from app.services.tries import Tries
 
 _CONFLICTS = 4
 """After so many changes between look and deletion a run is deleted in the foreground, whatever has become of it."""
@@ -70,8 +62,7 @@ class Deleter:
         Raises:
             NotCancelledError: it isn't deleted, or nobody can say.
         """
-        began, pauses = self._clock(), iter(_PAUSES_SECONDS)
-        in_doubt, conflicts = False, 0
+        tries, in_doubt, conflicts = Tries(self._sleep, self._clock), False, 0
         found: Run | None = run
         while True:
             deleting = found is not None
@@ -92,14 +83,8 @@ class Deleter:
                     raise NotCancelledError(error, in_doubt=in_doubt) from error
             except ClusterError as error:
                 in_doubt = in_doubt or (deleting and error.may_have_happened)
-                again = error.may_pass
-                pause_seconds = next(pauses, None)
-                asked_seconds = max(pause_seconds or 0.0, error.retry_after_seconds or 0)
-                too_late = self._clock() - began + asked_seconds > _LAST_TRY_SECONDS
-                if not again or pause_seconds is None or too_late:
+                if not error.may_pass or not tries.wait(f"deleting run {run.name}", error):
                     raise NotCancelledError(error, in_doubt=in_doubt) from error
-                log.warning("deleting run %s once more: %s", run.name, error)
-                self._sleep(asked_seconds)
             found = None
 
     def _delete_once(self, run: Run, *, foreground: bool) -> None:

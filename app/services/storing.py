@@ -8,16 +8,11 @@ from app.cluster.client import CALL_SECONDS, Json
 from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, InvalidError, NotFoundError
 from app.cluster.idempotency import Claim, Match
 from app.cluster.namespace import Namespace
+from app.services.tries import LAST_TRY_SECONDS, Tries
 
 log = logging.getLogger(__name__)
 
-_PAUSES_SECONDS = (0.1, 0.4, 1.0)
-"""Between the tries to store a run."""
-
-_LAST_TRY_SECONDS = 4.0
-"""After so long no further try begins: the caller had better hear that something is wrong."""
-
-_HORIZON_SECONDS = _LAST_TRY_SECONDS + CALL_SECONDS
+_HORIZON_SECONDS = LAST_TRY_SECONDS + CALL_SECONDS
 """How long after the first try the last one can still be stored."""
 
 
@@ -75,10 +70,9 @@ class Storer:
             InvalidError: the API server does not accept the Job.
             NotStoredError: it isn't stored, or nobody can say.
         """
-        began, in_doubt = self._clock(), False
+        tries, in_doubt = Tries(self._sleep, self._clock), False
         lives_seconds = job["spec"].get("ttlSecondsAfterFinished")
-        failure: ClusterError
-        for pause_seconds in (*_PAUSES_SECONDS, None):
+        while True:
             try:
                 self._namespace.create_job(job)
                 return False
@@ -91,7 +85,8 @@ class Storer:
                         return False  # nobody else knows the name: it was ours, and is gone already
                     raise NotStoredError(error, in_doubt=True) from error
                 # It was another's, and is gone: the name is free.
-                again, failure = True, error
+                again = True
+                failure: ClusterError = error
             except ClusterError as error:
                 if in_doubt and not error.may_pass and self._has_stored(job["metadata"]["name"], call):
                     return False  # what refuses a second such run may be the first: it has used up a quota
@@ -99,14 +94,8 @@ class Storer:
                 short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
                 again = _may_pass(error) and not (error.may_have_happened and short_lived)
                 failure = error
-            if not again or pause_seconds is None:
-                break
-            asked_seconds = max(pause_seconds, failure.retry_after_seconds or 0)
-            if self._clock() - began + asked_seconds > _LAST_TRY_SECONDS:
-                break
-            log.warning("storing a run once more: %s", failure)
-            self._sleep(asked_seconds)
-        raise _not_stored(failure, in_doubt=in_doubt)
+            if not again or not tries.wait("storing a run", failure):
+                raise _not_stored(failure, in_doubt=in_doubt)
 
     def _find(self, name: str, *, in_doubt: bool) -> Json | None:
         """The Job of this name; `None`: there is none."""
