@@ -92,12 +92,14 @@ class Refuse:
         reason: A `metav1.StatusReason`: `Conflict`, `Expired`, `TooManyRequests`, `InternalError` …
             (https://kubernetes.io/docs/reference/kubernetes-api/definitions/status-v1-meta/)
         retry_after_seconds: The `Retry-After` header, and `details.retryAfterSeconds`.
+        date: The `Date` header; `None`: there is none.
     """
 
     status: int
     reason: str
     message: str = "refused by a test"
     retry_after_seconds: int | None = None
+    date: str | None = None
 
     def answer(self) -> list[h11.Event]:
         """The whole answer, in its parts."""
@@ -111,6 +113,8 @@ class Refuse:
             "code": self.status,
         }
         headers = [("Content-Type", "application/json")]
+        if self.date is not None:
+            headers.append(("Date", self.date))
         if self.retry_after_seconds is not None:
             status["details"] = {"retryAfterSeconds": self.retry_after_seconds}
             headers.append(("Retry-After", str(self.retry_after_seconds)))

@@ -3,6 +3,7 @@
 import pytest
 
 from app.cluster import keys
+from app.cluster.errors import UnavailableError
 from app.observability.metrics import REGISTRY
 from tests.cluster.dispatching import LONG, Stage, until
 from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
@@ -131,6 +132,18 @@ def test_the_time_is_told_by_the_api_servers_clock(stage: Stage) -> None:
     server.call("GET", "/version")
     stored = stage.core.create_namespaced_config_map(stage.name, {"metadata": {"name": "now"}})
     assert abs(stored.metadata.creation_timestamp.timestamp() - server.clock.now()) < 10
+
+
+def test_an_error_tells_no_time(stage: Stage) -> None:
+    """A load balancer answers in the API server's place, and by a clock of its own."""
+    server = stage.connect().server
+    server.call("GET", "/version")
+    before = server.clock.now()
+    stage.proxy.add(Fault(Refuse(502, "BadGateway", date="Thu, 01 Jan 2099 12:00:00 GMT"), path="/version", times=2))
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            server.call("GET", "/version")
+    assert server.clock.now() - before < 3600
 
 
 def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, seen: Observer) -> None:
