@@ -38,6 +38,9 @@ _UNEXPLAINED_SECONDS = 2.0
 """The longest pause after what nobody can explain, such as a conflict over a run that hasn't changed: it may be over at
 any moment."""
 
+_REQUEST_SECONDS = 60.0
+"""How long the API server goes on with a request that it has let in (`--request-timeout`, as it is by default)."""
+
 _UNSEEN_SECONDS = SILENCE_SECONDS + 30.0
 """For how long a dispatcher that led may have been without news of what was stored: as long as a watch may be silent
 before it counts as dead, and then until the lease had run out."""
@@ -55,26 +58,18 @@ class Admissions:
         changes: shared with the tables.
         clock: seconds that never go back.
         starts: told of every admission.
-        wall_clock: seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        namespace: Namespace,
-        changes: Changes,
-        clock: Callable[[], float],
-        starts: Starts,
-        wall_clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, namespace: Namespace, changes: Changes, clock: Callable[[], float], starts: Starts) -> None:
         self._namespace = namespace
         self._changes = changes
         self._clock = clock
         self._starts = starts
-        self._wall_clock = wall_clock
         # Queued runs whose admission was sent and not answered. While such a run stays in the version that was sent,
         # the admission may still arrive; once it has another version it can't, for it carries the old one.
         self._in_doubt = Retries(clock, _LAST_DOUBT_SECONDS)
         self._refused = Retries(clock, _LAST_REFUSAL_SECONDS)
+        self._sent_at: dict[str, float] = {}  # when the last patch was sent, at the latest, that a run is in doubt for
         self._only_fenced: set[str] = set()  # runs in doubt whose admission has been refused since
         self._setbacks = Setbacks(clock)
         self._slow_is_next = False  # whether writes that may well hang have been put off for others
@@ -97,6 +92,7 @@ class Admissions:
         with self._changes.lock:
             for run in suspects(runs.lines(), slots, known_until):
                 self._in_doubt.add_due(run)
+                self._sent_at[run.uid] = self._clock()
 
     def cycle(self, runs: RunTable, unready: Unready, slots: Mapping[str, int], may_write: Callable[[], bool]) -> float:
         """Admit what can be admitted now.
@@ -135,22 +131,23 @@ class Admissions:
         Returns:
             What is likely to be answered, and what may well hang: the last such write was not answered.
         """
+        server_now = self._namespace.server.clock.now()
         with self._changes.lock:
             self._in_doubt.forget_changed(runs)
             self._refused.forget_changed(runs)
             self._only_fenced &= self._in_doubt.uids()
+            self._sent_at = {uid: at for uid, at in self._sent_at.items() if uid in self._in_doubt}
             doubtful = {uid: run for uid in self._in_doubt.uids() if (run := runs.get(uid)) is not None}
             lines, doubts = runs.lines(), Counter(run.definition for run in doubtful.values())
-            now = self._wall_clock()
-            due = self._refused.due().items()
-            again = [(int((now - seconds) * 1e6), run) for uid, seconds in due if (run := runs.get(uid)) is not None]
+            due = {uid: int((server_now - seconds) * 1_000_000) for uid, seconds in self._refused.due().items()}
             chosen = plan(
                 lines,
                 {definition: limit for definition, limit in slots.items() if not self._setbacks.is_resting(definition)},
                 unready,
                 in_doubt={uid: run.definition for uid, run in doubtful.items()},
                 refused=self._refused.uids(),
-                again=again,
+                again=[(moment, run) for uid, moment in due.items() if (run := runs.get(uid)) is not None],
+                untried_first=self._setbacks.was_refused,
             )
             # Doubts hold slots. They are settled by the same admission, of which only one can arrive, or where the run
             # can't start now by a change that makes the admission under way conflict.
@@ -166,6 +163,8 @@ class Admissions:
         for run in (*(run for run in settled if run not in tried), *chosen, *tried):
             hangs = self._setbacks.is_failing(run.definition) or run in tried
             (slow if hangs else prompt).append((run, settled.get(run, False)))
+        # Who has waited for longest goes first: after an outage all have failed, and some may go on failing.
+        slow.sort(key=lambda write: self._setbacks.failed_at(write[0].definition))
         return prompt, slow
 
     def _may_start(self, run: Run, taken: int, unready: Unready, slots: Mapping[str, int]) -> bool:
@@ -182,24 +181,32 @@ class Admissions:
             answer = self._namespace.patch_job(run.name, patch)
             written = read_run(answer)
             runs.update(written)
-            self._trouble.ended()
-            self._setbacks.answered(run.definition)
+            self._answered(run)
+            if written.resource_version != version:
+                self._in_doubt.forget(run)
             if written.phase is Phase.ADMITTED:
                 log.info("admitted %s", run.name)
                 _count("admitted")
                 self._starts.admitted(written)
                 _tell(run, answer, write_seconds=time.monotonic() - began)
-            else:
+            elif fences and written.resource_version != version:
                 _count("fenced")
+            else:  # a webhook may change what is written, or take it back
+                _count("refused")
+                log.warning("run %s can't be admitted: %s", run.name, "the cluster has taken it back")
+                self._refuse(written, fences=fences)
         except ConflictError:
             _count("conflict")
+            self._answered(run)
             return self._read_again(runs, run)
         except NotFoundError:
             _count("gone")
+            self._answered(run)
             self._try_later(run)  # until the watch shows that it is gone
         except ClusterError as error:
             _count("unanswered" if error.may_have_happened else "refused")
             if error.may_have_happened:
+                self._sent_at[run.uid] = self._clock()
                 longest_seconds = self._setbacks.longest_pause_seconds(self._in_doubt.tried_at(run.uid))
                 self._in_doubt.add(run, at_most_seconds=longest_seconds)
             if error.may_pass:
@@ -212,15 +219,24 @@ class Admissions:
         """Take in that a patch was refused, which says that it is not, and has not been, carried out.
 
         Where the run is in doubt, an earlier one may still arrive, and a fence may be allowed. Where that is refused as
-        well, whoever refuses it will refuse the late admission, too: the slot is not held for it any longer.
+        well, whoever refuses both refuses the late admission, too, unless it had been let in before: the API server
+        gives up every request after a while.
         """
         self._setbacks.refused(run.definition)
-        if run.uid in self._in_doubt and not fences:
+        if run.uid not in self._in_doubt:
+            self._refused.add(run)
+        elif not fences:
             self._only_fenced.add(run.uid)
             self._in_doubt.add_due(run)
-            return
-        self._in_doubt.forget(run)
-        self._refused.add(run)
+        elif run.uid in self._only_fenced and self._clock() - self._sent_at.get(run.uid, 0.0) > _REQUEST_SECONDS:
+            self._in_doubt.forget(run)
+            self._refused.add(run)
+        else:
+            self._in_doubt.add(run)
+
+    def _answered(self, run: Run) -> None:
+        self._trouble.ended()
+        self._setbacks.answered(run.definition)
 
     def _read_again(self, runs: RunTable, run: Run) -> bool:
         """Somebody has changed the run: look at it now rather than when the watch gets there."""
@@ -230,7 +246,10 @@ class Admissions:
             self._try_later(run)
             return True
         except ClusterError as error:
-            return self._fail(run, error)
+            if error.may_pass:
+                return self._fail(run, error)
+            self._try_later(run)
+            return True
         if job["metadata"]["uid"] == run.uid and is_run(job):
             runs.update(read_run(job))
         if runs.get(run.uid) is run:  # nothing that we can see, or for the watch to show
@@ -243,8 +262,8 @@ class Admissions:
 
     def _fail(self, run: Run, error: ClusterError) -> bool:
         """Take in that a call had no answer to rely on; whether it makes sense to go on with other definitions."""
-        # Where nothing was sent, or the API server is busy, that is nothing about this definition.
-        outage = not error.may_have_happened or self._setbacks.failed(run.definition, error)
+        # Where nothing was sent, or the API server is busy, it is most likely so for all.
+        outage = self._setbacks.failed(run.definition, error) or not error.may_have_happened
         if outage:
             self._trouble.happened(error)
             self._paused_until = self._clock() + max(_OUTAGE_PAUSE_SECONDS, error.retry_after_seconds or 0)

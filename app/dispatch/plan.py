@@ -1,11 +1,12 @@
 """Which runs to admit now, and why the others wait: pure decisions over what is known."""
 
+from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 
 from app.cluster.records import DependsOn, Run, place
@@ -41,6 +42,7 @@ def plan(
     in_doubt: Mapping[str, str],
     refused: Collection[str] = (),
     again: Iterable[tuple[int, Run]] = (),
+    untried_first: Callable[[str], bool] = lambda _definition: False,
 ) -> list[Run]:
     """Choose the runs to admit.
 
@@ -54,6 +56,7 @@ def plan(
         again: those of them that are to be tried again, each with the moment (microseconds since the epoch) from which
             it stands in the queue anew: behind all that wait by then, who may be refused for nothing, and before all
             that come later.
+        untried_first: whether those of a definition that were not refused yet go before all that were.
 
     Returns:
         The runs, each definition's in the order of its queue.
@@ -74,7 +77,8 @@ def plan(
         able = (run for run in merge(*ready, key=place) if run.uid not in in_doubt and run.uid not in refused)
         anew = [pair for pair in queued_anew.get(definition, ()) if not unready(pair[1].depends_on)]
         # 3. First come, first served.
-        queue = merge(((place(run), run) for run in able), sorted(anew, key=itemgetter(0)), key=itemgetter(0))
+        queues = ((place(run), run) for run in able), sorted(anew, key=itemgetter(0))
+        queue = chain(*queues) if untried_first(definition) else merge(*queues, key=itemgetter(0))
         chosen += (run for _, run in islice(queue, free))
     return chosen
 
@@ -82,29 +86,37 @@ def plan(
 def suspects(lines: Mapping[str, Line], slots: Mapping[str, int], known_until: int) -> list[Run]:
     """The runs of which a dispatcher that fell silent may have been admitting one.
 
-    It chose among the first of each group that it knew, as many as there were slots free: no more than are free now.
+    It chose among the first of each group, as many as there were slots free: no more than are free now. Those that it
+    took for the first may have others before them by now that were stored later, with earlier places. (Of one and
+    the same second, those whose place is from before it count as stored last.)
 
     Args:
         lines: by definition.
         slots: see `plan`.
         known_until: what was stored before this moment it certainly knew (microseconds since the epoch, as
-            `Run.created_at`); of what came later, with an earlier place than one that it chose, nobody can say.
+            `Run.created_at`).
     """
     found: list[Run] = []
     for definition, line in lines.items():
         free = max(0, slots.get(definition, 0) - line.admitted)
-        firsts = merge(*(_first_known(runs, free, known_until) for runs in line.queued.values()), key=place)
-        found += islice(firsts, _SUSPECTS_PER_DEFINITION)
+        first = merge(*(runs[:free] for runs in line.queued.values()), key=place)
+        once = merge(*(_once_first(runs, free, known_until) for runs in line.queued.values()), key=place)
+        found += islice(chain(first, once), _SUSPECTS_PER_DEFINITION)
     return found
 
 
-def _first_known(runs: Iterable[Run], count: int, known_until: int) -> Iterator[Run]:
-    """The first runs of a group up to so many that were known, those between them included."""
-    for run in runs:
-        if count <= 0:
-            return
-        count -= run.created_at < known_until
-        yield run
+def _once_first(runs: Iterable[Run], count: int, known_until: int) -> Iterator[Run]:
+    """The runs of a group that are not among so many first ones, but were before others came.
+
+    Who knew a run knew all that was stored before it: a watch has an order.
+    """
+    passed: list[int] = []  # when those were stored that it may not have known, sorted
+    for index, run in enumerate(runs):
+        unknown = len(passed) - bisect_right(passed, run.created_at)
+        if index - unknown < count <= index:
+            yield run
+        if run.created_at >= known_until:
+            insort(passed, run.created_at + (run.queued_at < run.created_at))
 
 
 class Cause(Enum):

@@ -42,11 +42,13 @@ class Setbacks:
         self._rests: dict[str, float] = {}  # until when
         self._failures: dict[str, _Failure] = {}  # the last one, of definitions that were not answered since
         self._troubles: dict[str, Trouble] = {}
+        self._refused: set[str] = set()  # whose last write was
         self._answered_at = float("-inf")
 
     def answered(self, definition: str) -> None:
         """Note a write with an answer to rely on, whatever it says."""
         self._failures.pop(definition, None)
+        self._refused.discard(definition)
         if (trouble := self._troubles.pop(definition, None)) is not None:
             trouble.ended()
         self._answered_at = self._clock()
@@ -54,6 +56,7 @@ class Setbacks:
     def refused(self, definition: str) -> None:
         """Note that a run was refused, which is an answer."""
         self.answered(definition)
+        self._refused.add(definition)
         self._rests[definition] = self._clock() + _REFUSAL_REST_SECONDS
 
     def failed(self, definition: str, error: ClusterError) -> bool:
@@ -66,7 +69,7 @@ class Setbacks:
         if last is not None:
             rest_seconds = min(2 * last.rest_seconds, self.longest_pause_seconds(last.at))
         self._failures[definition] = _Failure(now, rest_seconds)
-        self._rests[definition] = now + rest_seconds
+        self._rests[definition] = now + max(rest_seconds, error.retry_after_seconds or 0)
         return sum(failure.at > self._answered_at for failure in self._failures.values()) > 1
 
     def longest_pause_seconds(self, failed_at: float) -> float:
@@ -77,9 +80,18 @@ class Setbacks:
         """Whether nothing is to be written for its runs now."""
         return self._rests.get(definition, float("-inf")) > self._clock()
 
+    def failed_at(self, definition: str) -> float:
+        """When its last write failed, for want of an answer to rely on; minus infinity: it did not."""
+        failure = self._failures.get(definition)
+        return float("-inf") if failure is None else failure.at
+
     def is_failing(self, definition: str) -> bool:
         """Whether its last write had no answer to rely on."""
         return definition in self._failures
+
+    def was_refused(self, definition: str) -> bool:
+        """Whether its last write was refused."""
+        return definition in self._refused
 
     def seconds_left(self) -> float:
         """How long until the next rest is over; infinite where there is none."""

@@ -1,17 +1,56 @@
 """What fails for one definition, or for one run, is its own affair: the others go on, and no slot is lost to it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from app.cluster import keys
+from app.cluster.client import Json
+from app.cluster.namespace import Namespace
+from app.cluster.records import Phase, read_run
+from app.dispatch.admission import Admissions
+from app.dispatch.stopwatch import Starts
+from app.dispatch.tables import Changes, RunTable
+from tests.clock import Clock
 from tests.cluster.dispatching import LONG, Stage, until
 from tests.faults import Action, Delay, Fault, FaultProxy, GoSilent, Hold, LoseRequest, Refuse, Request
 from tests.observer import Observer
 
+FORBIDDEN = Refuse(403, "Forbidden")
+
 
 def is_patch(request: Request) -> bool:
     return request.method == "PATCH"
+
+
+def is_admission(request: Request) -> bool:
+    return is_patch(request) and b'"suspend": false' in request.body
+
+
+class Desk:
+    """Admissions of the runs that a stage has when this is made, in time that passes as they ask for it.
+
+    Attributes:
+        admissions: what is at work.
+    """
+
+    def __init__(self, stage: Stage, namespace: Namespace | None = None) -> None:
+        namespace = namespace or stage.connect()
+        self._clock, self._changes = Clock(), Changes()
+        self._runs = RunTable(self._changes)
+        self._runs.replace([read_run(job) for job in namespace.objects(namespace.runs)])
+        self._uids = {run.name: run.uid for run in map(read_run, namespace.objects(namespace.runs))}
+        self.admissions = Admissions(namespace, self._changes, self._clock, Starts(self._clock))
+
+    def seconds_until_admitted(self, name: str, slots: Mapping[str, int]) -> float:
+        """Go on until a run is admitted; how long that takes."""
+        began, run = self._clock.now, self._runs.get(self._uids[name])
+        while run is not None and run.phase is Phase.QUEUED:
+            wait_seconds = self.admissions.cycle(self._runs, lambda _depends_on: (), slots, lambda: True)
+            self._clock.now += min(max(wait_seconds, 0.01), 1.0)
+            assert self._clock.now - began < 600, "it waits for ever"
+            run = self._runs.get(self._uids[name])
+        return self._clock.now - began
 
 
 @pytest.fixture
@@ -57,19 +96,12 @@ def test_a_run_whose_admission_fails_keeps_no_other_of_its_definition_waiting(st
     assert seen.most_active["fib"] == 1
 
 
-@pytest.mark.parametrize("allows_fence", [True, False])
-def test_a_run_in_doubt_that_is_refused_gives_its_slot_to_the_others(
-    stage: Stage, seen: Observer, allows_fence: bool
-) -> None:
-    """An admission is lost, and then a policy forbids the run: a fence settles it, or the policy itself does."""
+def test_a_run_in_doubt_that_is_refused_gives_its_slot_to_the_others(stage: Stage, seen: Observer) -> None:
+    """An admission is lost, and then a policy forbids the run: a fence settles it."""
     [refused] = stage.queue()
     others = stage.queue(count=2)
     stage.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
-
-    def forbids(request: Request) -> bool:
-        return not allows_fence or b'"suspend": false' in request.body
-
-    stage.proxy.add(Fault(Refuse(403, "Forbidden"), method="PATCH", path=refused, when=forbids, times=None))
+    stage.proxy.add(Fault(FORBIDDEN, path=refused, when=is_admission, times=None))
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(others))
     assert refused not in seen.starts
@@ -82,7 +114,7 @@ def test_a_run_that_is_refused_stays_no_secret_of_the_last_leader(
     """The next one suspects that it was about to be admitted, finds it refused, and goes on."""
     [refused] = stage.queue()
     for proxy in (last, stage.proxy):
-        proxy.add(Fault(Refuse(403, "Forbidden"), method="PATCH", path=refused, times=None))
+        proxy.add(Fault(FORBIDDEN, path=refused, when=is_admission, times=None))
     with stage.dispatching({"fib": 1}, proxy=last):
         [first] = stage.queue()
         seen.wait(lambda: first in seen.finished)
@@ -91,6 +123,49 @@ def test_a_run_that_is_refused_stays_no_secret_of_the_last_leader(
             others = stage.queue(count=2)
             seen.wait(lambda: seen.finished >= set(others))
         assert stage.holder() == "", "it stays in doubt"
+
+
+def test_where_no_fence_is_allowed_either_a_doubt_lasts_as_long_as_a_request_can(stage: Stage) -> None:
+    """The API server may have let the admission in before it began to refuse."""
+    [refused] = stage.queue()
+    [other] = stage.queue()
+    stage.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
+    stage.proxy.add(Fault(FORBIDDEN, method="PATCH", path=refused, times=None))
+    desk = Desk(stage)
+    assert 60 < desk.seconds_until_admitted(other, {"fib": 1}) < 120
+
+
+def test_after_an_outage_those_that_are_well_are_not_behind_those_that_are_not(stage: Stage) -> None:
+    """All have failed, and four go on failing: whoever has waited for longest goes first."""
+    for number in range(4):
+        stage.queue(f"bad{number}")
+    [well] = stage.queue("good")
+    stage.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/bad", times=None))
+    stage.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/good", times=2))
+    slots = {"good": 1} | {f"bad{number}": 1 for number in range(4)}
+    assert Desk(stage).seconds_until_admitted(well, slots) < 30
+
+
+def test_a_definition_for_which_the_api_server_is_too_busy_keeps_no_other_waiting(stage: Stage) -> None:
+    """A webhook chooses its own status."""
+    stage.queue("bad")
+    [well] = stage.queue("good")
+    stage.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="PATCH", path="/bad-", times=None))
+    assert Desk(stage).seconds_until_admitted(well, {"bad": 1, "good": 1}) < 5
+
+
+def test_an_admission_that_the_cluster_takes_back_counts_as_refused(stage: Stage) -> None:
+    """A webhook may suspend what was resumed, and say 200: the run goes behind the others."""
+
+    class Unchanging(Namespace):
+        def patch_job(self, name: str, patch: Json) -> Json:
+            return super().get_job(name) if name == taken_back else super().patch_job(name, patch)
+
+    [taken_back] = stage.queue()
+    [other] = stage.queue()
+    desk = Desk(stage, Unchanging(stage.connect().server))
+    assert desk.seconds_until_admitted(other, {"fib": 1}) < 5
+    assert not desk.admissions.in_doubt
 
 
 def test_runs_that_are_refused_let_those_behind_them_pass(stage: Stage, seen: Observer) -> None:

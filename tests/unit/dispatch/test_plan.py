@@ -104,6 +104,23 @@ def test_a_run_that_was_refused_queues_up_again() -> None:
     assert plan(lines, {"a": 3}, unready_from(()), in_doubt={}, refused=uids) == [before, after]
 
 
+def test_those_that_were_not_refused_may_go_first() -> None:
+    """Whenever they came."""
+    refused, later = make_run(1, queued_at=10), make_run(2, queued_at=40)
+    lines, again = lines_of([refused, later]), [(30, refused)]
+    for first in (True, False):
+        chosen = plan(
+            lines,
+            {"a": 1},
+            unready_from(()),
+            in_doubt={},
+            refused=[refused.uid],
+            again=again,
+            untried_first=lambda _definition, first=first: first,
+        )
+        assert chosen == [later if first else refused]
+
+
 def test_a_refused_run_is_chosen_no_sooner_than_it_could_start() -> None:
     """What it waits for may have gone meanwhile; and while its admission is in doubt it is not admitted anew."""
     run = make_run(1, depends_on=("db",))
@@ -138,21 +155,31 @@ def test_suspects_are_bounded() -> None:
 
 
 @given(populations(), slots_of, ready_sets, st.data())
-def test_what_another_dispatcher_chose_is_suspected_also_among_runs_that_it_did_not_know(
+def test_what_another_dispatcher_chose_is_suspected_also_before_others_came(
     runs: list[Run], slots: dict[str, int], ready: set[str], data: st.DataObject
 ) -> None:
-    """Whatever was stored since, with whichever places."""
-    known_until = 50
+    """Whatever was stored after what it knew, with whichever places."""
     ages = data.draw(st.lists(st.integers(0, 100), min_size=len(runs), max_size=len(runs)))
     aged = [replace(run, created_at=age) for run, age in zip(runs, ages, strict=True)]
-    unknown = data.draw(st.sets(st.sampled_from([run.uid for run in aged if run.created_at >= known_until] or [""])))
-    known = [run for run in aged if run.uid not in unknown or run.phase is not Phase.QUEUED]
+    known_until = 50
+    looked_at = data.draw(st.integers(known_until, 101))
+    known = [run for run in aged if run.created_at < looked_at or run.phase is not Phase.QUEUED]
     chosen = plan(lines_of(known), slots, unready_from(ready), in_doubt={})
     assert set(chosen) <= set(suspects(lines_of(aged), slots, known_until))
 
 
-def test_a_queue_that_has_stood_for_long_has_few_suspects() -> None:
-    """A new leader writes no more than it has to."""
-    runs = [make_run(number, created_at=number) for number in range(100)]
-    assert suspects(lines_of(runs), {"a": 2}, known_until=1000) == runs[:2]
-    assert suspects(lines_of(runs), {"a": 2}, known_until=0) == runs[:64]
+def test_a_queue_in_order_has_few_suspects() -> None:
+    """A new leader writes no more than it has to, also after a burst."""
+    burst = [make_run(number, created_at=number // 30) for number in range(100)]
+    for known_until in (0, 1000):
+        assert suspects(lines_of(burst), {"a": 2}, known_until) == burst[:2]
+
+
+def test_the_first_of_every_group_are_suspects_before_any_that_were_first_once() -> None:
+    """However many of those there are."""
+    late = [make_run(number, created_at=200 + 10 * number, depends_on=("db",)) for number in range(100)]
+    once = [make_run(number, created_at=100, depends_on=("db",)) for number in range(100, 200)]
+    other = make_run(300, created_at=100)
+    found = suspects(lines_of([*late, *once, other]), {"a": 1}, known_until=50)
+    assert found[:3] == [late[0], other, once[0]]
+    assert len(found) == 3
