@@ -111,16 +111,15 @@ class Admissions:
             return self._paused_until - now
         prompt, slow = self._choose(runs, unready, slots)
         writes = [*slow[:1], *prompt, *slow[1:]] if self._slow_is_next else [*prompt, *slow]
-        self._slow_is_next = bool(slow)
+        self._slow_is_next, put_off = bool(slow), {run.uid for run, _ in slow}
         written, enough_at = False, self._clock() + _PLAN_SECONDS
-        for write in writes:
-            run, fences = write
+        for run, fences in writes:
             if self._setbacks.is_resting(run.definition):
                 continue
             if written and self._clock() >= enough_at:
                 return 0.0
             written = True
-            self._slow_is_next &= write not in slow
+            self._slow_is_next &= run.uid not in put_off
             if not may_write() or not self._write(runs, run, fences=fences):
                 return _OUTAGE_PAUSE_SECONDS
         return max(0.0, min(thing.seconds_left() for thing in (self._in_doubt, self._refused, self._setbacks)))
@@ -156,12 +155,13 @@ class Admissions:
                 for run in sorted((doubtful[uid] for uid in self._in_doubt.due()), key=place)
                 if not self._setbacks.is_resting(run.definition)
             }
-        tried = dict.fromkeys(run for run in settled if self._in_doubt.was_tried(run.uid))
+        tried = [run for run in settled if self._in_doubt.was_tried(run.uid)]
+        untried = [run for run in settled if not self._in_doubt.was_tried(run.uid)]
         prompt: _Writes = []
         slow: _Writes = []
         # What no write of this dispatcher has failed for comes first: the others of a definition may be well.
-        for run in (*(run for run in settled if run not in tried), *chosen, *tried):
-            hangs = self._setbacks.is_failing(run.definition) or run in tried
+        for run in (*untried, *chosen, *tried):
+            hangs = self._setbacks.is_failing(run.definition) or self._in_doubt.was_tried(run.uid)
             (slow if hangs else prompt).append((run, settled.get(run, False)))
         # Who has waited for longest goes first: after an outage all have failed, and some may go on failing.
         slow.sort(key=lambda write: self._setbacks.failed_at(write[0].definition))
@@ -193,8 +193,7 @@ class Admissions:
                 _count("fenced")
             else:  # a webhook may change what is written, or take it back
                 _count("refused")
-                log.warning("run %s can't be admitted: %s", run.name, "the cluster has taken it back")
-                self._refuse(written, fences=fences)
+                self._refuse(written, "the cluster has taken it back", fences=fences)
         except ConflictError:
             _count("conflict")
             self._answered(run)
@@ -211,17 +210,17 @@ class Admissions:
                 self._in_doubt.add(run, at_most_seconds=longest_seconds)
             if error.may_pass:
                 return self._fail(run, error)
-            log.warning("run %s can't be admitted: %s", run.name, error)
-            self._refuse(run, fences=fences)
+            self._refuse(run, error.message, fences=fences)
         return True
 
-    def _refuse(self, run: Run, *, fences: bool) -> None:
+    def _refuse(self, run: Run, why: str, *, fences: bool) -> None:
         """Take in that a patch was refused, which says that it is not, and has not been, carried out.
 
         Where the run is in doubt, an earlier one may still arrive, and a fence may be allowed. Where that is refused as
         well, whoever refuses both refuses the late admission, too, unless it had been let in before: the API server
         gives up every request after a while.
         """
+        log.warning("run %s can't be admitted: %s", run.name, why)
         self._setbacks.refused(run.definition)
         if run.uid not in self._in_doubt:
             self._refused.add(run)

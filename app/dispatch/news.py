@@ -9,7 +9,6 @@ there is first something to tell: another one need not say it again.
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice, zip_longest
 
@@ -19,6 +18,7 @@ from app.cluster.namespace import Namespace
 from app.cluster.records import Run
 from app.cluster.troubles import Trouble
 from app.dispatch.archive import Archive, event_name
+from app.dispatch.pauses import Pause
 from app.dispatch.plan import Cause, Unready, cause_of, explain
 from app.dispatch.tables import Changes, RunTable
 
@@ -33,8 +33,7 @@ _EVENTS_PER_ISSUE = 20
 _ISSUE_SECONDS = 0.1
 """After so long no further Event is written, and no further page of them read, for now: admissions wait meanwhile."""
 
-_FIRST_PAUSE_SECONDS = 2.0
-_LAST_PAUSE_SECONDS = 60.0
+_NO_PAUSE = Pause(first_seconds=2.0, last_seconds=60.0)
 """How long a run is not told what the API server gave no answer to, and after several such in a row nobody is told
 anything, longer each time: clusters often keep Events in an etcd of their own, and every call that it leaves hanging
 holds up admissions."""
@@ -56,8 +55,8 @@ class Newsroom:
     def __init__(self, namespace: Namespace, clock: Callable[[], float]) -> None:
         self._namespace = namespace
         self._clock = clock
-        self._pause = _Pause()
-        self._put_off: dict[str, _Pause] = {}  # by uid
+        self._pause = _NO_PAUSE
+        self._put_off: dict[str, Pause] = {}  # by uid
         self._unanswered = 0  # Events in a row
         self.reporter = ""
         self._noticed: dict[str, Cause] = {}
@@ -163,34 +162,16 @@ class Newsroom:
                 return False
         else:
             self._trouble.ended()
-        self._pause, self._unanswered = _Pause(), 0
+        self._pause, self._unanswered = _NO_PAUSE, 0
         return True
 
     def _wait(self, run: Run, error: ClusterError) -> None:
         """Take in that an Event had no answer: that may be its own affair, or that of all Events."""
         now = self._clock()
-        self._put_off[run.uid] = self._put_off.get(run.uid, _Pause()).longer(now, error)
+        self._put_off[run.uid] = self._put_off.get(run.uid, _NO_PAUSE).longer(now, error)
         self._unanswered += 1
         if self._unanswered > 1 or not error.may_have_happened:
             self._pause = self._pause.longer(now, error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pause:
-    """A time in which nothing is told.
-
-    Attributes:
-        seconds: how long it is; 0: there is none.
-        until: when it ends, by the clock.
-    """
-
-    seconds: float = 0.0
-    until: float = float("-inf")
-
-    def longer(self, now: float, error: ClusterError) -> "_Pause":
-        """The next one, after another failure."""
-        seconds = min(max(2 * self.seconds, _FIRST_PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
-        return _Pause(seconds, now + max(seconds, error.retry_after_seconds or 0))
 
 
 def _in_turns(runs: list[Run]) -> Iterator[Run]:

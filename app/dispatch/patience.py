@@ -15,6 +15,7 @@ from app.cluster.manifests import build_giving_up
 from app.cluster.namespace import Namespace
 from app.cluster.records import Run, read_run
 from app.cluster.troubles import Trouble
+from app.dispatch.pauses import Pause
 from app.dispatch.starts import Overdue, judge_start
 from app.dispatch.tables import Changes, RunTable
 from app.observability import metrics
@@ -28,8 +29,8 @@ _PAUSE_SECONDS = 1.0
 """How long nothing is looked at after a call had no answer to rely on, and a run not after it has changed under our
 hands."""
 
-_LAST_PAUSE_SECONDS = 30.0
-"""The longest pause of both kinds where the calls go on failing: each may hang, and admissions wait for it."""
+_NO_PAUSE = Pause(first_seconds=_PAUSE_SECONDS, last_seconds=30.0)
+"""The pauses of both kinds grow while the calls go on failing: each may hang, and admissions wait for it."""
 
 _REFUSAL_SECONDS = 300.0
 """How long a run is left alone that the API server would not let us look at, or give up."""
@@ -42,12 +43,12 @@ class _Look:
     Attributes:
         resource_version: of the run then; once it has changed, it is looked at anew.
         due: when to look again, seconds since the epoch by the API server's clock.
-        pause_seconds: how long that is, where the look, or what followed, had no answer to rely on.
+        pause: how long that is, where the look, or what followed, had no answer to rely on.
     """
 
     resource_version: int
     due: float
-    pause_seconds: float = 0.0
+    pause: Pause = _NO_PAUSE
 
 
 class Patience:
@@ -64,8 +65,7 @@ class Patience:
         self._changes = changes
         self._clock = clock
         self._looks: dict[str, _Look] = {}
-        self._pause_seconds = 0.0  # the last one
-        self._paused_until = 0.0
+        self._pause = _NO_PAUSE
         self._trouble = Trouble(log, "runs that don't start can't be looked at", clock)
 
     def cycle(self, runs: RunTable, may_write: Callable[[], bool]) -> float:
@@ -84,7 +84,7 @@ class Patience:
         self._looks = known
         if not starting:
             return float("inf")
-        if (left_seconds := self._paused_until - self._clock()) > 0:
+        if (left_seconds := self._pause.until - self._clock()) > 0:
             return left_seconds
         now = self._namespace.server.clock.now()
         due = sorted((known[uid].due if uid in known else _first_due(run), uid) for uid, run in starting.items())
@@ -96,18 +96,17 @@ class Patience:
             try:
                 self._looks[uid] = _Look(run.resource_version, self._look_at(runs, run, may_write))
                 self._trouble.ended()
-                self._pause_seconds = 0.0
+                self._pause = _NO_PAUSE
             except ClusterError as error:
                 self._trouble.happened(error)
                 if not error.may_pass:
                     self._looks[uid] = _Look(run.resource_version, now + _REFUSAL_SECONDS)
                     continue
                 if error.may_have_happened:  # it may be this run's own affair: others go first
-                    pause_seconds = _longer(known[uid].pause_seconds if uid in known else 0.0)
-                    self._looks[uid] = _Look(run.resource_version, now + pause_seconds, pause_seconds)
-                self._pause_seconds = _longer(self._pause_seconds)
-                self._paused_until = self._clock() + max(self._pause_seconds, error.retry_after_seconds or 0)
-                return self._pause_seconds
+                    pause = (known[uid].pause if uid in known else _NO_PAUSE).longer(now, error)
+                    self._looks[uid] = _Look(run.resource_version, now + pause.seconds, pause)
+                self._pause = self._pause.longer(self._clock(), error)
+                return self._pause.seconds
         return 0.0 if looked_at else due[0][0] - now
 
     def _look_at(self, runs: RunTable, run: Run, may_write: Callable[[], bool]) -> float:
@@ -152,10 +151,6 @@ class Patience:
             if attempt.owner == run.uid:
                 found = keep_last([*found, attempt])
         return sort_attempts(found)
-
-
-def _longer(pause_seconds: float) -> float:
-    return min(max(2 * pause_seconds, _PAUSE_SECONDS), _LAST_PAUSE_SECONDS)
 
 
 def _is_of(look: _Look, run: Run | None) -> bool:

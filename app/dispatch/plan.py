@@ -98,7 +98,9 @@ def suspects(lines: Mapping[str, Line], slots: Mapping[str, int], known_until: i
     """
     found: list[Run] = []
     for definition, line in lines.items():
-        free = max(0, slots.get(definition, 0) - line.admitted)
+        free = slots.get(definition, 0) - line.admitted
+        if free <= 0:
+            continue
         first = merge(*(runs[:free] for runs in line.queued.values()), key=place)
         once = merge(*(_once_first(runs, free, known_until) for runs in line.queued.values()), key=place)
         found += islice(chain(first, once), _SUSPECTS_PER_DEFINITION)

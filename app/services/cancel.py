@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 
 from app.cluster.client import Json
 from app.cluster.manifests import format_time
@@ -17,6 +18,7 @@ from app.services.deletion import Deleter, NotCancelledError
 from app.services.gate import Gate
 from app.services.listing import is_addressable
 from app.services.runs import Runs, UnknownRunError
+from app.services.tries import Tries
 from app.services.views import build_view
 from schemas.run import RunView
 
@@ -74,7 +76,7 @@ class Canceller:
     ) -> None:
         self._namespace = namespace
         self._runs = runs
-        self._deleter = Deleter(namespace, sleep=sleep, clock=clock)
+        self._deleter = Deleter(namespace, partial(Tries, sleep, clock))
         self._clock = clock
         self._one_at_a_time = Gate(places=1, name="cancels")
 

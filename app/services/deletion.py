@@ -13,7 +13,7 @@ from collections.abc import Callable
 from app.cluster.errors import ClusterError, ConflictError, NotFoundError
 from app.cluster.namespace import Namespace
 from app.cluster.records import Phase, Run
-from app.services.tries import Tries
+from app.services.tries import BeginTries
 
 _CONFLICTS = 4
 """After so many changes between look and deletion a run is deleted in the foreground, whatever has become of it."""
@@ -38,14 +38,12 @@ class Deleter:
 
     Args:
         namespace: where they are.
-        sleep: waits for so many seconds between two tries.
-        clock: seconds that never go back.
+        begin_tries: for each of them.
     """
 
-    def __init__(self, namespace: Namespace, *, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: Namespace, begin_tries: BeginTries) -> None:
         self._namespace = namespace
-        self._sleep = sleep
-        self._clock = clock
+        self._begin_tries = begin_tries
 
     def delete(self, run: Run, look: Callable[[], Run | None], *, also_active: bool) -> bool:
         """Delete a run.
@@ -62,7 +60,7 @@ class Deleter:
         Raises:
             NotCancelledError: it isn't deleted, or nobody can say.
         """
-        tries, in_doubt, conflicts = Tries(self._sleep, self._clock), False, 0
+        tries, in_doubt, conflicts = self._begin_tries(), False, 0
         found: Run | None = run
         while True:
             deleting = found is not None

@@ -1,14 +1,13 @@
 """Storing a Job once, however often it takes to be sure."""
 
 import logging
-from collections.abc import Callable
 
 from app.cluster import keys
 from app.cluster.client import CALL_SECONDS, Json
 from app.cluster.errors import AlreadyExistsError, ClusterError, ConflictError, InvalidError, NotFoundError
 from app.cluster.idempotency import Claim, Match
 from app.cluster.namespace import Namespace
-from app.services.tries import LAST_TRY_SECONDS, Tries
+from app.services.tries import LAST_TRY_SECONDS, BeginTries
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +42,12 @@ class Storer:
 
     Args:
         namespace: where.
-        sleep: waits for so many seconds between two tries.
-        clock: seconds that never go back.
+        begin_tries: for each of them.
     """
 
-    def __init__(self, namespace: Namespace, *, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
+    def __init__(self, namespace: Namespace, begin_tries: BeginTries) -> None:
         self._namespace = namespace
-        self._sleep = sleep
-        self._clock = clock
+        self._begin_tries = begin_tries
 
     def store(self, job: Json, call: str, claim: Claim | None) -> bool:
         """Store a Job once, however often it takes to be sure; whether an earlier call had stored it.
@@ -70,7 +67,7 @@ class Storer:
             InvalidError: the API server does not accept the Job.
             NotStoredError: it isn't stored, or nobody can say.
         """
-        tries, in_doubt = Tries(self._sleep, self._clock), False
+        tries, in_doubt = self._begin_tries(), False
         lives_seconds = job["spec"].get("ttlSecondsAfterFinished")
         while True:
             try:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from app.cluster.client import Json
 from app.cluster.errors import ClusterError, ForbiddenError, InvalidError
@@ -17,6 +18,7 @@ from app.cluster.namespace import Namespace
 from app.cluster.origin import Origin
 from app.services.queues import QueueFullError, Queues, QueueUnknownError
 from app.services.storing import NotStoredError, Storer
+from app.services.tries import Tries
 from app.services.tryout import redact
 from schemas.definition import Definition
 from schemas.documents import NotJson
@@ -66,7 +68,7 @@ class Submitter:
         self._namespace = namespace
         self._queues = queues
         self._large = threading.Lock()
-        self._storer = Storer(namespace, sleep=sleep, clock=clock)
+        self._storer = Storer(namespace, partial(Tries, sleep, clock))
 
     def submit(
         self,

@@ -14,6 +14,10 @@ LAST_TRY_SECONDS = 4.0
 """After so long no further try begins: the caller had better hear that something is wrong."""
 
 
+BeginTries = Callable[[], "Tries"]
+"""Begins the tries of one write, as `functools.partial(Tries, sleep, clock)` does."""
+
+
 class Tries:
     """The tries of one write.
 

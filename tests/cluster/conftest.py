@@ -91,6 +91,13 @@ def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def cut_off(stage: Stage) -> Iterator[FaultProxy]:
+    """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
+    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
+        yield proxy
+
+
+@pytest.fixture
 def seen(stage: Stage) -> Iterator[Observer]:
     """An independent witness of what happens to the runs of the stage."""
     with Observer(stage.server.admin, stage.name) as observer:

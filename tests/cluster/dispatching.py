@@ -45,6 +45,11 @@ SHORT = ("true",)
 LONG = ("sleep", "60")
 
 
+def is_admission(request: ApiRequest) -> bool:
+    """Whether the dispatcher starts a run."""
+    return request.method == "PATCH" and b'"suspend": false' in request.body
+
+
 def is_new_event(request: ApiRequest) -> bool:
     """Whether the dispatcher tells somebody something."""
     return request.method == "POST" and request.path.endswith("/events")

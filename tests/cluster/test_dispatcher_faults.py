@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from app.cluster import keys
-from tests.cluster.dispatching import LONG, Stage, is_new_event, until
+from tests.cluster.dispatching import LONG, Stage, is_admission, is_new_event, until
 from tests.faults import (
     Action,
     Delay,
@@ -27,10 +27,6 @@ SLOTS = {"fib": 2}
 
 def is_fence(request: Request) -> bool:
     return request.method == "PATCH" and keys.FENCE_ANNOTATION.encode() in request.body
-
-
-def is_admission(request: Request) -> bool:
-    return request.method == "PATCH" and b'"suspend": false' in request.body
 
 
 def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: float = 60.0) -> None:

@@ -1,6 +1,6 @@
 """What fails for one definition, or for one run, is its own affair: the others go on, and no slot is lost to it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,7 +12,7 @@ from app.dispatch.admission import Admissions
 from app.dispatch.stopwatch import Starts
 from app.dispatch.tables import Changes, RunTable
 from tests.clock import Clock
-from tests.cluster.dispatching import LONG, Stage, until
+from tests.cluster.dispatching import LONG, Stage, is_admission, until
 from tests.faults import Action, Delay, Fault, FaultProxy, GoSilent, Hold, LoseRequest, Refuse, Request
 from tests.observer import Observer
 
@@ -21,10 +21,6 @@ FORBIDDEN = Refuse(403, "Forbidden")
 
 def is_patch(request: Request) -> bool:
     return request.method == "PATCH"
-
-
-def is_admission(request: Request) -> bool:
-    return is_patch(request) and b'"suspend": false' in request.body
 
 
 class Desk:
@@ -38,8 +34,9 @@ class Desk:
         namespace = namespace or stage.connect()
         self._clock, self._changes = Clock(), Changes()
         self._runs = RunTable(self._changes)
-        self._runs.replace([read_run(job) for job in namespace.objects(namespace.runs)])
-        self._uids = {run.name: run.uid for run in map(read_run, namespace.objects(namespace.runs))}
+        runs = [read_run(job) for job in namespace.objects(namespace.runs)]
+        self._runs.replace(runs)
+        self._uids = {run.name: run.uid for run in runs}
         self.admissions = Admissions(namespace, self._changes, self._clock, Starts(self._clock))
 
     def seconds_until_admitted(self, name: str, slots: Mapping[str, int]) -> float:
@@ -53,14 +50,7 @@ class Desk:
         return self._clock.now - began
 
 
-@pytest.fixture
-def last(stage: Stage) -> Iterator[FaultProxy]:
-    """The way of a dispatcher that leads first, and can be cut off."""
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
-        yield proxy
-
-
-def cut_off(proxy: FaultProxy) -> None:
+def silence(proxy: FaultProxy) -> None:
     """Have a dispatcher fall silent, as after a kill; what was sent is under way."""
     proxy.refuse_connections()
     proxy.cut_all()
@@ -109,16 +99,16 @@ def test_a_run_in_doubt_that_is_refused_gives_its_slot_to_the_others(stage: Stag
 
 
 def test_a_run_that_is_refused_stays_no_secret_of_the_last_leader(
-    stage: Stage, seen: Observer, last: FaultProxy
+    stage: Stage, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """The next one suspects that it was about to be admitted, finds it refused, and goes on."""
     [refused] = stage.queue()
-    for proxy in (last, stage.proxy):
+    for proxy in (cut_off, stage.proxy):
         proxy.add(Fault(FORBIDDEN, path=refused, when=is_admission, times=None))
-    with stage.dispatching({"fib": 1}, proxy=last):
+    with stage.dispatching({"fib": 1}, proxy=cut_off):
         [first] = stage.queue()
         seen.wait(lambda: first in seen.finished)
-        cut_off(last)
+        silence(cut_off)
         with stage.dispatching({"fib": 1}):
             others = stage.queue(count=2)
             seen.wait(lambda: seen.finished >= set(others))
@@ -193,19 +183,19 @@ def test_a_slow_api_server_has_no_run_admitted_on_old_news(stage: Stage, seen: O
 
 
 def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt_on(
-    stage: Stage, seen: Observer, last: FaultProxy
+    stage: Stage, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """It took over from one that fell silent, and never saw the queue: the next one must not think that all is well."""
     stage.deploy("db", replicas=1)
     hold = Hold()
-    last.add(Fault(hold, method="PATCH", times=None))
+    cut_off.add(Fault(hold, method="PATCH", times=None))
     stage.queue(depends_on=("db",))
-    with stage.dispatching({"fib": 1}, proxy=last):
+    with stage.dispatching({"fib": 1}, proxy=cut_off):
         hold.wait_held()
         stage.scale("db", replicas=0)
         stage.await_ready("db", 0)
         [other] = stage.queue(args=LONG)
-        cut_off(last)
+        silence(cut_off)
         blind = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments$", times=None))
         with stage.dispatching({"fib": 1}):
             until(lambda: stage.proxy.strikes(blind))
@@ -214,24 +204,24 @@ def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt
         with stage.dispatching({"fib": 1}):
             seen.wait(lambda: other in seen.starts)
             hold.release()
-            last.wait_for(lambda request: is_patch(request) and request.status == 409)
+            cut_off.wait_for(lambda request: is_patch(request) and request.status == 409)
     assert seen.started == [other]
 
 
 def test_a_run_that_came_late_with_an_early_place_hides_no_suspect(
-    stage: Stage, seen: Observer, last: FaultProxy
+    stage: Stage, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """A replica whose clock is behind has stored it after the last leader chose another: both may be under way."""
     hold = Hold()
-    last.add(Fault(hold, method="PATCH", times=None))
+    cut_off.add(Fault(hold, method="PATCH", times=None))
     [chosen] = stage.queue()
-    with stage.dispatching({"fib": 1}, proxy=last):
+    with stage.dispatching({"fib": 1}, proxy=cut_off):
         hold.wait_held()
-        cut_off(last)
+        silence(cut_off)
         [early] = stage.queue(annotations={keys.QUEUED_AT_ANNOTATION: "2026-01-01T00:00:00.000000Z"}, args=LONG)
         with stage.dispatching({"fib": 1}):
             seen.wait(lambda: early in seen.starts)
             hold.release()
-            last.wait_for(lambda request: is_patch(request) and request.status == 409)
+            cut_off.wait_for(lambda request: is_patch(request) and request.status == 409)
     assert seen.started == [early]
     assert chosen not in seen.starts

@@ -25,13 +25,6 @@ def is_look(request: Request) -> bool:
     return request.method == "GET" and "/leases/" in request.path
 
 
-@pytest.fixture
-def cut_off(stage: Stage) -> Iterator[FaultProxy]:
-    """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
-        yield proxy
-
-
 @contextlib.contextmanager
 def both(first: Dispatcher, second: Dispatcher) -> Iterator[None]:
     """Start two dispatchers, and stop them in the end."""
