@@ -182,7 +182,9 @@ def test_text_on_the_page_is_text(caller: Caller) -> None:
 
 def test_a_service_that_is_not_asked_does_not_load_what_describes_it() -> None:
     """Its memory is for runs: apispec, the generator and the page come with the first question."""
-    code = "import sys, app.factory; print([name for name in sys.modules if name.startswith(('apispec', 'app.api.openapi.'))])"
+    code = (
+        "import sys, app.factory; print([name for name in sys.modules if 'apispec' in name or 'api.openapi.' in name])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout
     assert "apispec" not in loaded
