@@ -4,12 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.definitions.registry import Registry
 from app.domain.names import id_in
 from app.runs.cancel import Canceller, EmptyResult
 from app.runs.deletion import CancelFailedError
 from app.runs.reader import RunReader, UnknownRunError
-from schemas.definition import Definition
+from app.runs.retry_budget import RetryPolicy
 from schemas.run import RunView, Status
 from tests.integration.dispatching import LONG, Stage, until
 from tests.support.clock import Clock
@@ -23,8 +22,8 @@ SLOTS = {"fib": 1}
 def canceller(stage: Stage) -> Canceller:
     """Cancels through the stage's proxy; its pauses are short."""
     namespace = stage.connect()
-    runs = RunReader(namespace, Registry({"fib": Definition("fib", "busybox:1")}))
-    return Canceller(namespace, runs, sleep=lambda _seconds: None)
+    runs = RunReader(namespace, lambda: SLOTS)
+    return Canceller(namespace, runs, retry_policy=RetryPolicy(sleep=lambda _seconds: None))
 
 
 def cancel(canceller: Canceller, name: str) -> RunView:
@@ -232,7 +231,7 @@ def test_emptying_a_queue_leaves_a_run_alone_that_is_admitted_meanwhile(
 def test_a_queue_whose_emptying_takes_too_long_says_what_remains(stage: Stage) -> None:
     """The caller asks again; nobody waits for minutes."""
     namespace = stage.connect()
-    runs = RunReader(namespace, Registry({}))
+    runs = RunReader(namespace, lambda: SLOTS)
     seconds = iter(range(0, 1000, 2))
     canceller = Canceller(namespace, runs, clock=lambda: float(next(seconds)))
     stage.queue(count=12)
@@ -246,7 +245,7 @@ def test_a_queue_whose_emptying_takes_too_long_says_what_remains(stage: Stage) -
 def test_a_queue_that_takes_long_to_list_is_emptied_all_the_same(stage: Stage) -> None:
     """Else no call would ever come to the first of its runs."""
     namespace, clock, hold = stage.connect(), Clock(), Hold()
-    canceller = Canceller(namespace, RunReader(namespace, Registry({})), clock=clock)
+    canceller = Canceller(namespace, RunReader(namespace, lambda: SLOTS), clock=clock)
     stage.queue(count=3)
     stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
     with ThreadPoolExecutor(1) as caller:

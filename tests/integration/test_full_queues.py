@@ -11,6 +11,7 @@ import pytest
 from app.kube.errors import InvalidError
 from app.runs.create import CreateFailedError
 from app.runs.limits.queue_limiter import QueueFullError, QueueLimiter, QueueUnknownError
+from app.runs.retry_budget import RetryPolicy
 from app.runs.submit import Accepted, Submitter
 from schemas.definition import Definition
 from tests.integration.dispatching import SHORT, Stage, until
@@ -35,7 +36,7 @@ def open_queues(stage: Stage) -> Iterator[Callable[..., Submitter]]:
         namespace = stage.connect()
         queues = QueueLimiter(namespace, most, clock=clock)
         opened.append(queues)
-        return Submitter(namespace, queues, sleep=lambda seconds: None)
+        return Submitter(namespace, queues, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 
     yield open_some
     for queues in opened:

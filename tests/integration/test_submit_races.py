@@ -12,6 +12,7 @@ from app.kube.errors import ClusterError, InvalidError, UnreachableError
 from app.kube.transport import ApiTransport
 from app.runs.create import CreateFailedError
 from app.runs.limits.queue_limiter import QueueLimiter
+from app.runs.retry_budget import RetryPolicy
 from app.runs.submit import Accepted, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
@@ -48,7 +49,7 @@ def submit(stage: Stage) -> Callable[..., Accepted]:
 
 def _submitter(stage: Stage, sleep: Callable[[float], None]) -> Submitter:
     namespace = stage.connect()
-    return Submitter(namespace, QueueLimiter(namespace, None), sleep=sleep)
+    return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep))
 
 
 def stored(stage: Stage) -> list[str]:
