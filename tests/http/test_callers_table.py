@@ -235,7 +235,7 @@ def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> No
                 for method in ("GET", "POST"):
                     target = f"/job/{path}/aaaaaaaaaaaa"
                     answer = town.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
-                    assert "who calls" in check_problem(answer, 503)["detail"]
+                    assert "could not identify the caller" in check_problem(answer, 503)["detail"]
         check_problem(town.call("POST", "/job/private", OUTSIDER, {"Forwarded": ""}), 403)
         check_problem(town.call("GET", "/job/public/no-id", OUTSIDER), 404)
     finally:
@@ -287,10 +287,10 @@ def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
         return len(town.proxy.requests) - before
 
     lookups: dict[Callable[[], object], float] = {
-        lambda: identities.pod_at(ip_address(ADDRESSES["insider"])): 2.0,
-        lambda: identities.pod_at(ip_address(OUTSIDER)): 2.0,
-        lambda: identities.account_of(town.tokens["listed"]): 10.0,
-        lambda: identities.account_of(town.tokens["forged"]): 10.0,
+        lambda: identities.find_pod(ip_address(ADDRESSES["insider"])): 2.0,
+        lambda: identities.find_pod(ip_address(OUTSIDER)): 2.0,
+        lambda: identities.find_account(town.tokens["listed"]): 10.0,
+        lambda: identities.find_account(town.tokens["forged"]): 10.0,
     }
     began = clock.now
     for look_up, seconds in lookups.items():
@@ -310,9 +310,9 @@ def test_what_the_api_server_says_of_a_question_about_a_token_is_not_passed_on(
     town.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
     with caplog.at_level(logging.DEBUG):
         answer = town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
-    assert "who calls" in check_problem(answer, 503)["detail"]
+    assert "could not identify the caller" in check_problem(answer, 503)["detail"]
     assert token not in answer.text
-    assert "the API server does not accept the question" in caplog.text
+    assert "the API server refused the look-up as invalid" in caplog.text
     assert token not in caplog.text
 
 

@@ -8,24 +8,24 @@ from typing import Any, NamedTuple
 
 from flask import Blueprint, Flask, Response, current_app, request
 
-from app.api.openapi.operations import Answer, Header, Operation, describe
+from app.api.openapi.operations import Header, Operation, SuccessResponse, describe
 
 _HEADERS = {
     "ETag": Header(text="Changes when the description does.", example='"5f1d7a84db00d2fc"'),
     "Cache-Control": Header(text="Caches ask each time whether it has changed.", example="no-cache"),
 }
-_UNCHANGED = Answer(status=304, text="It is still what `If-None-Match` names.", headers=_HEADERS)
+_UNCHANGED = SuccessResponse(status=304, text="It is still what `If-None-Match` names.", headers=_HEADERS)
 _DOCUMENT = Operation(
     tag="Description",
     summary="This description, for programs",
     text="OpenAPI 3.1. It tells nothing of the definitions.",
-    answers=(Answer(text="The description.", content_type="application/json", headers=_HEADERS), _UNCHANGED),
+    successes=(SuccessResponse(text="The description.", content_type="application/json", headers=_HEADERS), _UNCHANGED),
 )
 _PAGE = Operation(
     tag="Description",
     summary="This description, for people",
     text="One page of HTML, which loads nothing else.",
-    answers=(Answer(text="The page.", content_type="text/html", headers=_HEADERS), _UNCHANGED),
+    successes=(SuccessResponse(text="The page.", content_type="text/html", headers=_HEADERS), _UNCHANGED),
 )
 
 

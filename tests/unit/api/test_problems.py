@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, abort
 from werkzeug.exceptions import default_exceptions
 
-from app.api.problems import answer_with_problems, problem_of, reason_of
+from app.api.problems import problem_of, reason_of, register_problem_handler
 from app.auth.authorizer import NotTrustedError
 from app.common.concurrency_limiter import BusyError
 from app.definitions.registry import UnknownDefinitionError
@@ -40,7 +40,7 @@ TITLES = {414: "URI Too Long", 413: "Content Too Large", 422: "Unprocessable Con
 def test_every_status_has_the_one_shape(status: int) -> None:
     """Also those that only Flask and werkzeug raise."""
     app = Flask("errors")
-    answer_with_problems(app)
+    register_problem_handler(app)
     app.add_url_rule("/", view_func=lambda: abort(status))
 
     document = check_problem(app.test_client().get("/"), status)
@@ -145,7 +145,7 @@ def test_an_error_that_nobody_foresaw_tells_the_caller_nothing_and_the_log_every
 ) -> None:
     """Its trace is what somebody will need."""
     app = Flask("errors")
-    answer_with_problems(app)
+    register_problem_handler(app)
 
     @app.get("/")
     def fail() -> str:

@@ -4,9 +4,9 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from app.auth.addresses import Address, can_be_a_pods, read_address
-from app.auth.authorizer import AuthReason, Caller, TrustRules, authorize
-from app.auth.identities import PodFound
+from app.auth.addresses import Address, can_be_pod_address, read_address
+from app.auth.authorizer import Authorizer, AuthReason, Caller, TrustRules
+from app.auth.identities import PodIdentity
 from app.auth.tokens import Account
 
 PROXIES = (ip_network("10.9.0.0/24"),)
@@ -16,25 +16,25 @@ TOKEN, USERS = "Bearer e30.e30.c2ln", "Bearer e30.e30.dXNlcg"
 class EveryAddressAPod:
     """A cluster in which every address is a trusted pod's, and every token but one is an account's."""
 
-    def pod_at(self, address: Address) -> PodFound:
+    def find_pod(self, address: Address) -> PodIdentity:
         """A pod."""
-        return PodFound("web", trusted=True)
+        return PodIdentity("web", trusted=True)
 
-    def account_of(self, token: str) -> Account | None:
+    def find_account(self, token: str) -> Account | None:
         """One of shop's; a user's is no account's."""
         return None if token == USERS.removeprefix("Bearer ") else Account("shop", "cart")
 
 
 def reason(caller: Caller, *accounts: Account, networks: str = "192.0.2.0/24") -> AuthReason:
     rules = TrustRules(networks=(ip_network(networks),), proxies=PROXIES, accounts=accounts)
-    return authorize(caller, rules, EveryAddressAPod(), now=0.0).reason
+    return Authorizer(rules, EveryAddressAPod(), wall_clock=lambda: 0.0).authorize(caller).reason
 
 
 @pytest.mark.parametrize("networks", ["192.0.2.0/24", "10.9.0.0/16"])
 @pytest.mark.parametrize("forwarding", [{}, {"X-Real-IP": "rubbish"}, {"X-Forwarded-For": "10.9.0.2"}])
 def test_a_proxy_is_never_a_caller(forwarding: dict[str, str], networks: str) -> None:
     """Not even one that is a trusted pod, or in a trusted network: its calls are its clients'."""
-    assert reason(Caller("10.9.0.1", forwarding), networks=networks) is AuthReason.FORWARDED_FOR_NOBODY
+    assert reason(Caller("10.9.0.1", forwarding), networks=networks) is AuthReason.UNCLEAR_CLIENT
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_an_address_with_a_scope_is_no_other_address() -> None:
     scoped = read_address("::ffff:10.1.1.1%eth0")
     assert scoped is not None
     assert scoped != ip_address("10.1.1.1")
-    assert not can_be_a_pods(scoped)
+    assert not can_be_pod_address(scoped)

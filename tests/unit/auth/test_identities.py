@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.auth.identities import judge_pods
-from app.auth.tokens import Account, InvalidTokenError, judge_review, read_token
+from app.auth.identities import identify_pod
+from app.auth.tokens import Account, InvalidTokenError, read_token, read_token_review
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.common.single_flight_cache import SingleFlightCache
 from tests.support.clock import Clock
@@ -53,7 +53,7 @@ def pod(name: str = "web", trust: str | None = None, *, ip: str = "10.1.1.1", **
 )
 def test_a_pod_is_trusted_when_it_runs_alone_at_its_address(pods: list[dict[str, Any]], trusted: bool) -> None:
     """Whatever is unclear isn't trusted."""
-    assert judge_pods(pods, AT).trusted is trusted
+    assert identify_pod(pods, AT).trusted is trusted
 
 
 def jwt(claims: Any) -> str:
@@ -114,16 +114,16 @@ def review(username: str = "system:serviceaccount:a:b", **changes: Any) -> dict[
 def test_a_review_counts_only_with_our_audience(status: dict[str, Any]) -> None:
     """An API server that doesn't know audiences says yes to tokens that are meant for others."""
     with pytest.raises(InvalidTokenError):
-        judge_review(status, "jobs")
+        read_token_review(status, "jobs")
 
 
 def test_a_review_names_an_account_or_somebody_else() -> None:
     """Users are no ServiceAccounts."""
-    assert judge_review(review(), "jobs") == Account("a", "b")
-    assert judge_review(review("admin"), "jobs") is None
-    assert judge_review(review("system:anonymous"), "jobs") is None
-    assert judge_review(review("oidc:system:serviceaccount:a:b"), "jobs") is None
-    assert judge_review(review("system:serviceaccount:a:b:c"), "jobs") is None
+    assert read_token_review(review(), "jobs") == Account("a", "b")
+    assert read_token_review(review("admin"), "jobs") is None
+    assert read_token_review(review("system:anonymous"), "jobs") is None
+    assert read_token_review(review("oidc:system:serviceaccount:a:b"), "jobs") is None
+    assert read_token_review(review("system:serviceaccount:a:b:c"), "jobs") is None
 
 
 def test_what_is_remembered_is_gone_after_its_time_and_failures_at_once() -> None:

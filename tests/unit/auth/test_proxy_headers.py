@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.addresses import Address
-from app.auth.authorizer import AuthReason, Caller, TrustRules, authorize
-from app.auth.identities import PodFound
-from app.auth.proxy_headers import find_caller
+from app.auth.authorizer import Authorizer, AuthReason, Caller, TrustRules
+from app.auth.identities import PodIdentity
+from app.auth.proxy_headers import find_client_address
 from app.auth.tokens import Account
 
 PROXIES = (ip_network("10.9.0.0/24"), ip_network("fd09::/64"))
@@ -20,11 +20,11 @@ INSIDER, OUTSIDER, PROXY = "192.0.2.7", "203.0.113.7", "10.9.0.1"
 class NoPods:
     """A cluster without pods and accounts."""
 
-    def pod_at(self, address: Address) -> PodFound:
+    def find_pod(self, address: Address) -> PodIdentity:
         """None."""
-        return PodFound()
+        return PodIdentity()
 
-    def account_of(self, token: str) -> Account | None:
+    def find_account(self, token: str) -> Account | None:
         """Never asked: tokens are off."""
         raise AssertionError(token)
 
@@ -70,7 +70,7 @@ def test_the_caller_is_the_right_most_who_is_no_proxy_and_all_headers_agree(
     headers: dict[str, str], expected: str | None
 ) -> None:
     """Whatever can't be read, or names two or nobody, is nobody."""
-    assert find_caller(headers, PROXIES) == (ip_address(expected) if expected else None)
+    assert find_client_address(headers, PROXIES) == (ip_address(expected) if expected else None)
 
 
 chains = st.lists(st.sampled_from([INSIDER, OUTSIDER, "10.9.0.2", "unknown", "rubbish", "", "fd09::1"]), max_size=4)
@@ -96,7 +96,7 @@ def test_nobody_is_trusted_without_a_reason(
         else ", ".join(chain)
         for name, chain in sent.items()
     }
-    decision = authorize(Caller(connection, texts), RULES, NoPods(), now=0.0)
+    decision = Authorizer(RULES, NoPods()).authorize(Caller(connection, texts))
     if by_proxy:
         assert not decision.trusted or client == INSIDER
         if sent == {written: [client]}:
@@ -104,7 +104,7 @@ def test_nobody_is_trusted_without_a_reason(
     else:
         assert decision.trusted == (connection == INSIDER and not texts)
         if texts and connection in (INSIDER, OUTSIDER):
-            assert decision.reason is AuthReason.FORWARDED_BY_STRANGER
+            assert decision.reason is AuthReason.UNTRUSTED_PROXY
 
 
 @given(
@@ -112,4 +112,4 @@ def test_nobody_is_trusted_without_a_reason(
 )
 def test_any_text_is_read_to_an_address_or_to_nobody(headers: dict[str, str]) -> None:
     """Nothing that a client sends ends in an error."""
-    find_caller(headers, PROXIES)
+    find_client_address(headers, PROXIES)
