@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: they cover every route, tell no secrets, and cost only who asks for them."""
+"""`/openapi.json` and `/docs` cover every route, reveal no secrets, and cost nothing until they are requested."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ def read_document(caller: Caller) -> dict[str, Any]:
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every call by its method and path."""
+    """Return every operation by method and path."""
     return {
         f"{method.upper()} {path}": operation
         for path, methods in document["paths"].items()
@@ -42,15 +42,13 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_description_is_valid_openapi_3_1(caller: Caller) -> None:
-    """Every tool that reads OpenAPI 3.1 can read it."""
+def test_document__is_valid_openapi_3_1(caller: Caller) -> None:
     document = read_document(caller)
     assert document["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_and_method_is_described(caller: Caller) -> None:
-    """There is no call that the description leaves out, and none in it that there isn't."""
+def test_document__describes_exactly_the_routes(caller: Caller) -> None:
     described = {re.sub(r"\{\w+\}", "{}", call) for call in operations(read_document(caller))}
     rules = caller.client.application.url_map.iter_rules()
     assert described == {
@@ -60,16 +58,14 @@ def test_every_route_and_method_is_described(caller: Caller) -> None:
     }
 
 
-def test_a_route_without_a_description_has_no_document() -> None:
-    """Who adds a route is told by every test here what is missing."""
+def test_build_document__fails_for_a_route_without_a_description() -> None:
     app = Flask("test", static_folder=None)
     app.add_url_rule("/new", view_func=lambda: "")
     with pytest.raises(LookupError, match="has no description"):
         build_document(app)
 
 
-def test_every_call_has_its_examples_and_problems(caller: Caller) -> None:
-    """Each JSON answer comes with an example; each call says what is answered to a wrong method and to a defect."""
+def test_document__has_examples_and_problems_for_every_operation(caller: Caller) -> None:
     for call, operation in operations(read_document(caller)).items():
         assert operation["summary"]
         assert {"400", "405", "500"} <= set(operation["responses"]), call
@@ -84,8 +80,7 @@ def test_every_call_has_its_examples_and_problems(caller: Caller) -> None:
         assert "Allow" in operation["responses"]["405"]["headers"]
 
 
-def test_the_allowed_methods_in_the_examples_are_those_of_the_service(caller: Caller) -> None:
-    """An example of `Allow` is what a caller would be told."""
+def test_document__shows_the_methods_that_the_service_allows(caller: Caller) -> None:
     for call, operation in operations(read_document(caller)).items():
         path = call.partition(" ")[2].replace("{name}", "public").replace("{id}", "aaaaaaaaaaaa")
         allowed = caller.call("TRACE", path).headers["Allow"]
@@ -93,8 +88,7 @@ def test_the_allowed_methods_in_the_examples_are_those_of_the_service(caller: Ca
         assert set(example.split(", ")) == set(allowed.split(", ")), call
 
 
-def test_every_key_is_explained(caller: Caller) -> None:
-    """No reader has to guess what a field means; the schemas are what the service reads and writes."""
+def test_document__describes_every_key(caller: Caller) -> None:
     schemas = read_document(caller)["components"]["schemas"]
     for name, schema in schemas.items():
         for key, described in schema["properties"].items():
@@ -103,8 +97,9 @@ def test_every_key_is_explained(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-def test_nothing_of_the_definitions_is_told(server: Server, namespace: str, tmp_path: Path, path: str) -> None:
-    """Who may not call a private definition can't learn of it here, either."""
+def test_description__contains_nothing_of_the_definitions(
+    server: Server, namespace: str, tmp_path: Path, path: str
+) -> None:
     definitions = {"Configurations": {"quite-secret": DEFINITIONS["Configurations"]["public"]}}
     kubeconfig = str(write_kubeconfig(tmp_path, server, namespace))
     app = create_app(Settings(configuration=json.dumps(definitions), kubeconfig=kubeconfig))
@@ -246,8 +241,8 @@ def test_page__ignores_a_host_that_is_not_a_plain_name(caller: Caller, suffix: s
     assert '<span class="server">http://localhost:5000</span>' in response.text
 
 
-def test_a_service_that_is_not_asked_does_not_load_what_describes_it() -> None:
-    """Its memory is for runs: apispec, the generator and the page come with the first question."""
+def test_factory__does_not_load_the_generator() -> None:
+    """Its memory is needed only if the description is requested."""
     code = (
         "import sys, app.factory; print([name for name in sys.modules if 'apispec' in name or 'api.openapi.' in name])"
     )

@@ -1,4 +1,4 @@
-"""Forwarding headers, against an oracle that knows how each was made: nothing is trusted without its reason."""
+"""Forwarding headers: which client address they give, and that a client cannot forge it."""
 
 from ipaddress import ip_address, ip_network
 
@@ -18,14 +18,14 @@ INSIDER, OUTSIDER, PROXY = "192.0.2.7", "203.0.113.7", "10.9.0.1"
 
 
 class NoPods:
-    """A cluster without pods and accounts."""
+    """Finds no pod."""
 
     def find_pod(self, address: Address) -> PodIdentity:
-        """None."""
+        """Return no pod."""
         return PodIdentity()
 
     def find_account(self, token: str) -> Account | None:
-        """Never asked: tokens are off."""
+        """Fail: tokens are disabled."""
         raise AssertionError(token)
 
 
@@ -66,10 +66,9 @@ class NoPods:
         ({}, None),
     ],
 )
-def test_the_caller_is_the_right_most_who_is_no_proxy_and_all_headers_agree(
+def test_find_client_address__returns_the_right_most_non_proxy_if_all_headers_agree(
     headers: dict[str, str], expected: str | None
 ) -> None:
-    """Whatever can't be read, or names two or nobody, is nobody."""
     assert find_client_address(headers, PROXIES) == (ip_address(expected) if expected else None)
 
 
@@ -82,10 +81,10 @@ chains = st.lists(st.sampled_from([INSIDER, OUTSIDER, "10.9.0.2", "unknown", "ru
     written=st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"]),
     client=st.sampled_from([INSIDER, OUTSIDER]),
 )
-def test_nobody_is_trusted_without_a_reason(
+def test_authorize__trusts_a_forwarded_request_only_for_its_clients_address(
     connection: str, headers: dict[str, list[str]], written: str, client: str
 ) -> None:
-    """A proxy appends its client to one header; whatever the client put into any, only its address counts."""
+    """A proxy appends its client to one header; nothing that the client put into any header counts."""
     by_proxy = connection in (PROXY, "fd09::5", "::ffff:10.9.0.1")
     sent = {name: list(chain) for name, chain in headers.items()}
     if by_proxy:
@@ -110,6 +109,5 @@ def test_nobody_is_trusted_without_a_reason(
 @given(
     st.dictionaries(st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"]), st.text(max_size=30), max_size=3)
 )
-def test_any_text_is_read_to_an_address_or_to_nobody(headers: dict[str, str]) -> None:
-    """Nothing that a client sends ends in an error."""
+def test_find_client_address__accepts_any_text(headers: dict[str, str]) -> None:
     find_client_address(headers, PROXIES)
