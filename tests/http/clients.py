@@ -27,7 +27,7 @@ DEFINITIONS: dict[str, Any] = {
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """Sent by the service when it is about to read the body of a request with `Expect: 100-continue`."""
 
-ANYBODY = {"REMOTE_ADDR": "203.0.113.7"}
+UNTRUSTED_CLIENT = {"REMOTE_ADDR": "203.0.113.7"}
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class Caller:
 
     def post(self, path: str, body: bytes | str = b"", **options: Any) -> TestResponse:
         """Start a run."""
-        return self.client.post(path, data=body, environ_base=ANYBODY, **options)
+        return self.client.post(path, data=body, environ_base=UNTRUSTED_CLIENT, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
         """Send a GET."""
-        return self.client.get(path, environ_base=ANYBODY, **options)
+        return self.client.get(path, environ_base=UNTRUSTED_CLIENT, **options)
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
         """Send a request with any method."""
-        return self.client.open(path, method=method, environ_base=ANYBODY, **options)
+        return self.client.open(path, method=method, environ_base=UNTRUSTED_CLIENT, **options)
 
 
 def faults(response: TestResponse) -> dict[str, str]:

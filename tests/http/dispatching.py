@@ -56,9 +56,9 @@ def watch(caller: Caller, location: str, condition: Callable[[Run], bool]) -> li
     while not seen or not condition(seen[-1]):
         assert time.monotonic() < deadline, seen[-1]
         time.sleep(0.02)
-        answer = caller.get(location)
-        assert answer.status_code == 200, answer.text
-        seen.append(answer.json)
+        response = caller.get(location)
+        assert response.status_code == 200, response.text
+        seen.append(response.json)
     return seen
 
 
@@ -76,6 +76,6 @@ def simulate_run(*, seconds: int, exit_code: int = 0) -> list[dict[str, str]]:
 def until_known(call: Callable[[], TestResponse]) -> TestResponse:
     """Repeat a request until the queues' lengths are known, and return the first response then."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while (answer := call()).status_code == 503 and time.monotonic() < deadline:
+    while (response := call()).status_code == 503 and time.monotonic() < deadline:
         time.sleep(0.02)
-    return answer
+    return response

@@ -38,16 +38,16 @@ def call_from(server: Server, namespace: str, tmp_path: Path) -> Call:
 @pytest.mark.parametrize("rest", ["/aaaaaaaaaaaa", "/no-id"])
 def test_private_definition__gives_untrusted_callers_only_403(caller: Caller, method: str, rest: str) -> None:
     """The response does not depend on the run or the body."""
-    answer = caller.call(method, f"/job/private{rest}", data=b"not JSON")
-    assert answer.status_code == 403
+    response = caller.call(method, f"/job/private{rest}", data=b"not JSON")
+    assert response.status_code == 403
     if method != "HEAD":
-        assert check_problem(answer)["detail"] == "this job is private"
+        assert check_problem(response)["detail"] == "this job is private"
 
 
 def test_private_definition__trusts_nobody_by_default(caller: Caller) -> None:
     """Not even localhost: a proxy there would forward requests from everywhere."""
-    answer = caller.client.post("/job/private", environ_base={"REMOTE_ADDR": "127.0.0.1"})
-    check_problem(answer, 403)
+    response = caller.client.post("/job/private", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    check_problem(response, 403)
 
 
 @pytest.mark.parametrize("address", ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3", "fd00::1"])

@@ -179,15 +179,15 @@ def test_access__depends_on_caller_and_visibility_for_every_method(
     for method, rest, inside in METHODS:
         public = callers.call(method, f"/job/public{rest}", address, headers, hide_private=hide)
         assert public.status_code == inside, public.text
-        answer = callers.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
+        response = callers.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
         unknown = callers.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
         refused = 404 if hide and expected == 403 else expected
-        assert answer.status_code == (inside if expected == 200 else refused), answer.text
-        assert ("WWW-Authenticate" in answer.headers) == (expected == 401)
+        assert response.status_code == (inside if expected == 200 else refused), response.text
+        assert ("WWW-Authenticate" in response.headers) == (expected == 401)
         if hide and expected != 200:
-            for response in (answer, unknown):
-                assert response.headers.pop("X-Request-Id")  # each response has its own
-            assert (answer.status, answer.data, list(answer.headers)) == (
+            for refusal in (response, unknown):
+                assert refusal.headers.pop("X-Request-Id")  # each response has its own
+            assert (response.status, response.data, list(response.headers)) == (
                 unknown.status,
                 unknown.data,
                 list(unknown.headers),
@@ -201,12 +201,12 @@ def test_access__depends_on_caller_and_visibility_for_every_method(
 def test_status__lists_what_the_caller_may_use(callers: CallerFixture, who: str, hide: bool) -> None:
     """An invalid token gets 401."""
     address, headers, expected = credentials_of(callers, who)
-    answer = callers.call("GET", "/jobs/status", address, headers, hide_private=hide)
+    response = callers.call("GET", "/jobs/status", address, headers, hide_private=hide)
     if expected == 401:
-        check_problem(answer, 401)
+        check_problem(response, 401)
     else:
-        assert answer.status_code == 200
-        assert ("private" in [one["Name"] for one in answer.json or ()]) == (expected == 200)
+        assert response.status_code == 200
+        assert ("private" in [one["Name"] for one in response.json or ()]) == (expected == 200)
 
 
 def test_public_definition__costs_no_look_up_of_the_caller(callers: CallerFixture) -> None:
@@ -236,8 +236,8 @@ def test_private_definition__gets_503_if_the_caller_can_not_be_looked_up(callers
             for hide, path in [(False, "private"), (True, "private"), (True, "unknown")]:
                 for method in ("GET", "POST"):
                     target = f"/job/{path}/aaaaaaaaaaaa"
-                    answer = callers.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
-                    assert "could not identify the caller" in check_problem(answer, 503)["detail"]
+                    response = callers.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
+                    assert "could not identify the caller" in check_problem(response, 503)["detail"]
         check_problem(callers.call("POST", "/job/private", OUTSIDER, {"Forwarded": ""}), 403)
         check_problem(callers.call("GET", "/job/public/no-id", OUTSIDER), 404)
     finally:
@@ -311,9 +311,9 @@ def test_token__is_neither_logged_nor_returned_if_its_review_fails(
     token = callers.tokens["listed"]
     callers.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
     with caplog.at_level(logging.DEBUG):
-        answer = callers.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
-    assert "could not identify the caller" in check_problem(answer, 503)["detail"]
-    assert token not in answer.text
+        response = callers.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
+    assert "could not identify the caller" in check_problem(response, 503)["detail"]
+    assert token not in response.text
     assert "the API server refused the look-up as invalid" in caplog.text
     assert token not in caplog.text
 

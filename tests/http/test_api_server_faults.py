@@ -17,10 +17,10 @@ def creates(proxy: FaultProxy) -> int:
 
 def test_unreachable_api_server__gives_503_with_retry_after(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     proxy.refuse_connections()
-    answers = [caller_by_proxy.post("/job/public"), caller_by_proxy.get("/job/public/aaaaaaaaaaaa")]
-    for answer in answers:
-        check_problem(answer, 503)
-        assert int(answer.headers["Retry-After"]) > 0
+    responses = [caller_by_proxy.post("/job/public"), caller_by_proxy.get("/job/public/aaaaaaaaaaaa")]
+    for response in responses:
+        check_problem(response, 503)
+        assert int(response.headers["Retry-After"]) > 0
 
 
 def test_unreachable_api_server__means_that_nothing_is_stored(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
@@ -54,9 +54,9 @@ def test_lost_connection__leaves_the_run_in_doubt(
 def test_failed_read__gives_503(caller_by_proxy: Caller, proxy: FaultProxy, status: int, reason: str) -> None:
     """The API server's message goes only to the log."""
     proxy.add(Fault(Refuse(status, reason, "etcd is on fire"), method="GET"))
-    answer = caller_by_proxy.get("/job/public/aaaaaaaaaaaa")
-    detail = check_problem(answer, 503)["detail"]
-    assert "Retry-After" in answer.headers
+    response = caller_by_proxy.get("/job/public/aaaaaaaaaaaa")
+    detail = check_problem(response, 503)["detail"]
+    assert "Retry-After" in response.headers
     assert "etcd" not in detail
     assert "stored" not in detail
 
@@ -71,11 +71,11 @@ def test_quota__gives_429_without_a_retry(
     caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
 ) -> None:
     proxy.add(Fault(Refuse(403, "Forbidden", "exceeded quota: jobs"), method="POST", path=JOBS, times=None))
-    answer = caller_by_proxy.post("/job/public")
+    response = caller_by_proxy.post("/job/public")
 
-    detail = check_problem(answer, 429)["detail"]
+    detail = check_problem(response, 429)["detail"]
     assert detail == "a quota of the namespace is used up; the run has not been stored"
-    assert answer.headers["Retry-After"] == "30"
+    assert response.headers["Retry-After"] == "30"
     assert creates(proxy) == 1
     assert batch.list_namespaced_job(namespace).items == []
 
@@ -91,10 +91,10 @@ def test_busy_api_server__is_asked_again(
 def test_busy_api_server__has_its_long_retry_after_passed_on(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     """It is not asked again before that time."""
     proxy.add(Fault(Refuse(429, "TooManyRequests", retry_after_seconds=17), method="POST", path=JOBS, times=None))
-    answer = caller_by_proxy.post("/job/public")
-    detail = check_problem(answer, 503)["detail"]
+    response = caller_by_proxy.post("/job/public")
+    detail = check_problem(response, 503)["detail"]
     assert detail == "the Kubernetes API server is too busy; the run has not been stored"
-    assert answer.headers["Retry-After"] == "17"
+    assert response.headers["Retry-After"] == "17"
     assert creates(proxy) == 1
 
 
@@ -103,9 +103,9 @@ def test_api_server_that_stays_busy__gives_503_and_nothing_is_stored(
 ) -> None:
     """It has refused each attempt unread."""
     proxy.add(Fault(Refuse(429, "TooManyRequests"), method="POST", path=JOBS, times=None))
-    answer = caller_by_proxy.post("/job/public")
-    assert "has not been stored" in check_problem(answer, 503)["detail"]
-    assert answer.headers["Retry-After"]
+    response = caller_by_proxy.post("/job/public")
+    assert "has not been stored" in check_problem(response, 503)["detail"]
+    assert response.headers["Retry-After"]
 
 
 def test_api_server_that_keeps_failing__leaves_the_run_in_doubt(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
@@ -124,11 +124,11 @@ def test_create_with_unknown_outcome__is_repeated_and_stores_one_run(
 ) -> None:
     """The name is chosen before the first attempt, so the second attempt finds the first one's Job."""
     proxy.add(Fault(action, method="POST", path=JOBS))
-    answer = caller_by_proxy.post("/job/public")
+    response = caller_by_proxy.post("/job/public")
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     (job,) = batch.list_namespaced_job(namespace).items
-    assert job.metadata.name == answer.json["Name"]
+    assert job.metadata.name == response.json["Name"]
     assert creates(proxy) == 2
 
 
@@ -146,9 +146,9 @@ def test_refusal_after_a_lost_response__leaves_the_run_in_doubt(
     """The first attempt may still be stored."""
     proxy.add(Fault(lost, method="POST", path=JOBS))
     proxy.add(Fault(refused, method="POST", path=JOBS, times=None))
-    answer = caller_by_proxy.post("/job/public")
+    response = caller_by_proxy.post("/job/public")
 
-    assert "may or may not have been stored" in check_problem(answer, 503)["detail"]
+    assert "may or may not have been stored" in check_problem(response, 503)["detail"]
 
 
 def test_quota_used_up_by_the_run_itself__does_not_refuse_it(
@@ -157,23 +157,23 @@ def test_quota_used_up_by_the_run_itself__does_not_refuse_it(
     """The first attempt was stored, but its response was lost."""
     proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
     proxy.add(Fault(Refuse(403, "Forbidden", "exceeded quota: jobs"), method="POST", path=JOBS, times=None))
-    answer = caller_by_proxy.post("/job/public")
+    response = caller_by_proxy.post("/job/public")
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     (job,) = batch.list_namespaced_job(namespace).items
-    assert job.metadata.name == answer.json["Name"]
+    assert job.metadata.name == response.json["Name"]
 
 
 def test_create_of_a_run_without_ttl__is_not_repeated(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     """The Job may have ended and be deleted before the second attempt, which would start it again."""
     proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
-    answer = caller_by_proxy.post("/job/public", '{"TtlSecondsAfterFinished": 0}')
-    assert "may or may not have been stored" in check_problem(answer, 503)["detail"]
+    response = caller_by_proxy.post("/job/public", '{"TtlSecondsAfterFinished": 0}')
+    assert "may or may not have been stored" in check_problem(response, 503)["detail"]
     assert creates(proxy) == 1
 
 
 def test_run_that_kubernetes_refuses__gets_422_with_the_reason(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     proxy.add(Fault(Refuse(422, "Invalid", "policy: no runs on Sundays"), method="POST", path=JOBS))
-    answer = caller_by_proxy.post("/job/public")
-    assert "no runs on Sundays" in check_problem(answer, 422)["detail"]
+    response = caller_by_proxy.post("/job/public")
+    assert "no runs on Sundays" in check_problem(response, 422)["detail"]
     assert creates(proxy) == 1

@@ -24,9 +24,9 @@ def test_body__is_read_as_json_whatever_its_content_type(
     caller: Caller, batch: client.BatchV1Api, namespace: str, content_type: str | None
 ) -> None:
     """`curl -d` sends the content type of a form."""
-    answer = caller.post("/job/public", '{"Args": ["42"]}', content_type=content_type)
+    response = caller.post("/job/public", '{"Args": ["42"]}', content_type=content_type)
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     (job,) = batch.list_namespaced_job(namespace).items
     assert job.spec.template.spec.containers[0].args == ["42"]
 
@@ -58,9 +58,9 @@ def test_body__that_is_not_json_gets_400(caller: Caller, body: bytes) -> None:
 
 @pytest.mark.parametrize("body", ["[]", '"{}"', "null", "1", "true"])
 def test_body__that_is_not_an_object_gets_422(caller: Caller, body: str) -> None:
-    answer = caller.post("/job/public", body)
-    check_problem(answer, 422)
-    assert faults(answer) == {"": "must be a JSON object"}
+    response = caller.post("/job/public", body)
+    check_problem(response, 422)
+    assert faults(response) == {"": "must be a JSON object"}
 
 
 def test_body__with_several_faults_gets_all_of_them_in_one_response(
@@ -75,10 +75,10 @@ def test_body__with_several_faults_gets_all_of_them_in_one_response(
         "DependsOn": ["Not_A_Name"],
         "Environments": [{"Name": "SLIMFAAS_JOB_ID", "Value": "caller's own secret"}],
     }
-    answer = caller.post("/job/public", json.dumps(body))
+    response = caller.post("/job/public", json.dumps(body))
 
-    check_problem(answer, 422)
-    assert set(faults(answer)) >= {
+    check_problem(response, 422)
+    assert set(faults(response)) >= {
         "/args",
         "/BackoffLimit",
         "/Image",
@@ -87,7 +87,7 @@ def test_body__with_several_faults_gets_all_of_them_in_one_response(
         "/DependsOn/0",
         "/Environments/0/Name",
     }
-    assert "caller's own secret" not in answer.text
+    assert "caller's own secret" not in response.text
     assert batch.list_namespaced_job(namespace).items == []
 
 
@@ -105,17 +105,17 @@ def test_body__with_several_faults_gets_all_of_them_in_one_response(
 )
 def test_body__with_an_inapplicable_value_gets_its_pointer(caller: Caller, body: str, pointer: str) -> None:
     """Pointers are escaped as in RFC 6901."""
-    answer = caller.post("/job/public", body)
-    check_problem(answer, 422)
-    assert pointer in faults(answer)
+    response = caller.post("/job/public", body)
+    check_problem(response, 422)
+    assert pointer in faults(response)
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT - 1, 202), (LIMIT, 202), (LIMIT + 1, 413), (20 * LIMIT, 413)])
 def test_body__over_64_kib_gets_413(caller: Caller, size: int, status: int) -> None:
-    answer = caller.post("/job/public", padded(size))
-    assert answer.status_code == status
+    response = caller.post("/job/public", padded(size))
+    assert response.status_code == status
     if status == 413:
-        assert "64 KiB" in check_problem(answer)["detail"]
+        assert "64 KiB" in check_problem(response)["detail"]
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 202), (LIMIT + 1, 413), (3 * LIMIT, 413)])
@@ -123,10 +123,10 @@ def test_chunked_body__over_64_kib_gets_413(live: ServiceProcess, size: int, sta
     """A truncated body would be another request."""
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, padded(size))
     with RawClient(live.port) as connection:
-        answer = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
-        assert answer.status == status
+        response = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
+        assert response.status == status
         if status == 413:
-            check_document(json.loads(answer.read()), 413)
+            check_document(json.loads(response.read()), 413)
 
 
 @pytest.mark.parametrize(("chunks", "status"), [(1024, 202), (1025, 400), (5000, 400)])
@@ -134,10 +134,10 @@ def test_chunked_body__of_more_than_1024_chunks_gets_400(live: ServiceProcess, c
     """Each chunk costs as much as a whole body, so clients that send single bytes could block the service."""
     body = b"".join(b"1\r\n%c\r\n" % character for character in padded(chunks)) + b"0\r\n\r\n"
     with RawClient(live.port) as connection:
-        answer = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
-        assert answer.status == status
+        response = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
+        assert response.status == status
         if status == 400:
-            document = json.loads(answer.read())
+            document = json.loads(response.read())
             check_document(document, 400)
             assert "1024 chunks" in document["detail"]
 
@@ -156,17 +156,17 @@ def test_chunked_body__of_more_than_1024_chunks_gets_400(live: ServiceProcess, c
 def test_body__that_is_incomplete_gets_400(live: ServiceProcess, header: str, body: bytes) -> None:
     """A client that dies while sending must not start a run with the defaults."""
     with RawClient(live.port) as connection:
-        answer = connection.send_request("POST", "/job/public", header, body=body).end().answer()
-        assert answer.status == 400
-        assert answer.getheader("Content-Type") == "application/problem+json"
-        check_document(json.loads(answer.read()), 400)
+        response = connection.send_request("POST", "/job/public", header, body=body).end().answer()
+        assert response.status == 400
+        assert response.getheader("Content-Type") == "application/problem+json"
+        check_document(json.loads(response.read()), 400)
 
 
 def test_body__of_a_client_that_falls_silent_gets_400(live: ServiceProcess) -> None:
     with RawClient(live.port) as connection:
-        answer = connection.send_request("POST", "/job/public", "Content-Length: 20", body=b"{").answer()
-        check_document(json.loads(answer.read()), 400)
-        assert answer.status == 400
+        response = connection.send_request("POST", "/job/public", "Content-Length: 20", body=b"{").answer()
+        check_document(json.loads(response.read()), 400)
+        assert response.status == 400
 
 
 def test_body__of_a_client_that_sends_single_bytes_gets_400(live: ServiceProcess) -> None:
@@ -181,9 +181,9 @@ def test_body__of_a_client_that_sends_single_bytes_gets_400(live: ServiceProcess
                 slow_head.send(b"b")
             with contextlib.suppress(ConnectionError):
                 slow_body.send(b" ")
-        answer = slow_body.answer()
-        assert answer.status == 400
-        check_document(json.loads(answer.read()), 400)
+        response = slow_body.answer()
+        assert response.status == 400
+        check_document(json.loads(response.read()), 400)
         assert slow_head.hung_up()
 
 
@@ -207,17 +207,17 @@ def test_body__that_is_unread_does_not_become_the_next_request(live: ServiceProc
 )
 def test_body__with_over_100_faults_gets_the_first_100(caller: Caller, body: str) -> None:
     """The last entry says that there are more."""
-    answer = caller.post("/job/public", body)
-    errors = check_problem(answer, 422)["errors"]
+    response = caller.post("/job/public", body)
+    errors = check_problem(response, 422)["errors"]
     assert len(errors) == 101
     assert errors[-1] == {"pointer": "", "message": "more is wrong than these 100 things"}
-    assert len(answer.data) < 32 * 1024
+    assert len(response.data) < 32 * 1024
 
 
 def test_body__with_too_many_dependencies_gets_one_fault(caller: Caller) -> None:
     """The single dependencies are not checked."""
-    answer = caller.post("/job/public", '{"DependsOn": [' + ",".join(['"*"'] * 15_000) + "]}")
-    assert [error["pointer"] for error in check_problem(answer, 422)["errors"]] == ["/DependsOn"]
+    response = caller.post("/job/public", '{"DependsOn": [' + ",".join(['"*"'] * 15_000) + "]}")
+    assert [error["pointer"] for error in check_problem(response, 422)["errors"]] == ["/DependsOn"]
 
 
 def test_body__with_100_faults_gets_all_of_them(caller: Caller) -> None:

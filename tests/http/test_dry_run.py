@@ -44,10 +44,10 @@ def container_in(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_dry_run__returns_the_job_and_stores_nothing(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     """The Job has the API server's defaults."""
-    answer = caller.post("/job/public/path?dryRun=true&a=b", '{"Args": ["$1"], "BackoffLimit": 3}')
-    assert answer.status_code == 200
-    assert "Location" not in answer.headers
-    job = answer.json
+    response = caller.post("/job/public/path?dryRun=true&a=b", '{"Args": ["$1"], "BackoffLimit": 3}')
+    assert response.status_code == 200
+    assert "Location" not in response.headers
+    job = response.json
     assert (job["kind"], job["metadata"]["namespace"]) == ("Job", namespace)
     assert "managedFields" not in job["metadata"]
     assert job["spec"]["backoffLimit"] == 3
@@ -63,8 +63,8 @@ def test_dry_run__returns_the_job_and_stores_nothing(caller: Caller, batch: clie
 def test_dry_run__hides_the_values_of_the_definitions_environment(caller_with_secrets: Caller) -> None:
     """Values of the request are shown."""
     body = '{"Environments": [{"Name": "LEVEL", "Value": "high"}, {"Name": "OWN", "Value": "mine"}]}'
-    answer = caller_with_secrets.post("/job/public?dryRun=true", body)
-    ours = container_in(answer.json)["env"]
+    response = caller_with_secrets.post("/job/public?dryRun=true", body)
+    ours = container_in(response.json)["env"]
     assert [variable for variable in ours if not variable["name"].startswith("SLIMFAAS_")] == [
         {"name": "PASSWORD"},
         {"name": "TOKEN"},
@@ -72,7 +72,7 @@ def test_dry_run__hides_the_values_of_the_definitions_environment(caller_with_se
         {"name": "OWN", "value": "mine"},
     ]
     for word in (SECRET, "the-name-of-a-secret", "the-key"):
-        assert word not in answer.text
+        assert word not in response.text
 
 
 def test_dry_run__is_refused_like_a_real_request(caller: Caller) -> None:

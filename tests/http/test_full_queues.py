@@ -39,9 +39,9 @@ def bounded(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -
     queues.stop()
 
 
-def refusal(answer: TestResponse) -> tuple[dict[str, Any], int]:
+def refusal(response: TestResponse) -> tuple[dict[str, Any], int]:
     """Return the problem document of a full queue and its Retry-After."""
-    return check_problem(answer, 429), int(answer.headers["Retry-After"])
+    return check_problem(response, 429), int(response.headers["Retry-After"])
 
 
 def test_full_queue__gets_429_with_its_limit_and_retry_after(bounded: Caller) -> None:
@@ -91,6 +91,6 @@ def test_full_queue__returns_a_replay(bounded: Caller) -> None:
 def test_bounded_queue__gets_503_if_the_api_server_was_never_reachable(bounded: Caller, proxy: FaultProxy) -> None:
     proxy.refuse_connections()
     proxy.cut_all()
-    answer = bounded.post("/job/small")
-    check_problem(answer, 503)
-    assert int(answer.headers["Retry-After"]) > 0
+    response = bounded.post("/job/small")
+    check_problem(response, 503)
+    assert int(response.headers["Retry-After"]) > 0

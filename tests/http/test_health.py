@@ -20,8 +20,8 @@ PROBE_SECONDS = 8.0
 def test_health__is_ok_during_an_api_server_outage(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     """An outage of the API server must not make Kubernetes restart pods."""
     proxy.refuse_connections()
-    answer = caller_by_proxy.get("/health")
-    assert (answer.status_code, answer.text, answer.mimetype) == (200, "OK\n", "text/plain")
+    response = caller_by_proxy.get("/health")
+    assert (response.status_code, response.text, response.mimetype) == (200, "OK\n", "text/plain")
     assert proxy.requests == []
 
 
@@ -29,9 +29,9 @@ def test_ready__stays_ready_after_runs_could_be_read_once(caller_by_proxy: Calle
     """In a later outage the pod must stay reachable, so that callers get an explanation."""
     hold = proxy.add(Fault(Hold(), method="GET"))
     proxy.refuse_connections()
-    answer = caller_by_proxy.get("/ready")
-    assert "stored" not in check_problem(answer, 503)["detail"]
-    assert "Retry-After" in answer.headers
+    response = caller_by_proxy.get("/ready")
+    assert "stored" not in check_problem(response, 503)["detail"]
+    assert "Retry-After" in response.headers
 
     proxy.remove(hold)
     proxy.heal()
@@ -65,9 +65,9 @@ def test_health__responds_while_requests_wait_for_a_silent_api_server(
         assert time.monotonic() - began < PROBE_SECONDS / 2
 
         refused = [call.result() for call in calls]
-        assert {answer.status_code for answer in refused} == {503}
-        assert all("Retry-After" in answer.headers for answer in refused)
-        assert sum("nothing has been done" in answer.json()["detail"] for answer in refused) >= 80 - 2 * 24
+        assert {response.status_code for response in refused} == {503}
+        assert all("Retry-After" in response.headers for response in refused)
+        assert sum("nothing has been done" in response.json()["detail"] for response in refused) >= 80 - 2 * 24
         hold.release()
         assert running.post("/job/public").status_code == 202
 
@@ -105,5 +105,5 @@ def test_post_job__accepts_sixty_connections_at_once(live: ServiceProcess) -> No
         return live.post("/job/public").status_code
 
     with ThreadPoolExecutor(60) as pool:
-        answers = [pool.submit(call) for _ in range(60)]
-    assert [answer.result() for answer in answers] == [202] * 60
+        responses = [pool.submit(call) for _ in range(60)]
+    assert [response.result() for response in responses] == [202] * 60

@@ -28,11 +28,12 @@ def post(caller: Caller, key: str, body: str = BODY, path: str = "/job/public") 
     return caller.post(path, body, headers={"Idempotency-Key": key})
 
 
-def is_replay_of(answer: TestResponse, first: TestResponse) -> bool:
+def is_replay_of(response: TestResponse, first: TestResponse) -> bool:
     assert first.status_code == 202, first.text
     assert "Idempotency-Replayed" not in first.headers
-    same = (answer.status_code, answer.json, answer.headers["Location"]) == (202, first.json, first.headers["Location"])
-    return same and answer.headers.get("Idempotency-Replayed") == "true"
+    shown = (response.status_code, response.json, response.headers["Location"])
+    same = shown == (202, first.json, first.headers["Location"])
+    return same and response.headers.get("Idempotency-Replayed") == "true"
 
 
 def stored(batch: client.BatchV1Api, namespace: str) -> list[Any]:
@@ -127,13 +128,13 @@ def test_key__makes_one_run_of_concurrent_requests_to_two_replicas(
         return requests.post(url, data=BODY, headers={"Idempotency-Key": "one"}, timeout=30)
 
     with replicas(*services), ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(call, range(50)))
+        responses = list(pool.map(call, range(50)))
     # A replica that is too busy has done nothing.
-    accepted = [answer for answer in answers if answer.status_code == 202]
-    assert {answer.status_code for answer in answers} <= {202, 503}
+    accepted = [response for response in responses if response.status_code == 202]
+    assert {response.status_code for response in responses} <= {202, 503}
     (job,) = stored(batch, namespace)
-    assert {answer.json()["Name"] for answer in accepted} == {job.metadata.name}
-    assert sum("Idempotency-Replayed" not in answer.headers for answer in accepted) <= 1
+    assert {response.json()["Name"] for response in accepted} == {job.metadata.name}
+    assert sum("Idempotency-Replayed" not in response.headers for response in accepted) <= 1
     assert len(accepted) >= 2
 
 
@@ -242,9 +243,9 @@ def test_key__starts_a_run_if_the_old_one_is_deleted_meanwhile(
         hold.wait_held()
         batch.delete_namespaced_job(first.json["Name"], namespace, propagation_policy="Background")
         hold.release()
-        answer = second.result(20)
-    assert answer.status_code == 202
-    assert "Idempotency-Replayed" not in answer.headers
+        response = second.result(20)
+    assert response.status_code == 202
+    assert "Idempotency-Replayed" not in response.headers
     assert len(stored(batch, namespace)) == 1
 
 
@@ -268,10 +269,10 @@ def test_key__whose_name_is_taken_by_another_job_gets_409(
 def test_replay__can_wait_for_the_run(caller: Caller) -> None:
     first = post(caller, "a")
     headers = {"Idempotency-Key": "a", "Prefer": "wait=0"}
-    answer = caller.post("/job/public", BODY, headers=headers)
-    assert answer.status_code == 202
-    assert answer.headers["Idempotency-Replayed"] == "true"
-    assert (answer.json["Id"], answer.json["Status"]) == (first.json["Id"], "Queued")
+    response = caller.post("/job/public", BODY, headers=headers)
+    assert response.status_code == 202
+    assert response.headers["Idempotency-Replayed"] == "true"
+    assert (response.json["Id"], response.json["Status"]) == (first.json["Id"], "Queued")
 
 
 def test_key__is_stored_only_as_a_digest(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:

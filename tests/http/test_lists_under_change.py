@@ -80,10 +80,10 @@ def jobs(batch: client.BatchV1Api, namespace: str) -> Jobs:
 def calls_of(proxy: FaultProxy, caller: Caller, path: str) -> tuple[list[Run], list[tuple[str, dict[str, list[str]]]]]:
     """Return a response's JSON and the calls that it cost: collection or name, and query."""
     before = len(proxy.requests)
-    answer = caller.get(path)
-    assert answer.status_code == 200, answer.text
+    response = caller.get(path)
+    assert response.status_code == 200, response.text
     asked = [(one.path.rpartition("/")[2], parse_qs(one.query)) for one in proxy.requests[before:]]
-    return answer.json, asked
+    return response.json, asked
 
 
 def test_list__shows_runs_by_the_state_of_their_pods(
@@ -158,13 +158,13 @@ def test_list__shows_every_remaining_run_once_across_pages(idle: Caller, jobs: J
     try:
         while path is not None:
             before = len(proxy.requests)
-            answer = idle.get(path)
-            assert answer.status_code == 200, answer.text
+            response = idle.get(path)
+            assert response.status_code == 200, response.text
             lists = [parse_qs(one.query) for one in proxy.requests[before:] if one.path.endswith("/jobs")]
             assert sum("continue" not in query for query in lists) == 1
-            assert len(answer.json) <= 100
-            pages.append([run["Id"] for run in answer.json])
-            link = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', answer.headers.get("Link", ""))
+            assert len(response.json) <= 100
+            pages.append([run["Id"] for run in response.json])
+            link = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', response.headers.get("Link", ""))
             path = link[1] if link else None
             # A run of a later page, and, once, the run after which the next page begins.
             met = {run_id for page in pages for run_id in page}

@@ -57,12 +57,12 @@ def run(caller: Caller, *args: str, status: str = "Succeeded", definition: str =
 def test_log__is_passed_on_byte_for_byte(dispatching: Caller) -> None:
     program = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 2000 + b'end')"
     location = run(dispatching, sys.executable, "-c", program)
-    answer = dispatching.get(f"{location}/logs")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert answer.headers["X-Accel-Buffering"] == "no"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.data.rstrip(b"\n") == bytes(range(256)) * 2000 + b"end"
+    response = dispatching.get(f"{location}/logs")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.headers["X-Accel-Buffering"] == "no"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.data.rstrip(b"\n") == bytes(range(256)) * 2000 + b"end"
 
 
 @PRINTS
@@ -77,8 +77,8 @@ def test_log__is_cut_by_tail_lines_and_since_seconds(dispatching: Caller) -> Non
 @PRINTS
 def test_log__is_not_read_for_head(dispatching: Caller, proxy: FaultProxy) -> None:
     location = run(dispatching, "echo", "one")
-    answer = dispatching.call("HEAD", f"{location}/logs?follow=true")
-    assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
+    response = dispatching.call("HEAD", f"{location}/logs?follow=true")
+    assert (response.status_code, response.content_type) == (200, "text/plain; charset=utf-8")
     assert not [request for request in proxy.requests if request.path.endswith("/log")]
 
 
@@ -143,8 +143,8 @@ def test_log__of_a_queued_run_gets_409_with_the_reason(dispatching: Caller) -> N
     location = run(dispatching, definition="waiting", status="Queued")
     message = dispatching.get(location).json["Message"]
     for query in ("", "?follow=true", "?attempt=1"):
-        answer = dispatching.get(f"{location}/logs{query}")
-        assert check_problem(answer, 409)["detail"] == message
+        response = dispatching.get(f"{location}/logs{query}")
+        assert check_problem(response, 409)["detail"] == message
     assert "nobody" in message
 
 

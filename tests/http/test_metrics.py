@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from app.factory import create_app
 from app.settings import Settings
 from app.telemetry.exposition import write_metrics
-from tests.http.clients import ANYBODY, DEFINITIONS, SECRET, Caller
+from tests.http.clients import DEFINITIONS, SECRET, UNTRUSTED_CLIENT, Caller
 from tests.support.faults import FaultProxy
 from tests.support.metrics import Scrape
 from tests.support.servers import Server, write_kubeconfig
 
 
 def scrape(caller: Caller) -> Scrape:
-    answer = caller.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    return Scrape(answer.text)
+    response = caller.get("/metrics")
+    assert response.status_code == 200
+    assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    return Scrape(response.text)
 
 
 def test_metrics__count_requests_by_definition_outcome_and_reason(caller: Caller) -> None:
@@ -98,14 +98,14 @@ def test_metrics__do_not_grow_with_invented_names_methods_and_headers(caller: Ca
 def test_metrics__show_no_values_images_or_addresses(caller: Caller) -> None:
     caller.post("/job/public", '{"Args": ["hush-hush"]}')
     text = scrape(caller).text
-    for word in ("hush-hush", SECRET, "busybox", ANYBODY["REMOTE_ADDR"]):
+    for word in ("hush-hush", SECRET, "busybox", UNTRUSTED_CLIENT["REMOTE_ADDR"]):
         assert word not in text
 
 
 def test_metrics__are_openmetrics_on_request(caller: Caller) -> None:
-    answer = caller.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
-    assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
-    assert answer.text.endswith("# EOF\n")
+    response = caller.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
+    assert response.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert response.text.endswith("# EOF\n")
 
 
 FORMS = r"(application/openmetrics-text|text/plain)(;(version|escaping|q)=[^,]*)*"

@@ -27,10 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_document(caller: Caller) -> dict[str, Any]:
-    answer = caller.get("/openapi.json")
-    assert answer.status_code == 200
-    assert answer.content_type == "application/json"
-    return dict(answer.json)
+    response = caller.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+    return dict(response.json)
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -234,7 +234,7 @@ def test_page__uses_the_url_of_the_request_in_its_examples(caller: Caller, url: 
 
 @pytest.mark.parametrize("suffix", ["'x", ";id", "$(id)", "`id`", "<b>", '"x', " x", "\\x", ":port", "/?"])
 def test_page__ignores_a_host_that_is_not_a_plain_name(caller: Caller, suffix: str) -> None:
-    """A reader copies the examples into a shell, and the Host header may be anybody's text."""
+    """A reader copies the examples into a shell, and the Host header may be any text."""
     response = caller.get("/docs", headers={"Host": f"evil.example{suffix}"})
     assert response.status_code == 200
     assert "evil" not in response.text

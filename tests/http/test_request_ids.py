@@ -48,29 +48,29 @@ def recorder() -> Any:
 def test_request_id__is_in_the_response_the_log_and_the_run(
     caller: Caller, batch: client.BatchV1Api, namespace: str, recorder: RequestIdRecorder
 ) -> None:
-    answer = caller.post("/job/public", headers={"X-Request-Id": ID})
-    assert answer.status_code == 202
-    assert answer.headers.getlist("X-Request-Id") == [ID]
+    response = caller.post("/job/public", headers={"X-Request-Id": ID})
+    assert response.status_code == 202
+    assert response.headers.getlist("X-Request-Id") == [ID]
     assert [one["slimfaas.dev/request-id"] for one in annotations_of(batch, namespace)] == [ID]
     assert recorder.lines == [("app.api.access_log", ID)]
-    answer.close()
+    response.close()
     assert request_id.get() == ""
 
 
 def test_request_id__is_new_for_each_request_without_one(
     caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    answers = [caller.post("/job/public"), caller.post("/job/public"), caller.get("/nowhere"), caller.get("/health")]
-    check_problem(answers[2], 404)
-    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    responses = [caller.post("/job/public"), caller.post("/job/public"), caller.get("/nowhere"), caller.get("/health")]
+    check_problem(responses[2], 404)
+    ids = [response.headers["X-Request-Id"] for response in responses]
     assert len(set(ids)) == 4
     assert sorted(one["slimfaas.dev/request-id"] for one in annotations_of(batch, namespace)) == sorted(ids[:2])
 
 
 def test_request_id__of_the_run_is_kept_by_a_replay(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     for number in (1, 2):
-        answer = caller.post("/job/public", headers={"X-Request-Id": f"call-{number}", "Idempotency-Key": "same"})
-        assert answer.headers["X-Request-Id"] == f"call-{number}"
+        response = caller.post("/job/public", headers={"X-Request-Id": f"call-{number}", "Idempotency-Key": "same"})
+        assert response.headers["X-Request-Id"] == f"call-{number}"
     assert [one["slimfaas.dev/request-id"] for one in annotations_of(batch, namespace)] == ["call-1"]
 
 
@@ -86,9 +86,9 @@ def test_read_request_id__returns_only_harmless_ids(text: str) -> None:
 @pytest.mark.parametrize("hostile", ["a\tb", "a b", "{}", "a" * 129, "$(id)", "\u00e9", "", "a, b", "-a", "\x1b[2J"])
 def test_request_id__is_replaced_if_malformed(live: ServiceProcess, hostile: str) -> None:
     with RawClient(live.port) as connection:
-        answer = connection.send_request("GET", "/health", f"X-Request-Id: {hostile}").answer()
-        headers = answer.headers.get_all("X-Request-Id") or []
-        if answer.status == 200:  # otherwise gunicorn has refused the header
+        response = connection.send_request("GET", "/health", f"X-Request-Id: {hostile}").answer()
+        headers = response.headers.get_all("X-Request-Id") or []
+        if response.status == 200:  # otherwise gunicorn has refused the header
             assert len(headers) == 1
             assert headers[0] != hostile
             assert len(headers[0]) == 32
@@ -96,6 +96,6 @@ def test_request_id__is_replaced_if_malformed(live: ServiceProcess, hostile: str
 
 def test_request_id__is_replaced_if_sent_twice(live: ServiceProcess) -> None:
     with RawClient(live.port) as connection:
-        answer = connection.send_request("GET", "/health", "X-Request-Id: a", "X-Request-Id: b").answer()
-        (found,) = answer.headers.get_all("X-Request-Id") or []
+        response = connection.send_request("GET", "/health", "X-Request-Id: a", "X-Request-Id: b").answer()
+        (found,) = response.headers.get_all("X-Request-Id") or []
         assert found not in ("a", "b", "a,b", "a, b")

@@ -16,10 +16,10 @@ def ids(runs: Any) -> list[str]:
 def follow(caller: Caller, path: str) -> list[Any]:
     pages = []
     while True:
-        answer = caller.get(path)
-        assert answer.status_code == 200, answer.text
-        pages.append(answer.json)
-        link = answer.headers.get("Link")
+        response = caller.get(path)
+        assert response.status_code == 200, response.text
+        pages.append(response.json)
+        link = response.headers.get("Link")
         if link is None:
             return pages
         found = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', link)

@@ -91,9 +91,9 @@ def test_quota__gives_429_until_it_is_raised(live_caller: Caller, server: Server
     quota = {"metadata": {"name": "jobs"}, "spec": {"hard": {"count/jobs.batch": "0"}}}
     core.create_namespaced_resource_quota(namespace, quota)
     until_quota_counts(core, namespace)
-    answer = live_caller.post("/job/free")
-    assert "a quota of the namespace is used up" in check_problem(answer, 429)["detail"]
-    assert int(answer.headers["Retry-After"]) > 0
+    response = live_caller.post("/job/free")
+    assert "a quota of the namespace is used up" in check_problem(response, 429)["detail"]
+    assert int(response.headers["Retry-After"]) > 0
     core.delete_namespaced_resource_quota("jobs", namespace)
     wait_for(live_caller, start(live_caller, "free"), has(Status="Succeeded"))
 

@@ -37,10 +37,10 @@ def environment(batch: client.BatchV1Api, namespace: str) -> dict[str, Any]:
 def test_path__reaches_the_run_decoded_but_not_normalized(
     caller: Caller, batch: client.BatchV1Api, namespace: str, target: str, path: str | None
 ) -> None:
-    answer = caller.post(target)
+    response = caller.post(target)
 
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/job/public/{answer.json['Id']}"
+    assert response.status_code == 202
+    assert response.headers["Location"] == f"/job/public/{response.json['Id']}"
     assert environment(batch, namespace).get("SLIMFAAS_JOB_PATH") == path
 
 
@@ -69,9 +69,9 @@ def test_query__that_is_empty_sets_no_variable(caller: Caller, batch: client.Bat
 )
 def test_url__that_a_run_would_not_get_exactly_gets_400(live: ServiceProcess, target: str) -> None:
     with RawClient(live.port) as connection:
-        answer = connection.send_request("POST", target).answer()
-        assert answer.status == 400
-        check_document(json.loads(answer.read()), 400)
+        response = connection.send_request("POST", target).answer()
+        assert response.status == 400
+        check_document(json.loads(response.read()), 400)
 
 
 @pytest.mark.parametrize(
@@ -112,24 +112,24 @@ def test_method__that_is_not_allowed_gets_405_with_those_that_are(
     caller: Caller, method: str, target: str, allowed: set[str]
 ) -> None:
     """Also OPTIONS and TRACE, which HTTP defines but this service does not offer."""
-    answer = caller.call(method, target)
-    check_problem(answer, 405)
-    assert set(answer.headers["Allow"].split(", ")) == allowed
+    response = caller.call(method, target)
+    check_problem(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == allowed
 
 
 def test_headers__do_not_override_method_host_or_prefix(caller: Caller) -> None:
     headers = {"X-HTTP-Method-Override": "DELETE", "X-Forwarded-Prefix": "/x", "X-Forwarded-Host": "evil.example"}
-    answer = caller.post("/job/public", headers=headers, base_url="http://evil.example")
-    assert answer.status_code == 202
-    assert "evil" not in answer.headers["Location"]
+    response = caller.post("/job/public", headers=headers, base_url="http://evil.example")
+    assert response.status_code == 202
+    assert "evil" not in response.headers["Location"]
 
 
 def test_head__is_get_without_a_body(live: ServiceProcess) -> None:
     """Also for errors."""
     for target, status in {"/health": 200, "/job/public/aaaaaaaaaaaa": 404}.items():
         with RawClient(live.port) as connection:
-            answer = connection.send(f"HEAD {target} HTTP/1.0\r\n\r\n".encode()).answer("HEAD")
-            assert (answer.status, answer.read()) == (status, b"")
+            response = connection.send(f"HEAD {target} HTTP/1.0\r\n\r\n".encode()).answer("HEAD")
+            assert (response.status, response.read()) == (status, b"")
             assert connection.hung_up()
 
 
@@ -155,12 +155,12 @@ def test_head__is_get_without_a_body(live: ServiceProcess) -> None:
 def test_malformed_request__is_refused_and_its_connection_closed(live: ServiceProcess, request_bytes: bytes) -> None:
     """Another server might parse the rest differently. The problem document repeats nothing of the request."""
     with RawClient(live.port) as connection:
-        answer = connection.send(request_bytes).answer()
-        assert answer.status in (400, 414, 431, 501)
-        assert answer.getheader("Content-Type") == "application/problem+json"
-        document = json.loads(answer.read())
-        check_document(document, answer.status)
-        assert document["detail"] == PARSE_ERRORS[answer.status].detail
+        response = connection.send(request_bytes).answer()
+        assert response.status in (400, 414, 431, 501)
+        assert response.getheader("Content-Type") == "application/problem+json"
+        document = json.loads(response.read())
+        check_document(document, response.status)
+        assert document["detail"] == PARSE_ERRORS[response.status].detail
         assert connection.hung_up()
 
 

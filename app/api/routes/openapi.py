@@ -81,7 +81,7 @@ def read_server_url(request: Request) -> str:
 
 
 def _build_document() -> dict[str, Any]:
-    # Imported on demand: apispec and the generator need memory that a service which nobody asks can save.
+    # Imported on demand: apispec and the generator need memory that most replicas can save.
     from app.api.openapi.document import build_document
 
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # werkzeug types only the proxy
