@@ -97,7 +97,7 @@ def test_faulty_settings_end_the_process_with_all_of_them(command: str, kubeconf
     )
     assert ended.returncode not in (0, None)
     assert [line.split()[0] for line in ended.stderr.splitlines()] == [
-        "the",  # job configuration is given more than once
+        "the",  # job configuration is set more than once
         "SLIMFAAS_NAMESPACE",
         "SLIMFAAS_DISPATCHER",
         "SLIMFAAS_TRUSTED_NETWORKS",
@@ -110,7 +110,7 @@ def test_faulty_settings_end_the_process_with_all_of_them(command: str, kubeconf
     ("variables", "message"),
     [
         ({}, "no job configuration: set one of SLIMFAAS_JOBS_CONFIGURATION"),
-        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE can't be read"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD, "KUBECONFIG": "/does/not/exist"}, "/does/not/exist"),
     ],
