@@ -218,7 +218,7 @@ def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tm
         port = first.url.rpartition(":")[2]
         with dispatching(kubeconfig, tmp_path / "two", PORT=port) as second:
             assert second.process.wait(20) == 1
-            assert f"PORT={port} can't be had" in (tmp_path / "two").read_text()
+            assert f"cannot serve probes and metrics on port {port} (set PORT)" in (tmp_path / "two").read_text()
 
 
 def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -> None:

@@ -150,7 +150,10 @@ def test_a_dispatcher_that_is_turned_off_has_nothing_to_do(kubeconfig: Path) -> 
     """`slimfaas-jobs dispatcher` under SLIMFAAS_DISPATCHER=off is a mistake, and says so."""
     off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}
     ended = start("dispatcher", off)
-    assert (ended.returncode, ended.stderr) == (1, "SLIMFAAS_DISPATCHER is off: there is nothing to do\n")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "SLIMFAAS_DISPATCHER is off: set it to on, or do not start this command\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

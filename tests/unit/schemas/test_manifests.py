@@ -119,14 +119,14 @@ def test_the_items_of_a_typed_list_need_no_kind() -> None:
 )
 def test_a_file_of_any_sort_may_be_anything(text: str) -> None:
     """A package.json is no faulty configuration, and neither is a template that isn't YAML."""
-    assert found_in(text, any_sort=True) == []
+    assert found_in(text, ignore_unrelated=True) == []
 
 
 @pytest.mark.parametrize("text", [CONFIGURATION, "{{ a }}\nSLIMFAAS_JOBS_CONFIGURATION: x", '{"Configurations": ]'])
 def test_a_file_of_any_sort_that_mentions_a_configuration_is_read(text: str) -> None:
     """What can't be read there is no reason to say that all is right."""
     try:
-        assert found_in(text, any_sort=True) == [("", text)]
+        assert found_in(text, ignore_unrelated=True) == [("", text)]
     except Refused as refusal:
         assert "neither JSON nor YAML" in str(refusal)  # noqa: PT017 - either is right, silence isn't
 
