@@ -101,10 +101,10 @@ def test_two_spellings_of_one_key_are_one_key() -> None:
 def test_a_nul_is_a_fault_in_values_and_in_keys(escape: str) -> None:
     """No process environment, argument or Kubernetes name can hold one."""
     _, faults = parse(f'{{"k": ["{escape}"]}}')
-    assert faults == [Fault("/k/0", "holds a NUL character")]
+    assert faults == [Fault("/k/0", "contains a NUL character")]
 
     _, faults = parse(f'{{"{escape}": 1}}')
-    assert [fault.message for fault in faults] == ["holds a NUL character"]
+    assert [fault.message for fault in faults] == ["contains a NUL character"]
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "x\\udfff", "\\udc00\\ud800"])

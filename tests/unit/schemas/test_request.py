@@ -17,7 +17,7 @@ INT32_MAX = 2**31 - 1
 A_QUANTITY = 'must be a quantity written as a string, like "500m"'
 NOT_A_VARIABLE = "not the name of an environment variable (letters, digits, -, . and _, no digit first)"
 RESERVED = "names that begin with SLIMFAAS_ are set by the service"
-REFERENCE = "a request gives literal values only; references belong in the definition"
+REFERENCE = "a request can set literal values only; move the reference to the definition"
 AN_AMOUNT = "must be an object of quantities by resource name"
 
 
@@ -68,8 +68,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Args", ["42", 43], "/Args/1", "must be a string"),
     ("Args", [None], "/Args/0", "must be a string, not null"),
     ("Args", [["42"]], "/Args/0", "must be a string"),
-    ("Args", ["a\0"], "/Args/0", "holds a NUL character"),
-    ("Args", ["\ud800"], "/Args/0", "holds half of a surrogate pair, which is no Unicode text"),
+    ("Args", ["a\0"], "/Args/0", "contains a NUL character"),
+    ("Args", ["\ud800"], "/Args/0", "contains half of a surrogate pair, which is not valid Unicode"),
     ("Image", 1, "/Image", "must be a string"),
     ("Image", None, "/Image", "must be a string, not null"),
     ("DependsOn", "a", "/DependsOn", "must be a list"),
@@ -95,8 +95,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Environments", [{"name": 1, "value": "x"}], "/Environments/0/name", "must be a string"),
     ("Environments", [{"Name": "A", "Value": 5}], "/Environments/0/Value", "must be a string"),
     ("Environments", [{"Name": "A", "value": None}], "/Environments/0/value", "must be a string, not null"),
-    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0/name", "given as Name, too"),
-    ("Environments", [{"Name": "A", "value": "x", "Value": "x"}], "/Environments/0/value", "given as Value, too"),
+    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0/name", "also given as Name"),
+    ("Environments", [{"Name": "A", "value": "x", "Value": "x"}], "/Environments/0/value", "also given as Value"),
     ("Environments", [{"Name": "A", "Valeu": "x"}], "/Environments/0/Valeu", "unknown field; did you mean Value?"),
     ("Environments", [{"_schema": 1}], "/Environments/0/_schema", "unknown field"),
     *(
@@ -374,4 +374,4 @@ def test_each_unknown_field_that_is_told_comes_with_what_may_be_meant() -> None:
     *told, more = faults_of(body)
     assert [pointer for pointer, _ in told] == [f"/Args{number:04}" for number in range(MAX_FAULTS)]
     assert {message for _, message in told} == {"unknown field; did you mean Args?"}
-    assert more == ("", f"more is wrong than these {MAX_FAULTS} things")
+    assert more == ("", f"there are more faults than these {MAX_FAULTS}")
