@@ -118,7 +118,7 @@ def test_the_exit_codes_of_the_page_are_those_of_the_help(repository: Path) -> N
     """Neither tells of one that the other leaves out."""
     codes = re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)
     help_text = " ".join(run("slimfaas-jobs validate --help", repository).stdout.split())
-    assert re.findall(r"(\d) (?:no|faults|wrong)", help_text.partition("Exit codes:")[2]) == codes
+    assert re.findall(r"(\d): ", help_text.partition("Exit codes:")[2]) == codes
 
 
 def with_field(**fields: Any) -> dict[str, Any]:
