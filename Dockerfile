@@ -11,7 +11,7 @@ RUN pip --python /opt/slimfaas-jobs/bin/python install --no-cache-dir --no-compi
     --require-hashes -r requirements.lock
 COPY requirements-build.lock ./
 RUN pip install --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements-build.lock
-COPY setup.cfg pyproject.toml README.md wsgi.py ./
+COPY setup.cfg setup.py pyproject.toml README.md LICENSE wsgi.py ./
 COPY app app
 COPY schemas schemas
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
@@ -25,9 +25,14 @@ RUN cd /opt/slimfaas-jobs/lib/python3.*/site-packages/kubernetes \
 RUN /opt/slimfaas-jobs/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/slimfaas-jobs/lib
 
 FROM ${BASE}
+# `make image` adds the version and the revision.
 LABEL org.opencontainers.image.title="SlimFaas Jobs" \
       org.opencontainers.image.description="Start a Kubernetes Job over HTTP, when its dependencies are ready and a slot is free" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.authors="SlimFaas Jobs contributors" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.url="https://github.com/SlimPlanet/slimfaas-jobs" \
+      org.opencontainers.image.source="https://github.com/SlimPlanet/slimfaas-jobs" \
+      org.opencontainers.image.documentation="https://github.com/SlimPlanet/slimfaas-jobs/tree/main/docs"
 # Python's own modules come without byte code; nothing installs anything here any more.
 RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/lib/python3.*/site-packages/pip* \
            /usr/local/lib/python3.*/ensurepip /usr/local/lib/python3.*/idlelib /usr/local/lib/python3.*/tkinter \

@@ -77,7 +77,7 @@ def test_the_demo_is_the_documented_example() -> None:
 def test_the_documented_overlay_does_what_it_says(shop: list[Manifest]) -> None:
     """Its namespace, image and callers arrive, and the right to review tokens is bound in that namespace."""
     assert {one["metadata"]["name"] for one in of_kind(shop, "Namespace")} == {"shop-jobs"}
-    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.1.0"}
+    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.2.0"}
     trusted = {"name": "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "value": "shop:caller"}
     assert trusted in container(named(shop, "Deployment", "slimfaas"))["env"]
     (binding,) = of_kind(shop, "ClusterRoleBinding")
