@@ -1,5 +1,6 @@
 """The workflows on GitHub do what `.ci/run` does, with the rights that they need and with nobody else's moving code."""
 
+import configparser
 import importlib.metadata
 import re
 import shutil
@@ -157,3 +158,12 @@ def test_pre_commit__runs_the_tools_of_the_makefile_and_the_hook_that_we_offer()
     for name in ("ruff-check", "ruff-format"):
         tool = " ".join(hooks[name]["entry"].split()[:2]).removeprefix(".venv/bin/")
         assert f"$(BIN)/{tool} " in makefile
+
+
+def test_mutation__names_modules_and_tests_that_exist() -> None:
+    """A module that has moved would be left out without a word."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "setup.cfg")
+    for key in ("source_paths", "only_mutate", "also_copy", "pytest_add_cli_args_test_selection"):
+        for name in settings["mutmut"][key].split():
+            assert (ROOT / name).exists(), f"setup.cfg, [mutmut] {key}: {name}"
