@@ -1,4 +1,4 @@
-# Everything that people and CI do with this repository. Needs Python 3.11 or newer and make, nothing else.
+# Everything that people and CI do with this repository. Needs only Python 3.11 or newer and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -34,7 +34,7 @@ e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one bui
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
 		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool
 
-chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a smaller form
+chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: install ## style, types, layers
@@ -46,16 +46,16 @@ lint: install ## style, types, layers
 validate: install ## check the job configurations in our own manifests
 	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
 
-docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
+docs: install ## update the tables of docs/configuration.md from the JSON Schema
 	$(BIN)/python -m tools.reference
 
-bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick: less of it
+bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick measures less
 	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)
 
 image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
 	$(CONTAINERS) build --tag slimfaas-jobs:latest .
 
-lock: install ## write down anew which versions the image is built of
+lock: install ## update the locked versions that the image is built of
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(LOCK) --output-file requirements.lock setup.cfg
 	echo 'setuptools>=77' | $(LOCK) --output-file requirements-build.lock -
