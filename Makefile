@@ -1,4 +1,4 @@
-# Everything that people and CI do with this repository. Needs Python 3.11 or newer and make, nothing else.
+# Everything that people and CI do with this repository. Needs only Python 3.11 or newer and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,7 +37,7 @@ e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one bui
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
 		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool
 
-chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a smaller form
+chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: install ## style, types, layers
@@ -71,10 +71,10 @@ workflows: install ## check the workflows in .github with zizmor and actionlint 
 validate: install ## check the job configurations in our own manifests
 	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
 
-docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
+docs: install ## update the tables of docs/configuration.md from the JSON Schema
 	$(BIN)/python -m tools.reference
 
-bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick: less of it
+bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick measures less
 	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)
 
 dist: install ## build the wheel and the sdist, and check them; TAG=v1.2.3: also that this is their version
@@ -87,7 +87,7 @@ dist: install ## build the wheel and the sdist, and check them; TAG=v1.2.3: also
 image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
 	$(CONTAINERS) build --tag $(IMAGE) $(LABELS) $(BUILD_OPTIONS) .
 
-lock: install ## write down anew which versions the image is built of
+lock: install ## update the locked versions that the image is built of
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(LOCK) --output-file requirements.lock setup.cfg
 	echo 'setuptools>=77' | $(LOCK) --output-file requirements-build.lock -

@@ -3,8 +3,8 @@
 The values of every label are bounded by what this service is, or by its configuration: nothing that a caller has made
 up becomes a series. `definition` is the name of a configured definition, or `UNKNOWN`.
 
-With several gunicorn workers the values live in files that all of them map (docs/adr/0012-eyes.md): gunicorn.conf.py
-names the folder before this module is imported, and gives each worker a number.
+With several gunicorn workers the values live in files that all of them map (docs/adr/0012-observability.md):
+gunicorn.conf.py names the folder before this module is imported, and gives each worker a number.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Spans for OpenTelemetry, where `slimfaas-jobs[opentelemetry]` is installed and the environment names a collector.
 
 Else nothing of it is imported, and what stands here does nothing. Spans are made by hand, at three places
-(docs/adr/0012-eyes.md): a call, the calls to the API server that it makes, and the admission of its run.
+(docs/adr/0012-observability.md): a call, the calls to the API server that it makes, and the admission of its run.
 """
 
 import logging
