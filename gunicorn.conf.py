@@ -17,7 +17,7 @@ from gunicorn.config import Config
 _SHARED_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - writable in every container
 
 _METRICS_FOLDER = Path(_SHARED_MEMORY or tempfile.gettempdir(), f"slimfaas-jobs-metrics-{os.getpid()}")
-"""Where several workers share their metrics (docs/adr/0012-eyes.md)."""
+"""Where several workers share their metrics (docs/adr/0012-observability.md)."""
 
 
 def _count_workers():

@@ -1,7 +1,7 @@
 """OpenTelemetry spans, if `slimfaas-jobs[opentelemetry]` is installed and the environment names a collector.
 
 Otherwise nothing of OpenTelemetry is imported, and the functions here do nothing. There are three kinds of spans
-(docs/adr/0012-eyes.md): a request, the calls to the API server that it makes, and the admission of its run.
+(docs/adr/0012-observability.md): a request, the calls to the API server that it makes, and the admission of its run.
 """
 
 import logging

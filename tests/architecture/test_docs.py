@@ -60,6 +60,14 @@ def test_docs__link_to_existing_files() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_comments_and_docstrings__name_pages_that_exist() -> None:
+    folders = ("app", "schemas", "devcluster", "tools", "benchmarks", "k8s")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    named = {(path, page) for path in sources for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
+    assert len(named) > 20
+    assert [(str(path), page) for path, page in named if not (ROOT / page).exists()] == []
+
+
 def anchors_of(page: Path) -> set[str]:
     """The anchors that GitHub gives to a page's headings."""
     text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)

@@ -76,7 +76,7 @@ def test_demo__has_the_documented_manifests() -> None:
 
 def test_documented_overlay__sets_namespace_image_callers_and_token_review(shop: list[Manifest]) -> None:
     assert {one["metadata"]["name"] for one in of_kind(shop, "Namespace")} == {"shop-jobs"}
-    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.1.0"}
+    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.2.0"}
     trusted = {"name": "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "value": "shop:caller"}
     assert trusted in container(named(shop, "Deployment", "slimfaas"))["env"]
     (binding,) = of_kind(shop, "ClusterRoleBinding")

@@ -187,3 +187,19 @@ def test_matches__takes_linear_time_with_many_stars() -> None:
 
     assert not matches("*a" * 255 + "*b", "a" * 512)
     assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(512, True), (513, False)])
+def test_is_image__bounds_the_length_of_references_and_of_patterns(length: int, accepted: bool) -> None:
+    """What is longer is refused before it is matched."""
+    assert is_image("a" * length) is accepted
+    assert is_image_pattern("a" * length) is accepted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "image", "matching"),
+    [("*a*b*", "xaba", True), ("*a*b*c", "abab-c", True), ("*b*a*b", "abb", False), ("a*a", "a", False)],
+)
+def test_matches__tries_the_first_occurrence_of_each_literal(pattern: str, image: str, matching: bool) -> None:
+    """A later occurrence would leave too little for the literals that follow."""
+    assert matches(pattern, image) is matching

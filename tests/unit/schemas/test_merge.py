@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
 from schemas.merge import RunSpec, merge
-from schemas.request import Request, read_request
+from schemas.request import WORKLOAD_NAME_LENGTH, Request, read_request
 from schemas.security import SecurityContext
 from tests.unit.schemas.parsing import parse_request
 
@@ -336,3 +337,18 @@ def test_merge__never_repeats_the_value_of_a_variable() -> None:
 
     assert secret not in str(refused.value)
     assert secret not in repr(refused.value.faults)
+
+
+@pytest.mark.parametrize("names", list(permutations(("hugepages-2Mi", "cpu", "memory"))))
+def test_merge__names_every_resource_that_is_wrong_whatever_is_wrong_before_it(names: tuple[str, ...]) -> None:
+    """An amount that can't be read, or is none of the job's, hides no later one that is too large."""
+    amounts = {"hugepages-2Mi": "1", "cpu": "many", "memory": "2Gi"}
+    found = faults_in(Resources={"Limits": {name: amounts[name] for name in names}})
+    assert {pointer for pointer, _ in found} == {f"/Resources/Limits/{name}" for name in amounts}
+
+
+def test_merge__takes_a_dependency_with_the_longest_name_that_a_workload_may_have() -> None:
+    """One letter more is no name."""
+    longest = "a" * WORKLOAD_NAME_LENGTH
+    assert run(DependsOn=[longest]).depends_on == (longest,)
+    assert [pointer for pointer, _ in faults_in(DependsOn=[longest + "a"])] == ["/DependsOn/0"]
