@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wsgi import ClosingIterator
 
 from app.telemetry.logs import request_id
-from app.telemetry.spans import call_span
+from app.telemetry.spans import request_span
 from app.telemetry.trace_context import TraceContext, read_trace_context
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class RequestIdMiddleware:
 
         try:
             # The id is cleared at the end: threads are reused, and a line logged between two requests belongs to none.
-            with call_span("call", _read_trace(environ)):
+            with request_span("call", _read_trace(environ)):
                 return ClosingIterator(self._app(environ, start), _clear)
         except BaseException:
             _clear()

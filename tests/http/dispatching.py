@@ -58,7 +58,7 @@ def watch(caller: Caller, location: str, condition: Callable[[Run], bool]) -> li
         time.sleep(0.02)
         response = caller.get(location)
         assert response.status_code == 200, response.text
-        seen.append(response.json)
+        seen.append(response.get_json())
     return seen
 
 

@@ -210,7 +210,7 @@ def test_body__with_over_100_faults_gets_the_first_100(caller: Caller, body: str
     response = caller.post("/job/public", body)
     errors = check_problem(response, 422)["errors"]
     assert len(errors) == 101
-    assert errors[-1] == {"pointer": "", "message": "more is wrong than these 100 things"}
+    assert errors[-1] == {"pointer": "", "message": "there are more faults than these 100"}
     assert len(response.data) < 32 * 1024
 
 

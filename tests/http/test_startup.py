@@ -94,7 +94,7 @@ def test_start__with_faulty_settings_names_all_of_them(command: str, kubeconfig:
     )
     assert ended.returncode not in (0, None)
     assert [line.split()[0] for line in ended.stderr.splitlines()] == [
-        "the",  # job configuration is given more than once
+        "the",  # job configuration is set more than once
         "SLIMFAAS_NAMESPACE",
         "SLIMFAAS_DISPATCHER",
         "SLIMFAAS_TRUSTED_NETWORKS",
@@ -107,7 +107,7 @@ def test_start__with_faulty_settings_names_all_of_them(command: str, kubeconfig:
     ("variables", "message"),
     [
         ({}, "no job configuration: set one of SLIMFAAS_JOBS_CONFIGURATION"),
-        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE can't be read"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD, "KUBECONFIG": "/does/not/exist"}, "/does/not/exist"),
     ],
@@ -144,7 +144,10 @@ def test_start__refuses_gunicorn_options_that_let_callers_forge_addresses(kubeco
 def test_dispatcher_command__fails_if_the_dispatcher_is_off(kubeconfig: Path) -> None:
     off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}
     ended = start("dispatcher", off)
-    assert (ended.returncode, ended.stderr) == (1, "SLIMFAAS_DISPATCHER is off: there is nothing to do\n")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "SLIMFAAS_DISPATCHER is off: set it to on, or do not start this command\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

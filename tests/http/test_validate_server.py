@@ -118,7 +118,7 @@ def test_validate_server__exits_with_3_if_the_api_server_is_unreachable(
     monkeypatch.setenv("KUBECONFIG", str(away))
     code, lines, errors = check({})
     assert (code, lines) == (3, [])
-    assert errors.startswith("the API server couldn't be asked: no connection")
+    assert errors.startswith("cannot check with the API server: no connection")
     assert check({"BackoffLimit": -1})[0] == 1
 
 
@@ -144,10 +144,10 @@ def test_validate_server__refuses_a_malformed_namespace(check: Check) -> None:
             1,
             "/Configurations/a: refused by an admission policy: ",
         ),
-        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "couldn't be asked: "),
+        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "cannot check with the API server: "),
         (Refuse(404, "NotFound"), 1, "takes no Jobs: "),
-        (Refuse(429, "TooManyRequests"), 3, "couldn't be asked: "),
-        (Refuse(500, "InternalError"), 3, "couldn't be asked: "),
+        (Refuse(429, "TooManyRequests"), 3, "cannot check with the API server: "),
+        (Refuse(500, "InternalError"), 3, "cannot check with the API server: "),
     ],
 )
 def test_validate_server__tells_faults_from_outages(
