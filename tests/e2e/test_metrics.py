@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.integration.dispatching import ROOT, until
 from tests.support.faults import FaultProxy
 from tests.support.metrics import Scrape
@@ -201,7 +201,7 @@ def test_clients_that_say_nothing_or_little_do_not_keep_probes_out(
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/health")))
         port = int(command.url.rpartition(":")[2])
-        wires = [Wire(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
+        wires = [RawClient(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
         try:
             until(lambda: is_ok(command.get("/health")))
         finally:

@@ -13,7 +13,7 @@ import requests
 from kubernetes import client
 
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire, check_document
+from tests.http.clients import RawClient, check_document
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
@@ -112,9 +112,9 @@ def open_logs(proxy: FaultProxy) -> int:
     return sum(request.path.endswith("/log") and request.finished is None for request in proxy.requests)
 
 
-def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[Wire, HTTPResponse]:
+def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[RawClient, HTTPResponse]:
     """Follow a log, up to the head of the answer."""
-    wire = Wire(service.port, timeout_seconds=DEADLINE_SECONDS)
+    wire = RawClient(service.port, timeout_seconds=DEADLINE_SECONDS)
     answer = wire.send_request("GET", f"{location}/logs?follow=true{query}").answer()
     assert answer.status == 200
     return wire, answer
@@ -273,7 +273,7 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(replica: Repl
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="2") as service:
         location = start(service, "waiting")
         for count in (2, 4, 6):
-            wires = [Wire(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(2)]
+            wires = [RawClient(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(2)]
             await_watch(proxy, location, count=count)
             for wire in wires:
                 wire.close()
@@ -301,7 +301,7 @@ def test_a_client_can_leave_before_the_kubelet_has_answered(replica: Replica, pr
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start_running(service, "sleeper")
         silent = proxy.add(Fault(GoSilent(), path=r"/log$"))
-        with Wire(service.port).send_request("GET", f"{location}/logs?follow=true"):
+        with RawClient(service.port).send_request("GET", f"{location}/logs?follow=true"):
             until(lambda: proxy.strikes(silent) == 1)
         until(lambda: service.get(f"{location}/logs").status_code == 200)
 
@@ -345,7 +345,7 @@ def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy:
         location = start(service, "short", body)
         until(lambda: service.get(location).json()["Status"] == "Succeeded")
         proxy.add(Fault(Truncate(500), path=r"/log$"))
-        with Wire(service.port) as wire:
+        with RawClient(service.port) as wire:
             answer = wire.send_request("GET", f"{location}/logs").answer()
             with pytest.raises(IncompleteRead) as broken:
                 answer.read()
@@ -358,7 +358,7 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
     """On one replica that has places for them, half of them waiting, half of them following; one more is refused."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="50") as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
-        wires = [Wire(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
+        wires = [RawClient(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
         await_watch(proxy, queued, count=25)
         wires += [follow(service, running)[0] for _ in range(25)]
         try:
@@ -391,7 +391,7 @@ def test_a_stopped_service_ends_what_lasts(replica: Replica, proxy: FaultProxy) 
     with replica(DEFINITIONS, url=proxy.url) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         waits = [
-            Wire(service.port, timeout_seconds=DEADLINE_SECONDS).send_request("GET", queued, "Prefer: wait=300")
+            RawClient(service.port, timeout_seconds=DEADLINE_SECONDS).send_request("GET", queued, "Prefer: wait=300")
             for _ in range(10)
         ]
         await_watch(proxy, queued, count=10)  # what the service hasn't begun with when it is stopped may be lost
