@@ -1,4 +1,4 @@
-"""docs/ci.md: its recipes are run as they stand, in a repository like its reader's; the schema by check-jsonschema."""
+"""docs/ci.md: the tests run its recipes unchanged, in a repository like a user's."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def config_map(configuration: object) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with our manifests, a configuration in a file of its own, and files of other sorts."""
+    """A repository with our manifests, a configuration file, and unrelated files."""
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     (tmp_path / "jobs.json").write_text(json.dumps(GOOD), "utf-8")
     (tmp_path / "package.json").write_text('{"name": "x"}', "utf-8")

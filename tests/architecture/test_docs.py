@@ -1,4 +1,4 @@
-"""The docs say what the code does: what they show is parsed, merged and validated here."""
+"""The docs agree with the code: the tests parse, merge and validate what the docs show."""
 
 import json
 import re
