@@ -2,33 +2,50 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
+# Bytecode is kept even where the environment turns it off: each test process would compile everything anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 CONTAINERS ?= docker
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e chaos lint validate docs bench image lock clean
+.PHONY: help install demo dev test test-all e2e chaos lint validate docs bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## create .venv with everything in it
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo 'Creating a Python environment in .venv ...'
+	@$(PYTHON) -m venv .venv
+
+# Python compiles a package when it is first imported. Compiling all of them would take as long as the download.
+$(DEMO_INSTALLED): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing the service and the demo into .venv: about 45 packages, 140 MB, half a minute to a minute ...'
+	@$(PIP) install --no-compile --editable '.[demo]'
 	@touch $@
 
-demo: install ## start an embedded cluster and the service, run a job, show its result
-	$(BIN)/python -m devcluster.demo
+$(INSTALLED): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing the service and all tools into .venv: about 100 packages, 400 MB, one to two minutes ...'
+	@$(PIP) install --editable '.[dev]'
+	@touch $(DEMO_INSTALLED) $@
 
-dev: install ## the same, left running until Ctrl-C, with commands to try
-	$(BIN)/python -m devcluster.demo --keep
+demo: $(DEMO_INSTALLED) ## start an embedded cluster and the service, run a job, show its result
+	@$(BIN)/python -m devcluster.demo
 
-test: install ## run the tests
-	$(BIN)/pytest -n 4 --dist worksteal
+dev: $(DEMO_INSTALLED) ## the same, left running until Ctrl-C, with commands to try
+	@$(BIN)/python -m devcluster.demo --keep
+
+test: install ## run the tests, but for the slow ones
+	$(PYTEST) -n 6 --dist worksteal --quick
+
+test-all: install ## run all tests that need no real control plane
+	$(PYTEST) -n 6 --dist worksteal
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
@@ -56,7 +73,7 @@ image: ## build the container image (CONTAINERS=podman or buildah instead of doc
 	$(CONTAINERS) build --tag slimfaas-jobs:latest .
 
 lock: install ## write down anew which versions the image is built of
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(PIP) install --quiet uv
 	$(LOCK) --output-file requirements.lock setup.cfg
 	echo 'setuptools>=77' | $(LOCK) --output-file requirements-build.lock -
 

@@ -20,6 +20,7 @@ from tests.faults import (
     Truncate,
 )
 from tests.observer import Observer
+from tests.selection import slow
 
 RUNS = 4
 SLOTS = {"fib": 2}
@@ -47,12 +48,14 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
     "action",
     [
         LoseAnswer(),
-        LoseRequest(),
         Truncate(40),
         Refuse(409, "Conflict"),
-        Refuse(429, "TooManyRequests", retry_after_seconds=1),
-        Refuse(503, "ServiceUnavailable"),
         Delay(after_seconds=0.3),
+        *slow(
+            LoseRequest(),
+            Refuse(429, "TooManyRequests", retry_after_seconds=1),
+            Refuse(503, "ServiceUnavailable"),
+        ),
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
@@ -87,7 +90,7 @@ def test_a_gateway_that_knows_nothing_makes_no_run_vanish(stage: Stage, seen: Ob
     dispatch_all(stage, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
 
 
-@pytest.mark.parametrize("action", [LoseAnswer(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
+@pytest.mark.parametrize("action", [LoseAnswer(), *slow(Refuse(503, "ServiceUnavailable"), LoseRequest())])
 def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, action: Action) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
     stage.proxy.add(Fault(action, method="POST", path="/events$"))
@@ -97,6 +100,7 @@ def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, ac
         until(lambda: stage.reasons(waiting) == ["WaitingForDependencies"])
 
 
+@pytest.mark.slow
 def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: Observer) -> None:
     """Telling why runs wait comes second: with an Event that gets no answer, admissions go on after one call's time."""
     stage.queue(count=5, depends_on=("nowhere",))
@@ -108,7 +112,7 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy")]
+    "action", [LoseAnswer(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
 )
 def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
@@ -291,7 +295,7 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage
     assert not dispatcher.leading
 
 
-@pytest.mark.parametrize("call", ["admission", "watch", "lease"])
+@pytest.mark.parametrize("call", ["admission", *slow("watch", "lease")])
 def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, seen: Observer, call: str) -> None:
     """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
 

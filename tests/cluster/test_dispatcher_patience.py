@@ -8,6 +8,7 @@ from app.observability.metrics import REGISTRY
 from tests.cluster.dispatching import LONG, Stage, until
 from tests.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
 from tests.observer import Observer
+from tests.selection import slow
 
 MISSING = "missing.invalid/app:1"
 """Can't be pulled: no row of the embedded node's table has it, and the real one's refuses it."""
@@ -75,7 +76,7 @@ def test_a_run_that_starts_in_time_is_left_alone(stage: Stage, seen: Observer) -
 
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests")],
+    [LoseAnswer(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
 @pytest.mark.parametrize("call", ["the look", "the write"])

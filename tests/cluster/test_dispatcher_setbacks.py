@@ -15,6 +15,7 @@ from tests.clock import Clock
 from tests.cluster.dispatching import LONG, Stage, is_admission, until
 from tests.faults import Action, Delay, Fault, FaultProxy, GoSilent, Hold, LoseRequest, Refuse, Request
 from tests.observer import Observer
+from tests.selection import slow
 
 FORBIDDEN = Refuse(403, "Forbidden")
 
@@ -56,7 +57,9 @@ def silence(proxy: FaultProxy) -> None:
     proxy.cut_all()
 
 
-@pytest.mark.parametrize("action", [Refuse(500, "InternalError"), GoSilent()], ids=["refused", "without an answer"])
+@pytest.mark.parametrize(
+    "action", [Refuse(500, "InternalError"), *slow(GoSilent())], ids=["refused", "without an answer"]
+)
 def test_a_definition_whose_admissions_fail_keeps_no_other_waiting(
     stage: Stage, seen: Observer, action: Action
 ) -> None:

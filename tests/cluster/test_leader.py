@@ -100,6 +100,7 @@ def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(stage: S
     assert seen.most_active["fib"] == 1
 
 
+@pytest.mark.slow
 def test_leaders_that_are_killed_again_and_again(stage: Stage, seen: Observer) -> None:
     """Wherever they die, each run starts once, and never are there more than slots."""
     names = stage.queue(count=10)
@@ -328,6 +329,7 @@ def test_a_lease_of_another_is_waited_for_by_ones_own_clock(stage: Stage) -> Non
         assert time.monotonic() - began > 2
 
 
+@pytest.mark.slow
 def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
     """Nobody but an administrator can help it; once that has happened it leads."""
     refused = stage.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))

@@ -18,6 +18,7 @@ from kubernetes import client as kubernetes
 from kubernetes import config as untyped_config
 
 from tests.cluster.apis import OF_THE_EMBEDDED_CLUSTER, Eventually, Manifest, Model
+from tests.selection import slow
 
 pytestmark = OF_THE_EMBEDDED_CLUSTER
 
@@ -115,7 +116,7 @@ def test_the_kubeconfig_appears_once_it_serves(launch: Launch, tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["kubeconfig"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT)])
 def test_a_signal_stops_it_cleanly_and_quickly_with_every_process(
     start_with_pod: StartWithPod, eventually: Eventually, number: signal.Signals
 ) -> None:
@@ -139,6 +140,7 @@ def test_killed_outright_it_takes_every_process_along(start_with_pod: StartWithP
     eventually(lambda: not folder.exists())
 
 
+@pytest.mark.slow
 def test_when_the_supervisor_of_the_processes_is_killed_the_node_goes_on(
     start_with_pod: StartWithPod, tmp_path: Path, eventually: Eventually
 ) -> None:

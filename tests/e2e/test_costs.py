@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
 from tests.faults import FaultProxy, Request
@@ -22,6 +24,7 @@ def is_of_the_lease(request: Request) -> bool:
     return "/leases" in request.path
 
 
+@pytest.mark.slow
 def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_lease(
     server: Server, namespace: str, replica: Replica
 ) -> None:

@@ -59,6 +59,7 @@ def check_others_are_served(service: ServiceProcess) -> None:
     assert [answer.status_code for answer in answers] == [202, 200, 200]
 
 
+@pytest.mark.slow
 def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
     """Every list is another one, and all are slow: who finds no place is told so, and the other places stay free."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:

@@ -43,6 +43,7 @@ def workers_of(service: ServiceProcess) -> list[int]:
     return [pid for pid in booted if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"])
 def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: Replica, how: str) -> None:
     """Whichever answers, the figures are everybody's; a killed worker takes nothing away, and leaves nothing behind."""

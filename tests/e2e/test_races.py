@@ -50,6 +50,7 @@ def restart_leader(services: list[ServiceProcess]) -> None:
     killed.start()
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
     server: Server, seen: Observer, replica: Replica
 ) -> None:
@@ -83,6 +84,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
         assert all(proxy.strikes(fault) for fault in faults)
 
 
+@pytest.mark.slow
 def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
     server: Server, seen: Observer, replica: Replica
 ) -> None:

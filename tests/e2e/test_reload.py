@@ -215,6 +215,7 @@ def test_a_dispatcher_alone_follows_too(
         assert dispatcher.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
     """While it changes again and again, whatever is answered is wholly of one of the two."""
     editions = [

@@ -77,6 +77,7 @@ def interactions(report: Path) -> Iterator[tuple[str, str, int]]:
                 yield recorder["label"], interaction["request"]["method"], status
 
 
+@pytest.mark.slow
 @pytest.mark.embedded_only("thousands of Jobs, of which many would be run by a real node")
 def test_whatever_is_called_no_answer_is_outside_the_description(replica: Replica, tmp_path: Path) -> None:
     """All checks of schemathesis hold, and there is no 5xx; what is switched off is in schemathesis.toml, with why."""

@@ -268,6 +268,7 @@ def test_a_wait_goes_on_when_the_api_server_has_forgotten_where_it_was(replica: 
         assert (proxy.strikes(forgot), proxy.strikes(broken)) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(replica: Replica, proxy: FaultProxy) -> None:
     """Neither a watch nor a place: those who come after it find one."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="2") as service:
@@ -372,6 +373,7 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
                 wire.close()
 
 
+@pytest.mark.slow
 @PRINTS
 def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) -> None:
     """There is room for all of their connections."""

@@ -174,6 +174,7 @@ def test_a_caller_that_falls_silent_in_its_body_gets_400(live: ServiceProcess) -
         assert answer.status == 400
 
 
+@pytest.mark.slow
 def test_a_caller_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever(live: ServiceProcess) -> None:
     """Each byte comes in time, the request doesn't: neither its head nor its body may take as long as it likes."""
     body = b"POST /job/public HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n"

@@ -212,6 +212,7 @@ def test_an_api_server_that_can_not_give_the_log_means_503(dispatching: Caller, 
         check_problem(dispatching.get(f"{location}/logs"), 503)
 
 
+@pytest.mark.slow
 def test_a_silent_api_server_means_503_in_the_end(dispatching: Caller, proxy: FaultProxy) -> None:
     """A log that is there already comes at once, or not at all."""
     location = run(dispatching, "echo", "one")

@@ -75,6 +75,7 @@ def test_calls_to_the_api_server_are_counted(caller_by_proxy: Caller, proxy: Fau
     assert after.value("api_calls_open") == before.value("api_calls_open")
 
 
+@pytest.mark.slow
 def test_ten_thousand_made_up_names_methods_and_headers_make_no_series(caller: Caller) -> None:
     """A caller can choose among what there is, and add nothing to it."""
     requests = [

@@ -13,6 +13,8 @@ HERE = Path(__file__).resolve().parent
 MONITORING = HERE.parents[1] / "k8s" / "components" / "monitoring"
 RULES = MONITORING / "alerts.yaml"
 
+pytestmark = pytest.mark.needs_promtool
+
 
 @pytest.fixture(scope="session")
 def promtool(request: pytest.FixtureRequest) -> Path:
