@@ -11,6 +11,7 @@ import pytest
 
 from devcluster.demo import load_dependency, start_cluster, start_service
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 SERVED_AT = "http://localhost:30021"
@@ -51,7 +52,9 @@ def test_the_session_of_the_reference_goes_as_it_is_written(url: str) -> None:
     session = read_session()
     assert len(session) > 15
     lines = [f"{command.replace(SERVED_AT, url)}\necho '{_MARK}'" for command, _ in session]
-    ended = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
     printed = ended.stdout.split(f"{_MARK}\n")[:-1]
     for (command, expected), actual in zip(session, printed, strict=True):
         assert alike(actual) == alike(expected), command

@@ -21,6 +21,7 @@ from tests.support.mounted import MountedConfigMap
 from tests.support.ports import find_free_port
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import DISPATCH, Program, ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
@@ -59,7 +60,9 @@ def state(service: ServiceProcess) -> dict[str, Any]:
 
 def is_known(service: ServiceProcess, definition: str) -> bool:
     """Whether each of some calls, which go to any of the workers, finds a definition."""
-    answers = [requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=20) for _ in range(12)]
+    answers = [
+        requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=DEADLINE_SECONDS) for _ in range(12)
+    ]
     return all(answer.status_code == 200 for answer in answers)
 
 
@@ -227,7 +230,7 @@ def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfig
 
     def look(service: ServiceProcess) -> None:
         while not done.is_set():
-            job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=20).json()
+            job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=DEADLINE_SECONDS).json()
             [container] = job["spec"]["template"]["spec"]["containers"]
             seen.add((container["image"], container["args"][0], job["spec"]["backoffLimit"]))
 

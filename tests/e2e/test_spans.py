@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ROOT, until
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]}}
 
@@ -32,6 +33,7 @@ import sys
 sys.modules["opentelemetry"] = None  # as where it is not installed
 from app.telemetry.logs import set_up_logs
 from app.telemetry.spans import call_span, end_spans, present_context, set_up_spans
+from tests.support.waiting import DEADLINE_SECONDS
 set_up_logs("text", "INFO")
 set_up_spans()
 with call_span("call", None):
@@ -102,7 +104,9 @@ def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
 
 
 def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Public"}}
 
@@ -77,7 +78,7 @@ class Knocker:
     def await_answer(self) -> None:
         """Return once a call has been answered that is under way, or comes later."""
         self._answered.clear()
-        assert self._answered.wait(30)
+        assert self._answered.wait(DEADLINE_SECONDS)
 
     def _knock(self) -> None:
         while not self._stop.is_set():

@@ -6,8 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 import requests
 
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
 PORT = "30021"
@@ -50,7 +50,13 @@ def environment() -> dict[str, str]:
 def type_in(line: str, folder: Path) -> str:
     """Type a command and wait for its end; returns what it printed."""
     ended = subprocess.run(
-        ["bash", "-ec", line], cwd=folder, env=environment(), capture_output=True, text=True, timeout=90, check=True
+        ["bash", "-ec", line],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
     )
     return ended.stdout
 
@@ -66,22 +72,15 @@ def left_running(line: str, folder: Path) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(30)
+            process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def is_ready(url: str) -> bool:
     try:
-        return requests.get(f"{url}/ready", timeout=5).ok
+        return requests.get(f"{url}/ready", timeout=DEADLINE_SECONDS).ok
     except requests.ConnectionError:
         return False
 
@@ -96,9 +95,9 @@ def test_a_newcomers_own_program_runs_as_the_page_says(folder: Path) -> None:
         assert type_in(line, folder) == ""
     with ExitStack() as stack:
         stack.enter_context(left_running(cluster.partition(" # ")[0].rstrip(), folder))
-        wait_until((folder / "kubeconfig").exists)
+        until((folder / "kubeconfig").exists)
         stack.enter_context(left_running(service.replace(PORT, port), folder))
-        wait_until(lambda: is_ready(f"http://localhost:{port}"))
+        until(lambda: is_ready(f"http://localhost:{port}"))
         answer = type_in(start.replace(PORT, port), folder)
         assert '"Status": "Succeeded"' in answer
         (run_id,) = re.findall(r'"Id": "([^"]*)"', answer)

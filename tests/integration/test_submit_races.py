@@ -18,6 +18,7 @@ from schemas.definition import Definition
 from tests.integration.dispatching import Stage
 from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 CREATE = r"/jobs$"
 
@@ -210,7 +211,7 @@ def test_the_first_try_arrives_after_the_second(stage: Stage, submit: Callable[.
     caller.start()
     hold.wait_held()
     stage.proxy.cut_all()
-    caller.join(20)
+    caller.join(DEADLINE_SECONDS)
     hold.release()
     late = stage.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
     assert late

@@ -13,6 +13,7 @@ from app.auth.tokens import Account, InvalidTokenError, judge_review, read_token
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.common.single_flight_cache import SingleFlightCache
 from tests.support.clock import Clock
+from tests.support.waiting import DEADLINE_SECONDS
 
 AT = ip_address("10.1.1.1")
 
@@ -191,14 +192,14 @@ def test_those_who_ask_at_the_same_time_share_one_look_up() -> None:
     def look_up() -> int:
         asked.append(1)
         began.set()
-        assert go_on.wait(20)
+        assert go_on.wait(DEADLINE_SECONDS)
         return 7
 
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(memory.get("a", look_up))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert began.wait(20)
+    assert began.wait(DEADLINE_SECONDS)
     go_on.set()
     for thread in threads:
         thread.join()
