@@ -32,12 +32,11 @@ MISSING = """
 import sys
 sys.modules["opentelemetry"] = None  # as where it is not installed
 from app.telemetry.logs import set_up_logs
-from app.telemetry.spans import call_span, end_spans, present_context, set_up_spans
-from tests.support.waiting import DEADLINE_SECONDS
+from app.telemetry.spans import call_span, end_spans, current_context, set_up_spans
 set_up_logs("text", "INFO")
 set_up_spans()
 with call_span("call", None):
-    assert present_context() is None
+    assert current_context() is None
 end_spans()
 """
 
