@@ -38,8 +38,8 @@ $(INSTALLED): setup.cfg pyproject.toml | $(BIN)/python
 demo: $(DEMO_INSTALLED) ## start an embedded cluster and the service, run a job, show its result
 	@$(BIN)/python -m devcluster.demo
 
-dev: $(DEMO_INSTALLED) ## the same, left running until Ctrl-C, with commands to try
-	@$(BIN)/python -m devcluster.demo --keep
+dev: $(DEMO_INSTALLED) ## run jobs of your own, until Ctrl-C: JOBS=jobs.json IMAGES=images.json PORT=30021 (all optional)
+	@$(BIN)/python -m devcluster.dev $(if $(JOBS),--jobs "$(JOBS)") $(if $(IMAGES),--images "$(IMAGES)")
 
 test: install ## run the tests, but for the slow ones
 	$(PYTEST) -n 6 --dist worksteal --quick

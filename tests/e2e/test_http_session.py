@@ -1,6 +1,5 @@
 """The session of docs/http.md, as a reader would type it."""
 
-import contextlib
 import re
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.demo import load_dependency, start_cluster, start_service
+from devcluster.launch import Processes, create_demo_dependency, write_demo_jobs
 from tests.support.ports import find_free_port
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -39,10 +38,10 @@ def alike(text: str) -> str:
 @pytest.fixture
 def url() -> Iterator[str]:
     """The service as `make dev` starts it, on a port that is free."""
-    with contextlib.ExitStack() as stack:
-        kubeconfig = start_cluster(stack)
-        load_dependency(kubeconfig)
-        yield start_service(stack, kubeconfig, find_free_port())
+    with Processes() as processes:
+        kubeconfig = processes.start_cluster()
+        create_demo_dependency(kubeconfig)
+        yield processes.start_service(kubeconfig, find_free_port(), write_demo_jobs(processes.folder))
 
 
 @pytest.mark.embedded_only("it starts a cluster of its own, whose runs are real processes")
