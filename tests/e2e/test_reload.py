@@ -72,6 +72,7 @@ def workers_of(service: ServiceProcess) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
+@pytest.mark.slow
 def test_queues_are_watched_while_one_of_them_is_bounded(
     server: Server, follower: Follower, volume: MountedConfigMap
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume
         assert state(service) | {"LoadTimestamp": 0} == {"Status": "Current", "LoadTimestamp": 0, "Faults": 0}
 
 
+@pytest.mark.slow
 def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower, volume: MountedConfigMap) -> None:
     """A worker that is killed while the file is faulty is followed by one that serves what the others serve."""
     with follower(WEB_CONCURRENCY="3", SLIMFAAS_DISPATCHER="off") as service:
@@ -159,6 +161,7 @@ def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConf
             service.delete(location)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Follower, volume: MountedConfigMap) -> None:
     """The queue is not watched before; from then on its length is known, and a higher bound has places again."""
     waits = {"DependsOn": ["nobody"]}
@@ -176,6 +179,7 @@ def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Followe
         until(lambda: service.post("/job/long").status_code == 202)
 
 
+@pytest.mark.slow
 def test_a_run_whose_definition_is_removed_is_told_so(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str
 ) -> None:
@@ -198,6 +202,7 @@ def test_a_run_whose_definition_is_removed_is_told_so(
             service.delete(run.headers["Location"])
 
 
+@pytest.mark.slow
 def test_a_dispatcher_alone_follows_too(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Co
     assert b"slimfaas-jobs" in sent
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
     """Neither calls nor the end of the service."""
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as service:

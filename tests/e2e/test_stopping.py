@@ -116,6 +116,7 @@ def test_a_client_that_takes_its_time_does_not_keep_the_lease(replica: Replica, 
             assert "Worker exiting" not in service.log_text
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_quit_ends_whatever_it_is_doing(replica: Replica) -> None:
     """Also in the middle of handing a connection to a thread, whose locks it holds then."""
     with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, Knocker(service) as knocker:

@@ -209,6 +209,7 @@ def test_a_run_that_is_removed_as_soon_as_it_ends_is_still_answered_with(replica
         assert (answer.status_code, answer.json()["Status"]) == (200, "Succeeded")
 
 
+@pytest.mark.slow
 def test_a_wait_outlasts_an_api_server_that_is_away(replica: Replica, proxy: FaultProxy) -> None:
     """The caller hears nothing of an outage that is over before its time is up."""
     with replica(DEFINITIONS, url=proxy.url) as service:
@@ -222,6 +223,7 @@ def test_a_wait_outlasts_an_api_server_that_is_away(replica: Replica, proxy: Fau
             assert waiting.result().json()["Status"] == "Succeeded"
 
 
+@pytest.mark.slow
 def test_a_wait_for_a_run_of_which_nothing_can_be_read_ends_in_time(replica: Replica, proxy: FaultProxy) -> None:
     """503 for a read; 202 for the call that started the run, for it is stored."""
     with replica(DEFINITIONS, url=proxy.url) as service:

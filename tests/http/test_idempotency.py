@@ -257,7 +257,7 @@ def test_a_run_that_goes_while_its_name_is_in_the_way_makes_room(
         hold.wait_held()
         batch.delete_namespaced_job(first.json["Name"], namespace, propagation_policy="Background")
         hold.release()
-        answer = second.result(20)
+        answer = second.result(DEADLINE_SECONDS)
     assert answer.status_code == 202
     assert "Idempotency-Replayed" not in answer.headers
     assert len(stored(batch, namespace)) == 1

@@ -102,6 +102,7 @@ def test_every_attempt_has_its_log(dispatching: Caller, tmp_path: Path) -> None:
     assert "attempt 4" in check_problem(dispatching.get(f"{location}/logs?attempt=4"), 404)["detail"]
 
 
+@pytest.mark.slow
 @PRINTS
 def test_a_restarted_container_is_an_attempt_like_any_other(dispatching: Caller, tmp_path: Path) -> None:
     """The kubelet keeps the log of the last container and of the one before."""

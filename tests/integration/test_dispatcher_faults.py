@@ -92,7 +92,8 @@ def test_a_gateway_that_knows_nothing_makes_no_run_vanish(stage: Stage, seen: Ob
     dispatch_all(stage, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
 
 
-@pytest.mark.parametrize("action", [LoseAnswer(), *slow(Refuse(503, "ServiceUnavailable"), LoseRequest())])
+@pytest.mark.slow
+@pytest.mark.parametrize("action", [LoseAnswer(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
 def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, action: Action) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
     stage.proxy.add(Fault(action, method="POST", path="/events$"))
@@ -184,6 +185,7 @@ def test_lists_that_fail_hold_back_every_admission(stage: Stage, seen: Observer)
     assert list(seen.starts) == [running]
 
 
+@pytest.mark.slow
 def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(stage: Stage, seen: Observer) -> None:
     """A dependency that was ready may have gone meanwhile: old news admits nobody."""
     stage.deploy("db", replicas=1)
@@ -251,6 +253,7 @@ def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: 
     assert seen.most_active["fib"] == 1
 
 
+@pytest.mark.slow
 def test_an_admission_that_lands_before_its_doubt_is_settled(stage: Stage, seen: Observer) -> None:
     """It was late, but it counts: the watch shows it, and no other run gets its slot."""
     hold = Hold()

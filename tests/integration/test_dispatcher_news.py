@@ -14,7 +14,6 @@ from tests.integration.dispatching import Stage, is_new_event, until
 from tests.support.clock import Clock
 from tests.support.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Trickle, Truncate
 from tests.support.observer import Observer
-from tests.support.selection import slow
 
 _MANY = 25
 """More Events than are written at a time."""
@@ -69,6 +68,7 @@ def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
 
 
+@pytest.mark.slow
 def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage) -> None:
     """However many were told already: no write is spent on them, so the one that wasn't need not wait for its turn."""
     waiting = stage.queue(count=_MANY, depends_on=("nowhere",))
@@ -82,9 +82,10 @@ def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage
     assert {request.status for request in told(stage)} == {201}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), *slow(Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"))],
+    [LoseAnswer(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")],
 )
 def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Action) -> None:
     """Until it is known, nothing is told; then what is missing is."""

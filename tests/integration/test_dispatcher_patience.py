@@ -79,7 +79,7 @@ def test_a_run_that_starts_in_time_is_left_alone(stage: Stage, seen: Observer) -
     [LoseAnswer(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
-@pytest.mark.parametrize("call", ["the look", "the write"])
+@pytest.mark.parametrize("call", ["the write", *slow("the look")])
 def test_a_call_that_fails_is_made_again(stage: Stage, seen: Observer, action: Action, call: str) -> None:
     """Lost, repeated or refused for the moment: the run is given up all the same, once."""
     [stuck] = stage.queue(annotations=SOON, image=MISSING)
@@ -164,6 +164,7 @@ def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, se
     assert stage.proxy.strikes(refusal) == 2, "once for each dispatcher"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["the look", "the write"])
 def test_a_run_that_gets_no_answer_keeps_no_other_waiting(stage: Stage, seen: Observer, call: str) -> None:
     """Each of its calls fails: the others have their turn, and it is tried less and less often."""

@@ -186,6 +186,7 @@ def test_a_slow_api_server_has_no_run_admitted_on_old_news(stage: Stage, seen: O
     assert len(seen.starts) == 1
 
 
+@pytest.mark.slow
 def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt_on(
     stage: Stage, seen: Observer, cut_off: FaultProxy
 ) -> None:

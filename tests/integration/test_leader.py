@@ -111,6 +111,7 @@ def test_leaders_that_are_killed_again_and_again(stage: Stage, seen: Observer) -
     assert seen.most_active["fib"] <= 2
 
 
+@pytest.mark.slow
 def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(stage: Stage, seen: Observer) -> None:
     """By its own clock its lease is over; it sees that before it acts, and follows."""
     with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
@@ -270,6 +271,7 @@ def test_a_lease_deleted_by_hand_is_made_again(stage: Stage, seen: Observer) -> 
         seen.wait(lambda: run in seen.finished)
 
 
+@pytest.mark.slow
 def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
     """Its holder acts until it notices: a candidate that knew the lease waits for it to be made again, or to expire."""
     first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
@@ -286,6 +288,7 @@ def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
                 time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_deleted_lease_of_a_leader_that_is_gone_expires(stage: Stage, seen: Observer) -> None:
     """Who comes next knows that the last one fell silent."""
     with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:

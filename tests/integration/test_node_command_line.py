@@ -17,7 +17,6 @@ from kubernetes import client as kubernetes
 from kubernetes import config as untyped_config
 
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER, Eventually, Manifest, Model
-from tests.support.selection import slow
 from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = OF_THE_EMBEDDED_CLUSTER
@@ -119,7 +118,8 @@ def test_the_kubeconfig_appears_once_it_serves(launch: Launch, tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["kubeconfig"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly_and_quickly_with_every_process(
     start_with_pod: StartWithPod, eventually: Eventually, number: signal.Signals
 ) -> None:

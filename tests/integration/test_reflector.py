@@ -26,6 +26,7 @@ from tests.support.faults import (
     Request,
     Truncate,
 )
+from tests.support.selection import slow
 from tests.support.servers import embedded_server
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -240,7 +241,7 @@ def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: St
     assert budget[-1] - budget[0] > 0.7
 
 
-@pytest.mark.parametrize("moment", ["watching", "list without an answer", "waiting to try again"])
+@pytest.mark.parametrize("moment", ["watching", "waiting to try again", *slow("list without an answer")])
 def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> None:
     """Also in the middle of a quiet watch that would last for most of a minute."""
     shown = Shown()
