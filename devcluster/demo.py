@@ -33,9 +33,9 @@ def main() -> int:
     try:
         with Processes() as processes:
             kubeconfig = processes.start_cluster()
-            create_demo_dependency(kubeconfig)
             url = processes.start_service(kubeconfig, find_free_port(), write_demo_jobs(processes.folder))
             print(f"the service serves {url}", flush=True)
+            create_demo_dependency(kubeconfig)
             run_job(url, kubeconfig)
     except KeyboardInterrupt:
         return 130

@@ -46,13 +46,12 @@ def main(arguments: list[str] | None = None) -> int:
                 raise DemoError(f"there is no file {file}")
         with Processes() as processes:
             kubeconfig = processes.start_cluster(options.images and options.images.resolve())
-            if options.jobs is None:
-                jobs = write_demo_jobs(processes.folder)
-                create_demo_dependency(kubeconfig)
-            else:
-                jobs = options.jobs.resolve()
+            jobs = options.jobs.resolve() if options.jobs else write_demo_jobs(processes.folder)
             url = processes.start_service(kubeconfig, port, jobs)
-            location = run_job(url, kubeconfig) if options.jobs is None else None
+            location = None
+            if options.jobs is None:
+                create_demo_dependency(kubeconfig)
+                location = run_job(url, kubeconfig)
             print(describe(url, kubeconfig, jobs, location), flush=True)
             _show_changes(processes, url, kubeconfig, jobs)
     except KeyboardInterrupt:
