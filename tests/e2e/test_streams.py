@@ -94,6 +94,13 @@ def await_watch(proxy: FaultProxy, location: str, count: int = 1) -> None:
     proxy.wait_for(is_watch_of(location), count=count, timeout_seconds=DEADLINE_SECONDS)
 
 
+def begin_wait(service: ServiceProcess, proxy: FaultProxy, location: str, count: int) -> Wire:
+    """Begin to wait for a run, as the so-manieth; the service has begun with it when this returns."""
+    wire = Wire(service.port).send_request("GET", location, "Prefer: wait=300")
+    await_watch(proxy, location, count=count)
+    return wire
+
+
 def open_watches(proxy: FaultProxy, location: str) -> int:
     return sum(request.finished is None for request in proxy.requests if is_watch_of(location)(request))
 
@@ -104,7 +111,7 @@ def open_logs(proxy: FaultProxy) -> int:
 
 def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[Wire, HTTPResponse]:
     """Follow a log, up to the head of the answer."""
-    wire = Wire(service.port, timeout_seconds=DEADLINE_SECONDS)
+    wire = Wire(service.port)
     answer = wire.send_request("GET", f"{location}/logs?follow=true{query}").answer()
     assert answer.status == 200
     return wire, answer
@@ -269,8 +276,7 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(replica: Repl
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="2") as service:
         location = start(service, "waiting")
         for count in (2, 4, 6):
-            wires = [Wire(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(2)]
-            await_watch(proxy, location, count=count)
+            wires = [begin_wait(service, proxy, location, number) for number in (count - 1, count)]
             for wire in wires:
                 wire.close()
             until(lambda: open_watches(proxy, location) == 0)
@@ -354,8 +360,7 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
     """On one replica that has places for them, half of them waiting, half of them following; one more is refused."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="50") as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
-        wires = [Wire(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
-        await_watch(proxy, queued, count=25)
+        wires = [begin_wait(service, proxy, queued, count) for count in range(1, 26)]
         wires += [follow(service, running)[0] for _ in range(25)]
         try:
             assert call("GET", service, queued).status_code == call("POST", service, "/job/waiting").status_code == 429
@@ -387,11 +392,7 @@ def test_a_stopped_service_ends_what_lasts(replica: Replica, proxy: FaultProxy) 
     """Waits are answered with what is known, logs break off, and the process ends within its grace."""
     with replica(DEFINITIONS, url=proxy.url, **PATIENT) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
-        waits = [
-            Wire(service.port, timeout_seconds=DEADLINE_SECONDS).send_request("GET", queued, "Prefer: wait=300")
-            for _ in range(10)
-        ]
-        await_watch(proxy, queued, count=10)  # what the service hasn't begun with when it is stopped may be lost
+        waits = [begin_wait(service, proxy, queued, count) for count in range(1, 11)]
         logs = [follow(service, running) for _ in range(10)]
         answers: list[int] = []
         reader = threading.Thread(target=lambda: answers.extend(wire.answer().status for wire in waits))
