@@ -86,7 +86,7 @@ def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
             rights.create_cluster_role_binding(binding)  # deleted with the namespace
         answer = answers[-1]
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
-        assert "who calls" in answer.json()["detail"]
+        assert "could not identify the caller" in answer.json()["detail"]
         assert "tokenreviews" in service.log_text
         assert token not in service.log_text
         # Once it is granted, nothing has to be started anew.

@@ -13,7 +13,7 @@ import requests
 from app.common.concurrency_limiter import MAX_CALLS
 from app.runs.pagination import write_continuation
 from tests.e2e.callers import Replica
-from tests.http.clients import CONTINUE, DEFINITIONS, Wire
+from tests.http.clients import CONTINUE, DEFINITIONS, RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold
 from tests.support.servers import Server
@@ -102,7 +102,7 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
 def test_those_who_send_slowly_keep_nobody_from_starting_runs(replica: Replica) -> None:
     """A place is for a call that waits for the API server, not for one whose body isn't there yet."""
     with replica(DEFINITIONS["Configurations"], SLIMFAAS_DISPATCHER="off") as service:
-        wires = [Wire(service.port) for _ in range(CROWD)]
+        wires = [RawClient(service.port) for _ in range(CROWD)]
         try:
             for wire in wires:
                 wire.send_request("POST", "/job/public", "Content-Length: 2", "Expect: 100-continue")

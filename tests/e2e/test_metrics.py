@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.integration.dispatching import ROOT, until
 from tests.support.faults import FaultProxy
 from tests.support.metrics import Scrape
@@ -182,7 +182,7 @@ def test_a_dispatcher_that_stands_alone_answers_probes_and_scrapes(
         refused = requests.post(f"{command.url}/job/fast", timeout=DEADLINE_SECONDS)
         assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
         command.process.terminate()
-        assert command.process.wait(20) == 0
+        assert command.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_an_outage_of_the_api_server_gets_no_dispatcher_killed(server: Server, namespace: str, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_clients_that_say_nothing_or_little_do_not_keep_probes_out(
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/health")))
         port = int(command.url.rpartition(":")[2])
-        wires = [Wire(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
+        wires = [RawClient(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
         try:
             until(lambda: is_ok(command.get("/health")))
         finally:

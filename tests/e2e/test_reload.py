@@ -14,7 +14,7 @@ from kubernetes import client
 
 from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.http.clients import CONTINUE, Wire
+from tests.http.clients import CONTINUE, RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import FaultProxy
 from tests.support.mounted import MountedConfigMap
@@ -139,7 +139,7 @@ def test_a_call_that_is_still_arriving_is_judged_by_what_is_in_force(
     follower: Follower, volume: MountedConfigMap
 ) -> None:
     """A stranger who began to call a public definition, and takes his time, starts no run once it is private."""
-    with follower() as service, Wire(service.port) as stranger, Wire(service.port) as curious:
+    with follower() as service, RawClient(service.port) as stranger, RawClient(service.port) as curious:
         for wire, target in ((stranger, "/job/first"), (curious, "/job/first?dryRun=true")):
             wire.send_request("POST", target, "Content-Length: 2", "Expect: 100-continue")
             assert wire.receive(len(CONTINUE)) == CONTINUE  # it has been let in

@@ -15,7 +15,7 @@ from kubernetes import client
 
 from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
 from tests.support.servers import Server
@@ -49,7 +49,7 @@ class Leases:
 def trickling(service: ServiceProcess) -> Iterator[None]:
     """A client that sends its body, which is never complete, a byte at a time."""
     stop = threading.Event()
-    with Wire(service.port) as wire:
+    with RawClient(service.port) as wire:
         wire.send_request("POST", "/job/echo", "Content-Length: 10000", body=b"{")
 
         def send() -> None:
@@ -82,7 +82,7 @@ class Knocker:
 
     def _knock(self) -> None:
         while not self._stop.is_set():
-            with suppress(OSError, HTTPException), Wire(self._service.port) as wire:
+            with suppress(OSError, HTTPException), RawClient(self._service.port) as wire:
                 wire.send_request("GET", "/health", "Connection: close").answer()
                 self._answered.set()
 

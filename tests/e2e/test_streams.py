@@ -13,7 +13,7 @@ import requests
 from kubernetes import client
 
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire, check_document
+from tests.http.clients import RawClient, check_document
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
 from tests.support.servers import Server
 from tests.support.service import PATIENT, ServiceProcess
@@ -94,9 +94,9 @@ def await_watch(proxy: FaultProxy, location: str, count: int = 1) -> None:
     proxy.wait_for(is_watch_of(location), count=count, timeout_seconds=DEADLINE_SECONDS)
 
 
-def begin_wait(service: ServiceProcess, proxy: FaultProxy, location: str, count: int) -> Wire:
+def begin_wait(service: ServiceProcess, proxy: FaultProxy, location: str, count: int) -> RawClient:
     """Begin to wait for a run, as the so-manieth; the service has begun with it when this returns."""
-    wire = Wire(service.port).send_request("GET", location, "Prefer: wait=300")
+    wire = RawClient(service.port).send_request("GET", location, "Prefer: wait=300")
     await_watch(proxy, location, count=count)
     return wire
 
@@ -109,9 +109,9 @@ def open_logs(proxy: FaultProxy) -> int:
     return sum(request.path.endswith("/log") and request.finished is None for request in proxy.requests)
 
 
-def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[Wire, HTTPResponse]:
+def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[RawClient, HTTPResponse]:
     """Follow a log, up to the head of the answer."""
-    wire = Wire(service.port)
+    wire = RawClient(service.port)
     answer = wire.send_request("GET", f"{location}/logs?follow=true{query}").answer()
     assert answer.status == 200
     return wire, answer
@@ -303,7 +303,7 @@ def test_a_client_can_leave_before_the_kubelet_has_answered(replica: Replica, pr
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start_running(service, "sleeper")
         silent = proxy.add(Fault(GoSilent(), path=r"/log$"))
-        with Wire(service.port).send_request("GET", f"{location}/logs?follow=true"):
+        with RawClient(service.port).send_request("GET", f"{location}/logs?follow=true"):
             until(lambda: proxy.strikes(silent) == 1)
         until(lambda: service.get(f"{location}/logs").status_code == 200)
 
@@ -347,7 +347,7 @@ def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy:
         location = start(service, "short", body)
         until(lambda: service.get(location).json()["Status"] == "Succeeded")
         proxy.add(Fault(Truncate(500), path=r"/log$"))
-        with Wire(service.port) as wire:
+        with RawClient(service.port) as wire:
             answer = wire.send_request("GET", f"{location}/logs").answer()
             with pytest.raises(IncompleteRead) as broken:
                 answer.read()

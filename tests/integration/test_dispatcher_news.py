@@ -7,7 +7,7 @@ import pytest
 
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.news import Newsroom
-from app.dispatcher.tables import Changes, RunTable, judge_from
+from app.dispatcher.tables import Changes, ReadinessByName, RunTable
 from app.domain.readiness import unready_dependencies
 from app.kube.parsing import read_run
 from tests.integration.dispatching import Stage, is_new_event, until
@@ -51,7 +51,7 @@ class Desk:
         """Have a second pass, and what is new be told; whether something is left."""
         self.clock.now += 1
         self.seconds += 1
-        unready = partial(unready_dependencies, assess_by_name=judge_from(()))
+        unready = partial(unready_dependencies, readiness=ReadinessByName(()))
         return self._newsroom.publish(self._changes, self._runs, unready, {"fib": 1}, lambda: True)
 
 

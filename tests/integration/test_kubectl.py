@@ -90,7 +90,7 @@ def test_logs_of_a_job_find_its_pod(kubectl):
 
 def test_delete_waits_until_the_job_is_gone(kubectl, store):
     """`kubectl delete job` sees the object go."""
-    assert 'job.batch "one" deleted' in kubectl("delete", "job", "one", "--timeout=10s")
+    assert 'job.batch "one" deleted' in kubectl("delete", "job", "one", "--timeout=120s")
     assert store.list(JOB, None)[0] == []
 
 
@@ -120,7 +120,7 @@ def test_the_commands_of_a_curious_user_work(kubectl):
     assert "jobs" in kubectl("api-resources", "--verbs=list", "-o", "name")
     assert "Waiting" in kubectl("events", "--for", "job/one")
     assert json.loads(kubectl("get", "job", "one", "-o", "json"))["kind"] == "Job"
-    assert "condition met" in kubectl("wait", "--for=jsonpath={.spec.suspend}=true", "job/one", "--timeout=5s")
+    assert "condition met" in kubectl("wait", "--for=jsonpath={.spec.suspend}=true", "job/one", "--timeout=120s")
     manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "two"}, "spec": SPEC}
     assert "job.batch/two created" in kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     kubectl("annotate", "job", "two", "slimfaas.dev/note=x")
