@@ -18,6 +18,7 @@ from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 CROWD = MAX_CALLS + 6
 
@@ -59,18 +60,21 @@ def check_others_are_served(service: ServiceProcess) -> None:
     assert [answer.status_code for answer in answers] == [202, 200, 200]
 
 
+@pytest.mark.slow
 def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
     """Every list is another one, and all are slow: who finds no place is told so, and the other places stay free."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs$", times=None))
-        call = partial(requests.get, f"{service.url}/job/public", timeout=60)
+        call = partial(requests.get, f"{service.url}/job/public", timeout=DEADLINE_SECONDS)
         with crowd(lambda number: call(params={"continue": write_continuation((number, "a"))})) as statuses:
             try:
                 assert set(statuses) == {503}
                 check_others_are_served(service)
                 # Its place in the queue would take a list; that it is stored can be said all the same.
-                waited = requests.post(f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=60)
+                waited = requests.post(
+                    f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=DEADLINE_SECONDS
+                )
                 assert (waited.status_code, waited.json()["Status"]) == (202, "Queued")
             finally:
                 slow.release()
@@ -83,7 +87,7 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
 
         def call(number: int) -> requests.Response:
             headers = {"Authorization": f"Bearer {token(number)}"}
-            return requests.get(f"{service.url}/job/private", headers=headers, timeout=20)
+            return requests.get(f"{service.url}/job/private", headers=headers, timeout=DEADLINE_SECONDS)
 
         slow = Hold()
         proxy.add(Fault(slow, method="POST", path=r"/tokenreviews$", times=None))

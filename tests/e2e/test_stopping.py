@@ -20,6 +20,7 @@ from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Public"}}
 
@@ -77,7 +78,7 @@ class Knocker:
     def await_answer(self) -> None:
         """Return once a call has been answered that is under way, or comes later."""
         self._answered.clear()
-        assert self._answered.wait(30)
+        assert self._answered.wait(DEADLINE_SECONDS)
 
     def _knock(self) -> None:
         while not self._stop.is_set():
@@ -115,6 +116,7 @@ def test_a_client_that_takes_its_time_does_not_keep_the_lease(replica: Replica, 
             assert "Worker exiting" not in service.log_text
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_quit_ends_whatever_it_is_doing(replica: Replica) -> None:
     """Also in the middle of handing a connection to a thread, whose locks it holds then."""
     with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, Knocker(service) as knocker:

@@ -8,6 +8,8 @@ from typing import Any
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from tests.support.waiting import DEADLINE_SECONDS
+
 SECRET = "the-value-of-a-variable"
 
 DEFINITIONS: dict[str, Any] = {
@@ -89,7 +91,7 @@ def check_document(document: Any, status: int) -> None:
 class RawClient:
     """A connection to the service on which any bytes can be sent."""
 
-    def __init__(self, port: int, *, timeout_seconds: float = 20.0) -> None:
+    def __init__(self, port: int, *, timeout_seconds: float = DEADLINE_SECONDS) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
 
     def send(self, *parts: bytes) -> "RawClient":

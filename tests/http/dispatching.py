@@ -13,8 +13,7 @@ from app.factory import create_app
 from app.runtime import build_runtime
 from app.settings import Settings
 from tests.http.clients import Caller
-
-DEADLINE_SECONDS = 30.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 Run = dict[str, Any]
 

@@ -41,6 +41,10 @@ ADDRESSES = {name: f"10.77.0.{number}" for number, name in enumerate(PODS, 1)} |
 ELSEWHERE, OUTSIDER, NETWORK, PROXY = "10.78.0.1", "203.0.113.7", "192.0.2.7", "10.79.0.1"
 
 
+Call = Callable[..., TestResponse]
+"""Sends a request: a method, a path and perhaps a body."""
+
+
 @dataclass(frozen=True)
 class CallerFixture:
     """A namespace with a pod of every kind, tokens, and the settings of a service in it."""
@@ -60,9 +64,16 @@ class CallerFixture:
         **settings: Any,
     ) -> TestResponse:
         """Send a request to a new service, which has nothing cached."""
+        return self.begin(address, headers, **settings)(method, path, data)
+
+    def begin(self, address: str, headers: dict[str, str] | None = None, **settings: Any) -> Call:
+        """Start a service; the result sends it requests of one caller."""
         values = {name: getattr(self.settings, name) for name in self.settings.__slots__} | settings
         caller = create_app(Settings(**values)).test_client()
-        return caller.open(path, method=method, headers=headers, data=data, environ_base={"REMOTE_ADDR": address})
+        environment = {"REMOTE_ADDR": address}
+        return lambda method, path, data="": caller.open(
+            path, method=method, headers=headers, data=data, environ_base=environment
+        )
 
 
 def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, state: dict[str, Any]) -> None:
@@ -176,11 +187,12 @@ def test_access__depends_on_caller_and_visibility_for_every_method(
 ) -> None:
     """Hidden private definitions look like unknown ones."""
     address, headers, expected = credentials_of(callers, who)
+    call = callers.begin(address, headers, hide_private=hide)
     for method, rest, inside in METHODS:
-        public = callers.call(method, f"/job/public{rest}", address, headers, hide_private=hide)
+        public = call(method, f"/job/public{rest}")
         assert public.status_code == inside, public.text
-        response = callers.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
-        unknown = callers.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
+        response = call(method, f"/job/private{rest}")
+        unknown = call(method, f"/job/unknown{rest}")
         refused = 404 if hide and expected == 403 else expected
         assert response.status_code == (inside if expected == 200 else refused), response.text
         assert ("WWW-Authenticate" in response.headers) == (expected == 401)

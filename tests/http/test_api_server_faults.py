@@ -7,6 +7,7 @@ from kubernetes import client
 
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.support.waiting import DEADLINE_SECONDS
 
 JOBS = r"/jobs$"
 
@@ -40,7 +41,7 @@ def test_lost_connection__leaves_the_run_in_doubt(
         hold.wait_held()
         proxy.refuse_connections()
         proxy.cut_all()
-        detail = check_problem(call.result(30), 503)["detail"]
+        detail = check_problem(call.result(DEADLINE_SECONDS), 503)["detail"]
     assert "may or may not have been stored" in detail
     hold.release()
     proxy.wait_for(lambda request: request.status == 201)

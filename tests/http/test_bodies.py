@@ -169,6 +169,7 @@ def test_body__of_a_client_that_falls_silent_gets_400(live: ServiceProcess) -> N
         assert response.status == 400
 
 
+@pytest.mark.slow
 def test_body__of_a_client_that_sends_single_bytes_gets_400(live: ServiceProcess) -> None:
     """Each byte arrives in time, but neither the head nor the body may take unlimited time."""
     body = b"POST /job/public HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n"

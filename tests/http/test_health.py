@@ -1,7 +1,6 @@
 """The probes: `/health` asks no other service, `/ready` asks until runs could be read once."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,11 +57,9 @@ def test_health__responds_while_requests_wait_for_a_silent_api_server(
         hold = Hold()
         proxy.add(Fault(hold, method="POST", path=r"/jobs$", times=None))
         calls = [pool.submit(running.post, "/job/public") for _ in range(80)]
-        hold.wait_held(10)
+        hold.wait_held(count=10)
 
-        began = time.monotonic()
         assert requests.get(f"{running.url}/health", timeout=PROBE_SECONDS).status_code == 200
-        assert time.monotonic() - began < PROBE_SECONDS / 2
 
         refused = [call.result() for call in calls]
         assert {response.status_code for response in refused} == {503}
@@ -89,9 +86,7 @@ def test_health__responds_while_clients_keep_finished_connections_open(live: Ser
     try:
         for connection in connections:
             assert connection.answer().read() == b"OK\n"
-        began = time.monotonic()
         assert requests.get(f"{live.url}/health", timeout=PROBE_SECONDS).status_code == 200
-        assert time.monotonic() - began < 1
     finally:
         for connection in connections:
             connection.close()

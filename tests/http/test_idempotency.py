@@ -19,6 +19,7 @@ from tests.http.clients import DEFINITIONS, Caller, check_problem
 from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess, replicas
+from tests.support.waiting import DEADLINE_SECONDS
 
 JOBS = r"/jobs$"
 BODY = '{"Args": ["1"]}'
@@ -125,7 +126,7 @@ def test_key__makes_one_run_of_concurrent_requests_to_two_replicas(
 
     def call(number: int) -> requests.Response:
         url = f"{services[number % 2].url}/job/public"
-        return requests.post(url, data=BODY, headers={"Idempotency-Key": "one"}, timeout=30)
+        return requests.post(url, data=BODY, headers={"Idempotency-Key": "one"}, timeout=DEADLINE_SECONDS)
 
     with replicas(*services), ThreadPoolExecutor(50) as pool:
         responses = list(pool.map(call, range(50)))
@@ -168,7 +169,7 @@ def test_replay__finds_the_run_of_a_replica_that_was_killed(
         service = ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", SLIMFAAS_DISPATCHER="off")
         with replicas(service), ThreadPoolExecutor(1) as pool:
             url, headers = f"{service.url}/job/public", {"Idempotency-Key": "a"}
-            lost = pool.submit(requests.post, url, data=BODY, headers=headers, timeout=20)
+            lost = pool.submit(requests.post, url, data=BODY, headers=headers, timeout=DEADLINE_SECONDS)
             hold.wait_held()
             service.kill()
             with pytest.raises(requests.ConnectionError):
@@ -243,7 +244,7 @@ def test_key__starts_a_run_if_the_old_one_is_deleted_meanwhile(
         hold.wait_held()
         batch.delete_namespaced_job(first.json["Name"], namespace, propagation_policy="Background")
         hold.release()
-        response = second.result(20)
+        response = second.result(DEADLINE_SECONDS)
     assert response.status_code == 202
     assert "Idempotency-Replayed" not in response.headers
     assert len(stored(batch, namespace)) == 1

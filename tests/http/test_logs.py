@@ -14,8 +14,7 @@ from app.settings import Settings
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse
 from tests.support.servers import Server, write_kubeconfig
-
-DEADLINE_SECONDS = 20.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 PRINTS = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 
@@ -99,6 +98,7 @@ def test_log__is_the_last_attempts_unless_another_is_asked_for(dispatching: Call
     assert "attempt 4" in check_problem(dispatching.get(f"{location}/logs?attempt=4"), 404)["detail"]
 
 
+@pytest.mark.slow
 @PRINTS
 def test_log__counts_a_restarted_container_as_an_attempt(dispatching: Caller, tmp_path: Path) -> None:
     """The kubelet keeps the logs of the last container and of the one before."""
@@ -199,6 +199,7 @@ def test_log__that_the_api_server_can_not_read_gets_503(dispatching: Caller, pro
         check_problem(dispatching.get(f"{location}/logs"), 503)
 
 
+@pytest.mark.slow
 def test_log__of_a_silent_api_server_gets_503(dispatching: Caller, proxy: FaultProxy) -> None:
     location = run(dispatching, "echo", "one")
     proxy.add(Fault(GoSilent(), path=r"/log$"))

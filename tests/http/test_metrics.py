@@ -72,6 +72,7 @@ def test_metrics__count_calls_to_the_api_server(caller_by_proxy: Caller, proxy: 
     assert after.value("api_calls_open") == before.value("api_calls_open")
 
 
+@pytest.mark.slow
 def test_metrics__do_not_grow_with_invented_names_methods_and_headers(caller: Caller) -> None:
     requests = [
         lambda word: caller.post(f"/job/{word}"),

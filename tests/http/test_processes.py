@@ -14,10 +14,10 @@ from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 
-DEADLINE_SECONDS = 15.0
 
 TEXTS = [
     "",

@@ -13,10 +13,10 @@ from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 SEED = Path(__file__).parents[1] / "data" / "seed"
 CURL = {"content_type": "application/x-www-form-urlencoded", "headers": {"User-Agent": "curl/8.5.0", "Accept": "*/*"}}
-DEADLINE_SECONDS = 20.0
 
 
 def read(name: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.common.single_flight_cache import SingleFlightCache
 from tests.support.clock import Clock
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 def test_get__caches_results_for_a_time_and_failures_never() -> None:
@@ -70,14 +71,14 @@ def test_get__shares_one_look_up_among_concurrent_callers() -> None:
     def look_up() -> int:
         asked.append(1)
         started.set()
-        assert resume.wait(20)
+        assert resume.wait(DEADLINE_SECONDS)
         return 7
 
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(cache.get("a", look_up))) for _ in range(8)]
     for thread in threads:
         thread.start()
-    assert started.wait(20)
+    assert started.wait(DEADLINE_SECONDS)
     resume.set()
     for thread in threads:
         thread.join()
