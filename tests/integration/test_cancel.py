@@ -14,6 +14,7 @@ from tests.integration.dispatching import LONG, Stage, until
 from tests.support.clock import Clock
 from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.support.observer import Observer
+from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = {"fib": 1}
 
@@ -151,7 +152,7 @@ def test_cancel__deletes_in_the_foreground_where_the_run_is_admitted_before_the_
         with stage.dispatching(SLOTS, proxy=other):
             seen.wait(lambda: bool(seen.pods.get(name)))
             hold.release()
-            assert future.result(30).reason == "Deleting"
+            assert future.result(DEADLINE_SECONDS).reason == "Deleting"
             seen.wait(lambda: seen.finished >= set(behind))
     assert b"Background" in deletions(stage)[0]
     assert b"Foreground" in deletions(stage)[-1]
@@ -195,7 +196,7 @@ def test_cancel__spares_a_later_run_of_the_same_name_where_the_delete_arrives_la
         stage.batch.create_namespaced_job(stage.name, job)
         hold.release()
         with pytest.raises(UnknownRunError):
-            future.result(30)
+            future.result(DEADLINE_SECONDS)
     assert names(stage) == {name}
 
 
@@ -221,14 +222,12 @@ def test_empty__leaves_a_run_alone_that_is_admitted_meanwhile(
     stage.queue(count=3)
     hold = Hold()
     stage.proxy.add(Fault(hold, method="DELETE", path=name))
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as other, ThreadPoolExecutor(1) as caller:
+    with ThreadPoolExecutor(1) as caller:
         future = caller.submit(canceller.empty, "fib")
         hold.wait_held()
-        until(lambda: names(stage) == {name})
-        with stage.dispatching(SLOTS, proxy=other):
-            seen.wait(lambda: bool(seen.pods.get(name)))
+        stage.suspend(name, False)  # what an admission does; the call that is held has only seconds
         hold.release()
-        assert future.result(30) == EmptyResult(deleted=3, remaining=0)
+        assert future.result(DEADLINE_SECONDS) == EmptyResult(deleted=3, remaining=0)
     assert names(stage) == {name}
     assert stage.job(name).metadata.deletion_timestamp is None
 
@@ -257,7 +256,7 @@ def test_empty__does_not_count_the_time_that_the_list_takes(stage: Stage) -> Non
         hold.wait_held()
         clock.now += 3600
         hold.release()
-        assert future.result(30) == EmptyResult(deleted=3, remaining=0)
+        assert future.result(DEADLINE_SECONDS) == EmptyResult(deleted=3, remaining=0)
 
 
 def test_empty__says_how_many_runs_are_certainly_deleted_where_a_delete_fails(

@@ -19,6 +19,7 @@ from schemas.definition import Definition
 from tests.integration.dispatching import Stage
 from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 CREATE = r"/jobs$"
 
@@ -214,7 +215,7 @@ def test_submit__stores_one_run_where_the_first_attempt_arrives_after_the_second
     caller.start()
     hold.wait_held()
     stage.proxy.cut_all()
-    caller.join(20)
+    caller.join(DEADLINE_SECONDS)
     hold.release()
     late = stage.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
     assert late

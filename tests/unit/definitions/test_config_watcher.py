@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,11 @@ def test_last_valid_configuration__returns_whole_documents_while_processes_save_
                 last_valid.save(document)
         children.append(child)
     try:
-        seen = {last_valid.load() for _ in range(300)}
+        deadline = time.monotonic() + 30
+        seen: set[str | None] = set()
+        while not seen & documents and time.monotonic() < deadline:  # the children may take their time to begin
+            seen.add(last_valid.load())
+        seen |= {last_valid.load() for _ in range(300)}
         os.kill(children[0], signal.SIGKILL)
         later = {last_valid.load() for _ in range(100)}
     finally:

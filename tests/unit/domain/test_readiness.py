@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.readiness import assess, unready_dependencies
+from app.domain.readiness import Readiness, assess, unready_dependencies
 from app.domain.workload import Workload
 from app.kube.parsing import read_workload
 
@@ -68,7 +68,7 @@ def test_assess__is_never_ready_where_the_annotation_is_not_a_number(text: str) 
 
 
 def test_assess__is_not_ready_where_no_workload_exists() -> None:
-    assert (assess("db", []).ready, assess("db", []).detail) == (False, "not found")
+    assert assess("db", []) == Readiness("db", ready=False, detail="not found")
 
 
 def test_assess__needs_both_workloads_of_one_name_ready() -> None:
@@ -112,6 +112,34 @@ def test_unready_dependencies__returns_those_that_are_not_ready() -> None:
 def test_unready_dependencies__counts_an_unreadable_list_as_unready() -> None:
     [unknown] = unready_dependencies(None, {})
     assert not unknown.ready
+    assert "annotation" in unknown.detail
+
+
+def test_unready_dependencies__are_those_that_are_not_ready_in_the_order_of_the_run() -> None:
+    """Each is looked up by its name, and keeps it."""
+    workloads = {"db": [make_workload("Deployment")], "cache": [], "queue": [make_workload("StatefulSet")]}
+    names = ("none", "db", "cache", "queue")
+    waits_for = unready_dependencies(names, {name: assess(name, workloads.get(name, [])) for name in names})
+    assert [(one.name, one.ready) for one in waits_for] == [("none", False), ("cache", False)]
+
+
+def test_assess__keeps_the_name_and_tells_the_counts_of_every_workload() -> None:
+    """What a ready dependency is made of can be read, too."""
+    both = [
+        make_workload("Deployment", replicas_min="2", ready_replicas=3, wanted_replicas=4),
+        make_workload("StatefulSet"),
+    ]
+    detail = "Deployment: 3 of 2 ready, StatefulSet: 1 of 1 ready"
+    assert assess("db", both) == Readiness("db", ready=True, detail=detail)
+    unready = make_workload("Deployment", ready_replicas=0, wanted_replicas=0)
+    assert assess("db", [unready]) == Readiness("db", ready=False, detail="Deployment: 0 of 1 ready")
+
+
+@pytest.mark.parametrize(("text", "number"), [("9" * 9, True), ("9" * 10, False)])
+def test_assess__reads_an_annotation_of_up_to_nine_digits(text: str, number: bool) -> None:
+    """No text of any length is made a number."""
+    detail = assess("db", [make_workload("Deployment", replicas_min=text)]).detail
+    assert ("is not a number" in detail) is not number
 
 
 @pytest.mark.parametrize(

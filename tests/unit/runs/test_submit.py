@@ -11,6 +11,7 @@ from app.runs import submit
 from app.runs.limits.queue_limiter import QueueLimiter
 from schemas.definition import Definition
 from schemas.documents import NotJson
+from tests.support.waiting import DEADLINE_SECONDS
 
 KIB = 1024
 
@@ -19,7 +20,7 @@ KIB = 1024
 def test_submit__reads_one_large_body_at_a_time(monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
     """Two dozen of the largest bodies at once would take more memory than a pod has to spare."""
     reading, at_once, counted = 0, 0, threading.Lock()
-    together = threading.Barrier(4, timeout=0.5)
+    together = threading.Barrier(4, timeout=DEADLINE_SECONDS if most == 4 else 0.1)
 
     def read(_body: bytes) -> Any:
         nonlocal reading, at_once
