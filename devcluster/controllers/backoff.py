@@ -11,5 +11,5 @@ class BackOff:
     cap_seconds: float
 
     def period_seconds(self, failures: int) -> float:
-        """The wait after so many failures, at least one."""
+        """Return the wait after so many failures, at least one."""
         return min(self.base_seconds * 2.0 ** min(failures - 1, 32), self.cap_seconds)

@@ -60,19 +60,19 @@ class Cache:
         self._handlers[kind].append(handler)
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
-        """The object as known, None when there is none."""
+        """Return the object as known, None when there is none."""
         return self._objects[kind].get((namespace or "", name))
 
     def all(self, kind: Kind) -> Iterator[Object]:
-        """Every known object of a kind."""
+        """Return every known object of a kind."""
         return iter(list(self._objects[kind].values()))
 
     def dependents(self, uid: str) -> list[tuple[Kind, Object]]:
-        """The objects that name an owner of this uid in their ownerReferences."""
+        """Return the objects that name an owner of this uid in their ownerReferences."""
         return [(kind, obj) for (kind, _), obj in self._dependents.get(uid, {}).items()]
 
     def controlled(self, kind: Kind, owner: Object) -> list[Object]:
-        """The objects of a kind that a controller manages on behalf of this owner."""
+        """Return the objects of a kind that a controller manages on behalf of this owner."""
         uid = uid_of(owner)
         return [
             obj

@@ -6,12 +6,12 @@ from devcluster.objects import Object, to_time
 
 
 def find_condition(status: Object, type_: str) -> Object | None:
-    """The condition of a type, None when there is none."""
+    """Return the condition of a type, None when there is none."""
     return next((found for found in status.get("conditions") or () if found["type"] == type_), None)
 
 
 def is_true(status: Object, type_: str) -> bool:
-    """Whether the condition is there and its status is True."""
+    """Return whether the condition is there and its status is True."""
     found = find_condition(status, type_)
     return found is not None and found["status"] == "True"
 

@@ -16,7 +16,7 @@ class Failures:
     latest: datetime | None = None
 
     def after(self, succeeded: Sequence[Object], failed: Sequence[Object]) -> "Failures":
-        """The failures once these pods, which have newly ended, are taken in."""
+        """Return the failures once these pods, which have newly ended, are taken in."""
         if not succeeded and not failed:
             return self
         ends = sorted(finish_time(pod) for pod in failed)

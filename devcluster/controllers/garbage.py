@@ -41,7 +41,7 @@ class GarbageCollector:
         self._finish(kind, new)
 
     def _owner(self, dependent: Object, reference: Object) -> tuple[Kind, Object] | None:
-        """The owner that a reference means; `None`: it is gone, or of a kind that isn't served here."""
+        """Return the owner that a reference means; `None`: it is gone, or of a kind that isn't served here."""
         kind = find_kind(reference["apiVersion"], reference["kind"])
         if kind is None:
             return None

@@ -76,7 +76,7 @@ _DEADLINE_EXCEEDED = _Verdict("FailureTarget", "DeadlineExceeded", "Job was acti
 
 
 def is_finished(job: Object) -> bool:
-    """Whether the Job has a terminal condition."""
+    """Return whether the Job has a terminal condition."""
     status = job.get("status") or {}
     return is_true(status, "Complete") or is_true(status, "Failed")
 

@@ -5,29 +5,29 @@ from devcluster.objects import Object, metadata_of
 
 
 def key_of(obj: Object) -> Key:
-    """The object's namespace, empty when it has none, and name."""
+    """Return the object's namespace, empty when it has none, and name."""
     metadata = metadata_of(obj)
     return metadata.get("namespace") or "", metadata["name"]
 
 
 def uid_of(obj: Object) -> str:
-    """The object's uid."""
+    """Return the object's uid."""
     return str(metadata_of(obj)["uid"])
 
 
 def owners_of(obj: Object) -> list[Object]:
-    """The object's ownerReferences."""
+    """Return the object's ownerReferences."""
     found: list[Object] = metadata_of(obj).get("ownerReferences") or []
     return found
 
 
 def controller_of(obj: Object) -> Object | None:
-    """The ownerReference of the object's controller."""
+    """Return the ownerReference of the object's controller."""
     return next((reference for reference in owners_of(obj) if reference.get("controller")), None)
 
 
 def has_finalizer(obj: Object, finalizer: str) -> bool:
-    """Whether the finalizer keeps the object from going away."""
+    """Return whether the finalizer keeps the object from going away."""
     return finalizer in (metadata_of(obj).get("finalizers") or ())
 
 

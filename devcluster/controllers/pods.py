@@ -11,32 +11,32 @@ TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 def phase(pod: Object) -> str:
-    """The pod's phase; a pod without one is Pending."""
+    """Return the pod's phase; a pod without one is Pending."""
     return str((pod.get("status") or {}).get("phase") or "Pending")
 
 
 def is_terminal(pod: Object) -> bool:
-    """Whether none of its containers will run again."""
+    """Return whether none of its containers will run again."""
     return phase(pod) in ("Succeeded", "Failed")
 
 
 def is_deleting(pod: Object) -> bool:
-    """Whether its deletion was asked for."""
+    """Return whether its deletion was asked for."""
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def is_active(pod: Object) -> bool:
-    """Whether it runs, or will, and nobody asked for its deletion."""
+    """Return whether it runs, or will, and nobody asked for its deletion."""
     return not is_terminal(pod) and not is_deleting(pod)
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether its condition Ready is True."""
+    """Return whether its condition Ready is True."""
     return is_true(pod.get("status") or {}, "Ready")
 
 
 def is_tracked(pod: Object) -> bool:
-    """Whether it is a Job's pod that isn't counted yet."""
+    """Return whether it is a Job's pod that isn't counted yet."""
     return has_finalizer(pod, TRACKING_FINALIZER)
 
 

@@ -66,7 +66,7 @@ def reconcile(stateful_set: Object, pods: Sequence[Object], now: datetime) -> Pl
 
 
 def revision_of(stateful_set: Object) -> str:
-    """The name of the present template's revision."""
+    """Return the name of the present template's revision."""
     return f"{stateful_set['metadata']['name']}-{template_hash(stateful_set['spec']['template'])}"
 
 

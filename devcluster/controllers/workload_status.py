@@ -38,7 +38,7 @@ def count(pods: Iterable[Object], min_ready_seconds: int, now: datetime) -> Coun
 
 
 def template_hash(template: Object) -> str:
-    """A short text that differs between pod templates; in the pods' labels."""
+    """Return a short text that differs between pod templates; in the pods' labels."""
     number = int.from_bytes(hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest())
     letters = []
     for _ in range(_HASH_LENGTH):
@@ -48,7 +48,7 @@ def template_hash(template: Object) -> str:
 
 
 def resolve_share(share: int | str | None, total: int, *, round_up: bool) -> int:
-    """The number of pods that an int-or-percent such as `1` or `"25%"` means; None is 25%."""
+    """Return the number of pods that an int-or-percent such as `1` or `"25%"` means; None is 25%."""
     if isinstance(share, int):
         return share
     part = total * int((share or "25%").removesuffix("%")) / 100

@@ -218,7 +218,7 @@ class Api:
 
 
 def _form(route: Route) -> Route:
-    """The route of the form in which a client sees the object: a Scale has a kind of its own."""
+    """Return the route of the form in which a client sees the object: a Scale has a kind of its own."""
     return replace(route, kind=SCALE) if route.subresource == "scale" else route
 
 

@@ -35,7 +35,7 @@ def _directive(request: Request, options: str) -> str:
 
 
 def read_object(request: Request, route: Route, options: str, warnings: Warnings) -> Object:
-    """The object in the body of a POST or PUT.
+    """Return the object in the body of a POST or PUT.
 
     Args:
         request: The request.
@@ -129,7 +129,7 @@ def check_name(route: Route, obj: Object) -> None:
 
 
 def read_patch(request: Request, route: Route, warnings: Warnings) -> Callable[[Object], Object]:
-    """The body of a PATCH, as a function from the stored object to the patched one.
+    """Return the body of a PATCH, as a function from the stored object to the patched one.
 
     The function raises ApiError: 400 or 422, the patch doesn't apply, or what it makes isn't such an object.
 
@@ -186,7 +186,7 @@ def _patch_error(patched: Any, message: str) -> ApiError:
 
 
 def read_delete_options(request: Request) -> Object:
-    """The options of a DELETE: the body; only without one, the query.
+    """Return the options of a DELETE: the body; only without one, the query.
 
     Raises:
         ApiError: 400 or 422.

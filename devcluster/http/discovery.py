@@ -24,7 +24,7 @@ _PATCH_PARAMETERS = [{"name": name, "in": "query", "schema": {"type": "string"}}
 
 
 def find_document(request: Request) -> Answer | None:
-    """The document at a path, None when the path is none of discovery's."""
+    """Return the document at a path, None when the path is none of discovery's."""
     path = request.path.rstrip("/") or "/"
     if path in _HEALTH:
         return Answer(200, b"ok", "text/plain; charset=utf-8")

@@ -75,7 +75,7 @@ def _match_causes(options: ListOptions) -> list[Cause]:
 
 
 def list_page(store: Store, route: Route, options: ListOptions) -> tuple[list[Object], Object]:
-    """The objects of one page and the list's metadata.
+    """Return the objects of one page and the list's metadata.
 
     Raises:
         ApiError: 400 the token or version can't be read, 410 it is too old, 504 it is still to come.
@@ -107,7 +107,7 @@ _EXPIRED = (
 
 
 def _start(store: Store, options: ListOptions) -> tuple[int | None, str]:
-    """The revision to list at (None is now) and the key to start from."""
+    """Return the revision to list at (None is now) and the key to start from."""
     if options.continue_token:
         if options.resource_version not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")

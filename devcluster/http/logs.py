@@ -48,7 +48,7 @@ class LogSource(Protocol):
 
 
 def read_log_options(request: Request, pod: str) -> LogOptions:
-    """The options of a request for a pod's log; `pod` is its name.
+    """Return the options of a request for a pod's log; `pod` is its name.
 
     Raises:
         ApiError: 400 one can't be read, 422 one makes no sense.
@@ -120,7 +120,7 @@ def _choose_container(pod: Object, container: str) -> str:
 
 
 def _chain(first: bytes, rest: Iterator[bytes], closed: threading.Event) -> Iterator[bytes]:
-    """All pieces, until the reader is gone."""
+    """Return all pieces, until the reader is gone."""
     yield first
     for piece in rest:
         if closed.is_set():

@@ -33,11 +33,11 @@ class Request:
         return value.partition(";")[0].strip().lower() or JSON
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter: whatever isn't missing, `false` or `0` is true."""
+        """Return a boolean parameter: whatever isn't missing, `false` or `0` is true."""
         return self.query.get(name, "0").lower() not in ("0", "false")
 
     def number(self, name: str) -> int | None:
-        """An integer parameter; None when it is missing or empty.
+        """Return an integer parameter; None when it is missing or empty.
 
         Raises:
             ApiError: 400, it isn't one.
@@ -50,7 +50,7 @@ class Request:
         return int(value)
 
     def dry_run(self, options: str) -> bool:
-        """Whether nothing is to be stored; `options` names the operation's options in errors.
+        """Return whether nothing is to be stored; `options` names the operation's options in errors.
 
         Raises:
             ApiError: 422, the value isn't `All`.
@@ -58,7 +58,7 @@ class Request:
         return check_dry_run(options, [self.query["dryRun"]] if self.query.get("dryRun") else [])
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Return the body as JSON.
 
         Raises:
             ValueError: it isn't JSON, or nested too deep.
@@ -72,7 +72,7 @@ class Request:
 
 
 def check_dry_run(options: str, values: Sequence[str]) -> bool:
-    """Whether `dryRun` asks that nothing is stored.
+    """Return whether `dryRun` asks that nothing is stored.
 
     Raises:
         ApiError: 422, a value isn't `All`.
@@ -92,7 +92,7 @@ _JSON_FAULTS = {
 
 
 def _describe(error: json.JSONDecodeError) -> str:
-    """The fault in the API server's words."""
+    """Return the fault in the API server's words."""
     if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
         return "unexpected end of JSON input"
     return f"invalid character '{error.doc[error.pos]}' {_JSON_FAULTS.get(error.msg, 'in string literal')}"
@@ -127,12 +127,12 @@ def encode(value: Any) -> bytes:
 
 
 def answer_json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """An answer with a JSON body."""
+    """Return an answer with a JSON body."""
     return Answer(status, encode(value) + b"\n", headers=headers)
 
 
 def answer_error(error: errors.ApiError) -> Answer:
-    """The `metav1.Status` of a refusal, or plain text for what lies outside of the API."""
+    """Return the `metav1.Status` of a refusal, or plain text for what lies outside of the API."""
     if error.status == 404 and not error.reason:
         return Answer(error.status, f"{error.message}\n".encode(), "text/plain; charset=utf-8")
     retry = (error.details or {}).get("retryAfterSeconds")
@@ -141,5 +141,5 @@ def answer_error(error: errors.ApiError) -> Answer:
 
 
 def version_cause(value: str) -> Cause:
-    """A resourceVersion that isn't a number."""
+    """Return a resourceVersion that isn't a number."""
     return invalid("resourceVersion", value, f'strconv.ParseUint: parsing "{value}": invalid syntax')

@@ -26,7 +26,7 @@ def check_origin(request: Request) -> None:
 
 
 def _name_in(host: str) -> str:
-    """The name or address in a Host header, without the port."""
+    """Return the name or address in a Host header, without the port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if ":" in host else host

@@ -34,7 +34,7 @@ class Representation:
         return partial_metadata(obj) if self.form == "PartialObjectMetadata" else obj
 
     def shape_list(self, kind: Kind, objects: Sequence[Object], metadata: Object) -> Object:
-        """A collection. As the API server's, the items of a plain one don't repeat their kind."""
+        """Return a collection. As the API server's, the items of a plain one don't repeat their kind."""
         if self.form == "Table":
             return build_table(kind, objects, metadata, self.include)
         if self.form:
@@ -53,7 +53,7 @@ class Representation:
         }
 
     def shape_event(self, kind: Kind, obj: Object, *, first: bool) -> Object:
-        """The object of a watch event; only the first table tells its columns."""
+        """Return the object of a watch event; only the first table tells its columns."""
         if self.form == "Table":
             version = {"resourceVersion": metadata_of(obj)["resourceVersion"]}
             return build_table(kind, [obj], version, self.include, with_columns=first)

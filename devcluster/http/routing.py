@@ -63,7 +63,7 @@ def _split_version(parts: list[str]) -> tuple[str, list[str]]:
 
 
 def verb_of(request: Request, route: Route) -> str:
-    """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
+    """Return the Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
     if route.kind is TOKEN_REVIEW or route.subresource == "token":
         verbs = {"POST": "create"}
     elif route.name is None:

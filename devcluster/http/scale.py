@@ -16,7 +16,7 @@ _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
 def scale_of(workload: Object) -> Object:
-    """A workload as a Scale. A count of 0 is left out of `spec`, as the server does."""
+    """Return a workload as a Scale. A count of 0 is left out of `spec`, as the server does."""
     metadata, replicas = workload["metadata"], workload["spec"].get("replicas", 1)
     return {
         "kind": SCALE.kind,
@@ -31,7 +31,7 @@ def scale_of(workload: Object) -> Object:
 
 
 def change_replicas(workload: Object, change: Callable[[Object], Object]) -> Object:
-    """A workload with the replicas, and on the condition of the resourceVersion, of its changed Scale.
+    """Return a workload with the replicas, and on the condition of the resourceVersion, of its changed Scale.
 
     Raises:
         ApiError: 422, the replicas are negative; else as `change`.

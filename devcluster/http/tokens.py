@@ -72,7 +72,7 @@ def _check_lifetime(seconds: int) -> None:
 
 
 def _bind(store: Store, account: Object, reference: Object) -> Object:
-    """The claims that bind a token to an object, with which it ends."""
+    """Return the claims that bind a token to an object, with which it ends."""
     named = reference.get("kind", "")
     group, _, version = reference.get("apiVersion", "").rpartition("/")
     kind = _BINDABLE.get(named)

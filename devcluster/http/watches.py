@@ -94,7 +94,7 @@ class _Watch:
         self._first = True
 
     def stream(self, initial: list[Object], *, announce_end: bool) -> Iterator[bytes]:
-        """The events as lines, until the deadline, the subscription's end, or a 410."""
+        """Return the events as lines, until the deadline, the subscription's end, or a 410."""
         if initial:
             yield b"".join(self._line("ADDED", obj) for obj in initial)
         if announce_end and self._bookmarks:
@@ -120,7 +120,7 @@ class _Watch:
         return last if now < last < following else following
 
     def _translate(self, event: WatchEvent) -> bytes | None:
-        """The event as this watch sees it: an object that leaves its selector is deleted to it."""
+        """Return the event as this watch sees it: an object that leaves its selector is deleted to it."""
         if self._selector is None:
             return self._line(event.type, event.object)
         before = event.previous is not None and self._selector(event.previous)

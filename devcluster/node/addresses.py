@@ -19,7 +19,7 @@ class Addresses:
         self._used: set[str] = set()
 
     def take(self) -> str:
-        """An address that no other pod has."""
+        """Return an address that no other pod has."""
         for number in self._numbers:
             address = str(_NETWORK[number])
             if address not in self._used:

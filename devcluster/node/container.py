@@ -30,7 +30,7 @@ class Ended:
     container_id: str
 
     def to_state(self) -> Object:
-        """The JSON form."""
+        """Return the JSON form."""
         state: Object = {
             "exitCode": self.exit_code,
             "reason": self.reason,
@@ -61,15 +61,15 @@ class Container:
         return str(self.spec["name"])
 
     def container_id(self, pod_uid: str) -> str:
-        """The id of the present run, as a container runtime's."""
+        """Return the id of the present run, as a container runtime's."""
         return f"devcluster://{pod_uid}/{self.name}/{self.restarts}"
 
     def is_live(self) -> bool:
-        """Whether it has a process, or soon will."""
+        """Return whether it has a process, or soon will."""
         return self.is_launching or self.started_at is not None
 
     def to_status(self, pod_uid: str) -> Object:
-        """The JSON form: a `ContainerStatus`."""
+        """Return the JSON form: a `ContainerStatus`."""
         status: Object = {
             "name": self.name,
             "image": self.spec["image"],
@@ -96,12 +96,12 @@ class Container:
 
 
 def should_restart(policy: str, exit_code: int) -> bool:
-    """Whether a container that ended runs again, by the pod's restartPolicy."""
+    """Return whether a container that ended runs again, by the pod's restartPolicy."""
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
 def phase_of(containers: list[Container], policy: str, *, is_over: bool) -> str:
-    """The pod's phase; `is_over` when nothing will be restarted, whatever the policy says."""
+    """Return the pod's phase; `is_over` when nothing will be restarted, whatever the policy says."""
     if any(container.waiting and not container.last for container in containers):
         return "Failed" if is_over else "Pending"
     codes = [end.exit_code for container in containers if (end := container.ended or container.last)]
@@ -115,7 +115,7 @@ def phase_of(containers: list[Container], policy: str, *, is_over: bool) -> str:
 def pod_status(
     old: Object, containers: list[Container], *, pod: Object, phase: str, ip: str, host_ip: str, now: datetime
 ) -> Object:
-    """The status of a pod on the node, from the one that it had."""
+    """Return the status of a pod on the node, from the one that it had."""
     status = clone(old)
     uid: str = pod["metadata"]["uid"]
     status["phase"] = phase

@@ -249,7 +249,7 @@ class ContainerWorker:
             path.touch()
 
     def _read_message(self, code: int) -> str:
-        """The termination message: what the program wrote; else, if asked for, the end of its log."""
+        """Return the termination message: what the program wrote; else, if asked for, the end of its log."""
         path = self._message_path()  # again: the program may have made links
         if path is not None and path.is_file():
             with path.open("rb") as file:

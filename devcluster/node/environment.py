@@ -90,7 +90,7 @@ class _Variables:
         return {prefix + key: value for key, value in (data or {}).items()}
 
     def _value_from(self, source: Object) -> str | None:
-        """The value of an entry; None when its source is optional and missing."""
+        """Return the value of an entry; None when its source is optional and missing."""
         if source.get("fieldRef"):
             return self._field(source["fieldRef"]["fieldPath"])
         if source.get("resourceFieldRef"):
@@ -162,7 +162,7 @@ class _Variables:
 
 
 def quantity(text: str | float) -> Fraction:
-    """The exact number that a quantity such as `400m` or `1Gi` stands for.
+    """Return the exact number that a quantity such as `400m` or `1Gi` stands for.
 
     Raises:
         ConfigError: it is no quantity.

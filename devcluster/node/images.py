@@ -35,7 +35,7 @@ class ImageTableError(ValueError):
 
 
 def is_reference(image: str) -> bool:
-    """Whether a text is a well-formed image reference; otherwise a kubelet reports InvalidImageName."""
+    """Return whether a text is a well-formed image reference; otherwise a kubelet reports InvalidImageName."""
     return _REFERENCE.fullmatch(image) is not None
 
 
@@ -46,7 +46,7 @@ class ImageTable:
     rows: Mapping[str, Sequence[str]]
 
     def entrypoint(self, image: str) -> list[str] | None:
-        """The command that stands for the image's entrypoint; None when no row has the image."""
+        """Return the command that stands for the image's entrypoint; None when no row has the image."""
         for pattern, command in self.rows.items():
             if _matches(pattern, image):
                 return [_fill(word) for word in command]

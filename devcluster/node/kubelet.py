@@ -179,6 +179,6 @@ class Kubelet:
 
 
 def _is_for_scheduler(pod: Object) -> bool:
-    """Whether the default scheduler is to find a node for it, and may do so by now."""
+    """Return whether the default scheduler is to find a node for it, and may do so by now."""
     spec = pod["spec"]
     return spec.get("schedulerName") == "default-scheduler" and not spec.get("schedulingGates")

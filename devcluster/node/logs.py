@@ -60,7 +60,7 @@ class Logs:
             event.set()
 
     def message(self, uid: str, container: str, run: int) -> str:
-        """The end of a run's log as a termination message: at most 80 lines and 2,048 bytes."""
+        """Return the end of a run's log as a termination message: at most 80 lines and 2,048 bytes."""
         entries = _File(self._path(uid, container, run)).read()[-_MESSAGE_LINES:]
         return b"".join(_render(entries))[-_MESSAGE_BYTES:].decode(errors="replace")
 
@@ -109,7 +109,7 @@ class _File:
         self._offset = 0
 
     def read(self) -> list[bytes]:
-        """The complete entries since the last call, each `time stream F-or-P text`."""
+        """Return the complete entries since the last call, each `time stream F-or-P text`."""
         try:
             with self._path.open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
@@ -148,7 +148,7 @@ def _limit(pieces: Iterator[bytes], limit_bytes: int | None) -> Iterator[bytes]:
 
 
 def _run_of(pod: Object, container: str, previous: bool) -> int:
-    """The number of the run whose log is meant."""
+    """Return the number of the run whose log is meant."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     found = next((entry for entry in status.get("containerStatuses") or () if entry["name"] == container), None)
     where = f"container {quote(container)} in pod {quote(metadata['name'])}"

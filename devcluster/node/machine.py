@@ -24,7 +24,7 @@ def resources() -> dict[str, str]:
 
 
 def describe_node() -> tuple[Object, Object]:
-    """The Node without its status, and its status."""
+    """Return the Node without its status, and its status."""
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     system = platform.system().lower()
     labels = {"kubernetes.io/hostname": NAME, "kubernetes.io/arch": architecture, "kubernetes.io/os": system}

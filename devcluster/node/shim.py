@@ -287,7 +287,7 @@ def _children() -> list[int]:
 
 
 def _explain(error: Exception, request: dict[str, Any]) -> str:
-    """The words of a container runtime that couldn't start a program."""
+    """Return the words of a container runtime that couldn't start a program."""
     program: str = request["argv"][0]
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if isinstance(error, OSError) and error.filename == request["cwd"]:
