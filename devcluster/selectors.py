@@ -12,7 +12,7 @@ from typing import Any
 from devcluster.errors import bad_request, quote
 from devcluster.kinds import EVENT, JOB, NAMESPACE, NODE, POD, SECRET, SERVICE, Kind
 from devcluster.objects import Object, metadata_of
-from devcluster.validation.names import label_key_faults, label_value_faults
+from devcluster.validation.names import label_key_errors, label_value_errors
 
 Selector = Callable[[Object], bool]
 
@@ -86,9 +86,9 @@ class _LabelParser:
         if negated:
             self._next()
         key = self._identifier("identifier")
-        faults = label_key_faults(key)
-        if faults:
-            raise _unparsable(f"<nil>: Invalid value: {quote(key)}: {'; '.join(faults)}")
+        errors = label_key_errors(key)
+        if errors:
+            raise _unparsable(f"<nil>: Invalid value: {quote(key)}: {'; '.join(errors)}")
         if negated:
             return Requirement(key, "!")
         if self._peek() in ("", ","):
@@ -104,9 +104,9 @@ class _LabelParser:
             if operator in "<>" and not re.fullmatch(r"[+-]?[0-9]+", value):
                 detail = "for 'Gt', 'Lt' operators, the value must be an integer"
                 raise _unparsable(f"values[{index}]: Invalid value: {quote(value)}: {detail}")
-            faults = label_value_faults(value)
-            if faults:
-                raise _unparsable(f"values[{index}][{key}]: Invalid value: {quote(value)}: {'; '.join(faults)}")
+            errors = label_value_errors(value)
+            if errors:
+                raise _unparsable(f"values[{index}][{key}]: Invalid value: {quote(value)}: {'; '.join(errors)}")
         return Requirement(key, operator, values)
 
     def _value_set(self) -> frozenset[str]:

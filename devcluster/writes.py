@@ -5,7 +5,7 @@ import uuid
 from devcluster import errors
 from devcluster.kinds import NAMESPACE, Kind
 from devcluster.objects import Object, clone, now, version_of
-from devcluster.validation.names import dns_label_faults
+from devcluster.validation.names import dns_label_errors
 
 
 def begin_object(kind: Kind, obj: Object) -> Object:
@@ -16,7 +16,7 @@ def begin_object(kind: Kind, obj: Object) -> Object:
     """
     prepared = {"apiVersion": kind.api_version, "kind": kind.kind, **clone(obj)}
     metadata = prepared.setdefault("metadata", {})
-    if kind.namespaced and dns_label_faults(metadata.setdefault("namespace", "default")):
+    if kind.namespaced and dns_label_errors(metadata.setdefault("namespace", "default")):
         raise errors.not_found(NAMESPACE, metadata["namespace"])
     version = metadata.get("resourceVersion") or "0"
     if version.isdigit() and int(version):  # a value that is not a number is dropped instead

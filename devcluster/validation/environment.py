@@ -7,11 +7,11 @@ from devcluster.errors import Cause
 from devcluster.objects import Object
 from devcluster.validation.fields import check_all, duplicate, invalid, not_supported, required
 from devcluster.validation.names import (
-    config_key_faults,
-    dns_subdomain_faults,
-    environment_name_faults,
-    label_key_faults,
-    port_name_faults,
+    config_key_errors,
+    dns_subdomain_errors,
+    environment_name_errors,
+    label_key_errors,
+    port_name_errors,
 )
 
 _FIELD_PATHS = (
@@ -38,7 +38,7 @@ def check_environment(variables: Sequence[Object], path: str) -> list[Cause]:
     for index, variable in enumerate(variables):
         place, name = f"{path}[{index}]", variable.get("name", "")
         causes += (
-            check_all(f"{place}.name", name, environment_name_faults(name)) if name else [required(f"{place}.name")]
+            check_all(f"{place}.name", name, environment_name_errors(name)) if name else [required(f"{place}.name")]
         )
         if "valueFrom" in variable:
             causes += _check_source(variable, f"{place}.valueFrom")
@@ -75,9 +75,9 @@ def _check_field_ref(ref: Object, path: str) -> list[Cause]:
     if subscripted:
         base, key = subscripted.groups()
         if base == "metadata.annotations":
-            return check_all(path, key.lower(), label_key_faults(key.lower()))
+            return check_all(path, key.lower(), label_key_errors(key.lower()))
         if base == "metadata.labels":
-            return check_all(path, key, label_key_faults(key))
+            return check_all(path, key, label_key_errors(key))
         detail = f"error converting fieldPath: field label does not support subscript: {field}"
         return [invalid(f"{path}.fieldPath", field, detail)]
     if field in _FIELD_PATHS:
@@ -99,10 +99,10 @@ def _check_resource_ref(ref: Object, path: str) -> list[Cause]:
 
 def _check_key_ref(ref: Object, path: str) -> list[Cause]:
     name, key = ref.get("name", ""), ref.get("key", "")
-    causes = check_all(f"{path}.name", name, dns_subdomain_faults(name))
+    causes = check_all(f"{path}.name", name, dns_subdomain_errors(name))
     if not key:
         return [*causes, required(f"{path}.key")]
-    return causes + check_all(f"{path}.key", key, config_key_faults(key))
+    return causes + check_all(f"{path}.key", key, config_key_errors(key))
 
 
 def check_environment_sources(sources: Sequence[Object], path: str) -> list[Cause]:
@@ -111,14 +111,14 @@ def check_environment_sources(sources: Sequence[Object], path: str) -> list[Caus
     for index, source in enumerate(sources):
         place, prefix = f"{path}[{index}]", source.get("prefix", "")
         if prefix:
-            causes += check_all(f"{place}.prefix", prefix, environment_name_faults(prefix))
+            causes += check_all(f"{place}.prefix", prefix, environment_name_errors(prefix))
         given = [name for name in ("configMapRef", "secretRef") if name in source]
         for name in given:
             target = source[name].get("name", "")
             if not target:
                 causes.append(required(f"{place}.{name}.name"))
             else:
-                causes += check_all(f"{place}.{name}.name", target, dns_subdomain_faults(target))
+                causes += check_all(f"{place}.{name}.name", target, dns_subdomain_errors(target))
         if not given:
             causes.append(invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif len(given) > 1:
@@ -133,9 +133,9 @@ def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
     for index, port in enumerate(ports):
         place, name = f"{path}[{index}]", port.get("name", "")
         if name:
-            faults = port_name_faults(name)
-            causes += check_all(f"{place}.name", name, faults)
-            if not faults and name in names:
+            errors = port_name_errors(name)
+            causes += check_all(f"{place}.name", name, errors)
+            if not errors and name in names:
                 causes.append(duplicate(f"{place}.name", name))
             names.add(name)
         number = port.get("containerPort", 0)
@@ -167,7 +167,7 @@ def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:
         causes += _check_port_number(port.get("port", 0), f"{place}.port")
         target = port.get("targetPort")
         if isinstance(target, str):
-            causes += check_all(f"{place}.targetPort", target, port_name_faults(target))
+            causes += check_all(f"{place}.targetPort", target, port_name_errors(target))
         else:
             causes += _check_port_number(target or 0, f"{place}.targetPort")
         if port["protocol"] not in _PROTOCOLS:

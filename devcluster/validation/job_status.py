@@ -63,7 +63,7 @@ def _check_conditions(new: Object, old: Object) -> list[Cause]:
         for name, kind in (("Failed", _LAST), ("Complete", _LAST), ("FailureTarget", _LAST), ("SuccessCriteriaMet", ""))
         if has_condition(old, name) and not has_condition(new, name)
     ]
-    faults = {
+    errors = {
         "cannot set Complete=True and Failed=true conditions": complete and failed,
         "cannot set Complete=True and FailureTarget=true conditions": completing and failing,
         "cannot set Failed=True condition without the FailureTarget=true condition": (
@@ -75,7 +75,7 @@ def _check_conditions(new: Object, old: Object) -> list[Cause]:
         "cannot set SuccessCriteriaMet=True and Failed=true conditions": succeeding and failed,
         "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions": succeeding and failing,
     }
-    return causes + [_conditions_cause(fault) for fault, applies in faults.items() if applies]
+    return causes + [_conditions_cause(error) for error, applies in errors.items() if applies]
 
 
 def _check_running(new: Object, old: Object) -> list[Cause]:

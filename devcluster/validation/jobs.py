@@ -16,7 +16,7 @@ from devcluster.validation.fields import (
 )
 from devcluster.validation.job_status import has_condition
 from devcluster.validation.metadata import check_label_selector
-from devcluster.validation.names import dns_label_faults
+from devcluster.validation.names import dns_label_errors
 from devcluster.validation.podspecs import check_template, default_template
 
 _BACKOFF_LIMIT = 6
@@ -180,7 +180,7 @@ def _check_index_names(job: Object) -> list[Cause]:
     if spec["completionMode"] != "Indexed" or not spec.get("completions"):
         return []
     hostname = f"{name}-{spec['completions'] - 1}"
-    if not dns_label_faults(hostname):
+    if not dns_label_errors(hostname):
         return []
     return [invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {hostname}")]
 

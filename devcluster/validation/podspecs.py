@@ -16,7 +16,7 @@ from devcluster.validation.environment import (
 )
 from devcluster.validation.fields import check_all, duplicate, forbidden, invalid, not_found, not_supported, required
 from devcluster.validation.metadata import check_annotations, check_labels
-from devcluster.validation.names import dns_label_faults, dns_subdomain_faults, label_key_faults, label_value_faults
+from devcluster.validation.names import dns_label_errors, dns_subdomain_errors, label_key_errors, label_value_errors
 from devcluster.validation.resources import check_resources
 from devcluster.validation.security import check_container_security, check_pod_security
 
@@ -126,10 +126,10 @@ def check_spec(spec: Object, path: str) -> list[Cause]:
     causes += check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
     for field in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
         if spec.get(field):
-            causes += check_all(f"{path}.{field}", spec[field], dns_subdomain_faults(spec[field]))
+            causes += check_all(f"{path}.{field}", spec[field], dns_subdomain_errors(spec[field]))
     for field in ("hostname", "subdomain"):
         if spec.get(field):
-            causes += check_all(f"{path}.{field}", spec[field], dns_label_faults(spec[field]))
+            causes += check_all(f"{path}.{field}", spec[field], dns_label_errors(spec[field]))
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= _INT32_MAX:
         detail = f"must be between 1 and {_INT32_MAX}, inclusive"
@@ -164,7 +164,7 @@ def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]
 def _check_container(container: Object, volumes: set[str], path: str) -> list[Cause]:
     causes: list[Cause] = []
     name = container.get("name", "")
-    causes += check_all(f"{path}.name", name, dns_label_faults(name)) if name else [required(f"{path}.name")]
+    causes += check_all(f"{path}.name", name, dns_label_errors(name)) if name else [required(f"{path}.name")]
     if not container.get("image"):
         causes.append(required(f"{path}.image"))
     for field, supported in (
@@ -186,14 +186,14 @@ def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list
     causes: list[Cause] = []
     for index, volume in enumerate(volumes):
         place, name = f"{path}[{index}]", volume.get("name", "")
-        faults = check_all(f"{place}.name", name, dns_label_faults(name)) if name else [required(f"{place}.name")]
+        errors = check_all(f"{place}.name", name, dns_label_errors(name)) if name else [required(f"{place}.name")]
         if name in names:
-            faults.append(duplicate(f"{place}.name", name))
+            errors.append(duplicate(f"{place}.name", name))
         sources = sorted(set(volume) - {"name"})
-        faults += [forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]]
-        if not faults:
+        errors += [forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]]
+        if not errors:
             names.add(name)
-        causes += faults
+        causes += errors
     return names, causes
 
 
@@ -221,7 +221,7 @@ def _check_tolerations(tolerations: Sequence[Object], path: str) -> list[Cause]:
         key, value = toleration.get("key", ""), toleration.get("value", "")
         operator, effect = toleration.get("operator", ""), toleration.get("effect", "")
         if key:
-            causes += check_all(f"{place}.key", key, label_key_faults(key))
+            causes += check_all(f"{place}.key", key, label_key_errors(key))
         elif operator != "Exists":
             detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             causes.append(invalid(f"{place}.operator", operator, detail))
@@ -231,7 +231,7 @@ def _check_tolerations(tolerations: Sequence[Object], path: str) -> list[Cause]:
         if operator == "Exists" and value:
             causes.append(invalid(f"{place}.operator", value, "value must be empty when `operator` is 'Exists'"))
         elif operator in ("", "Equal"):
-            causes += check_all(f"{place}.operator", value, label_value_faults(value))
+            causes += check_all(f"{place}.operator", value, label_value_errors(value))
         elif operator != "Exists":
             causes.append(not_supported(f"{place}.operator", operator, ("Equal", "Exists")))
         if effect and effect not in _EFFECTS:

@@ -17,7 +17,7 @@ from devcluster.validation.fields import (
     too_long,
 )
 from devcluster.validation.metadata import check_labels
-from devcluster.validation.names import config_key_faults, label_key_faults
+from devcluster.validation.names import config_key_errors, label_key_errors
 
 _DATA_MAX_BYTES = 1024 * 1024
 _ILLEGAL_BASE64 = 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data'
@@ -109,7 +109,7 @@ def check_secret(secret: Object) -> list[Cause]:
 
 
 def _check_keys(data: Object, path: str) -> list[Cause]:
-    return [cause for key in data for cause in check_all(f"{path}[{key}]", key, config_key_faults(key))]
+    return [cause for key in data for cause in check_all(f"{path}[{key}]", key, config_key_errors(key))]
 
 
 def check_immutable_data(new: Object, old: Object) -> list[Cause]:
@@ -161,7 +161,7 @@ def check_event(event: Object) -> list[Cause]:
     component = event.get("reportingComponent") or ""
     if not component:
         causes.append(required("reportingComponent"))
-    causes += check_all("reportingComponent", component, label_key_faults(component))
+    causes += check_all("reportingComponent", component, label_key_errors(component))
     for field, limit in _EVENT_LIMITS.items():
         value = event.get(field) or ""
         if not value and field != "message":

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/tasks/configure-pod-container/extended-resource/.
 from devcluster.errors import Cause
 from devcluster.objects import Object
 from devcluster.validation.fields import check_all, forbidden, invalid, required
-from devcluster.validation.names import label_key_faults
+from devcluster.validation.names import label_key_errors
 from devcluster.validation.quantities import parse_quantity
 
 _STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -41,7 +41,7 @@ def _check_amount(name: str, amount: str, path: str) -> list[Cause]:
 
 
 def _check_name(name: str, path: str) -> list[Cause]:
-    causes = check_all(path, name, label_key_faults(name))
+    causes = check_all(path, name, label_key_errors(name))
     if "/" in name:
         if _KUBERNETES not in name and not _is_extended(name):
             causes.append(invalid(path, name, "doesn't follow extended resource name standard"))
@@ -54,7 +54,7 @@ def _check_name(name: str, path: str) -> list[Cause]:
 
 def _is_extended(name: str) -> bool:
     """Whether quotas could name it, too: they put `requests.` before it."""
-    return not name.startswith("requests.") and not label_key_faults(f"requests.{name}")
+    return not name.startswith("requests.") and not label_key_errors(f"requests.{name}")
 
 
 def _check_request(name: str, amount: str, limit: str | None, path: str) -> list[Cause]:

@@ -90,13 +90,13 @@ def _check_replicated(spec: Object, name: str) -> list[Cause]:
     causes = [cause for field in _COUNTS for cause in check_not_negative(f"spec.{field}", spec.get(field))]
     selector, template = spec.get("selector"), spec["template"]
     labels = (template.get("metadata") or {}).get("labels")
-    faults = [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
+    errors = [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
     if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         causes.append(invalid("spec.selector", selector, f"empty selector is invalid for {name}"))
-    elif (selector is None or not faults) and not label_selector_matches(selector, labels or {}):
+    elif (selector is None or not errors) and not label_selector_matches(selector, labels or {}):
         detail = "`selector` does not match template `labels`"
         causes.append(invalid("spec.template.metadata.labels", labels, detail))
-    causes += faults
+    causes += errors
     causes += check_template(template, "spec.template")
     policy = template["spec"]["restartPolicy"]
     if policy != "Always":

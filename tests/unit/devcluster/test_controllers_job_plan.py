@@ -50,13 +50,13 @@ class TestSteps:
         """No pod, no start time."""
         plan = decide(make_job(suspend=True))
         assert (plan.create, plan.status.get("startTime"), condition_types(plan)) == (0, None, ["Suspended"])
-        assert [notice.reason for notice in plan.notices] == ["Suspended"]
+        assert [event.reason for event in plan.events] == ["Suspended"]
 
     def test_deciding_again_on_the_same_state_changes_nothing(self) -> None:
         """A repeated notification does no harm once its effects are known."""
         first = decide(make_job(suspend=True))
         again = decide(make_job(first.status, suspend=True))
-        assert (again.status, again.notices, again.create) == (first.status, [], 0)
+        assert (again.status, again.events, again.create) == (first.status, [], 0)
 
     def test_a_succeeded_pod_is_noted_before_it_is_released_and_counted_after(self) -> None:
         """Should the controller stop between two steps, the pod is neither lost nor counted twice."""
@@ -77,13 +77,13 @@ class TestSteps:
         """10 s after the first failure, 20 s after the second in a row."""
         failed = make_pod("a", "Failed")
         plan = decide(make_job(), failed)
-        assert (plan.create, plan.look_again_seconds, plan.failures) == (0, 10, Failures(1, NOW))
+        assert (plan.create, plan.requeue_after_seconds, plan.failures) == (0, 10, Failures(1, NOW))
         counted = make_job({"failed": 1, "startTime": to_time(NOW)})
         later = decide(counted, failures=Failures(1, NOW), now=NOW + timedelta(seconds=10))
-        assert (later.create, later.look_again_seconds) == (1, None)
+        assert (later.create, later.requeue_after_seconds) == (1, None)
         second = make_pod("b", "Failed", NOW + timedelta(seconds=15))
         plan = decide(counted, second, failures=Failures(1, NOW), now=NOW + timedelta(seconds=20))
-        assert (plan.create, plan.look_again_seconds) == (0, 15)
+        assert (plan.create, plan.requeue_after_seconds) == (0, 15)
 
     def test_the_back_off_has_a_cap(self) -> None:
         """Ten minutes, as in Kubernetes."""
@@ -102,7 +102,7 @@ class TestSteps:
         assert (condition_types(waiting), waiting.status["failed"]) == (["FailureTarget"], 2)
         done = decide(make_job(waiting.status, parallelism=2, completions=2, backoffLimit=0), ended)
         assert condition_types(done) == ["FailureTarget", "Failed"]
-        assert [notice.reason for notice in done.notices] == ["BackoffLimitExceeded"]
+        assert [event.reason for event in done.events] == ["BackoffLimitExceeded"]
 
     def test_restarts_count_against_the_limit_with_on_failure_alone(self) -> None:
         """A container's restarts are a Job's retries, unless its pods are never restarted."""
@@ -116,7 +116,7 @@ class TestSteps:
         """ActiveDeadlineSeconds is about active time."""
         started = {"startTime": to_time(NOW)}
         job = make_job(started, activeDeadlineSeconds=60)
-        assert decide(job, make_pod("a"), now=NOW + timedelta(seconds=20)).look_again_seconds == 40
+        assert decide(job, make_pod("a"), now=NOW + timedelta(seconds=20)).requeue_after_seconds == 40
         late = decide(job, make_pod("a"), now=NOW + timedelta(seconds=60))
         assert late.status["conditions"][0]["reason"] == "DeadlineExceeded"
         suspended = make_job(started, activeDeadlineSeconds=60, suspend=True)

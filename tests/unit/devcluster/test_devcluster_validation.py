@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, LEASE, POD, SECRET, Kind
 from devcluster.store import Store
-from devcluster.validation.names import dns_label_faults, label_key_faults, label_value_faults
+from devcluster.validation.names import dns_label_errors, label_key_errors, label_value_errors
 from devcluster.validation.schema import DecodeError, decode
 
 CONTAINER = "spec.template.spec.containers.0."
@@ -421,10 +421,10 @@ def test_a_lease_time_needs_six_digits_of_a_second(time):
 @given(st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True))
 def test_every_dns_label_is_a_good_name_label_key_and_label_value(text):
     """The three syntaxes agree on what all of them allow."""
-    assert dns_label_faults(text) == label_key_faults(text) == label_value_faults(text) == []
+    assert dns_label_errors(text) == label_key_errors(text) == label_value_errors(text) == []
 
 
 @pytest.mark.parametrize("text", ["a\n", "-a", "a-", "a b", "é", "a/b/c", "/a", "a/"])
 def test_a_label_key_with_a_stray_character_has_a_fault(text):
     """Nothing slips past the end of the pattern, not even a newline."""
-    assert label_key_faults(text)
+    assert label_key_errors(text)

@@ -3,12 +3,12 @@
 import socket
 import threading
 
-from devcluster.http.disconnects import HangupWatcher
+from devcluster.http.disconnects import DisconnectWatcher
 
 
 def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:
     """Several connections may have news at once; until the last of them is looked at, it may be closed."""
-    watcher = HangupWatcher()
+    watcher = DisconnectWatcher()
     watcher.start()
     try:
         reached, go_on = [threading.Event() for _ in range(2)], [threading.Event() for _ in range(2)]
