@@ -18,7 +18,7 @@ _FIELD_PATHS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
-# What the downward API knows, but not as an environment variable.
+# Fields that the downward API supports, but not for environment variables.
 _OTHER_FIELD_PATHS = ("metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName",
                       "status.phase")  # fmt: skip
 _RESOURCES = ("limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
@@ -33,7 +33,7 @@ _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "
 
 
 def check_environment(variables: Sequence[Object], path: str) -> list[Cause]:
-    """The `env` list."""
+    """Check an `env` list."""
     causes: list[Cause] = []
     for index, variable in enumerate(variables):
         place, name = f"{path}[{index}]", variable.get("name", "")
@@ -106,7 +106,7 @@ def _check_key_ref(ref: Object, path: str) -> list[Cause]:
 
 
 def check_environment_sources(sources: Sequence[Object], path: str) -> list[Cause]:
-    """The `envFrom` list."""
+    """Check an `envFrom` list."""
     causes: list[Cause] = []
     for index, source in enumerate(sources):
         place, prefix = f"{path}[{index}]", source.get("prefix", "")
@@ -127,7 +127,7 @@ def check_environment_sources(sources: Sequence[Object], path: str) -> list[Caus
 
 
 def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a container."""
+    """Check the `ports` list of a container."""
     causes: list[Cause] = []
     names: set[str] = set()
     for index, port in enumerate(ports):
@@ -149,7 +149,7 @@ def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
 
 
 def check_host_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a container in the network of its host: a port there is the same one."""
+    """Check the `ports` list of a container on the host's network: hostPort must equal containerPort."""
     return [
         invalid(f"{path}[{index}].hostPort", port.get("hostPort", 0), _SAME_PORT)
         for index, port in enumerate(ports)
@@ -158,7 +158,7 @@ def check_host_ports(ports: Sequence[Object], path: str) -> list[Cause]:
 
 
 def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a Service."""
+    """Check the `ports` list of a Service."""
     causes: list[Cause] = []
     for index, port in enumerate(ports):
         place = f"{path}[{index}]"

@@ -1,4 +1,4 @@
-"""Rules for the metadata of every object: those of `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`."""
+"""Rules for the metadata of every object: `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ _ANNOTATIONS_MAX_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = ("kubernetes", ORPHAN_FINALIZER, FOREGROUND_FINALIZER)
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
-# A Service's name was a DNS-1035 label until 1.34 relaxed it; an Event's is only checked to be a path segment.
+# Until Kubernetes 1.34, a Service's name was a DNS-1035 label. An Event's name need only be a path segment.
 _NAME_RULES: dict[Kind, Callable[[str], list[str]]] = {
     NAMESPACE: dns_label_errors,
     SERVICE: dns_label_errors,
@@ -29,12 +29,12 @@ _NAME_RULES: dict[Kind, Callable[[str], list[str]]] = {
 
 
 def check_metadata(kind: Kind, obj: Object) -> list[Cause]:
-    """The metadata of a new object."""
+    """Check the metadata of a new object."""
     metadata, name_errors = metadata_of(obj), _NAME_RULES.get(kind, dns_subdomain_errors)
     causes: list[Cause] = []
     prefix, name = metadata.get("generateName", ""), metadata.get("name", "")
     if prefix:
-        # A name goes on after the prefix, so that a dash at its end is none at the name's end.
+        # The name continues after the prefix, so a trailing dash of the prefix is allowed.
         masked = prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
         causes += check_all("metadata.generateName", prefix, name_errors(masked))
     if not name:
@@ -50,7 +50,7 @@ def check_metadata(kind: Kind, obj: Object) -> list[Cause]:
 
 
 def check_metadata_update(new_obj: Object, old_obj: Object) -> list[Cause]:
-    """The metadata of an object's new state, against that of the stored one."""
+    """Check the metadata of an object's new state against the stored one."""
     new, old = metadata_of(new_obj), metadata_of(old_obj)
     causes: list[Cause] = []
     if old.get("deletionTimestamp"):
@@ -65,7 +65,7 @@ def check_metadata_update(new_obj: Object, old_obj: Object) -> list[Cause]:
 
 
 def check_labels(labels: Mapping[str, str] | None, path: str) -> list[Cause]:
-    """Keys and values of labels."""
+    """Check the keys and values of labels."""
     causes = []
     for key, value in (labels or {}).items():
         causes += check_all(path, key, label_key_errors(key))
@@ -74,7 +74,7 @@ def check_labels(labels: Mapping[str, str] | None, path: str) -> list[Cause]:
 
 
 def check_annotations(annotations: Mapping[str, str] | None, path: str) -> list[Cause]:
-    """Keys of annotations, and their size altogether."""
+    """Check the keys of annotations, and their total size."""
     causes: list[Cause] = []
     for key in annotations or ():
         causes += check_all(path, key, label_key_errors(key.lower()))
@@ -85,7 +85,7 @@ def check_annotations(annotations: Mapping[str, str] | None, path: str) -> list[
 
 
 def check_label_selector(selector: Mapping[str, Any], path: str) -> list[Cause]:
-    """A `metav1.LabelSelector`."""
+    """Check a `metav1.LabelSelector`."""
     causes = check_labels(selector.get("matchLabels"), f"{path}.matchLabels")
     for index, term in enumerate(selector.get("matchExpressions") or ()):
         place, values = f"{path}.matchExpressions[{index}]", term.get("values") or ()

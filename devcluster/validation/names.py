@@ -1,8 +1,8 @@
-r"""The syntax of names, label keys and label values: functions from a text to what is wrong with it.
+"""The syntax of names, label keys and label values: each function returns the error messages about a text.
 
-The rules and messages of `k8s.io/apimachinery/pkg/api/validate/content`; see
+The rules and messages are those of `k8s.io/apimachinery/pkg/api/validate/content`; see
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and `.../labels/`. All patterns are used with
-`fullmatch`: `$` would let a trailing newline through.
+`fullmatch`, because `$` would accept a trailing newline.
 """
 
 import re
@@ -48,12 +48,12 @@ def _pattern_message(rule: str, pattern: str, *examples: str) -> str:
 
 
 def _too_long(text: str, limit: int, unit: str = "characters") -> list[str]:
-    """Lengths are counted in bytes, whatever the message calls them."""
+    """Check a length in bytes; `unit` is only the word in the message."""
     return [f"must be no more than {limit} {unit}"] if len(text.encode()) > limit else []
 
 
 def dns_label_errors(text: str) -> list[str]:
-    """RFC 1123 label: names of namespaces, containers, volumes."""
+    """Check an RFC 1123 label, such as the name of a namespace, container or volume."""
     errors = _too_long(text, _LABEL_MAX)
     if not _DNS_LABEL.fullmatch(text):
         if _DNS_SUBDOMAIN.fullmatch(text):
@@ -64,7 +64,7 @@ def dns_label_errors(text: str) -> list[str]:
 
 
 def dns_subdomain_errors(text: str) -> list[str]:
-    """RFC 1123 subdomain: names of most objects."""
+    """Check an RFC 1123 subdomain, such as the name of most objects."""
     errors = _too_long(text, _SUBDOMAIN_MAX)
     if not _DNS_SUBDOMAIN.fullmatch(text):
         errors.append(_pattern_message(_DNS_SUBDOMAIN_RULE, _DNS_SUBDOMAIN_FORMAT, "example.com"))
@@ -72,7 +72,7 @@ def dns_subdomain_errors(text: str) -> list[str]:
 
 
 def label_key_errors(text: str) -> list[str]:
-    """A label's key, an annotation's, a finalizer: a name with an optional DNS prefix."""
+    """Check the key of a label or annotation, or a finalizer: a name with an optional DNS prefix."""
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
         message = _pattern_message(_LABEL_KEY_RULE, _LABEL_KEY_FORMAT, "MyName", "my.name", "123-abc")
@@ -94,7 +94,7 @@ def label_key_errors(text: str) -> list[str]:
 
 
 def label_value_errors(text: str) -> list[str]:
-    """A label's value; empty is one."""
+    """Check a label's value; it may be empty."""
     errors = _too_long(text, _LABEL_MAX, "bytes")
     if not _LABEL_VALUE.fullmatch(text):
         errors.append(_pattern_message(_LABEL_VALUE_RULE, _LABEL_VALUE_FORMAT, "MyValue", "my_value", "12345"))
@@ -102,7 +102,7 @@ def label_value_errors(text: str) -> list[str]:
 
 
 def config_key_errors(text: str) -> list[str]:
-    """A key of a ConfigMap or Secret."""
+    """Check a key of a ConfigMap or Secret."""
     errors = _too_long(text, _SUBDOMAIN_MAX)
     if not _CONFIG_KEY.fullmatch(text):
         errors.append(_pattern_message(_CONFIG_KEY_RULE, _CONFIG_KEY_FORMAT, "key.name", "KEY_NAME", "key-name"))
@@ -114,7 +114,7 @@ def config_key_errors(text: str) -> list[str]:
 
 
 def environment_name_errors(text: str) -> list[str]:
-    """The name of an environment variable."""
+    """Check the name of an environment variable."""
     if not text:
         return ["environment variable name must be non-empty"]
     if any(not " " <= character <= "~" or character == "=" for character in text):
@@ -123,7 +123,7 @@ def environment_name_errors(text: str) -> list[str]:
 
 
 def port_name_errors(text: str) -> list[str]:
-    """The name of a container's or service's port."""
+    """Check the name of a port of a container or Service."""
     errors = ["must be no more than 15 characters"] if len(text) > _PORT_NAME_MAX else []
     if not re.fullmatch("[-a-z0-9]+", text):
         errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
@@ -137,7 +137,7 @@ def port_name_errors(text: str) -> list[str]:
 
 
 def path_segment_errors(text: str) -> list[str]:
-    """Any name: it is a segment of a URL."""
+    """Check a name that need only be a segment of a URL."""
     if text in (".", ".."):
         return [f"may not be '{text}'"]
     return [f"may not contain '{part}'" for part in "/%" if part in text]

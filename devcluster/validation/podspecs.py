@@ -1,7 +1,8 @@
-"""Rules and defaults for what runs: pod templates and pods' specs.
+"""Rules and defaults for pod templates and pod specs.
 
-After `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the parts that a Job, a Deployment or a
-pod of the embedded cluster may use; what only a real node would mind (probes' details, affinity) is stored as it is.
+Follows `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the fields that a Job, a Deployment or a
+pod of the embedded cluster can use. Fields that only matter to a real node (details of probes, affinity) are stored
+unchecked.
 """
 
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def default_spec(spec: Object) -> None:
     spec.setdefault("securityContext", {})
     spec.setdefault("schedulerName", "default-scheduler")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
-    for field in ("serviceAccountName", "serviceAccount"):  # two names of one thing; no account is neither
+    for field in ("serviceAccountName", "serviceAccount"):  # two names of one field; an empty one is removed
         spec.pop(field, None)
         if account:
             spec[field] = account
@@ -100,7 +101,7 @@ def _default_volume(volume: Object) -> None:
 
 
 def check_template(template: Object, path: str) -> list[Cause]:
-    """A pod template."""
+    """Check a pod template."""
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     causes = [
         *check_labels(metadata.get("labels"), f"{path}.labels"),
@@ -114,7 +115,7 @@ def check_template(template: Object, path: str) -> list[Cause]:
 
 
 def check_spec(spec: Object, path: str) -> list[Cause]:
-    """A pod's spec, with its defaults filled in."""
+    """Check a pod's spec, with its defaults filled in."""
     volumes, causes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes")
     causes += _check_containers(spec, volumes, path)
     for field, value, supported in (
@@ -181,7 +182,7 @@ def _check_container(container: Object, volumes: set[str], path: str) -> list[Ca
 
 
 def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list[Cause]]:
-    """The names of the good volumes, and what is wrong with the others."""
+    """Return the names of the valid volumes, and the causes about the others."""
     names: set[str] = set()
     causes: list[Cause] = []
     for index, volume in enumerate(volumes):

@@ -16,7 +16,7 @@ _KUBERNETES = "kubernetes.io/"
 
 
 def check_resources(resources: Object, path: str) -> list[Cause]:
-    """Names and amounts of requests and limits, and that no request is above its limit."""
+    """Check the names and amounts of requests and limits, and that no request exceeds its limit."""
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     causes: list[Cause] = []
     for name, amount in limits.items():
@@ -35,7 +35,7 @@ def _check_amount(name: str, amount: str, path: str) -> list[Cause]:
     value = parse_quantity(amount)
     if value < 0:
         causes.append(invalid(path, amount, "must be greater than or equal to 0"))
-    if not _is_native(name) and value % 1:  # an extended resource: devices aren't shared in parts
+    if not _is_native(name) and value % 1:  # an extended resource: devices are indivisible
         causes.append(invalid(path, amount, "must be an integer"))
     return causes
 
@@ -53,7 +53,7 @@ def _check_name(name: str, path: str) -> list[Cause]:
 
 
 def _is_extended(name: str) -> bool:
-    """Whether quotas could name it, too: they put `requests.` before it."""
+    """Return whether a quota could name it as well, with the prefix `requests.`."""
     return not name.startswith("requests.") and not label_key_errors(f"requests.{name}")
 
 

@@ -159,13 +159,13 @@ def test_a_port_that_is_taken(launch: Launch, tmp_path: Path) -> None:
     port = first_line(first).rpartition(":")[2].strip()
     second = launch("--port", port, "--kubeconfig", str(tmp_path / "kubeconfig"))
     assert second.wait(10) == 1
-    assert errors_of(second) == f"devcluster: can't listen on 127.0.0.1:{port}: Address already in use\n"
+    assert errors_of(second) == f"devcluster: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     assert not (tmp_path / "kubeconfig").exists()
 
 
 @pytest.mark.parametrize(
     ("content", "fault"),
-    [("[]", "not a JSON object of image patterns"), ('{"a:*": "x"}', "a:*: the command is not a list of strings")],
+    [("[]", "must be a JSON object of image patterns"), ('{"a:*": "x"}', "a:*: the command must be a list of strings")],
 )
 def test_a_table_of_images_that_is_none(launch: Launch, tmp_path: Path, content: str, fault: str) -> None:
     """Exit code 2, as for any wrong argument."""

@@ -1,4 +1,4 @@
-"""The embedded cluster's watch over the connections of open streams."""
+"""The embedded cluster's watcher for the connections of open streams."""
 
 import socket
 import threading
@@ -6,8 +6,8 @@ import threading
 from devcluster.http.disconnects import DisconnectWatcher
 
 
-def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:
-    """Several connections may have news at once; until the last of them is looked at, it may be closed."""
+def test_disconnect_watcher__survives_a_stream_that_ends_before_its_event_is_handled() -> None:
+    """Several connections may have events at once; one of them may be closed before its event is handled."""
     watcher = DisconnectWatcher()
     watcher.start()
     try:
@@ -26,7 +26,7 @@ def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_
             with watcher.watching(third, lambda: None):
                 second_client.close()
                 third_client.send(b"!")
-                go_on[0].set()  # both are news of the same moment now
+                go_on[0].set()  # now both are in the same batch of events
                 assert reached[1].wait(20)
             third.close()
             go_on[1].set()
