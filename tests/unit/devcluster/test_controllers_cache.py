@@ -35,16 +35,16 @@ class World:
 
     def on_loop(self, call: Callable[[], T]) -> T:
         """Make a call on the loop, as the controllers do, and return its result."""
-        answers: list[T] = []
+        results: list[T] = []
         done = threading.Event()
 
         def compute() -> None:
-            answers.append(call())
+            results.append(call())
             done.set()
 
         self.loop.post(compute)
         assert done.wait(SECONDS)
-        return answers[0]
+        return results[0]
 
     def find(self, name: str = "a") -> Object | None:
         """Return the cached ConfigMap's value."""
