@@ -22,6 +22,9 @@ class Phase(Enum):
     """It has a terminal condition, or is being deleted before it started: nothing of it will run any more."""
 
 
+_JOB_CONTROLLER = "kubernetes.io/job-controller"
+"""The value of `spec.managedBy` that says the same as none."""
+
 DependsOn = tuple[str, ...] | None
 """Names of workloads that a run waits for; `None`: its annotation can't be read, so nobody knows."""
 
@@ -57,6 +60,11 @@ class Run:
         awaited_start: `None`: it need not start in time, or has done so, or isn't admitted.
         started: whether a pod of it is ready, or has succeeded, as far as its status tells.
         created_at: when the API server stored it, microseconds since the epoch by that server's clock, whole seconds.
+        held: whether somebody has annotated it to stay queued.
+        managed_elsewhere: whether its `spec.managedBy` names another controller than Kubernetes' own, so that it isn't
+            ours to start (https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller).
+        acknowledged: whether the Job controller has written its status. Its first write follows the creation within
+            milliseconds and changes the resourceVersion.
     """
 
     uid: str
@@ -69,6 +77,9 @@ class Run:
     awaited_start: AwaitedStart | None = None
     started: bool = False
     created_at: int = 0
+    held: bool = False
+    managed_elsewhere: bool = False
+    acknowledged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,9 @@ def read_run(job: Json) -> Run:
         awaited_start=_read_awaited_start(job, annotations) if phase is Phase.ADMITTED else None,
         started=_has_started(job),
         created_at=read_time(metadata.get("creationTimestamp")) or 0,
+        held=annotations.get(keys.HOLD_ANNOTATION, "false") != "false",
+        managed_elsewhere=job["spec"].get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
+        acknowledged=bool((job.get("status") or {}).get("conditions")),
     )
 
 
