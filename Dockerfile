@@ -13,7 +13,6 @@ COPY requirements-build.lock ./
 RUN pip install --no-cache-dir --no-compile --no-deps --only-binary=:all: --require-hashes -r requirements-build.lock
 COPY setup.cfg pyproject.toml README.md wsgi.py ./
 COPY app app
-COPY commands commands
 COPY schemas schemas
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/slimfaas-jobs/bin/python install --no-cache-dir --no-compile --no-deps --no-index /wheels/*.whl

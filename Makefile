@@ -32,7 +32,7 @@ test: install ## run the tests
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
-		tests/cluster tests/http tests/e2e tests/parity tests/image tests/promtool
+		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool
 
 chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a smaller form
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)

@@ -77,11 +77,11 @@ if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MU
     except OSError as error:
         raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
 
-from app.observability import metrics  # noqa: E402 - see above
-from app.observability.logs import set_up_logs  # noqa: E402
-from app.services.gate import CALLS_AT_ONCE  # noqa: E402
+from app.common.concurrency_limiter import MAX_CALLS  # noqa: E402
+from app.server.gunicorn_worker import Worker  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
-from app.worker import Worker  # noqa: E402
+from app.telemetry import metrics  # noqa: E402 - see above
+from app.telemetry.logs import set_up_logs  # noqa: E402
 
 _SILENCE_SECONDS = 4
 """How long a client may send nothing in the middle of a request."""
@@ -99,9 +99,9 @@ except SettingsError as error:
 bind = [f"0.0.0.0:{_settings.port}"]
 # A call spends its time waiting for the API server: threads of one process share what was imported, workers don't.
 worker_class = Worker
-# Waits and logs have theirs (app/services/streams.py), and some are left for the probes when all calls wait for the API
-# server (app/services/gate.py). A thread is made when it is first needed.
-threads = CALLS_AT_ONCE + 8 + _settings.max_streams
+# Waits and logs have threads of their own (app/runs/limits/long_requests.py). Eight are left for the probes when all
+# other calls wait for the API server (app/common/concurrency_limiter.py). gunicorn makes a thread when it needs one.
+threads = MAX_CALLS + 8 + _settings.max_streams
 worker_connections = threads + 1000  # the rest may be kept alive between two calls
 # Loaded once, before the workers are forked, so that they share the memory; faults end the process before it listens.
 preload_app = True
@@ -195,10 +195,10 @@ def on_exit(_server):
 
 def post_worker_init(worker):
     """Start what runs beside the calls, and let streams and the dispatcher end as soon as the worker is to."""
-    service = worker.wsgi.extensions["slimfaas-jobs"]
-    service.streams.stopping = lambda: not worker.alive
-    worker.on_drain = service.retire
-    service.start(serves=True)
+    runtime = worker.wsgi.extensions["slimfaas-jobs"]
+    runtime.long_requests.stopping = lambda: not worker.alive
+    worker.on_drain = runtime.begin_shutdown
+    runtime.start(serves=True)
 
 
 def worker_exit(_server, worker):

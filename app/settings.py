@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from app.services.configuration import UnreadableError, read_document
+from schemas.files import UnreadableError, read_document
 from schemas.manifests import CONFIGMAP_KEYS
 
 _CONFIGURATION_FILE_NAME = "SLIMFAAS_JOBS_CONFIGURATION_FILE"

@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from kubernetes.client import Configuration
 
-from app.cluster.client import CONNECT_SECONDS, Json
-from app.cluster.namespace import Namespace
-from app.cluster.watch import SILENCE_SECONDS, Reflector
+from app.common.types import Json
+from app.kube.client import NamespacedClient
+from app.kube.reflector import SILENCE_SECONDS, Reflector
+from app.kube.transport import CONNECT_SECONDS
 from benchmarks.target import build_sample, open_namespace, open_proxy, read_configuration, report, wait_until
-from tests.faults import Fault, FaultProxy, Refuse, Request
+from tests.support.faults import Fault, FaultProxy, Refuse, Request
 
 OUTAGE_SECONDS = 5.0
 _NOTICE_SECONDS = 20.0
@@ -37,7 +38,7 @@ class Cache(Protocol):
 class Own:
     """The service's reflector."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: NamespacedClient) -> None:
         self._names: set[str] = set()
         self._reflector: Reflector[str] = Reflector(
             namespace, namespace.runs, lambda job: str(job["metadata"]["name"]), self, name="runs"
@@ -71,7 +72,7 @@ class Informer:
         read_seconds: a read timeout for its calls; `None`: as documented, without one.
     """
 
-    def __init__(self, configuration: Configuration, namespace: Namespace, read_seconds: float | None) -> None:
+    def __init__(self, configuration: Configuration, namespace: NamespacedClient, read_seconds: float | None) -> None:
         from kubernetes.client import ApiClient, BatchV1Api
         from kubernetes.informer import SharedInformer
 
@@ -107,7 +108,7 @@ class Trial:
         observe_seconds: how long a silent connection is given to be noticed.
     """
 
-    def __init__(self, cache: Cache, proxy: FaultProxy, direct: Namespace, observe_seconds: float) -> None:
+    def __init__(self, cache: Cache, proxy: FaultProxy, direct: NamespacedClient, observe_seconds: float) -> None:
         self._cache = cache
         self._proxy = proxy
         self._direct = direct
@@ -169,7 +170,7 @@ class Trial:
 
     def _delete(self, job: Json) -> None:
         path = f"{self._direct.runs.path}/{job['metadata']['name']}"
-        self._direct.server.call("DELETE", path, body={"propagationPolicy": "Background"})
+        self._direct.transport.call("DELETE", path, body={"propagationPolicy": "Background"})
 
     def _know(self, job: Json, timeout_seconds: float) -> float | None:
         name = job["metadata"]["name"]

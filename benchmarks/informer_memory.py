@@ -8,11 +8,11 @@ import argparse
 import time
 from typing import Any, Protocol
 
-from app.cluster.client import Json
-from app.cluster.namespace import Namespace
-from app.cluster.records import read_run
-from app.cluster.watch import Reflector
-from app.dispatch.tables import Changes, RunTable
+from app.common.types import Json
+from app.dispatcher.tables import Changes, RunTable
+from app.kube.client import NamespacedClient
+from app.kube.parsing import read_run
+from app.kube.reflector import Reflector
 from benchmarks.memory import read_peak_rss_mib, read_pss_mib, read_rss_mib, reset_peak
 from benchmarks.target import build_sample, open_namespace, read_configuration, report, wait_until
 
@@ -38,14 +38,14 @@ class Kept(Protocol):
 class Records:
     """The service's own."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: NamespacedClient) -> None:
         self._namespace = namespace
         self._table = RunTable(Changes())
         self._reflector = Reflector(namespace, namespace.runs, read_run, self._table, name="runs")
 
     def warm_up(self) -> None:
         """Read a few Jobs."""
-        page = self._namespace.server.call("GET", self._namespace.runs.path, query={"limit": _WARM_UP_OBJECTS})
+        page = self._namespace.transport.call("GET", self._namespace.runs.path, query={"limit": _WARM_UP_OBJECTS})
         assert all(read_run(job) for job in page["items"])
 
     def start(self) -> None:
@@ -60,14 +60,14 @@ class Records:
 class Dicts:
     """The service's own reflector, with every object kept as the API server wrote it."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: NamespacedClient) -> None:
         self._namespace = namespace
         self._objects: dict[str, Json] = {}
         self._reflector: Reflector[Json] = Reflector(namespace, namespace.runs, lambda job: job, self, name="runs")
 
     def warm_up(self) -> None:
         """Read a few Jobs."""
-        self._namespace.server.call("GET", self._namespace.runs.path, query={"limit": _WARM_UP_OBJECTS})
+        self._namespace.transport.call("GET", self._namespace.runs.path, query={"limit": _WARM_UP_OBJECTS})
 
     def start(self) -> None:
         """Start the reflector."""
@@ -93,7 +93,7 @@ class Dicts:
 class Models:
     """The client's informer, as its documentation uses it."""
 
-    def __init__(self, namespace: Namespace, configuration: Any) -> None:
+    def __init__(self, namespace: NamespacedClient, configuration: Any) -> None:
         from kubernetes.client import ApiClient, BatchV1Api  # here: the other caches must not pay for it
         from kubernetes.informer import SharedInformer
 

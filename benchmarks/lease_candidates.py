@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from kubernetes.client import Configuration
 
-from app.cluster import keys
-from app.cluster.namespace import Namespace
-from app.dispatch.leader import Leader
-from app.dispatch.lease import LeaseTiming
+from app.dispatcher.leader import Leader
+from app.dispatcher.lease import LeaseTiming
+from app.kube import labels
+from app.kube.client import NamespacedClient
 from benchmarks.target import open_namespace
 
 TIMING = LeaseTiming()
@@ -47,7 +47,7 @@ class Own:
 
     call_seconds = TIMING.margin_seconds
 
-    def __init__(self, namespace: Namespace, identity: str) -> None:
+    def __init__(self, namespace: NamespacedClient, identity: str) -> None:
         self._identity = identity
         self._stop = threading.Event()
         self._leader = Leader(namespace, TIMING, clock=time.monotonic, on_gain=lambda: None)
@@ -90,7 +90,7 @@ class Client:
         self._acts = threading.Event()
         self._told_to_stop = threading.Event()
         self._error = ""
-        lock: Any = make_lock(keys.LEASE_NAME, namespace, identity)
+        lock: Any = make_lock(labels.LEASE_NAME, namespace, identity)
         lock.api_instance = CoordinationV1Api(ApiClient(configuration))
         self._election: Any = make_election(
             make_config(

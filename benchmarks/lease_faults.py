@@ -15,14 +15,14 @@ import time
 
 from kubernetes.client import Configuration
 
-from app.cluster import keys
+from app.kube import labels
 from benchmarks.lease_candidates import TIMING, Candidate, make_candidate
 from benchmarks.target import open_namespace, open_proxy, read_configuration, report, wait_until
-from tests.faults import Fault, FaultProxy, LoseAnswer
+from tests.support.faults import Fault, FaultProxy, LoseAnswer
 
 OUTAGE_SECONDS = 5.0
 _PATIENCE_SECONDS = 2.0 * TIMING.lease_seconds
-_LEASE_PATH = f"/leases/{keys.LEASE_NAME}$"
+_LEASE_PATH = f"/leases/{labels.LEASE_NAME}$"
 
 
 class _Recorder:
@@ -112,7 +112,7 @@ class Scene:
         return wait_until(lambda: self._version() != version, _PATIENCE_SECONDS, pause_seconds=0.1)
 
     def _version(self) -> str:
-        return str(self.namespace.get_lease(keys.LEASE_NAME)["metadata"]["resourceVersion"])
+        return str(self.namespace.get_lease(labels.LEASE_NAME)["metadata"]["resourceVersion"])
 
 
 def hand_over(who: str, given: argparse.Namespace, direct: Configuration) -> dict[str, object]:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from app.cluster.metering import Metered
-from app.observability import metrics
-from app.observability.exposition import write_metrics
-from app.observability.spans import call_span
+from app.kube.api_call_metrics import ApiCall
+from app.telemetry import metrics
+from app.telemetry.exposition import write_metrics
+from app.telemetry.spans import call_span
 
 DEFINITIONS = [f"definition-{number}" for number in range(100)]
 OUTCOMES = 20
@@ -38,7 +38,7 @@ def measure(name: str, action: Callable[[], object]) -> None:
 
 def count_call() -> None:
     """All that is counted of one call to the API server."""
-    metered = Metered("PATCH", "/apis/batch/v1/namespaces/n/jobs/a", {})
+    metered = ApiCall("PATCH", "/apis/batch/v1/namespaces/n/jobs/a", {})
     metered.answered(200)
     metered.ended()
 

@@ -28,14 +28,14 @@ from benchmarks.target import (
 )
 
 _FRESH_SECONDS = 1.1
-"""After so long a list is not shared any more (`app.services.listing`)."""
+"""After so long a list is not shared any more (`app.runs.listing`)."""
 
 _FILL_SECONDS = 300.0
 
 
 def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
     """Ask in turns; medians in milliseconds, ratios to the raw list, and memory in MiB."""
-    from app import create_app
+    from app.factory import create_app
     from app.settings import Settings
 
     namespace = open_namespace(read_configuration(kubeconfig), name)

@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 from kubernetes import config
 from kubernetes.client import Configuration
 
-from app.cluster.client import ApiServer, Json
-from app.cluster.errors import AlreadyExistsError, NotFoundError
-from app.cluster.manifests import build_job
-from app.cluster.names import new_id
-from app.cluster.namespace import Namespace
+from app.common.types import Json
+from app.domain.names import new_id
+from app.kube.client import NamespacedClient
+from app.kube.errors import AlreadyExistsError, NotFoundError
+from app.kube.manifests import build_job
+from app.kube.transport import ApiTransport
 from schemas.definition import Variable
 from schemas.merge import RunSpec
 from schemas.security import SecurityContext
@@ -28,7 +29,7 @@ from schemas.security import SecurityContext
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.faults import FaultProxy
+    from tests.support.faults import FaultProxy
 
 WRITERS = 16
 """Connections that fill a namespace."""
@@ -71,15 +72,15 @@ def read_configuration(kubeconfig: str) -> Configuration:
     return configuration
 
 
-def open_namespace(configuration: Configuration, namespace: str) -> Namespace:
+def open_namespace(configuration: Configuration, namespace: str) -> NamespacedClient:
     """One namespace, through the service's own transport."""
-    return Namespace(ApiServer(copy(configuration), namespace))
+    return NamespacedClient(ApiTransport(copy(configuration), namespace))
 
 
 @contextmanager
 def open_proxy(configuration: Configuration) -> "Iterator[tuple[FaultProxy, Configuration]]":
     """A fault proxy in front of the API server, and how to reach that; needs a token, for TLS ends at the proxy."""
-    from tests.faults import FaultProxy  # here: the probes of memory must not pay for what they don't use
+    from tests.support.faults import FaultProxy  # here: the probes of memory must not pay for what they don't use
 
     ca = Path(configuration.ssl_ca_cert) if configuration.ssl_ca_cert else None
     with FaultProxy(configuration.host, ca=ca) as proxy:
@@ -100,7 +101,7 @@ def create_namespaces(configuration: Configuration, names: list[str]) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         # A server for tests may have every namespace without being asked.
         with suppress(AlreadyExistsError, NotFoundError):
-            open_namespace(configuration, name).server.call("POST", "/api/v1/namespaces", body=body)
+            open_namespace(configuration, name).transport.call("POST", "/api/v1/namespaces", body=body)
 
 
 def delete_namespaces(configuration: Configuration, names: list[str]) -> None:
@@ -108,12 +109,12 @@ def delete_namespaces(configuration: Configuration, names: list[str]) -> None:
     for name in names:
         namespace = open_namespace(configuration, name)
         try:
-            namespace.server.call("DELETE", f"/api/v1/namespaces/{name}")
+            namespace.transport.call("DELETE", f"/api/v1/namespaces/{name}")
         except NotFoundError:  # a server for tests that has every namespace: there is but what is in it
-            namespace.server.call("DELETE", namespace.runs.path, body={"propagationPolicy": "Background"})
+            namespace.transport.call("DELETE", namespace.runs.path, body={"propagationPolicy": "Background"})
 
 
-def fill(namespace: Namespace, jobs: int, *, timeout_seconds: float = 90.0) -> None:
+def fill(namespace: NamespacedClient, jobs: int, *, timeout_seconds: float = 90.0) -> None:
     """Create suspended Jobs, and wait until the Job controller has written their status, too."""
     with ThreadPoolExecutor(WRITERS) as writers:
         for stored in writers.map(lambda _: namespace.create_job(build_sample(new_id())), range(jobs)):

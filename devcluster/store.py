@@ -21,7 +21,7 @@ from devcluster.deletion import DeleteOptions, Propagation, is_released, plan_de
 from devcluster.history import Matcher, WatchEvent
 from devcluster.kinds import KINDS, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
 from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, to_time
-from devcluster.shelf import Shelf
+from devcluster.resource_store import Shelf
 from devcluster.subscriptions import Subscription
 from devcluster.writes import begin_object, check_versions
 

@@ -25,7 +25,7 @@ from devcluster.kinds import (
     Kind,
 )
 from devcluster.objects import Object, metadata_of, parse_time
-from devcluster.podcells import pod_cells
+from devcluster.pod_columns import pod_cells
 
 IncludeObject = Literal["None", "Metadata", "Object"]
 

@@ -1,8 +1,27 @@
 """A problem document: the shape of every error (https://www.rfc-editor.org/rfc/rfc9457)."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 from marshmallow import Schema, fields, post_dump
+
+from schemas.faults import Fault
+
+CONTENT_TYPE = "application/problem+json"
+
+# RFC 9110's names, which Python has only from 3.13 on.
+_TITLES = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Content",
+}
+
+
+def title_of(status: HTTPStatus) -> str:
+    """Return a status in words."""
+    return _TITLES.get(status, status.phrase)
 
 
 class FaultSchema(Schema):
@@ -28,3 +47,33 @@ class ProblemSchema(Schema):
     def leave_out_nothing(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Leave `errors` out where there are none."""
         return {key: value for key, value in document.items() if key != "errors" or value}
+
+
+_SCHEMA = ProblemSchema()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem document.
+
+    Attributes:
+        status: the HTTP status.
+        detail: what is wrong with this call, for people.
+        errors: each fault of the request's body.
+        headers: what the answer carries besides its content type.
+    """
+
+    status: HTTPStatus
+    detail: str
+    errors: tuple[Fault, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The status in words."""
+        return title_of(self.status)
+
+    def document(self) -> dict[str, Any]:
+        """Return the document as JSON; `errors` only where there are any."""
+        document: dict[str, Any] = _SCHEMA.dump(self)
+        return document

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from kubernetes import client
 
-from tests.servers import Server, embedded_server, names_of, real_server
+from tests.support.servers import Server, embedded_server, names_of, real_server
 
 # A slow machine is no defect; and what fails in CI must be the change that is tested, not today's choice of examples.
 settings.register_profile(

@@ -1,15 +1,35 @@
-"""Answering with problem documents, whatever went wrong and whoever noticed it."""
+"""Problem documents (RFC 9457): the answer to every error, whatever went wrong and whoever noticed it.
+
+This is the only module that maps errors to HTTP statuses.
+"""
 
 import logging
+from http import HTTPStatus
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from app.api.audit import note
+from app.api.access_log import record
 from app.api.responses import json_response
-from app.errors import CONTENT_TYPE, problem_of, reason_of
+from app.common.errors import ErrorKind, ServiceError
+from schemas.documents import NotJson
+from schemas.faults import Refused
+from schemas.problem import CONTENT_TYPE, Problem
 
 log = logging.getLogger(__name__)
+
+_STATUSES = {
+    ErrorKind.INVALID: HTTPStatus.UNPROCESSABLE_ENTITY,
+    ErrorKind.UNAUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    ErrorKind.FORBIDDEN: HTTPStatus.FORBIDDEN,
+    ErrorKind.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    ErrorKind.CONFLICT: HTTPStatus.CONFLICT,
+    ErrorKind.TOO_MANY: HTTPStatus.TOO_MANY_REQUESTS,
+    ErrorKind.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
+"""The header of 401: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
 
 
 def answer_with_problems(app: Flask) -> None:
@@ -17,10 +37,50 @@ def answer_with_problems(app: Flask) -> None:
     app.register_error_handler(Exception, _answer)
 
 
+def reason_of(error: Exception) -> str:
+    """Return what refused a call, as one of a bounded number of words; `Defect` for an error that nobody foresaw."""
+    if isinstance(error, ServiceError):
+        return error.reason
+    return type(error).__name__ if isinstance(error, NotJson | Refused | HTTPException) else "Defect"
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what an exception means to the caller; an error that nobody foresaw tells the caller nothing."""
+    match error:
+        case ServiceError():
+            return Problem(_STATUSES[error.kind], error.detail, error.faults, _headers(error))
+        case NotJson():
+            return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
+        case Refused():
+            return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "the request can't be applied as given", error.faults)
+        case HTTPException():
+            return _problem_of_http(error)
+        case _:
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; it is in the service's log")
+
+
+def _headers(error: ServiceError) -> dict[str, str]:
+    match error.kind:
+        case ErrorKind.UNAUTHENTICATED:
+            return {"WWW-Authenticate": _CHALLENGE}
+        case ErrorKind.TOO_MANY | ErrorKind.UNAVAILABLE:
+            return {"Retry-After": str(error.retry_seconds)}
+        case _:
+            return {}
+
+
+def _problem_of_http(error: HTTPException) -> Problem:
+    status = HTTPStatus(error.code or 500)
+    headers = {
+        name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after", "location")
+    }
+    return Problem(status, error.description or status.description or status.phrase, (), headers)
+
+
 def _answer(error: Exception) -> Response:
     problem = problem_of(error)
-    note(reason=reason_of(error))
+    record(reason=reason_of(error))
     if problem.status >= 500 and not isinstance(error, HTTPException):
-        # The message of a foreseen error is ours; of any other the trace is what somebody will need.
+        # A foreseen error's message is ours. For any other error, the traceback is what somebody will need.
         log.error("%s: %s", problem.detail, error, exc_info=error if problem.status == 500 else None)
     return json_response(problem.document(), problem.status, problem.headers, content_type=CONTENT_TYPE)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
-from app.observability.logs import request_id
-from app.observability.spans import call_span
-from app.observability.trace_context import TraceContext, read_trace_context
+from app.telemetry.logs import request_id
+from app.telemetry.spans import call_span
+from app.telemetry.trace_context import TraceContext, read_trace_context
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

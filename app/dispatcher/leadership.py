@@ -6,10 +6,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from app.cluster.records import Run
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.term import RunView, Term
+from app.domain.run import Run
 
 
 class Leadership(NamedTuple):

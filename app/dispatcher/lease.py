@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from app.cluster import keys
-from app.cluster.client import Json
-from app.cluster.manifests import format_time
+from app.common.types import Json
 from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
+from app.kube import labels
+from app.kube.manifests import format_time
 
 _RELEASED_SECONDS = 1
 """How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, by
@@ -57,7 +57,7 @@ def read_lease(lease: Json) -> SeenLease:
     """Read a Lease."""
     metadata, spec = lease["metadata"], lease.get("spec") or {}
     holder, transitions = spec.get("holderIdentity") or "", int(spec.get("leaseTransitions") or 0)
-    intent = parse_intent((metadata.get("annotations") or {}).get(keys.INTENT_ANNOTATION))
+    intent = parse_intent((metadata.get("annotations") or {}).get(labels.INTENT_ANNOTATION))
     if intent is not None and (intent.transitions != transitions or holder not in ("", intent.holder)):
         intent = None  # somebody has held it since who writes no intents
     seconds = float(spec.get("leaseDurationSeconds") or 0)
@@ -137,9 +137,9 @@ def build_lease(lease: Json | None, intent: Intent, lease_seconds: int) -> Json:
         "renewTime": now,
         "leaseTransitions": intent.transitions,
     }
-    new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": keys.LEASE_NAME}}
+    new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": labels.LEASE_NAME}}
     written = {**(lease or new), "spec": {**before, **spec}}
-    annotations = (written["metadata"].get("annotations") or {}) | {keys.INTENT_ANNOTATION: format_intent(intent)}
+    annotations = (written["metadata"].get("annotations") or {}) | {labels.INTENT_ANNOTATION: format_intent(intent)}
     return {**written, "metadata": {**written["metadata"], "annotations": annotations}}
 
 

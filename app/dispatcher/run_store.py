@@ -12,8 +12,8 @@ from heapq import heappop, heappush, merge
 from itertools import islice
 from threading import Event, RLock
 
-from app.cluster.records import DependsOn, Phase, Run, Workload
-from app.cluster.records import place as queue_key
+from app.domain.run import DependsOn, Phase, Run, queue_key
+from app.domain.workload import Workload
 
 QueueKey = tuple[int, str]
 
@@ -286,7 +286,7 @@ class RunStore:
         if run.phase is Phase.FINISHED:
             return
         self._runs[run.uid] = run
-        if run.awaited_start is not None:
+        if run.pending_start is not None:
             self._starting[run.uid] = run
         queue = self._queues.get(run.definition)
         if queue is None:

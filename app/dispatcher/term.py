@@ -22,9 +22,8 @@ from enum import Enum
 from itertools import islice
 from typing import NamedTuple, Protocol
 
-from app.cluster.records import Phase, Run
-from app.cluster.records import place as queue_key
 from app.dispatcher.intent import Intent, Pin
+from app.domain.run import Phase, Run, queue_key
 
 WRITERS = 4
 """Writes at the same time, those apart that are known to be slow."""

@@ -15,7 +15,7 @@ from benchmarks.bench.report import Row, describe_machine, show, write_json
 from benchmarks.bench.scenarios import SCENARIOS
 from benchmarks.bench.stage import FULL, QUICK, Stage, folder
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
-from tests.servers import connect_to
+from tests.support.servers import connect_to
 
 _FILE = Path("build") / "bench.json"
 

@@ -83,8 +83,8 @@ def _cells(row: Row) -> tuple[str, ...]:
         goal = f"<= {row.at_most:g} {row.unit}".rstrip()
     if row.at_least is not None:
         goal = f">= {row.at_least:g} {row.unit}".rstrip()
-    verdict = {True: "yes", False: "no", None: ""}[row.reached]
-    return row.scenario, row.what, _figure(row), goal, verdict, row.remark
+    decision = {True: "yes", False: "no", None: ""}[row.reached]
+    return row.scenario, row.what, _figure(row), goal, decision, row.remark
 
 
 def _figure(row: Row) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 
 from kubernetes import client
 
-from app.cluster.manifests import build_job
+from app.kube.manifests import build_job
 from benchmarks.bench.load import ID, Order, Outcome, call
 from schemas.configuration import parse_configuration
 from schemas.merge import merge
 from schemas.request import read_request
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 BODY = json.dumps({"Args": ["42"]})
 """Of every call."""

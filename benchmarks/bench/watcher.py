@@ -10,7 +10,7 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 _SECONDS = 900
 

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, urlsplit
 from devcluster.errors import ApiError, bad_request
 from devcluster.http.api import Api
 from devcluster.http.bodies import check_size
-from devcluster.http.hangups import HangupWatcher
+from devcluster.http.disconnects import HangupWatcher
 from devcluster.http.logs import LogSource
 from devcluster.http.messages import MAX_BODY_BYTES, Answer, Request, Stream, answer_error
 from devcluster.store import Store

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.errors import problem_of
-from commands import main
+from app.api.problems import problem_of
+from app.cli import main
 from schemas.configuration import load_schema, parse_configuration
 from schemas.definition import Definition
+from schemas.definition_status import DefinitionSchema, DependencySchema
 from schemas.faults import Refused
 from schemas.images import matches
 from schemas.merge import merge
-from schemas.overview import DefinitionSchema, DependencySchema
 from schemas.request import RequestSchema, read_request
 from schemas.run import RunSchema, Status
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from schemas.configuration import parse_configuration
-from tests.kustomize import (
+from tests.support.kustomize import (
     INSTALLATIONS,
     K8S,
     WORKLOADS,

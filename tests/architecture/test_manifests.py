@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.kustomize import (
+from tests.support.kustomize import (
     INSTALLATIONS,
     K8S,
     WORKLOADS,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.observability.exposition import write_metrics
-from app.observability.metrics import REGISTRY
+from app.telemetry.exposition import write_metrics
+from app.telemetry.metrics import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "k8s" / "components" / "monitoring"
@@ -143,7 +143,7 @@ def log_lines() -> Iterator[str]:
             match node:
                 case ast.Call(ast.Attribute(ast.Name("log"), attr), [line, *_]) if attr in LOUD:
                     yield shown(line)
-                case ast.Call(ast.Name("Trouble"), [ast.Name("log"), line, *_]):
+                case ast.Call(ast.Name("OutageLogger"), [ast.Name("log"), line, *_]):
                     yield shown(line)
 
 

@@ -47,7 +47,7 @@ class Told:
     wrong: list[str] = field(default_factory=list)
 
 
-class Callers:
+class Authorizer:
     """Make the calls of a schedule, each until it is accepted; a context manager, in which they begin.
 
     A call with a key is repeated after whatever went wrong. One without is repeated only where nothing was stored for
@@ -65,7 +65,7 @@ class Callers:
         self._futures: list[Future[None]] = []
         self._done = 0
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Authorizer:
         began = time.monotonic()
         self._futures = [self._pool.submit(self._call, place, call, began) for place, call in enumerate(self._calls)]
         return self

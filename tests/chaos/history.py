@@ -1,7 +1,7 @@
 """What etcd has stored of a namespace, one record a revision: of runs, their pods, what they depend on, the Lease.
 
 A record is read from the bytes under a key, by this module's own reading of Kubernetes' API and of the names that
-`app/cluster/keys.py` promises; it shares no code with the service.
+`app/kube/labels.py` promises; it shares no code with the service.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.chaos.fleet import Member
 from tests.chaos.kinds import Kind
+from tests.chaos.processes import Member
 from tests.chaos.schedule import Stroke
-from tests.faults import Fault, GoSilent, LoseAnswer
+from tests.support.faults import Fault, GoSilent, LoseAnswer
 
 ONE_REQUEST = {
     Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),

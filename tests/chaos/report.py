@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tests.chaos.injector import Strike
+from tests.chaos.invariants import Counts
 from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
 from tests.chaos.schedule import SLOTS, Schedule
-from tests.chaos.strikes import Strike
-from tests.chaos.tally import Counts
 
 _EXAMPLES = 5
 

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos.callers import Callers
-from tests.chaos.fleet import Fleet
-from tests.chaos.ledger import Ledger
+from tests.chaos.callers import Authorizer
+from tests.chaos.etcd_watcher import Ledger
+from tests.chaos.injector import Striker
+from tests.chaos.invariants import tally
+from tests.chaos.processes import Fleet
 from tests.chaos.report import Report
 from tests.chaos.schedule import SLOTS, Schedule
-from tests.chaos.strikes import Striker
-from tests.chaos.tally import tally
 from tests.controlplane.plane import ControlPlane
-from tests.servers import connect_to
+from tests.support.servers import connect_to
 
 _QUIET_SECONDS = 75.0
 """What has not ended when nothing else has for so long never will: the longest of all waits is that for a silent watch,
@@ -57,7 +57,7 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
         ):
             striker = Striker(schedule, plane, fleet, ledger, namespace)
             striker.make_deployments()
-            with striker, Callers(fleet.urls, schedule.calls) as callers:
+            with striker, Authorizer(fleet.urls, schedule.calls) as callers:
                 all_ended = _watch(lambda: callers.done, ledger, size.runs, tell)
                 strikes = striker.finish()
                 if not all_ended:  # the controllers may have given up after an outage

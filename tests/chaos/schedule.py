@@ -140,7 +140,7 @@ class Schedule:
     clock_seconds: int
 
 
-def gate(number: int) -> str:
+def limiter(number: int) -> str:
     """The name of a gate's Deployment."""
     return f"gate-{number}"
 
@@ -223,7 +223,7 @@ def _calls(chance: random.Random, size: Size) -> Iterator[Call]:
         definition = turns[number % len(turns)]
         depends_on: tuple[str, ...] = ()
         if definition == "gated":
-            depends_on = (gate(chance.randrange(size.gates)),)
+            depends_on = (limiter(chance.randrange(size.gates)),)
         elif definition == "tidal":
             depends_on = (TIDE,)
         keyed = chance.random() < 0.6

@@ -18,7 +18,7 @@ class Warden:
 
     def __init__(self, folder: Path) -> None:
         """Takes the folder to remove at the end."""
-        script = Path(__file__).with_name("warden.py")
+        script = Path(__file__).with_name("reaper.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", script, folder], stdin=subprocess.PIPE, text=True, start_new_session=True
         )

@@ -31,7 +31,7 @@ from tests.controlplane.build import find_programs
 from tests.controlplane.components import Component, Warden
 from tests.controlplane.node import NODE_NAME, node
 from tests.controlplane.settings import Settings
-from tests.ports import find_free_port
+from tests.support.ports import find_free_port
 
 AUDIT_LOG_VARIABLE = "SLIMFAAS_TEST_AUDIT_LOG"
 """Names the audit log of a control plane that was started for the tests; not set for a cluster of the caller's."""

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import requests
 
-from tests.observer import Observer
-from tests.service import ServiceProcess
+from tests.support.observer import Observer
+from tests.support.service import ServiceProcess
 
 _DEADLINE_SECONDS = 150.0
 _TRIES = 400
@@ -17,7 +17,7 @@ Replica = Callable[..., ServiceProcess]
 """Makes a replica of the service, see the fixture `replica`."""
 
 
-class Callers:
+class Authorizer:
     """Start runs. Safe to use from several threads.
 
     Attributes:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.callers import Replica
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import requests
 from kubernetes import client
 from requests.adapters import HTTPAdapter
 
-from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
-from tests.servers import SERVICE_ACCOUNT, Server
-from tests.service import ServiceProcess
+from tests.integration.dispatching import until
+from tests.support.servers import SERVICE_ACCOUNT, Server
+from tests.support.service import ServiceProcess
 
 PRIVATE: dict[str, Any] = {"secret": {"Image": "busybox:1", "DependsOn": ["nobody"]}}
 """Runs of it stay queued."""

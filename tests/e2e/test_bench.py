@@ -10,7 +10,7 @@ from benchmarks.bench.__main__ import run
 from benchmarks.bench.report import Row, median, percentile
 from benchmarks.bench.scenarios import SCENARIOS
 from benchmarks.bench.stage import TINY, Stage
-from tests.servers import Server
+from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 

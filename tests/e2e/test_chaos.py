@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.chaos.clock import NoFakeClockError, set_clock_off
+from tests.chaos.etcd_watcher import Ledger
 from tests.chaos.history import LeaseVersion
-from tests.chaos.ledger import Ledger
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import SHORT, make_schedule
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane

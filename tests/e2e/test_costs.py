@@ -2,12 +2,12 @@
 
 from collections import Counter
 
-from tests.cluster.dispatching import until
 from tests.e2e.callers import Replica
-from tests.faults import FaultProxy, Request
-from tests.observer import Observer
-from tests.servers import Server
-from tests.service import replicas
+from tests.integration.dispatching import until
+from tests.support.faults import FaultProxy, Request
+from tests.support.observer import Observer
+from tests.support.servers import Server
+from tests.support.service import replicas
 
 RUNS = 30
 LIMITS = {"Visibility": "Public", "MaxQueued": 1000, "TimeoutSeconds": 3600, "PendingTimeoutSeconds": 3600}

@@ -10,16 +10,16 @@ from functools import partial
 import pytest
 import requests
 
-from app.services.gate import CALLS_AT_ONCE
-from app.services.pages import write_continuation
-from tests.cluster.dispatching import until
+from app.common.concurrency_limiter import MAX_CALLS
+from app.runs.pagination import write_continuation
 from tests.e2e.callers import Replica
-from tests.faults import Fault, FaultProxy, Hold
 from tests.http.clients import CONTINUE, DEFINITIONS, Wire
-from tests.servers import Server
-from tests.service import ServiceProcess
+from tests.integration.dispatching import until
+from tests.support.faults import Fault, FaultProxy, Hold
+from tests.support.servers import Server
+from tests.support.service import ServiceProcess
 
-CROWD = CALLS_AT_ONCE + 6
+CROWD = MAX_CALLS + 6
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devcluster.demo import load_dependency, start_cluster, start_service
-from tests.ports import find_free_port
+from tests.support.ports import find_free_port
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 SERVED_AT = "http://localhost:30021"

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from kubernetes import client
 
-from tests.cluster.dispatching import until
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
-from tests.kustomize import INSTALLATIONS, K8S, kubectl, needs_kubectl
-from tests.servers import Server
+from tests.integration.dispatching import until
+from tests.support.kustomize import INSTALLATIONS, K8S, kubectl, needs_kubectl
+from tests.support.servers import Server
 
 pytestmark = [pytest.mark.real_only("it has neither admission plugins nor server-side apply"), needs_kubectl]
 

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import requests
 
-from tests.cluster.dispatching import ROOT, until
 from tests.e2e.callers import Replica
-from tests.faults import FaultProxy
 from tests.http.clients import Wire
-from tests.metrics import Scrape
-from tests.ports import find_free_port
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.integration.dispatching import ROOT, until
+from tests.support.faults import FaultProxy
+from tests.support.metrics import Scrape
+from tests.support.ports import find_free_port
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 SLOTS = 12
 DEFINITIONS: dict[str, Any] = {
@@ -150,7 +150,7 @@ class DispatcherCommand:
             "PORT": self.url.rpartition(":")[2],
             **environment,
         }
-        command = [sys.executable, "-c", "import sys; from commands import main; sys.exit(main(['dispatcher']))"]
+        command = [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=file)
 
@@ -242,7 +242,7 @@ def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -
         service.get("/job/%0a%00%ff/x\u2028")
         service.stop()
     lines = [json.loads(line) for line in service.log_text.splitlines()]
-    assert {"gunicorn.error", "app.api.audit", "app.dispatch.leader"} <= {line["logger"] for line in lines}
+    assert {"gunicorn.error", "app.api.access_log", "app.dispatcher.leader"} <= {line["logger"] for line in lines}
     calls = [line for line in lines if line.get("method") == "POST"]
     assert [(call["status"], call["definition"], call.get("fields")) for call in calls] == [
         (202, "blocked", "Args"),

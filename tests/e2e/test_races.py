@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.callers import Callers, Replica, check_runs
-from tests.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer, LoseRequest, Refuse
-from tests.observer import Observer
-from tests.servers import Server
-from tests.service import ServiceProcess, replicas
+from tests.e2e.callers import Authorizer, Replica, check_runs
+from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer, LoseRequest, Refuse
+from tests.support.observer import Observer
+from tests.support.servers import Server
+from tests.support.service import ServiceProcess, replicas
 
 SLOTS = {"one": 1, "two": 2, "three": 3, "single": 1, "triple": 3}
 TURNS = [name for name, slots in SLOTS.items() for _ in range(slots)]
@@ -57,7 +57,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
     with FaultProxy(server.url, ca=server.ca_file) as proxy, ThreadPoolExecutor(8) as pool:
         services = [replica(DEFINITIONS, url=proxy.url) for _ in range(2)]
         with replicas(*services):
-            callers = Callers(services, TURNS)
+            callers = Authorizer(services, TURNS)
             faults = [
                 Fault(GoSilent(forward=True), method="PATCH", path=r"/jobs/", skip=20),
                 Fault(GoSilent(), method="PATCH", path=r"/jobs/", skip=60),
@@ -95,7 +95,7 @@ def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
         proxies = [first, second]
         services = [replica(DEFINITIONS, url=proxy.url) for proxy in proxies]
         with replicas(*services):
-            callers = Callers(services, TURNS)
+            callers = Authorizer(services, TURNS)
             calls = [pool.submit(callers.start_run, number) for number in range(60)]
             for count in (8, 16, 24):
                 callers.wait_for(count)

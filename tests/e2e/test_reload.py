@@ -12,15 +12,15 @@ import pytest
 import requests
 from kubernetes import client
 
-from app.cluster import keys
-from tests.cluster.dispatching import until
+from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.faults import FaultProxy
 from tests.http.clients import CONTINUE, Wire
-from tests.mounted import MountedConfigMap
-from tests.ports import find_free_port
-from tests.servers import Server, write_kubeconfig
-from tests.service import DISPATCH, Program, ServiceProcess
+from tests.integration.dispatching import until
+from tests.support.faults import FaultProxy
+from tests.support.mounted import MountedConfigMap
+from tests.support.ports import find_free_port
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import DISPATCH, Program, ServiceProcess
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
@@ -181,7 +181,7 @@ def test_a_run_whose_definition_is_removed_is_told_so(
 
     def reasons(job: str) -> list[str]:
         events = core.list_namespaced_event(namespace, field_selector=f"involvedObject.name={job}").items
-        return [event.reason for event in events if event.source.component == keys.COMPONENT]
+        return [event.reason for event in events if event.source.component == labels.COMPONENT]
 
     with follower() as service:
         running, waiting = (service.post("/job/first") for _ in range(2))

@@ -15,15 +15,15 @@ import requests
 import yaml
 from kubernetes import client, config
 
-from app.cluster import keys
-from tests.cluster.dispatching import Stage, until
+from app.kube import labels
 from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
-from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
-from tests.kustomize import Right, kubectl, needs_kubectl, rights_in
-from tests.ports import find_free_port
-from tests.servers import (
+from tests.integration.dispatching import Stage, until
+from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
+from tests.support.kustomize import Right, kubectl, needs_kubectl, rights_in
+from tests.support.ports import find_free_port
+from tests.support.servers import (
     DISPATCHER_ACCOUNT,
     RBAC,
     SERVICE_ACCOUNT,
@@ -33,7 +33,7 @@ from tests.servers import (
     grant,
     write_kubeconfig,
 )
-from tests.service import DISPATCH, Program, ServiceProcess, replicas
+from tests.support.service import DISPATCH, Program, ServiceProcess, replicas
 
 pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
 
@@ -193,7 +193,7 @@ def lose_the_thread(stage: Stage, service: ServiceProcess) -> None:
     stage.scale("database", replicas=0)
     stage.await_ready("database", 0)
     stage.proxy.cut_all()
-    stage.proxy.wait_for(lambda request: keys.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
+    stage.proxy.wait_for(lambda request: labels.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
     late.release()
     stage.scale("database", replicas=1)
     await_status(service, location, "Succeeded")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.servers import Server
-from tests.service import ServiceProcess
+from tests.support.servers import Server
+from tests.support.service import ServiceProcess
 
 Replica = Callable[..., ServiceProcess]
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.dispatching import ROOT, until
 from tests.e2e.callers import Replica
+from tests.integration.dispatching import ROOT, until
 
 DEFINITIONS: dict[str, Any] = {"blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]}}
 
 LOADS = """
 import json, sys
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
 configuration = json.dumps({"Configurations": {"a": {"Image": "a:1"}}})
 app = create_app(Settings(configuration=configuration, kubeconfig=sys.argv[1]))
@@ -30,12 +30,12 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 MISSING = """
 import sys
 sys.modules["opentelemetry"] = None  # as where it is not installed
-from app.observability.logs import set_up_logs
-from app.observability.spans import call_span, end_spans, present_context, set_up_spans
+from app.telemetry.logs import set_up_logs
+from app.telemetry.spans import call_span, end_spans, current_context, set_up_spans
 set_up_logs("text", "INFO")
 set_up_spans()
 with call_span("call", None):
-    assert present_context() is None
+    assert current_context() is None
 end_spans()
 """
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app.cluster import keys
-from tests.cluster.dispatching import until
+from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.faults import Fault, FaultProxy, Hold, Request
 from tests.http.clients import Wire
-from tests.servers import Server
-from tests.service import ServiceProcess
+from tests.integration.dispatching import until
+from tests.support.faults import Fault, FaultProxy, Hold, Request
+from tests.support.servers import Server
+from tests.support.service import ServiceProcess
 
 DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Public"}}
 
@@ -40,7 +40,7 @@ class Leases:
     def holder(self) -> str | None:
         """Who holds the Lease; empty: it was given back; `None`: there is none yet."""
         leases = self._api.list_namespaced_lease(self._namespace).items
-        holders = [lease.spec.holder_identity or "" for lease in leases if lease.metadata.name == keys.LEASE_NAME]
+        holders = [lease.spec.holder_identity or "" for lease in leases if lease.metadata.name == labels.LEASE_NAME]
         return holders[0] if holders else None
 
 

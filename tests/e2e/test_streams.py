@@ -13,10 +13,10 @@ import requests
 from kubernetes import client
 
 from tests.e2e.callers import Replica
-from tests.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
 from tests.http.clients import Wire, check_document
-from tests.servers import Server
-from tests.service import ServiceProcess
+from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
+from tests.support.servers import Server
+from tests.support.service import ServiceProcess
 
 DEADLINE_SECONDS = 30.0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.ports import find_free_port
+from tests.support.ports import find_free_port
 
 ROOT = Path(__file__).parents[2]
 PORT = "30021"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import FaultProxy
 from tests.http.clients import DEFINITIONS, Caller
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 
 @pytest.fixture(scope="session")

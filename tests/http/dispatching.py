@@ -9,8 +9,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from app import create_app
-from app.service import build_service
+from app.factory import create_app
+from app.runtime import build_runtime
 from app.settings import Settings
 from tests.http.clients import Caller
 
@@ -28,7 +28,7 @@ def make_caller(kubeconfig: Path, definitions: dict[str, Any]) -> Caller:
 def dispatching(kubeconfig: Path, definitions: dict[str, Any]) -> Iterator[None]:
     """A dispatcher of a service of its own, until the end of the context."""
     settings = Settings(configuration=json.dumps(definitions), kubeconfig=str(kubeconfig), instance="test")
-    dispatcher = build_service(settings).dispatcher
+    dispatcher = build_runtime(settings).dispatcher
     assert dispatcher is not None
     dispatcher.start()
     try:

@@ -9,7 +9,7 @@ import pytest
 from kubernetes import client
 
 from tests.http.clients import Caller, Wire, check_document, check_problem, faults
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 LIMIT = 64 * 1024
 CURL = "application/x-www-form-urlencoded"

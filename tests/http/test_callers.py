@@ -9,10 +9,10 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import DEFINITIONS, Caller, check_problem
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 Call = Callable[..., TestResponse]
 

@@ -14,17 +14,17 @@ import pytest
 from kubernetes import client
 from werkzeug.test import TestResponse
 
-from app import create_app
-from app.cluster.credentials import connect
-from app.cluster.namespace import Namespace
-from app.services.gate import Gate
-from app.services.identities import Identities
-from app.services.tokens import InvalidTokenError
+from app.auth.identities import Identities
+from app.auth.tokens import InvalidTokenError
+from app.common.concurrency_limiter import ConcurrencyLimiter
+from app.factory import create_app
+from app.kube.client import NamespacedClient
+from app.kube.credentials import connect
 from app.settings import Settings
-from tests.clock import Clock
-from tests.faults import Fault, FaultProxy, Refuse
 from tests.http.clients import DEFINITIONS, check_problem
-from tests.servers import Server, write_kubeconfig
+from tests.support.clock import Clock
+from tests.support.faults import Fault, FaultProxy, Refuse
+from tests.support.servers import Server, write_kubeconfig
 
 PODS: dict[str, dict[str, Any]] = {
     "insider": {},
@@ -246,11 +246,11 @@ def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> No
 def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: pytest.LogCaptureFixture) -> None:
     """A bad token, and a definition that the answer doesn't admit to; who may read is no news."""
     path = "/job/private/aaaaaaaaaaaa"
-    with caplog.at_level(logging.INFO, "app.api.audit"):
+    with caplog.at_level(logging.INFO, "app.api.access_log"):
         town.call("GET", path, OUTSIDER, {"Authorization": "Bearer rubbish"})
         town.call("GET", path, OUTSIDER, hide_private=True)
         town.call("GET", path, ADDRESSES["insider"])
-    assert [record.getMessage() for record in caplog.records if record.name == "app.api.audit"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"] == [
         f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER} reason=InvalidToken",
         (
             f"GET status=404 definition=private run=aaaaaaaaaaaa address={OUTSIDER} caller=no-pod-of-the-namespace "
@@ -263,11 +263,11 @@ def test_the_log_names_who_was_looked_up_and_fields_without_values(
     town: Town, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The client behind a proxy, a token's account, and what a request overrides; an id that is none is left out."""
-    with caplog.at_level(logging.INFO, "app.api.audit"):
+    with caplog.at_level(logging.INFO, "app.api.access_log"):
         town.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
         town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
         town.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.audit"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"]
     ((namespace, _),) = town.settings.trusted_service_accounts
     assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
     assert lines[1].endswith(f" address={OUTSIDER} account={namespace}:default caller=trusted-account")
@@ -277,8 +277,8 @@ def test_the_log_names_who_was_looked_up_and_fields_without_values(
 def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
     """A pod after two seconds, a token after ten, a bad one as well; tokens that begin alike are told apart."""
     clock = Clock()
-    namespace = Namespace(connect(town.settings.kubeconfig, None))
-    identities = Identities(namespace, "jobs", Gate(), clock=clock)
+    namespace = NamespacedClient(connect(town.settings.kubeconfig, None))
+    identities = Identities(namespace, "jobs", ConcurrencyLimiter(), clock=clock)
 
     def calls(of: Callable[[], object]) -> int:
         before = len(town.proxy.requests)
@@ -326,11 +326,11 @@ def test_tokens_are_not_looked_at_unless_they_are_turned_on(town: Town) -> None:
 
 def test_the_log_says_who_called_and_nothing_that_callers_made_up(town: Town, caplog: pytest.LogCaptureFixture) -> None:
     """One line a call; no token, no name that isn't the configuration's."""
-    with caplog.at_level(logging.INFO, "app.api.audit"):
+    with caplog.at_level(logging.INFO, "app.api.access_log"):
         town.call("POST", "/job/private/x%20y", ADDRESSES["insider"])
         town.call("GET", "/job/private/aaaaaaaaaaaa", OUTSIDER, {"X-Forwarded-For": "evil\x85words"})
         town.call("EVIL", "/job/evil", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
-    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.audit"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"]
     assert len(lines) == 3
     assert lines[0].startswith("POST status=202 definition=private run=")
     assert lines[0].endswith(f"address={ADDRESSES['insider']} pod=insider caller=trusted-pod")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import Fault, FaultProxy, Refuse
 from tests.http.clients import SECRET, Caller, check_problem
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import Fault, FaultProxy, Refuse
+from tests.support.servers import Server, write_kubeconfig
 
 CONFIGURATION = {
     "Configurations": {

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import FaultProxy
 from tests.http.clients import Caller, check_problem
 from tests.http.dispatching import until_known
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
 
 DEFINITIONS = {
     "Configurations": {

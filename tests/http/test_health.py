@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.faults import Fault, FaultProxy, Hold
 from tests.http.clients import DEFINITIONS, Caller, Wire, check_problem
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.support.faults import Fault, FaultProxy, Hold
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 PROBE_SECONDS = 8.0
 """`timeoutSeconds` of the manifest's probes."""

@@ -11,14 +11,14 @@ import requests
 from kubernetes import client
 from werkzeug.test import TestResponse
 
-from app import create_app
-from app.cluster.idempotency import claim_by
-from app.cluster.names import job_name
+from app.domain.idempotency import identify_request
+from app.domain.names import job_name
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse
 from tests.http.clients import DEFINITIONS, Caller, check_problem
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess, replicas
+from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess, replicas
 
 JOBS = r"/jobs$"
 BODY = '{"Args": ["1"]}'
@@ -266,7 +266,7 @@ def test_a_job_of_others_under_the_keys_name_is_no_replay(
     caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
     """Neither a Job that somebody made by hand nor the run of another key whose digest begins alike."""
-    run_id = claim_by("public", "a", BODY.encode(), "", "").run_id
+    run_id = identify_request("public", "a", BODY.encode(), "", "").run_id
     pod = {"restartPolicy": "Never", "containers": [{"name": "a", "image": "busybox:1"}]}
     job = {"metadata": {"name": job_name("public", run_id)}, "spec": {"suspend": True, "template": {"spec": pod}}}
     batch.create_namespaced_job(namespace, job)

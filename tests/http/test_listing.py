@@ -4,22 +4,23 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.cluster.credentials import connect
-from app.cluster.manifests import build_job
-from app.cluster.names import new_id
-from app.cluster.namespace import Namespace
-from app.cluster.records import Run, place, read_run
-from app.services.listing import Listing, Queue
+from app.domain.names import new_id
+from app.domain.run import Run, queue_key
+from app.kube.client import NamespacedClient
+from app.kube.credentials import connect
+from app.kube.manifests import build_job
+from app.kube.parsing import read_run
+from app.runs.listing import Listing, Queue
 from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
-from tests.faults import FaultProxy
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
 
 DEFINITION = Definition(name="wait", image="busybox:1", depends_on=("absent",))
 
 
-def queue_run(namespace: Namespace) -> Run:
+def queue_run(namespace: NamespacedClient) -> Run:
     spec = merge(DEFINITION, Request())
     return read_run(namespace.create_job(build_job(spec, new_id(), queued_at=datetime.now(UTC), call="test")))
 
@@ -29,7 +30,7 @@ def test_many_callers_at_once_cost_one_list(server: Server, namespace: str, tmp_
     now = [0.0]
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
-        own = Namespace(connect(str(kubeconfig), namespace))
+        own = NamespacedClient(connect(str(kubeconfig), namespace))
         listing = Listing(own, clock=lambda: now[0])
         first, second = queue_run(own), queue_run(own)
 
@@ -45,7 +46,7 @@ def test_many_callers_at_once_cost_one_list(server: Server, namespace: str, tmp_
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [Queue([place(first), place(second)], 0)] * 16
+        assert found == [Queue([queue_key(first), queue_key(second)], 0)] * 16
         assert lists() == 1
         third = queue_run(own)
         assert listing.queue_with(third).position_of(third) == 3

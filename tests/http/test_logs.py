@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import Fault, FaultProxy, GoSilent, Refuse
 from tests.http.clients import Caller, check_problem
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse
+from tests.support.servers import Server, write_kubeconfig
 
 DEADLINE_SECONDS = 20.0
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import create_app
-from app.observability.exposition import write_metrics
+from app.factory import create_app
 from app.settings import Settings
-from tests.faults import FaultProxy
+from app.telemetry.exposition import write_metrics
 from tests.http.clients import ANYBODY, DEFINITIONS, SECRET, Caller
-from tests.metrics import Scrape
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import FaultProxy
+from tests.support.metrics import Scrape
+from tests.support.servers import Server, write_kubeconfig
 
 
 def scrape(caller: Caller) -> Scrape:

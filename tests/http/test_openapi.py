@@ -14,13 +14,13 @@ import pytest
 from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from app import create_app
-from app.api.description.document import build_document
-from app.api.description.page import render
+from app.api.openapi.document import build_document
+from app.api.openapi.page import render
+from app.factory import create_app
 from app.settings import Settings
 from schemas.request import RequestSchema
 from tests.http.clients import DEFINITIONS, SECRET, Caller
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -183,11 +183,11 @@ def test_text_on_the_page_is_text(caller: Caller) -> None:
 def test_a_service_that_is_not_asked_does_not_load_what_describes_it() -> None:
     """Its memory is for runs: apispec, the generator and the page come with the first question."""
     code = (
-        "import sys, app; print([name for name in sys.modules if name.startswith(('apispec', 'app.api.description.'))])"
+        "import sys, app.factory; print([name for name in sys.modules if 'apispec' in name or 'api.openapi.' in name])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = done.stdout
     assert "apispec" not in loaded
-    assert "description.document" not in loaded
-    assert "description.page" not in loaded
-    assert "description.operations" in loaded
+    assert "openapi.document" not in loaded
+    assert "openapi.page" not in loaded
+    assert "openapi.operations" in loaded

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 pytestmark = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 

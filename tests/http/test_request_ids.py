@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from kubernetes import client
 
 from app.api.request_ids import read_request_id
-from app.observability.logs import request_id
+from app.telemetry.logs import request_id
 from tests.http.clients import Caller, Wire, check_problem
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 ID = "3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10"
 
@@ -53,7 +53,7 @@ def test_the_callers_id_is_answered_logged_and_kept_on_the_run(
     assert answer.status_code == 202
     assert answer.headers.getlist("X-Request-Id") == [ID]
     assert [one["slimfaas.dev/request-id"] for one in annotations_of(batch, namespace)] == [ID]
-    assert listener.heard == [("app.api.audit", ID)]
+    assert listener.heard == [("app.api.access_log", ID)]
     answer.close()
     assert request_id.get() == ""
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from tests.faults import Fault, FaultProxy, Refuse
 from tests.http.clients import Caller
 from tests.http.dispatching import dispatching, fares, has, make_caller, start, wait_for, watch
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import Fault, FaultProxy, Refuse
+from tests.support.servers import Server, write_kubeconfig
 
 RUNS_PROCESSES = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 

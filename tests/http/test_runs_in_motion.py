@@ -13,15 +13,15 @@ import pytest
 from kubernetes import client
 from kubernetes.client import ApiException
 
-from app.cluster.manifests import build_job
-from app.cluster.names import new_id
+from app.domain.names import new_id
+from app.kube.manifests import build_job
 from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
-from tests.faults import FaultProxy
 from tests.http.clients import Caller
 from tests.http.dispatching import Run, dispatching, fares, has, make_caller, start, wait_for
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
 
 SHELL: dict[str, Any] = {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": 8, "BackoffLimit": 0}
 DEFINITIONS: dict[str, Any] = {"Configurations": {"shell": SHELL, "other": SHELL}}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults import FaultProxy
 from tests.http.clients import Caller, check_problem
+from tests.support.faults import FaultProxy
 
 
 def ids(runs: Any) -> list[str]:

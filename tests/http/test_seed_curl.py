@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app import create_app
+from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 SEED = Path(__file__).parents[1] / "data" / "seed"
 CURL = {"content_type": "application/x-www-form-urlencoded", "headers": {"User-Agent": "curl/8.5.0", "Accept": "*/*"}}

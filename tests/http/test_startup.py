@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import FaultProxy
 from tests.http.clients import DEFINITIONS
-from tests.servers import Server, write_kubeconfig
-from tests.service import ServiceProcess
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
+from tests.support.service import ServiceProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "wsgi:app"],
-    "dispatcher": [sys.executable, "-c", "import sys; from commands import main; sys.exit(main(['dispatcher']))"],
+    "dispatcher": [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"],
 }
 GOOD = json.dumps(DEFINITIONS)
 FAULTY = {

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app import create_app
-from app.cluster.credentials import connect
-from app.cluster.namespace import Namespace
-from app.services.definitions import Catalogue
-from app.services.overview import Overview
+from app.definitions.registry import Registry
+from app.factory import create_app
+from app.kube.client import NamespacedClient
+from app.kube.credentials import connect
+from app.runs.definition_status import DefinitionStatuses
 from app.settings import Settings
 from schemas.configuration import parse_configuration
-from tests.faults import FaultProxy
 from tests.http.clients import Caller, check_problem
-from tests.servers import Server, write_kubeconfig
+from tests.support.faults import FaultProxy
+from tests.support.servers import Server, write_kubeconfig
 
 CONFIGURATION = json.dumps(
     {
@@ -113,16 +113,18 @@ def test_whoever_polls_shares_three_lists_a_second(server: Server, namespace: st
     definitions = parse_configuration(CONFIGURATION)
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
-        catalogue = Catalogue(definitions)
-        overview = Overview(Namespace(connect(str(kubeconfig), namespace)), catalogue, clock=lambda: now[0])
+        registry = Registry(definitions)
+        overview = DefinitionStatuses(
+            NamespacedClient(connect(str(kubeconfig), namespace)), registry.all, clock=lambda: now[0]
+        )
         for _ in range(5):
-            overview.describe(catalogue.all())
+            overview.describe(registry.all())
         assert len(proxy.requests) == 3
         now[0] = 1.0
-        overview.describe(catalogue.all())
+        overview.describe(registry.all())
         assert len(proxy.requests) == 6
-        alone = Catalogue({"private": definitions["private"]})
-        Overview(Namespace(connect(str(kubeconfig), namespace)), alone).describe(alone.all())
+        alone = Registry({"private": definitions["private"]})
+        DefinitionStatuses(NamespacedClient(connect(str(kubeconfig), namespace)), alone.all).describe(alone.all())
         assert len(proxy.requests) == 7, "where nothing depends on anything no workload is read"
 
 

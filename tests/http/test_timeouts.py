@@ -11,7 +11,7 @@ from kubernetes import client
 
 from tests.http.clients import Caller, check_problem, faults
 from tests.http.dispatching import dispatching, fares, has, make_caller, start, wait_for
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 PUBLIC = {"Visibility": "Public"}
 DEFINITIONS = {

@@ -11,11 +11,11 @@ from kubernetes import client
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from app.cluster.manifests import unescape
-from app.observability.spans import end_spans, set_up_spans
+from app.kube.manifests import unescape
+from app.telemetry.spans import end_spans, set_up_spans
 from tests.http.clients import Caller
 from tests.http.dispatching import dispatching, has, make_caller, start, wait_for
-from tests.servers import Server, write_kubeconfig
+from tests.support.servers import Server, write_kubeconfig
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from app.errors import OF_THE_WIRE
+from app.common.http_limits import PARSE_ERRORS
 from tests.http.clients import Caller, Wire, check_document, check_problem
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 
 def environment(batch: client.BatchV1Api, namespace: str) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def test_what_is_no_http_is_refused_and_the_connection_ended(live: ServiceProces
         assert answer.getheader("Content-Type") == "application/problem+json"
         document = json.loads(answer.read())
         check_document(document, answer.status)
-        assert document["detail"] == OF_THE_WIRE[answer.status].detail
+        assert document["detail"] == PARSE_ERRORS[answer.status].detail
         assert wire.hung_up()
 
 

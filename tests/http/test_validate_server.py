@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from commands import main
-from tests.cluster.dispatching import until
-from tests.fault_rules import Fault, Refuse
-from tests.faults import FaultProxy
-from tests.servers import SERVICE_ACCOUNT, Server, write_kubeconfig
+from app.cli import main
+from tests.integration.dispatching import until
+from tests.support.fault_rules import Fault, Refuse
+from tests.support.faults import FaultProxy
+from tests.support.servers import SERVICE_ACCOUNT, Server, write_kubeconfig
 
 ENFORCED = pytest.mark.real_only("it has no such admission plugin")
 

@@ -16,10 +16,10 @@ from types import TracebackType
 
 import requests
 
-from tests.cgroups import ControlGroup
 from tests.image.base import ENVIRONMENT
 from tests.image.build import ROOT
 from tests.image.dockerfile import Stage
+from tests.support.cgroups import ControlGroup
 
 _DEADLINE_SECONDS = 30.0
 _DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}

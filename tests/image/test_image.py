@@ -10,11 +10,11 @@ import pytest
 import requests
 from kubernetes import client
 
-from tests.cluster.dispatching import until
 from tests.image.conftest import Image
 from tests.image.container import Container
-from tests.ports import find_free_port
-from tests.servers import Server, write_kubeconfig
+from tests.integration.dispatching import until
+from tests.support.ports import find_free_port
+from tests.support.servers import Server, write_kubeconfig
 
 pytestmark = [
     pytest.mark.real_only("building the image takes a minute, for which `make e2e` is the place"),

@@ -14,11 +14,11 @@ import yaml
 from kubernetes import client
 from kubernetes.utils import quantity
 
-from tests.cgroups import ControlGroup, NoControlGroupError, control_group
-from tests.cluster.dispatching import until
 from tests.image.conftest import Image
 from tests.image.container import SECRETS, Container
-from tests.servers import RBAC, Server, grant
+from tests.integration.dispatching import until
+from tests.support.cgroups import ControlGroup, NoControlGroupError, control_group
+from tests.support.servers import RBAC, Server, grant
 
 pytestmark = [
     pytest.mark.real_only("it is about what Kubernetes makes of a manifest"),

@@ -6,7 +6,7 @@ import random
 from collections import deque
 from dataclasses import dataclass, replace
 
-from app.cluster.records import Phase
+from app.domain.run import Phase
 from tests.model.world import Action, BrokenPromiseError, Kind, Rules, World
 
 
@@ -100,7 +100,7 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
         rules: of the dispatchers.
         completes: whether faults stop afterwards, and every run has to come to its end.
     """
-    draw = random.Random(seed)  # noqa: S311 - nothing secret
+    draw = random.Random(seed)
     rarity = draw.choice((0.05, 0.15, 0.3))
     share = draw.choice((0.3, 0.6))
     faults = {name for name in FAULTS if draw.random() < share} | {"takes"}

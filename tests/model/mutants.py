@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.cluster.records import Phase
 from app.dispatcher import term as term_module
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import RunStore
 from app.dispatcher.term import Purpose, Term
-from tests.model.world import Rules, World
+from app.domain.run import Phase
+from tests.model.world import Rules
 
 NOTHING: frozenset[Pin] = frozenset()
 

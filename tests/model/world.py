@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from app.cluster.records import Phase, Run
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.run_store import ChangeSignal, RunStore
 from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Write
+from app.domain.run import Phase, Run
 
 DEPENDENCY = "db"
 EPOCH = 1000

@@ -11,7 +11,7 @@ from devcluster.cluster import Cluster, Options
 from tests.parity.comparison import unknown_differences
 from tests.parity.sides import Facts, Side, Talk
 from tests.parity.steps import Step
-from tests.servers import Server
+from tests.support.servers import Server
 
 COMPARES = pytest.mark.real_only("it compares the embedded cluster with a real one")
 Compare = Callable[..., None]

@@ -11,7 +11,7 @@ from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.sides import Side, Talk
 from tests.parity.steps import LEASES
-from tests.servers import connect_to
+from tests.support.servers import connect_to
 
 pytestmark = [COMPARES, pytest.mark.xdist_group("history")]
 

@@ -21,7 +21,7 @@ API_SERVER = "https://kubernetes.default.svc.cluster.local"
 ACCOUNT = create(ACCOUNTS, named())
 POD = create(PODS, pod(("spec.serviceAccountName", "$NAME")))
 BOUND: Json = {"kind": "Pod", "apiVersion": "v1", "name": "$NAME"}
-Change = Callable[[str], str]
+JobChange = Callable[[str], str]
 
 # kube-apiserver learns of a pod's end by a watch of its own, and keeps a judgement for 10 s.
 _ENDED_SECONDS = 25.0
@@ -38,7 +38,7 @@ def review(token: Any, **spec: Any) -> Step:
     return call("POST", REVIEWS, {"spec": {"token": token, **spec}})
 
 
-def review_of(asked: Json, *between: Step, change: Change = str, **spec: Any) -> list[Step]:
+def review_of(asked: Json, *between: Step, change: JobChange = str, **spec: Any) -> list[Step]:
     """An account, a token of it, what ends it (if anything), and a TokenReview of it, or of what was made of it."""
 
     def step(talk: Talk) -> None:

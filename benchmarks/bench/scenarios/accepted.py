@@ -7,7 +7,7 @@ from benchmarks.bench.load import Outcome
 from benchmarks.bench.processes import family, read_cpu_seconds
 from benchmarks.bench.report import Row, median, milliseconds, percentile
 from benchmarks.bench.stage import Stage, wait_leading
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 _GOAL_CONNECTIONS = 16
 

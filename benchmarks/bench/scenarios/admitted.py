@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from benchmarks.bench.report import Row, milliseconds, percentile
 from benchmarks.bench.stage import Caller, Stage, wait_leading
 from benchmarks.bench.watcher import watch
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 _PAUSE_SECONDS = 0.05
 _WAIT_SECONDS = 60.0

@@ -10,8 +10,8 @@ from benchmarks.bench.report import Row
 from benchmarks.bench.stage import Caller, Stage, wait_leading, wait_until
 from benchmarks.bench.watcher import watch
 from tests.controlplane.audit import calls_of
-from tests.servers import SERVICE_ACCOUNT
-from tests.service import ServiceProcess
+from tests.support.servers import SERVICE_ACCOUNT
+from tests.support.service import ServiceProcess
 
 _SETTLE_SECONDS = 3.0
 _RUN_SECONDS = 60.0

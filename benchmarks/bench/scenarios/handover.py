@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
-from app.dispatch.lease import LeaseTiming
+from app.dispatcher.lease import LeaseTiming
 from benchmarks.bench.report import Row, median
 from benchmarks.bench.stage import Caller, Stage, wait_leading
 from benchmarks.bench.watcher import watch
-from tests.service import ServiceProcess
+from tests.support.service import ServiceProcess
 
 _SECONDS = 60.0
 _PAUSE_SECONDS = 0.1

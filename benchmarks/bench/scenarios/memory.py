@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from benchmarks.bench.processes import Memory, family, read_memory_of
 from benchmarks.bench.report import Row
 from benchmarks.bench.stage import Stage, wait_leading
-from tests.cgroups import ControlGroup, NoControlGroupError, control_group
-from tests.service import ServiceProcess
+from tests.support.cgroups import ControlGroup, NoControlGroupError, control_group
+from tests.support.service import ServiceProcess
 
 MEMORY_MIB, CORES = 76, 0.4
 """The limits of the pod in SlimFaas' own manifest."""

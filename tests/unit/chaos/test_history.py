@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.cluster import keys
-from app.cluster.manifests import build_job
+from app.kube import labels
+from app.kube.manifests import build_job
 from schemas.definition import Definition, Variable
 from schemas.merge import merge
 from schemas.request import Request
@@ -68,8 +68,8 @@ def test_a_run_is_active_from_its_start_to_its_end(end: str) -> None:
 @pytest.mark.parametrize(("phase", "alive"), [("Pending", True), ("Running", True), ("Succeeded", False)])
 def test_a_pod_is_alive_until_it_has_ended(phase: str, alive: bool) -> None:
     """Whose it is stands in its labels."""
-    labels = {keys.JOB_NAME_LABEL: "run", keys.DEFINITION_LABEL: "one"}
-    seen = read("pods", "p", {"metadata": {"labels": labels}, "status": {"phase": phase}})
+    own_labels = {labels.JOB_NAME_LABEL: "run", labels.DEFINITION_LABEL: "one"}
+    seen = read("pods", "p", {"metadata": {"labels": own_labels}, "status": {"phase": phase}})
     assert seen == PodVersion(revision=7, seen_at=1.0, name="p", run="run", definition="one", alive=alive)
 
 
@@ -94,10 +94,10 @@ def test_a_deployment_is_ready_by_design(status: dict[str, Any], metadata: dict[
 def test_the_lease_names_its_holder_and_nothing_else_is_of_interest() -> None:
     """Other Leases, kinds and namespaces."""
     lease = {"spec": {"holderIdentity": "a_1"}}
-    assert read("leases", keys.LEASE_NAME, lease) == LeaseVersion(
-        revision=7, seen_at=1.0, name=keys.LEASE_NAME, holder="a_1"
+    assert read("leases", labels.LEASE_NAME, lease) == LeaseVersion(
+        revision=7, seen_at=1.0, name=labels.LEASE_NAME, holder="a_1"
     )
     assert read("leases", "another", lease) is None
-    assert read("events", keys.LEASE_NAME, lease) is None
+    assert read("events", labels.LEASE_NAME, lease) is None
     assert read_version("/registry/pods/other/p", None, namespace=NAMESPACE, revision=7, seen_at=1.0) is None
     assert read_version("/registry/health", b"x", namespace=NAMESPACE, revision=7, seen_at=1.0) is None

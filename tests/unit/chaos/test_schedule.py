@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, strategies
 
 from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
-from tests.chaos.schedule import FULL, SHORT, Size, gate, make_schedule
+from tests.chaos.schedule import FULL, SHORT, Size, limiter, make_schedule
 
 SEEDS = strategies.integers(0, 2**32)
 SIZES = strategies.sampled_from([FULL, SHORT])
@@ -43,7 +43,7 @@ def test_each_gate_is_opened_once(seed: int, size: Size) -> None:
     """And no run waits for one that isn't there."""
     schedule = make_schedule(seed, size)
     opened = [round(stroke.pick * size.gates) for stroke in schedule.strokes if stroke.kind is Kind.OPEN_GATE]
-    gates = {gate(number) for number in opened}
+    gates = {limiter(number) for number in opened}
     assert len(gates) == len(opened) == size.gates
     assert {name for call in schedule.calls if call.definition == "gated" for name in call.depends_on} <= gates
 

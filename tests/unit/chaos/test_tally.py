@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.callers import Told
 from tests.chaos.history import LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion
-from tests.chaos.tally import NOTICED_SECONDS, Counts, tally
+from tests.chaos.invariants import NOTICED_SECONDS, Counts, tally
 
 SLOTS = {"one": 1, "two": 2}
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 
-from devcluster.http.hangups import HangupWatcher
+from devcluster.http.disconnects import HangupWatcher
 
 
 def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.cluster.manifests import format_time
-from app.services.absence import describe_absence
+from app.kube.manifests import format_time
+from app.runs.leader_status import describe_leader_absence
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ def lease(*, seconds_ago: float = 0, **spec: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("seconds_ago", [-3600, -1, 0, 15, 75])
 def test_a_lease_that_is_renewed_has_a_dispatcher(seconds_ago: float) -> None:
     """Also where its holder's clock is ahead, or a minute behind."""
-    assert describe_absence(lease(seconds_ago=seconds_ago), NOW) is None
+    assert describe_leader_absence(lease(seconds_ago=seconds_ago), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_lease_that_is_renewed_has_a_dispatcher(seconds_ago: float) -> None:
 )
 def test_why_there_is_none_is_said_without_naming_pods(found: dict[str, Any] | None, words: str) -> None:
     """A Lease that is missing, given back, half written, or out of date."""
-    told = describe_absence(found, NOW)
+    told = describe_leader_absence(found, NOW)
     assert told is not None
     assert words in told
     assert "pod-abc" not in told

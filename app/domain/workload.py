@@ -1,0 +1,28 @@
+"""Workloads: the Deployments and StatefulSets that runs depend on."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment or StatefulSet that runs may depend on.
+
+    Attributes:
+        kind: `Deployment` or `StatefulSet`.
+        name: its name.
+        resource_version: see `Run`.
+        current: whether its status speaks of its present spec (observedGeneration), and it isn't being deleted.
+        ready_replicas: pods that are ready.
+        wanted_replicas: `spec.replicas`.
+        available: the status of a Deployment's `Available` condition; `None` where there is none.
+        replicas_min: the `SlimFaas/ReplicasMin` annotation as written; `None` where there is none.
+    """
+
+    kind: str
+    name: str
+    resource_version: int
+    current: bool
+    ready_replicas: int
+    wanted_replicas: int
+    available: bool | None
+    replicas_min: str | None

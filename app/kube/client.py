@@ -1,0 +1,215 @@
+"""One namespace of one API server, in the verbs that this service needs of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+from app.common.types import Json
+from app.kube import labels
+from app.kube.cancel_token import CancelToken
+from app.kube.errors import InvalidError, NotFoundError, UnavailableError
+from app.kube.paging import PAGE_SECONDS, ResourceSelector, read_pages
+from app.kube.transport import CALL_SECONDS, MERGE_PATCH, ApiTransport, Stream
+
+_TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
+
+ASK_SECONDS = 30.0
+"""After how much silence of a log the API server is to show that it is there."""
+
+_NAMES_IN_URL = 100
+"""Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
+
+Propagation = Literal["Background", "Foreground"]
+
+
+class NamespacedClient:
+    """The namespace that the service lives in. Safe to share between threads."""
+
+    def __init__(self, transport: ApiTransport) -> None:
+        self.transport = transport
+        self.name = transport.namespace
+        self._jobs = f"/apis/batch/v1/namespaces/{self.name}/jobs"
+        self._core = f"/api/v1/namespaces/{self.name}"
+        self._apps = f"/apis/apps/v1/namespaces/{self.name}"
+        self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.name}/leases"
+        self.runs = ResourceSelector(self._jobs, labels.RUNS_SELECTOR)
+        self.workloads = {
+            "Deployment": ResourceSelector(f"{self._apps}/deployments"),
+            "StatefulSet": ResourceSelector(f"{self._apps}/statefulsets"),
+        }
+
+    def runs_of(self, definition: str) -> ResourceSelector:
+        """The runs of one definition."""
+        return ResourceSelector(self._jobs, labels.runs_selector(definition))
+
+    def pods_of(self, job: str) -> ResourceSelector:
+        """The pods of one run."""
+        return ResourceSelector(f"{self._core}/pods", f"{labels.JOB_NAME_LABEL}={job}")
+
+    def pods_of_some(self, definition: str, jobs: Sequence[str]) -> ResourceSelector:
+        """The pods of some runs of a definition, or of all where naming the runs would make too long a URL."""
+        if len(jobs) > _NAMES_IN_URL:
+            return ResourceSelector(f"{self._core}/pods", labels.runs_selector(definition))
+        return ResourceSelector(f"{self._core}/pods", labels.pods_selector(jobs))
+
+    def pages(
+        self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS
+    ) -> Iterator[tuple[list[Json], int]]:
+        """Read a collection as it is now, page by page: see `read_pages`."""
+        return read_pages(self.transport, collection, page_seconds=page_seconds)
+
+    def objects(self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS) -> Iterator[Json]:
+        """Read the objects of a collection as they are now: see `read_pages`."""
+        for items, _ in self.pages(collection, page_seconds=page_seconds):
+            yield from items
+
+    def create_job(self, job: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
+        """Store a Job; or have it looked at as if it were to be stored (`dry_run`).
+
+        Args:
+            job: to be stored.
+            dry_run: nothing is stored.
+            warnings: see `ApiServer.call`.
+        """
+        query = {"dryRun": "All"} if dry_run else None
+        return _expect("Job", self.transport.call("POST", self._jobs, query=query, body=job, warnings=warnings))
+
+    def get_job(self, name: str) -> Json:
+        """Read a Job, whosever it is."""
+        return _expect("Job", self.transport.call("GET", f"{self._jobs}/{name}"))
+
+    def patch_job(self, name: str, patch: Json) -> Json:
+        """Merge a patch into a Job; one that carries a resourceVersion conflicts when the Job has changed since."""
+        answer = self.transport.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+        return _expect("Job", answer)
+
+    def delete_job(self, name: str, *, uid: str, resource_version: str | None, propagation: Propagation) -> None:
+        """Delete a Job and its pods.
+
+        Args:
+            name: of the Job.
+            uid: it must have; another Job of the same name is left alone.
+            resource_version: it must have; `None`: any.
+            propagation: `Background`: the Job is gone at once, its pods follow; `Foreground`: it stays, being deleted,
+                until its pods are gone (https://kubernetes.io/docs/concepts/architecture/garbage-collection/).
+
+        Raises:
+            ConflictError: it isn't the Job, or not the version, that was meant.
+            NotFoundError: there is no such Job.
+        """
+        preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
+        options = {"propagationPolicy": propagation, "preconditions": preconditions}
+        self.transport.call("DELETE", f"{self._jobs}/{name}", body=options)
+
+    @contextmanager
+    def log(
+        self,
+        pod: str,
+        query: Mapping[str, str | int],
+        *,
+        silence_seconds: float | None,
+        cancel_token: CancelToken,
+        ask_seconds: float = ASK_SECONDS,
+    ) -> Iterator[Stream]:
+        """Open the log of a pod's container.
+
+        A container may print nothing for hours. Whether the API server is still there, another call tells, where none
+        has told of late; it ends the log where it isn't.
+
+        Args:
+            pod: its name.
+            query: as in https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log
+            silence_seconds: see `ApiServer.stream`.
+            cancel_token: ends it.
+            ask_seconds: after how much silence, each time, the API server is to be there.
+
+        Raises:
+            InvalidError: the container has no log yet, in the kubelet's words.
+            ClusterError: also while it is read.
+        """
+        path = f"{self._core}/pods/{pod}/log"
+
+        def ask() -> None:
+            if self.transport.clock.silent_seconds > ask_seconds / 2:
+                with suppress(NotFoundError):
+                    self.get_lease(labels.LEASE_NAME)
+
+        with self.transport.stream(
+            path, query, silence_seconds=silence_seconds, ask=ask, ask_seconds=ask_seconds, cancel_token=cancel_token
+        ) as stream:
+            if stream.status == 204:  # so the API server answers where there is no kubelet to ask
+                raise InvalidError(f"pod {pod} is on no node yet")
+            yield stream
+
+    def find_workloads(self, name: str) -> list[tuple[str, Json]]:
+        """The Deployment and the StatefulSet of this name, as `(kind, object)`; none where there is neither."""
+        found = []
+        for kind, collection in self.workloads.items():
+            try:
+                found.append((kind, self.transport.call("GET", f"{collection.path}/{name}")))
+            except NotFoundError:
+                continue
+        return found
+
+    def get_service_account(self, name: str) -> Json:
+        """Read a ServiceAccount."""
+        return self.transport.call("GET", f"{self._core}/serviceaccounts/{name}")
+
+    def running_pods_at(self, address: str) -> list[Json]:
+        """The running pods whose first address this is, in one call.
+
+        The API server knows no selector for a pod's second address, in the other IP family:
+        https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/
+
+        Args:
+            address: as Kubernetes writes it: RFC 5952 for IPv6.
+        """
+        query = {"fieldSelector": f"status.podIP={address},status.phase=Running"}
+        pods: list[Json] = self.transport.call("GET", f"{self._core}/pods", query=query).get("items") or []
+        return pods
+
+    def review_token(self, token: str, audience: str) -> Json:
+        """What the API server says of a token: the status of a TokenReview."""
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        status: Json = self.transport.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
+        return status
+
+    def event_names(self) -> Iterator[list[str]]:
+        """The names of the Events on runs that dispatchers have written, page by page."""
+        ours = ResourceSelector(f"{self._core}/events", field_selector=f"reportingComponent={labels.COMPONENT}")
+        # Whoever reads these has runs to admit: Events are not worth waiting long for.
+        for items, _ in self.pages(ours, page_seconds=CALL_SECONDS):
+            yield [event["metadata"]["name"] for event in items]
+
+    def create_event(self, event: Json) -> Json:
+        """Store a core/v1 Event."""
+        return self.transport.call("POST", f"{self._core}/events", body=event)
+
+    def get_lease(self, name: str) -> Json:
+        """Read a Lease."""
+        return _expect("Lease", self.transport.call("GET", f"{self._leases}/{name}"))
+
+    def create_lease(self, lease: Json) -> Json:
+        """Store a Lease."""
+        return _expect("Lease", self.transport.call("POST", self._leases, body=lease))
+
+    def replace_lease(self, lease: Json) -> Json:
+        """Replace a Lease by one that carries the resourceVersion of what it replaces."""
+        answer = self.transport.call("PUT", f"{self._leases}/{lease['metadata']['name']}", body=lease)
+        return _expect("Lease", answer)
+
+
+def _expect(kind: str, answer: Json) -> Json:
+    """The answer to a call that is to bring an object of this kind.
+
+    Raises:
+        UnavailableError: something between us and the API server has answered; nobody can say what has become of the
+            call.
+    """
+    if answer.get("kind") != kind:
+        raise UnavailableError("the answer is not the API server's")
+    return answer

@@ -1,0 +1,196 @@
+"""What can go wrong when the API server is asked: our own tree, made from the client's errors in one place.
+
+Two questions matter after a failed call, and every error here answers them: whether a write may have been carried out
+all the same (`outcome_unknown`), and whether asking again soon makes sense (`retryable`).
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from app.common.errors import RETRY_SECONDS, ErrorKind, ServiceError
+from schemas.faults import Fault, pointer_to
+
+
+class ClusterError(ServiceError):
+    """The API server did not do what it was asked.
+
+    Attributes:
+        message: the API server's own words where it gave any.
+        outcome_unknown: whether a write that ended so may have been stored.
+        retryable: whether this says nothing about the call itself, so that the same one may do well a moment later.
+        retry_after_seconds: how long the API server asks to be left alone; `None`: it doesn't say.
+    """
+
+    kind = ErrorKind.UNAVAILABLE
+    outcome_unknown = False
+    retryable = False
+    retry_after_seconds: int | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def detail(self) -> str:
+        """What the caller is told. The API server's own words may hold what is not the caller's business."""
+        return "the Kubernetes API server can't do this now"
+
+    @property
+    def retry_seconds(self) -> int:
+        """When the caller may try again: no sooner than the API server asks for."""
+        return max(RETRY_SECONDS, self.retry_after_seconds or 0)
+
+
+class NotFoundError(ClusterError):
+    """404: there is no such object."""
+
+
+class AlreadyExistsError(ClusterError):
+    """409 with reason AlreadyExists: an object of this name is there."""
+
+
+class ConflictError(ClusterError):
+    """409: the object has changed since its resourceVersion was read, or a quota that it counts against just now."""
+
+
+class ExpiredError(ClusterError):
+    """410: the resourceVersion or the continue token is too old to go on from."""
+
+
+class InvalidError(ClusterError):
+    """400 or 422: the API server does not accept the object.
+
+    Attributes:
+        causes: `(field, message)` pairs, as the API server gave them.
+    """
+
+    kind = ErrorKind.INVALID
+
+    def __init__(self, message: str, causes: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(message)
+        self.causes = causes
+
+    @property
+    def detail(self) -> str:
+        """Where there are no causes, an admission policy gives its reason in the message alone."""
+        return "Kubernetes does not accept this run" + ("" if self.causes else f": {self.message}")
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The causes, each field path as a JSON pointer."""
+        return tuple(Fault(pointer_to(*_steps(field)), message) for field, message in self.causes)
+
+
+class ForbiddenError(ClusterError):
+    """401 or 403: this service may not do that, or somebody else's rule refuses it."""
+
+
+class QuotaError(ForbiddenError):
+    """403: a ResourceQuota of the namespace is used up (https://kubernetes.io/docs/concepts/policy/resource-quotas/)."""
+
+
+class DeniedError(ForbiddenError):
+    """403: an admission policy or webhook refuses it."""
+
+
+class ThrottledError(ClusterError):
+    """429: the API server is busy and has not looked at the request."""
+
+    retryable = True
+
+
+class OversizeError(ClusterError):
+    """The answer has more bytes than its caller takes; of what was only read, less can be asked for."""
+
+
+class UnreachableError(ClusterError):
+    """There was no connection, so nothing has been sent."""
+
+    retryable = True
+
+
+class UnavailableError(ClusterError):
+    """5xx, a connection that broke, or no answer in time: nobody can say whether the request was carried out."""
+
+    outcome_unknown = True
+    retryable = True
+
+
+_LONGEST_RETRY_SECONDS = 30
+"""What asks for more is not believed: priority and fairness asks for one second, and the dispatcher must not be blind
+for long because a proxy said so."""
+
+
+def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClusterError:
+    """Turn an answer that is no success into an error.
+
+    Args:
+        status: the HTTP status.
+        body: a `metav1.Status` as JSON, as the API server writes it; anything else that a proxy may have put there.
+        retry_after: the header of this name, if there is one; a date in it is not looked at.
+    """
+    error = _error_of(status, body)
+    if retry_after is not None and retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 9:
+        error.retry_after_seconds = min(int(retry_after), _LONGEST_RETRY_SECONDS)
+    return error
+
+
+def _error_of(status: int, body: bytes) -> ClusterError:
+    try:
+        answer: Any = json.loads(body)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict) or answer.get("kind") != "Status":
+        answer = {}
+    message = _on_one_line(str(answer.get("message") or f"the API server answered {status}"))
+    match status:
+        case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
+            return NotFoundError(message)
+        case 409 if answer.get("reason") == "AlreadyExists":
+            return AlreadyExistsError(message)
+        case 409:
+            return ConflictError(message)
+        case 410:
+            return ExpiredError(message)
+        case 400 | 422:
+            return InvalidError(message, _causes_in(answer))
+        case 401 | 403:
+            return _refusal(message)
+        case 429:
+            return ThrottledError(message)
+        case _:
+            return UnavailableError(message)
+
+
+def _steps(field: str) -> list[str]:
+    """Split a field path as Kubernetes writes it: `spec.template.spec.containers[0].image`."""
+    return [step for step in field.replace("[", ".").replace("]", "").split(".") if step]
+
+
+def warnings_in(headers: Iterable[str]) -> list[str]:
+    """The texts of `Warning` headers as the API server writes them: `299 - "text"` (RFC 7234, section 5.5)."""
+    texts = re.findall(r'299 \S+ "((?:[^"\\]|\\.)*)"', ", ".join(headers))
+    return [_on_one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts]
+
+
+def _on_one_line(text: str) -> str:
+    """It goes to the log, and may quote what callers wrote."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+
+
+def _refusal(message: str) -> ForbiddenError:
+    """Tell apart what the API server gives one reason, Forbidden, and different words."""
+    if "exceeded quota" in message:
+        return QuotaError(message)
+    return (
+        DeniedError(message)
+        if "denied the request" in message or "denied request" in message
+        else ForbiddenError(message)
+    )
+
+
+def _causes_in(status: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    details = status.get("details") or {}
+    return tuple((str(cause.get("field", "")), str(cause.get("message", ""))) for cause in details.get("causes") or ())

@@ -1,0 +1,108 @@
+"""Waiting for the end of a run, on behalf of a caller who would else ask again and again."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.common.concurrency_limiter import BusyError
+from app.common.types import Json
+from app.kube.cancel_token import CancelToken
+from app.kube.client import NamespacedClient
+from app.kube.errors import ClusterError
+from app.kube.job_watch import watch_job
+from app.kube.parsing import terminal_condition
+from app.runs.limits.long_requests import LongRequestLimiter
+from app.runs.reader import RunReader, UnknownRunError
+from schemas.run import RunView, Status
+
+log = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 50
+"""How long one watch may last; beginning another costs two cheap calls."""
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LAST_PAUSE_SECONDS = 5.0
+_STEADY_SECONDS = 1.0
+"""A watch that lasted so long ended the row of failures."""
+
+
+def has_ended(view: RunView) -> bool:
+    """Whether a run won't change any more."""
+    return view.status in (Status.SUCCEEDED, Status.FAILED)
+
+
+class RunWaiter:
+    """Waits for runs.
+
+    Args:
+        client: where they are.
+        runs: reads them.
+        streams: gives the places.
+    """
+
+    def __init__(self, client: NamespacedClient, runs: RunReader, streams: LongRequestLimiter) -> None:
+        self._client = client
+        self._runs = runs
+        self._streams = streams
+
+    @contextmanager
+    def acquire(self, seconds: int | None, gone: Callable[[], bool]) -> Iterator[CancelToken | None]:
+        """Hold a place for a caller who wants to wait so long; `None`, for one who doesn't (`None` or 0).
+
+        Raises:
+            TooManyLongRequestsError: there is none.
+        """
+        if not seconds:
+            yield None
+            return
+        with self._streams.acquire(gone, seconds) as cancel_token:
+            yield cancel_token
+
+    def wait_for_end(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView:
+        """Return a run when it has ended, or as it is when the interrupt is set.
+
+        An outage of the API server is waited out.
+
+        Raises:
+            UnknownRunError: there is no such run, or it was deleted meanwhile before it had ended.
+            ClusterError: the API server can't be asked when the time is up.
+        """
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while not cancel_token.is_set:
+            began = time.monotonic()
+            try:
+                job = self._watch(self._runs.find(definition, run_id), cancel_token)
+                if terminal_condition(job) is not None:
+                    # Not read again: where its TTL is short, the run may be gone by now.
+                    return self._runs.view(job)
+            except ClusterError as error:
+                if not cancel_token.is_set:
+                    log.warning("waiting for a run, reading it again: %s", error)
+            if time.monotonic() - began > max(pause_seconds, _STEADY_SECONDS):
+                pause_seconds = _FIRST_PAUSE_SECONDS
+            # Many may wait when a server breaks: they don't all come back at once.
+            cancel_token.wait(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
+            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+        return self._runs.get(definition, run_id)
+
+    def wait_if_possible(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView | None:
+        """Wait as `wait_for_end` does for a run that has just been stored; `None`: nobody can say what became of it."""
+        try:
+            return self.wait_for_end(definition, run_id, cancel_token)
+        except (UnknownRunError, ClusterError, BusyError) as error:
+            log.warning("a run that was waited for can't be read: %s", error)
+            return None
+
+    def _watch(self, job: Json, cancel_token: CancelToken) -> Json:
+        """Watch a Job until it has ended, or for as long as the watch lasts; returns its last state."""
+        if terminal_condition(job) is not None:
+            return job
+        for change in watch_job(self._client, job, seconds=_WATCH_SECONDS, cancel_token=cancel_token):
+            job = change.job
+            if terminal_condition(job) is not None:
+                break
+            if change.deleted:
+                raise UnknownRunError(job["metadata"]["name"])
+        return job

@@ -1,0 +1,68 @@
+"""How gunicorn serves connections: its threaded worker, mended where one client could take too much from the others."""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped] # gunicorn has no annotations
+
+from app.server.gunicorn_parser import Parser, ProblemWriter
+
+_LINGER_SECONDS = 1.0
+"""How long a client may leave a connection open that has been ended."""
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
+    """gunicorn's threaded worker, but for what a request may take, how it is refused, and how a connection ends.
+
+    gunicorn 26 and 27 do that in the one loop that accepts connections: a client that doesn't close would stop the
+    service for two seconds, and fifteen of them have the worker killed as hung. Here the connection's thread waits.
+
+    Attributes:
+        on_drain: called once it takes no more connections and only ends those that it has, for which a slow client may
+            take all the time that there is until it is killed; must return at once.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.on_drain: Callable[[], None] = lambda: None
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; gunicorn has no better place to learn that the worker has begun to stop.
+
+        Its signal handler is none: it runs between any two steps of this thread, where it may not touch a lock.
+        """
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            self.on_drain()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """End at once (SIGQUIT, SIGINT), but without the locks of the pool of threads.
+
+        The threaded worker's own takes them to shut the pool down. It runs between any two steps of this thread, which
+        may be about to give the pool a connection: it would wait for itself until it is killed.
+        """
+        super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def handle(self, conn: Any) -> Any:
+        """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""
+        if conn.parser is None and not self.cfg.is_ssl:  # TLS has yet to be begun, and is best ended by a proxy
+            conn.parser = Parser(conn.cfg, conn.sock, conn.client)
+        goes_on = super().handle(conn)
+        if not goes_on:
+            with suppress(OSError):  # the client, or gunicorn, was quicker
+                conn.sock.shutdown(socket.SHUT_WR)
+                deadline = time.monotonic() + _LINGER_SECONDS
+                while (left_seconds := deadline - time.monotonic()) > 0:
+                    conn.sock.settimeout(left_seconds)
+                    if not conn.sock.recv(65536):
+                        break
+            with suppress(OSError):
+                conn.sock.shutdown(socket.SHUT_RDWR)  # so that gunicorn finds nothing to wait for
+        return goes_on
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what can't be read, or what went wrong beyond Flask."""
+        super().handle_error(req, ProblemWriter(client), addr, exc)

@@ -1,0 +1,104 @@
+"""One embedded cluster for all tests of a session, and the official client for it."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes import client as kubernetes
+
+from devcluster.cluster import Cluster, Options
+from tests.integration.apis import Apis, Eventually, MakeJob, Manifest
+from tests.integration.dispatching import Stage
+from tests.support.faults import FaultProxy
+from tests.support.observer import Observer
+from tests.support.servers import Server
+
+DEADLINE_SECONDS = 15.0
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster that retries at once what would otherwise wait for 10 s and more."""
+    with Cluster(Options(back_off_seconds=0.02)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
+    """The official client for the cluster."""
+    with kubernetes.ApiClient(kubernetes.Configuration(host=cluster.url)) as api_client:
+        yield api_client
+
+
+@pytest.fixture
+def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
+    """The official APIs and a namespace of the test's own, emptied afterwards."""
+    found = Apis(
+        kubernetes.BatchV1Api(client),
+        kubernetes.CoreV1Api(client),
+        kubernetes.AppsV1Api(client),
+        f"test-{uuid.uuid4().hex[:8]}",
+    )
+    yield found
+    for delete in (
+        found.batch.delete_collection_namespaced_job,
+        found.apps.delete_collection_namespaced_deployment,
+        found.apps.delete_collection_namespaced_stateful_set,
+        found.core.delete_collection_namespaced_pod,
+    ):
+        delete(found.namespace, propagation_policy="Background", grace_period_seconds=0)
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """Wait until a condition holds."""
+
+    def wait(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"did not come about within {seconds} s; last seen: {found!r}"
+            time.sleep(0.01)
+        return found
+
+    return wait
+
+
+@pytest.fixture
+def make_job() -> MakeJob:
+    """Make the manifest of a Job."""
+
+    def make(name: str, *args: str, image: str = "busybox:1", pod: Manifest | None = None, **spec: Any) -> Manifest:
+        container = {"name": "main", "image": image, "args": list(args)}
+        template = {"spec": {"restartPolicy": "Never", "containers": [container], **(pod or {})}}
+        return {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": name},
+            "spec": {"template": template, **spec},
+        }
+
+    return make
+
+
+@pytest.fixture
+def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+    """A namespace for dispatchers, which reach the API server under test through a proxy that makes faults."""
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        yield Stage(server, namespace, tmp_path, proxy)
+
+
+@pytest.fixture
+def cut_off(stage: Stage) -> Iterator[FaultProxy]:
+    """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
+    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def seen(stage: Stage) -> Iterator[Observer]:
+    """An independent witness of what happens to the runs of the stage."""
+    with Observer(stage.server.admin, stage.name) as observer:
+        yield observer

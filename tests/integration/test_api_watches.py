@@ -1,0 +1,320 @@
+"""Lists and watches over HTTP: selectors, pages, revisions, bookmarks, expiry, and clients that vanish."""
+
+import http.client
+import json
+import threading
+import time
+
+import kubernetes.client as kubernetes
+import pytest
+from kubernetes import watch as kubernetes_watch
+
+from devcluster.http import ApiServer
+from devcluster.kinds import CONFIG_MAP
+from devcluster.store import Store
+from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
+
+DEADLINE_SECONDS = 10.0
+
+
+class NoLogs:
+    """A log source without logs: these tests read none."""
+
+    def read(self, pod, options):
+        """Nothing."""
+        yield from ()
+
+
+@pytest.fixture
+def store():
+    """A store of the test's own, with a short history."""
+    return Store(history_size=100)
+
+
+@pytest.fixture
+def server(store):
+    """An API server for that store."""
+    running = ApiServer(store, NoLogs())
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def core(server):
+    """The official client's core API."""
+    with kubernetes.ApiClient(kubernetes.Configuration(host=server.url)) as client:
+        yield kubernetes.CoreV1Api(client)
+
+
+def add(store, name, namespace="default", **labels):
+    return store.create(CONFIG_MAP, {"metadata": {"name": name, "namespace": namespace, "labels": labels}})
+
+
+def relabel(store, name, **labels):
+    def change(obj):
+        obj["metadata"]["labels"] = labels
+        return obj
+
+    return store.update(CONFIG_MAP, "default", name, change)
+
+
+class Lines:
+    """A raw watch of ConfigMaps: its lines, decoded, as they come."""
+
+    def __init__(self, server, query, path="/api/v1/namespaces/default/configmaps", accept="application/json"):
+        self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+        self.connection.request("GET", f"{path}?watch=true&{query}", headers={"Accept": accept})
+        self.answer = self.connection.getresponse()
+
+    def close(self):
+        """Hang up."""
+        self.answer.close()
+        self.connection.close()
+
+    def next(self):
+        """The next event; None when the watch has ended."""
+        line = self.answer.readline()
+        return json.loads(line) if line else None
+
+    def names(self, count):
+        """(type, name) of the next events."""
+        events = [self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+
+
+@pytest.fixture
+def watch(server):
+    """Open raw watches; they are closed with the test."""
+    opened = []
+
+    def open_watch(query, **options):
+        opened.append(Lines(server, query, **options))
+        return opened[-1]
+
+    yield open_watch
+    for lines in opened:
+        lines.close()
+
+
+def get(server, query, path="/api/v1/namespaces/default/configmaps"):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
+    connection.request("GET", f"{path}?{query}")
+    answer = connection.getresponse()
+    body = json.loads(answer.read())
+    connection.close()
+    return answer.status, body
+
+
+def test_lists_select_by_labels_and_fields(core, store):
+    """Both selectors hold together, in one namespace or in all."""
+    add(store, "a", tier="x")
+    add(store, "b", tier="y")
+    add(store, "a", "other", tier="x")
+    names = [
+        one.metadata.name for one in core.list_namespaced_config_map("default", label_selector="tier in (x)").items
+    ]
+    assert names == ["a"]
+    everywhere = core.list_config_map_for_all_namespaces(label_selector="tier=x", field_selector="metadata.name=a")
+    assert [one.metadata.namespace for one in everywhere.items] == ["default", "other"]
+
+
+def test_pages_show_the_state_of_the_first_page(core, store):
+    """However much changes between the pages, together they are one consistent list, each object once."""
+    for number in range(7):
+        add(store, f"c{number}")
+    page = core.list_namespaced_config_map("default", limit=3)
+    first = page.metadata.resource_version
+    assert page.metadata.remaining_item_count == 4
+    names = [one.metadata.name for one in page.items]
+    add(store, "c00")
+    store.delete(CONFIG_MAP, "default", "c6")
+    while page.metadata._continue:
+        page = core.list_namespaced_config_map("default", limit=3, _continue=page.metadata._continue)
+        assert page.metadata.resource_version == first
+        names += [one.metadata.name for one in page.items]
+    assert names == [f"c{number}" for number in range(7)]
+
+
+def test_after_a_full_page_an_empty_one_may_follow(core, store):
+    """Whether the selector takes any of the objects that follow is only known when the next page is asked for."""
+    for name, tier in (("a", "x"), ("b", "x"), ("c", "y")):
+        add(store, name, tier=tier)
+    page = core.list_namespaced_config_map("default", limit=2, label_selector="tier=x")
+    assert [one.metadata.name for one in page.items] == ["a", "b"]
+    last = core.list_namespaced_config_map(
+        "default", limit=2, label_selector="tier=x", _continue=page.metadata._continue
+    )
+    assert (last.items, last.metadata._continue) == ([], None)
+
+
+def test_a_page_with_a_selector_does_not_guess_how_many_follow(core, store):
+    """RemainingItemCount is only given where it is known."""
+    for number in range(4):
+        add(store, f"c{number}", tier="x")
+    page = core.list_namespaced_config_map("default", limit=1, label_selector="tier=x")
+    assert page.metadata._continue
+    assert page.metadata.remaining_item_count is None
+
+
+def test_a_continuation_that_is_too_old_is_expired(server, store):
+    """410: the client starts its list anew."""
+    for number in range(3):
+        add(store, f"c{number}")
+    _, page = get(server, "limit=1")
+    add(store, "later")
+    store.compact()
+    status, answer = get(server, f"limit=1&continue={page['metadata']['continue']}")
+    assert (status, answer["reason"]) == (410, "Expired")
+    assert "too old to display a consistent list result" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ("labelSelector=a%20b", 400, "BadRequest"),
+        ("fieldSelector=data.n%3D1", 400, "BadRequest"),
+        ("resourceVersion=abc", 400, "BadRequest"),
+        ("resourceVersion=99999", 504, "Timeout"),
+        ("continue=abc", 400, "BadRequest"),
+        ("limit=x", 400, "BadRequest"),
+        ("resourceVersionMatch=Exact", 422, "Invalid"),
+        ("resourceVersion=0&resourceVersionMatch=Exact", 422, "Invalid"),
+        ("watch=1&resourceVersionMatch=Exact&resourceVersion=1", 422, "Invalid"),
+        ("sendInitialEvents=true", 422, "Invalid"),
+    ],
+)
+def test_list_options_that_make_no_sense_are_refused(server, query, status, reason):
+    """Each with the status and the reason of the real server."""
+    code, answer = get(server, query)
+    assert (code, answer["reason"]) == (status, reason)
+
+
+def test_a_list_at_an_exact_revision_shows_the_past(server, store):
+    """resourceVersionMatch=Exact reads what was; NotOlderThan reads what is."""
+    then = add(store, "a")["metadata"]["resourceVersion"]
+    add(store, "b")
+    _, past = get(server, f"resourceVersion={then}&resourceVersionMatch=Exact")
+    assert [one["metadata"]["name"] for one in past["items"]] == ["a"]
+    _, present = get(server, f"resourceVersion={then}&resourceVersionMatch=NotOlderThan")
+    assert len(present["items"]) == 2
+
+
+def test_a_watch_without_a_revision_begins_with_what_is_there(watch, store):
+    """Synthetic ADDED events, then the changes."""
+    add(store, "a")
+    lines = watch("")
+    assert lines.names(1) == [("ADDED", "a")]
+    add(store, "b")
+    store.delete(CONFIG_MAP, "default", "a")
+    assert lines.names(2) == [("ADDED", "b"), ("DELETED", "a")]
+
+
+def test_a_watch_from_a_list_misses_and_repeats_nothing(core, store):
+    """The official client's list-then-watch sees each later change once."""
+    add(store, "a")
+    version = core.list_namespaced_config_map("default").metadata.resource_version
+    add(store, "b")
+    add(store, "elsewhere", "other")
+    relabel(store, "a", tier="x")
+    watcher = kubernetes_watch.Watch()
+    seen = []
+    for event in watcher.stream(core.list_namespaced_config_map, "default", resource_version=version):
+        seen.append((event["type"], event["object"].metadata.name))
+        if len(seen) == 2:
+            watcher.stop()
+    assert seen == [("ADDED", "b"), ("MODIFIED", "a")]
+
+
+def test_to_a_watch_with_a_selector_objects_come_and_go_with_their_labels(watch, store):
+    """An object that leaves the selector is DELETED, one that enters is ADDED, one outside is nothing."""
+    lines = watch("labelSelector=tier%3Dx")
+    add(store, "a", tier="x")
+    add(store, "b", tier="y")
+    relabel(store, "a", tier="y")
+    changed = relabel(store, "b", tier="x")
+    relabel(store, "b", tier="x", more="1")
+    store.delete(CONFIG_MAP, "default", "b")
+    expected = [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b"), ("MODIFIED", "b"), ("DELETED", "b")]
+    events = [lines.next() for _ in expected]
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == expected
+    assert events[1]["object"]["metadata"]["labels"] == {"tier": "x"}
+    assert int(events[1]["object"]["metadata"]["resourceVersion"]) < int(changed["metadata"]["resourceVersion"])
+
+
+def test_a_watch_from_a_forgotten_revision_says_so_in_the_stream(watch, store):
+    """410 comes as an ERROR event, then the watch ends: the client lists again."""
+    start = store.revision
+    add(store, "a")
+    store.compact()
+    lines = watch(f"resourceVersion={start}")
+    event = lines.next()
+    assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+    assert lines.next() is None
+
+
+def test_a_watch_that_falls_too_far_behind_is_expired(watch, store):
+    """History is bounded: 410 instead of a gap."""
+    start = store.revision
+    for number in range(250):
+        add(store, f"c{number}")
+    assert watch(f"resourceVersion={start}").next()["object"]["code"] == 410
+
+
+def test_a_watch_ends_at_its_timeout(watch):
+    """TimeoutSeconds bounds a watch; the stream ends properly."""
+    begun = time.monotonic()
+    assert watch("timeoutSeconds=1").next() is None
+    assert time.monotonic() - begun < DEADLINE_SECONDS / 2
+
+
+def test_a_bookmark_comes_shortly_before_the_timeout(watch, store):
+    """It carries the revision up to which nothing was missed, though nothing of this kind happened."""
+    lines = watch(f"timeoutSeconds=3&allowWatchBookmarks=true&resourceVersion={store.revision}")
+    store.ensure_namespace("somewhere")
+    event = lines.next()
+    assert (event["type"], event["object"]["kind"]) == ("BOOKMARK", "ConfigMap")
+    assert event["object"]["metadata"]["resourceVersion"] == str(store.revision)
+    assert lines.next() is None
+
+
+def test_initial_events_end_with_a_marked_bookmark(watch, store):
+    """A streaming list tells where the present ends."""
+    add(store, "a")
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    lines = watch(query)
+    assert lines.names(1) == [("ADDED", "a")]
+    assert lines.next()["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+
+
+def test_a_watch_of_tables_tells_its_columns_once(watch, store):
+    """What `kubectl get --watch` asks for."""
+    add(store, "a")
+    add(store, "b")
+    lines = watch("", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    columns = [len(lines.next()["object"]["columnDefinitions"]) for _ in range(2)]
+    assert columns == [3, 0]
+
+
+def test_a_client_that_vanishes_ends_its_watch(watch):
+    """An idle watch doesn't outlive its client."""
+    before = set(threading.enumerate())
+    lines = watch("")
+    threads = set(threading.enumerate()) - before
+    assert threads
+    lines.close()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    for thread in threads:
+        thread.join(deadline - time.monotonic())
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_stopping_ends_open_watches_at_once(server, watch):
+    """A server stops within seconds however many watches are open, and each ends as a complete answer."""
+    watches = [watch("") for _ in range(5)]
+    begun = time.monotonic()
+    server.stop()
+    assert time.monotonic() - begun < DEADLINE_SECONDS / 2
+    assert [lines.next() for lines in watches] == [None] * 5

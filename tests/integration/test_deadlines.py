@@ -1,0 +1,107 @@
+"""Every call to the API server ends, however slowly its answer comes."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from app.kube.cancel_token import CancelToken
+from app.kube.errors import ClusterError, UnavailableError
+from tests.integration.dispatching import LONG, Stage, until
+from tests.support.faults import Fault, GoSilent, Request, Trickle
+
+SLOW = Trickle(pause_seconds=0.2)
+SLOW_BODY = Trickle(pause_seconds=0.2, head=False)
+
+
+@pytest.mark.parametrize("action", [SLOW, SLOW_BODY, GoSilent(forward=True)], ids=["head", "body", "silence"])
+def test_a_call_is_given_up_at_its_deadline(stage: Stage, action: Trickle | GoSilent) -> None:
+    """Each byte comes in time, the answer doesn't: the whole of it has one deadline."""
+    server = stage.connect().transport
+    stage.proxy.add(Fault(action))
+    with pytest.raises(UnavailableError):
+        server.call("GET", f"/api/v1/namespaces/{stage.name}/pods", whole_seconds=1.0)
+
+
+def test_a_connection_is_as_good_as_new_after_a_call_that_was_in_time(stage: Stage) -> None:
+    """What was left of one call's time is not the next one's."""
+    server = stage.connect().transport
+    path = f"/api/v1/namespaces/{stage.name}/pods"
+    server.call("GET", path, whole_seconds=2.0)
+    stage.proxy.add(Fault(Trickle(pause_seconds=0.01)))
+    assert server.call("GET", path, whole_seconds=60.0)["items"] == []
+    assert stage.proxy.connections == 1
+
+
+@pytest.mark.parametrize("action", [SLOW, SLOW_BODY], ids=["head", "body"])
+def test_a_watch_that_never_ends_by_itself_is_ended(stage: Stage, action: Trickle) -> None:
+    """It brings something all the time, and nothing that could be read."""
+    namespace = stage.connect()
+    stage.queue()
+    stage.proxy.add(Fault(action))
+    query = {"watch": "true", "timeoutSeconds": 50}
+    with (
+        pytest.raises(UnavailableError),
+        namespace.transport.stream(namespace.runs.path, query, silence_seconds=60.0, whole_seconds=1.0) as stream,
+    ):
+        for _ in stream.lines():
+            pass
+
+
+def test_a_log_may_take_as_long_as_it_likes(stage: Stage) -> None:
+    """It has no end that anybody could know, as long as something comes."""
+    server = stage.connect().transport
+    stage.proxy.add(Fault(Trickle(pause_seconds=0.01, head=False)))
+    with server.stream(f"/api/v1/namespaces/{stage.name}/pods", {}, silence_seconds=1.0) as stream:
+        assert b"".join(stream.pieces()).startswith(b"{")
+
+
+@contextmanager
+def silent_log(stage: Stage) -> Iterator[Callable[[], bytes]]:
+    """The log of a container that prints nothing; reads what comes of it."""
+    namespace = stage.connect()
+    [name] = stage.queue(args=LONG)
+    stage.suspend(name, suspend=False)
+    [pod] = until(lambda: stage.core.list_namespaced_pod(stage.name).items)
+    until(lambda: stage.core.read_namespaced_pod(pod.metadata.name, stage.name).status.phase == "Running")
+    cancel_token = CancelToken()
+    with (
+        ThreadPoolExecutor(1) as reader,
+        suppress(ClusterError),
+    ):
+
+        def read() -> bytes:
+            query: dict[str, str | int] = {"follow": "true"}
+            with namespace.log(
+                pod.metadata.name, query, silence_seconds=None, cancel_token=cancel_token, ask_seconds=0.4
+            ) as log:
+                return b"".join(log.pieces())
+
+        reading = reader.submit(read)
+        try:
+            yield lambda: reading.result(30)
+        finally:
+            cancel_token.set()
+
+
+def is_question(request: Request) -> bool:
+    return request.method == "GET" and "/leases/" in request.path
+
+
+@pytest.mark.embedded_only("no container of it is silent: nothing is run there")
+def test_a_silent_log_goes_on_for_as_long_as_the_api_server_is_there(stage: Stage) -> None:
+    """It is asked now and then, and the log stays open."""
+    with silent_log(stage):
+        stage.proxy.wait_for(lambda request: is_question(request) and request.status == 404, count=3)
+    assert sum(request.path.endswith("/log") for request in stage.proxy.requests) == 1
+
+
+@pytest.mark.embedded_only("no container of it is silent: nothing is run there")
+def test_a_silent_log_ends_where_the_api_server_hangs(stage: Stage) -> None:
+    """Its connection is open, and so is every other: only an answer tells."""
+    with silent_log(stage) as read:
+        stage.proxy.wait_for(is_question)
+        stage.proxy.silence()
+        with pytest.raises(UnavailableError):
+            read()

@@ -1,0 +1,85 @@
+"""What the liveness probe learns of a dispatcher."""
+
+from app.dispatcher.loop import Dispatcher
+from app.dispatcher.pulse import SILENCE_SECONDS, Pulse
+from tests.integration.dispatching import QUICK, Stage, until
+from tests.support.clock import Clock
+from tests.support.faults import Fault, Hold
+
+
+def make(stage: Stage, clock: Clock) -> Dispatcher:
+    return Dispatcher(stage.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, pulse=Pulse(clock))
+
+
+def test_a_dispatcher_that_waits_is_not_stuck(stage: Stage) -> None:
+    """Before its start, while it leads, while the API server is away, and after its end."""
+    clock = Clock()
+    dispatcher = make(stage, clock)
+    assert not dispatcher.stuck
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        stage.proxy.refuse_connections()
+        for _ in range(5):
+            clock.now += SILENCE_SECONDS / 2
+            until(lambda: not dispatcher.stuck)
+    finally:
+        dispatcher.stop()
+    clock.now += 10 * SILENCE_SECONDS
+    assert not dispatcher.stuck
+
+
+def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(stage: Stage) -> None:
+    """Be it the one that keeps the lease, though the other beats."""
+    clock, hold = Clock(), Hold()
+    dispatcher = make(stage, clock)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        stage.proxy.add(Fault(hold, method="PUT", path=r"/leases/"))
+        hold.wait_held(1)
+        clock.now += SILENCE_SECONDS + 1
+        assert dispatcher.stuck
+        hold.release()
+        until(lambda: not dispatcher.stuck)
+    finally:
+        hold.release()
+        dispatcher.stop()
+
+
+def test_a_list_that_takes_long_is_no_reason_to_be_restarted(stage: Stage) -> None:
+    """Ten thousand runs on a busy API server: a restart would have it begin anew, for ever."""
+    clock, hold = Clock(), Hold()
+    stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
+    dispatcher = make(stage, clock)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        hold.wait_held(1)
+        for _ in range(5):
+            clock.now += SILENCE_SECONDS / 2
+            until(lambda: not dispatcher.stuck)
+    finally:
+        hold.release()
+        dispatcher.stop()
+
+
+def test_a_leader_that_gets_nowhere_leaves_the_lease_to_others(stage: Stage) -> None:
+    """With several workers in a pod the probe may meet any: the queue must not wait until it meets this one."""
+    clock, hold = Clock(), Hold()
+    stage.proxy.add(Fault(hold, method="PATCH", path=r"/jobs/"))
+    stage.queue("a")
+    stuck, other = make(stage, clock), stage.dispatcher({"a": 1})
+    stuck.start()
+    try:
+        hold.wait_held(1)
+        other.start()
+        clock.now += SILENCE_SECONDS + 1
+        until(lambda: other.leading)
+        assert not stuck.leading
+        hold.release()
+        until(lambda: not stuck.stuck)
+    finally:
+        hold.release()
+        stuck.stop()
+        other.stop()

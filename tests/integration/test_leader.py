@@ -1,0 +1,343 @@
+"""One dispatcher at a time: elections, silent and paused leaders, and what the next one makes of what they left."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from app.dispatcher.lease import LeaseTiming
+from app.dispatcher.loop import Dispatcher
+from app.kube import labels
+from tests.integration.dispatching import LONG, QUICK, DispatcherProcess, Stage, until
+from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Refuse, Request
+from tests.support.observer import Observer
+
+SLOTS = {"fib": 1}
+
+
+def is_renewal(request: Request) -> bool:
+    return request.method == "PUT" and "/leases/" in request.path
+
+
+def is_look(request: Request) -> bool:
+    return request.method == "GET" and "/leases/" in request.path
+
+
+@contextlib.contextmanager
+def both(first: Dispatcher, second: Dispatcher) -> Iterator[None]:
+    """Start two dispatchers, and stop them in the end."""
+    first.start()
+    second.start()
+    try:
+        yield
+    finally:
+        first.stop()
+        second.stop()
+
+
+def test_of_two_that_start_at_once_one_leads(stage: Stage, seen: Observer) -> None:
+    """The lease is created once; every run starts once, in order, and never are there more than slots."""
+    names = stage.queue(count=8)
+    first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
+    with both(first, second):
+        while not seen.finished >= set(names):
+            assert not (first.leading and second.leading)
+            time.sleep(0.005)
+    assert seen.started == names
+    assert seen.starts == dict.fromkeys(names, 1)
+    assert seen.most_active["fib"] == 1
+
+
+def test_a_leader_that_stops_hands_over_within_two_seconds(stage: Stage, seen: Observer) -> None:
+    """It gives the lease back, so that nobody has to wait for its end: here a minute."""
+    timing = LeaseTiming(lease_seconds=60)
+    first, second = stage.dispatcher(SLOTS, timing=timing), stage.dispatcher(SLOTS, timing=timing)
+    first.start()
+    until(lambda: first.leading)
+    second.start()
+    stage.proxy.wait_for(lambda request: request.method == "GET" and "/leases/" in request.path, count=2)
+    try:
+        first.stop()
+        began = time.monotonic()
+        [run] = stage.queue()
+        seen.wait(lambda: run in seen.starts)
+        assert time.monotonic() - began < 2
+    finally:
+        second.stop()
+    assert stage.holder() == ""
+
+
+def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(stage: Stage) -> None:
+    """It looks at the lease before it gives it back: its own renewal may have been stored."""
+    timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=60)
+    with stage.dispatching(SLOTS, timing=timing):
+        lost = stage.proxy.add(Fault(LoseAnswer(), when=is_renewal))
+        until(lambda: stage.proxy.strikes(lost))
+    assert stage.holder() == ""
+
+
+def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(stage: Stage, seen: Observer) -> None:
+    """Its runs go on, its queue is taken over, and nothing starts twice."""
+    [running] = stage.queue(args=LONG)
+    names = stage.queue(count=3)
+    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
+        seen.wait(lambda: running in seen.starts)
+        follower = stage.dispatcher(SLOTS)
+        follower.start()
+        try:
+            leader.kill()
+            killed_at = time.monotonic()
+            until(lambda: follower.leading)
+            stage.delete(running)
+            seen.wait(lambda: names[0] in seen.starts)
+            assert time.monotonic() - killed_at < QUICK.lease_seconds + 2
+            seen.wait(lambda: seen.finished >= set(names))
+        finally:
+            follower.stop()
+    assert seen.started == [running, *names]
+    assert seen.most_active["fib"] == 1
+
+
+def test_leaders_that_are_killed_again_and_again(stage: Stage, seen: Observer) -> None:
+    """Wherever they die, each run starts once, and never are there more than slots."""
+    names = stage.queue(count=10)
+    for _ in range(3):
+        already = len(seen.starts)
+        with DispatcherProcess(stage.kubeconfig(), stage.name, {"fib": 2}) as leader:
+            seen.wait(partial(seen.has_started, already + 2))
+            leader.kill()
+    with stage.dispatching({"fib": 2}):
+        seen.wait(lambda: seen.finished >= set(names))
+    assert seen.starts == dict.fromkeys(names, 1)
+    assert seen.most_active["fib"] <= 2
+
+
+def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(stage: Stage, seen: Observer) -> None:
+    """By its own clock its lease is over; it sees that before it acts, and follows."""
+    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
+        [first] = stage.queue()
+        seen.wait(lambda: first in seen.finished)
+        paused = stage.holder()
+        leader.pause()
+        names = stage.queue(count=4)
+        with stage.dispatching(SLOTS):
+            seen.wait(lambda: seen.finished >= {names[0]})
+            leader.resume()
+            seen.wait(lambda: seen.finished >= set(names))
+            assert stage.holder() != paused
+    assert seen.started == [first, *names]
+    assert seen.most_active["fib"] == 1
+
+
+def test_a_leader_that_loses_the_api_server_stops_before_the_next_one_begins(
+    stage: Stage, seen: Observer, cut_off: FaultProxy
+) -> None:
+    """At no moment do both lead, and the one that was cut off follows when it is back."""
+    first, second = stage.dispatcher(SLOTS, proxy=cut_off), stage.dispatcher(SLOTS)
+    first.start()
+    until(lambda: first.leading)
+    second.start()
+    names = stage.queue(count=2)
+    try:
+        seen.wait(lambda: seen.finished >= set(names))
+        cut_off.silence()
+        while not second.leading:
+            time.sleep(0.002)
+        assert not first.leading
+        names += stage.queue(count=3)
+        cut_off.heal()
+        seen.wait(lambda: seen.finished >= set(names))
+        assert second.leading
+        assert not first.leading
+    finally:
+        first.stop()
+        second.stop()
+    assert seen.started == names
+    assert seen.most_active["fib"] == 1
+
+
+def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
+    stage: Stage, seen: Observer, cut_off: FaultProxy
+) -> None:
+    """The new leader chooses another run for the only slot; what the old one had under way must conflict.
+
+    Nothing but a change of that run can stop an admission that the network, or a pause of its process, held back for
+    longer than the lease.
+    """
+    stage.deploy("db", replicas=1)
+    hold = Hold()
+    cut_off.add(Fault(hold, method="PATCH", times=None))
+    first, second = stage.dispatcher(SLOTS, proxy=cut_off), stage.dispatcher(SLOTS)
+    first.start()
+    until(lambda: first.leading)
+    [dependent] = stage.queue(depends_on=("db",))
+    hold.wait_held()
+    stage.scale("db", replicas=0)
+    stage.await_ready("db", 0)
+    [other] = stage.queue(args=LONG)
+    cut_off.refuse_connections()
+    second.start()
+    try:
+        seen.wait(lambda: other in seen.starts)
+        hold.release()
+        cut_off.wait_for(lambda request: request.method == "PATCH" and request.status == 409)
+        assert seen.started == [other]
+        assert seen.most_active["fib"] == 1
+        stage.delete(other)
+        stage.scale("db", replicas=1)
+        seen.wait(lambda: dependent in seen.finished)
+    finally:
+        first.stop()
+        second.stop()
+    assert seen.starts == {other: 1, dependent: 1}
+
+
+def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Observer, cut_off: FaultProxy) -> None:
+    """Whatever that call does, no further one follows it, and both leaders' runs together keep to the slots."""
+    hold = Hold()
+    cut_off.add(Fault(hold, method="PATCH"))
+    names = stage.queue(count=6)
+    first, second = stage.dispatcher({"fib": 2}, proxy=cut_off), stage.dispatcher({"fib": 2})
+    first.start()
+    hold.wait_held()
+    cut_off.add(Fault(GoSilent(), path="/leases", times=None))
+    second.start()
+    try:
+        until(lambda: second.leading)
+        hold.release()
+        seen.wait(lambda: seen.finished >= set(names))
+        patches = [request for request in cut_off.requests if request.method == "PATCH"]
+        assert len(patches) == 1, "it went on without the lease"
+    finally:
+        cut_off.heal()
+        first.stop()
+        second.stop()
+    assert seen.starts == dict.fromkeys(names, 1)
+    assert seen.most_active["fib"] <= 2
+
+
+def test_a_leader_whose_clock_jumped_looks_at_everything_anew(stage: Stage, seen: Observer) -> None:
+    """It slept for longer than its lease: even if it gets the lease back at once, somebody may have led meanwhile."""
+    slept_seconds = 0.0
+    timing = LeaseTiming(lease_seconds=2, renew_seconds=0.05, retry_seconds=0.05, margin_seconds=0.5)
+
+    def clock() -> float:
+        return time.monotonic() + slept_seconds
+
+    def has_listed(times: int) -> bool:
+        lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit=" in request.query]
+        return len(lists) == times
+
+    with stage.dispatching({"fib": 1}, timing=timing, clock=clock):
+        [first] = stage.queue()
+        seen.wait(lambda: first in seen.finished)
+        for count in range(2, 5):
+            slept_seconds += 60
+            until(partial(has_listed, count), seconds=5)
+        [second] = stage.queue()
+        seen.wait(lambda: second in seen.finished)
+
+
+def test_a_stop_with_an_admission_in_doubt_keeps_the_lease_until_its_end(stage: Stage, seen: Observer) -> None:
+    """Otherwise the next leader would not know that something may still arrive."""
+    hold = Hold()
+    stage.proxy.add(Fault(hold, method="PATCH", times=None))
+    stage.queue(count=2)
+    with stage.dispatching(SLOTS):
+        hold.wait_held()
+        stage.proxy.cut_all()
+        stage.proxy.wait_for(lambda request: request.method == "PATCH", count=2)
+        stage.proxy.cut_all()
+    assert stage.holder() != ""
+
+
+def test_a_lease_taken_away_by_hand_ends_the_term(stage: Stage, seen: Observer) -> None:
+    """Who is written in the lease is respected, as long as its time runs; then the queue goes on."""
+    with stage.dispatching(SLOTS) as dispatcher:
+        body = {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 1}}
+        stage.leases.patch_namespaced_lease(labels.LEASE_NAME, stage.name, body)
+        until(lambda: not dispatcher.leading)
+        [run] = stage.queue()
+        seen.wait(lambda: run in seen.finished)
+        assert dispatcher.leading
+
+
+def test_a_lease_deleted_by_hand_is_made_again(stage: Stage, seen: Observer) -> None:
+    """The queue goes on."""
+    with stage.dispatching(SLOTS):
+        stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
+        until(stage.holder)
+        [run] = stage.queue()
+        seen.wait(lambda: run in seen.finished)
+
+
+def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
+    """Its holder acts until it notices: a candidate that knew the lease waits for it to be made again, or to expire."""
+    first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
+    with both(first, second):
+        until(lambda: first.leading or second.leading)
+        for _ in range(5):
+            looks = len([request for request in stage.proxy.requests if is_look(request)])
+            stage.proxy.wait_for(is_look, count=looks + 2)
+            stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
+            while not stage.holder():
+                assert not (first.leading and second.leading)
+            for _ in range(50):
+                assert not (first.leading and second.leading)
+                time.sleep(0.005)
+
+
+def test_a_deleted_lease_of_a_leader_that_is_gone_expires(stage: Stage, seen: Observer) -> None:
+    """Who comes next knows that the last one fell silent."""
+    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
+        until(stage.holder)
+        follower = stage.dispatcher(SLOTS)
+        follower.start()
+        try:
+            stage.proxy.wait_for(is_look, count=2)
+            leader.kill()
+            stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
+            names = stage.queue(count=2)
+            seen.wait(lambda: seen.finished >= set(names))
+        finally:
+            follower.stop()
+    assert seen.most_active["fib"] == 1
+
+
+@pytest.mark.parametrize("spec", [None, {"holderIdentity": ""}, {"holderIdentity": "gone"}])
+def test_a_lease_that_says_little_is_free(stage: Stage, seen: Observer, spec: dict[str, str] | None) -> None:
+    """Without a holder, or without a time for which it is held, it keeps nobody away."""
+    stage.leases.create_namespaced_lease(stage.name, {"metadata": {"name": labels.LEASE_NAME}, "spec": spec})
+    with stage.dispatching(SLOTS):
+        [run] = stage.queue()
+        seen.wait(lambda: run in seen.finished)
+
+
+def test_a_lease_of_another_is_waited_for_by_ones_own_clock(stage: Stage) -> None:
+    """What times another clock has written into it is no matter."""
+    long_ago = "2020-01-01T00:00:00.000001Z"
+    body = {
+        "metadata": {"name": labels.LEASE_NAME},
+        "spec": {"holderIdentity": "x", "leaseDurationSeconds": 2, "renewTime": long_ago, "acquireTime": long_ago},
+    }
+    stage.leases.create_namespaced_lease(stage.name, body)
+    began = time.monotonic()
+    with stage.dispatching(SLOTS):
+        assert time.monotonic() - began > 2
+
+
+def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
+    """Nobody but an administrator can help it; once that has happened it leads."""
+    refused = stage.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))
+    dispatcher = stage.dispatcher(SLOTS)
+    dispatcher.start()
+    try:
+        until(lambda: stage.proxy.strikes(refused) == 5)
+        budget = [request.started for request in stage.proxy.requests if request.fault is refused]
+        assert budget[-1] - budget[-2] > 0.7
+        stage.proxy.remove(refused)
+        until(lambda: dispatcher.leading)
+    finally:
+        dispatcher.stop()

@@ -1,0 +1,465 @@
+"""Pods on the node: environment, logs, restarts, readiness, and their end."""
+
+import base64
+import http.client
+import ipaddress
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kubernetes.client import ApiException, V1ContainerStatus
+
+from devcluster.cluster import Cluster
+from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER, Apis, Eventually, Manifest, Model
+
+pytestmark = OF_THE_EMBEDDED_CLUSTER
+
+RunPod = Callable[..., Model]
+Outcome = Callable[[str], Model]
+
+
+@pytest.fixture
+def run_pod(apis: Apis) -> RunPod:
+    """Create a pod with one container, whose script `sh` runs; the rest are fields of container and spec."""
+
+    def run(
+        name: str,
+        script: str | None,
+        restart_policy: str = "Never",
+        spec: Manifest | None = None,
+        metadata: Manifest | None = None,
+        **container: Any,
+    ) -> Model:
+        command = {} if script is None else {"args": ["sh", "-c", script]}
+        body = {
+            "metadata": {"name": name, **(metadata or {})},
+            "spec": {
+                "restartPolicy": restart_policy,
+                "containers": [{"name": "main", "image": "busybox:1", **command, **container}],
+                **(spec or {}),
+            },
+        }
+        return apis.core.create_namespaced_pod(apis.namespace, body)
+
+    return run
+
+
+@pytest.fixture
+def outcome(apis: Apis, eventually: Eventually) -> Outcome:
+    """Wait until a pod has ended; return its container's termination."""
+
+    def wait(name: str) -> Model:
+        pod = eventually(lambda: (pod := apis.pod(name)).status.phase in ("Succeeded", "Failed") and pod)
+        return pod.status.container_statuses[0].state.terminated
+
+    return wait
+
+
+def waiting_state(apis: Apis, name: str) -> Any:
+    statuses = apis.pod(name).status.container_statuses
+    return statuses[0].state.waiting if statuses else None
+
+
+def is_ready(pod: Model) -> bool:
+    return any(found.type == "Ready" and found.status == "True" for found in pod.status.conditions or [])
+
+
+class TestScheduling:
+    """Which pods the node gets."""
+
+    @pytest.mark.parametrize("waits", [{"schedulerName": "other"}, {"schedulingGates": [{"name": "example.com/x"}]}])
+    def test_only_what_is_for_the_default_scheduler_and_may_be_scheduled(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome, waits: Manifest
+    ) -> None:
+        """A pod of another scheduler, or behind a gate, waits without a node."""
+        run_pod("waiting", "true", spec=waits)
+        run_pod("next", "true")
+        outcome("next")  # the node got to the later one
+        pod = apis.pod("waiting")
+        assert (pod.spec.node_name, pod.status.phase) == (None, "Pending")
+
+
+class TestEnvironment:
+    """What a container's program is given."""
+
+    def test_only_what_the_pod_says_and_a_minimum_of_the_nodes(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome
+    ) -> None:
+        """Nothing of the environment in which the cluster was started leaks into a container."""
+        assert "HOME" in os.environ
+        run_pod("env", "env", env=[{"name": "GREETING", "value": "hello"}])
+        outcome("env")
+        names = {line.partition("=")[0] for line in apis.log("env").splitlines()} - {"PWD", "SHLVL", "_"}  # the shell's
+        assert names == {"GREETING", "PATH", "HOSTNAME", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}
+
+    def test_every_source_of_a_variable(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
+        """Literals, references, Secrets, ConfigMaps, the pod's own fields and its resources."""
+        secret = {"metadata": {"name": "s"}, "data": {"password": base64.b64encode(b"sesame").decode()}}
+        apis.core.create_namespaced_secret(apis.namespace, secret)
+        settings = {"metadata": {"name": "c"}, "data": {"color": "blue", "size": "9"}}
+        apis.core.create_namespaced_config_map(apis.namespace, settings)
+        env = [
+            {"name": "A", "value": "a"},
+            {"name": "B", "value": "$(A)$(color_x)-$$(A)-$(color)"},
+            {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "password"}}},
+            {"name": "SIZE", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "size"}}},
+            {"name": "LEFT_OUT", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "none", "optional": True}}},
+            {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "TEAM", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['team']"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}},
+        ]
+        run_pod(
+            "sources",
+            "env",
+            env=env,
+            envFrom=[{"configMapRef": {"name": "c"}}, {"secretRef": {"name": "none", "optional": True}}],
+            resources={"limits": {"memory": "2Mi", "cpu": "1500m"}},
+            metadata={"labels": {"team": "blue"}},
+        )
+        outcome("sources")
+        found = dict(line.split("=", 1) for line in apis.log("sources").splitlines())
+        expected = {
+            "A": "a", "B": "a$(color_x)-$(A)-blue", "color": "blue", "size": "9", "PASSWORD": "sesame", "SIZE": "9",
+            "NAME": "sources", "TEAM": "blue", "IP": apis.pod("sources").status.pod_ip, "MEMORY": "2", "CPU": "2",
+        }  # fmt: skip
+        assert {name: found.get(name) for name in expected} == expected
+        assert "LEFT_OUT" not in found
+
+    def test_command_replaces_the_entrypoint_and_args_follow_it(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome
+    ) -> None:
+        """As with a real image; references in both are expanded."""
+        env = [{"name": "WHO", "value": "world"}]
+        line = {"command": ["echo", "hello,"], "args": ["$(WHO)", "$(X)"]}
+        run_pod("command", None, image="axaguildev/fibonacci-batch:1", env=env, **line)
+        outcome("command")
+        assert apis.log("command") == "hello, world $(X)\n"
+
+    def test_a_missing_secret_holds_the_container_until_it_exists(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome, eventually: Eventually
+    ) -> None:
+        """CreateContainerConfigError names what is missing, and goes away with it."""
+        env = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "late", "key": "p"}}}]
+        run_pod("config", "echo $P", env=env)
+        state = eventually(lambda: (state := waiting_state(apis, "config")) and state.message and state)
+        assert (state.reason, state.message) == ("CreateContainerConfigError", 'secret "late" not found')
+        secret = {"metadata": {"name": "late"}, "stringData": {}, "data": {"p": base64.b64encode(b"here").decode()}}
+        apis.core.create_namespaced_secret(apis.namespace, secret)
+        outcome("config")
+        assert apis.log("config") == "here\n"
+
+
+class TestOutcome:
+    """Exit codes and termination messages."""
+
+    def test_exit_code_and_reason(self, run_pod: RunPod, outcome: Outcome, apis: Apis) -> None:
+        """A pod whose container fails has failed, and says how."""
+        run_pod("three", "exit 3")
+        ended = outcome("three")
+        assert (ended.exit_code, ended.reason, ended.message) == (3, "Error", None)
+        assert apis.pod("three").status.phase == "Failed"
+
+    def test_a_program_ended_by_a_signal(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """128 and the signal's number, as a shell counts."""
+        run_pod("killed", "kill -KILL $$$$")  # of which Kubernetes makes `$$`
+        assert outcome("killed").exit_code == 137
+
+    def test_a_program_that_doesnt_exist(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The image is there, but not what it is told to run."""
+        run_pod("nothing", None, command=["no-such-program"])
+        ended = outcome("nothing")
+        assert (ended.exit_code, ended.reason) == (128, "StartError")
+        assert ended.message == 'exec: "no-such-program": executable file not found in $PATH'
+
+    def test_a_working_directory_that_doesnt_exist(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The program isn't started anywhere else instead."""
+        run_pod("nowhere", "pwd", workingDir="/no/such/folder")
+        assert outcome("nowhere").message == 'chdir to cwd ("/no/such/folder") failed: no such file or directory'
+
+    def test_the_message_falls_back_to_the_log_on_error(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """Only with FallbackToLogsOnError, and only when the container failed."""
+        policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        run_pod("told", "echo a reason; exit 1", **policy)
+        run_pod("quiet", "echo all is well", **policy)
+        assert outcome("told").message == "a reason\n"
+        assert outcome("quiet").message is None
+
+    def test_the_log_that_stands_in_for_a_message_is_cut(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """To its last 80 lines, and to its last 2,048 bytes."""
+        policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        run_pod("many", "seq 1 100; exit 1", **policy)
+        run_pod("long", "printf %3000s x; exit 1", **policy)
+        assert outcome("many").message == "".join(f"{number}\n" for number in range(21, 101))
+        assert outcome("long").message == " " * 2047 + "x"
+
+    def test_the_message_from_the_usual_file(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """It is there, empty, from the start; the working directory stands for the container's root."""
+        policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+        run_pod("usual", "test -e dev/termination-log && echo why > dev/termination-log; echo log; exit 1", **policy)
+        run_pod("well", "echo what > dev/termination-log")
+        run_pod("empty", "true")
+        assert outcome("usual").message == "why\n"
+        assert outcome("well").message == "what\n"
+        assert outcome("empty").message is None
+
+    def test_of_a_long_message_the_end_counts(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """4,096 bytes of it."""
+        run_pod("wordy", "printf %5000s end > dev/termination-log")
+        assert outcome("wordy").message == " " * 4093 + "end"
+
+    def test_a_message_file_that_is_a_link_is_none(self, run_pod: RunPod, outcome: Outcome, tmp_path: Path) -> None:
+        """A program shows no file of the host by it."""
+        secret = tmp_path / "secret"
+        secret.write_text("the host's")
+        run_pod("link", f"ln -sf {secret} dev/termination-log; exit 1")
+        assert outcome("link").message is None
+
+    def test_each_run_has_a_message_of_its_own(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """With OnFailure, the last state keeps the failed run's, beside its code and times."""
+        seen = tmp_path / "seen"
+        script = f"test -e {seen} && exec sleep 600; touch {seen}; echo first > dev/termination-log; exit 7"
+        run_pod("again", script, restart_policy="OnFailure")
+
+        def second_run() -> V1ContainerStatus | None:
+            (found,) = apis.pod("again").status.container_statuses or [None]
+            return found if found and found.restart_count == 1 and found.state.running else None
+
+        status = eventually(second_run)
+        last = status.last_state.terminated
+        assert (last.exit_code, last.reason, last.message) == (7, "Error", "first\n")
+        assert last.started_at <= last.finished_at <= status.state.running.started_at
+
+    def test_the_message_from_a_file_in_the_containers_folder(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """A relative path lies in the container's own folder, its working directory."""
+        run_pod("file", "printf done > note", terminationMessagePath="note")
+        assert outcome("file").message == "done"
+
+    def test_a_file_elsewhere_on_the_host_is_no_message(
+        self, run_pod: RunPod, outcome: Outcome, tmp_path: Path
+    ) -> None:
+        """Containers share the host's files: a path outside of their folder means somebody else's file."""
+        secret = tmp_path / "secret"
+        secret.write_text("the host's")
+        run_pod("outside", "true", terminationMessagePath=str(secret))
+        assert outcome("outside").message is None
+
+    def test_an_image_name_that_is_none(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+        """InvalidImageName, not a failed pull."""
+        run_pod("shout", "true", image="BusyBox:1")
+        assert eventually(lambda: waiting_state(apis, "shout")).reason == "InvalidImageName"
+
+    def test_init_containers_are_refused_not_left_out(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually
+    ) -> None:
+        """What the node can't do it says."""
+        init = {"name": "first", "image": "busybox:1", "args": ["true"]}
+        run_pod("init", "true", spec={"initContainers": [init]})
+        pod = eventually(lambda: (pod := apis.pod("init")).status.phase == "Failed" and pod)
+        assert pod.status.reason == "InitContainersNotSupported"
+
+
+class TestRestarts:
+    """restartPolicy."""
+
+    def test_on_failure_restarts_until_success(
+        self, apis: Apis, run_pod: RunPod, outcome: Outcome, tmp_path: Path
+    ) -> None:
+        """The log and the state of the run before stay readable."""
+        first, second = tmp_path / "first", tmp_path / "second"
+        fail = f"{{ test -e {first} && touch {second}; touch {first}; exit 1; }}"
+        script = f"echo run; test -e {second} || {fail}"
+        run_pod("retry", script, "OnFailure")
+        assert outcome("retry").exit_code == 0
+        [status] = apis.pod("retry").status.container_statuses
+        assert status.restart_count == 2
+        assert status.last_state.terminated.exit_code == 1
+        assert apis.log("retry") == apis.log("retry", previous=True) == "run\n"
+
+    def test_a_container_that_keeps_failing_waits_longer_and_longer(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually
+    ) -> None:
+        """CrashLoopBackOff."""
+        run_pod("loop", "exit 1", "Always")
+        state = eventually(
+            lambda: (state := waiting_state(apis, "loop")) and state.reason == "CrashLoopBackOff"
+            and "back-off 0.32s" in state.message and state
+        )  # fmt: skip
+        assert "restarting failed container=main pod=loop_" in state.message
+        assert apis.pod("loop").status.phase == "Running"
+        eventually(lambda: "BackOff" in apis.reasons("Pod", "loop"))
+
+
+class TestLogs:
+    """`kubectl logs` and its options."""
+
+    def test_options_choose_lines(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
+        """tailLines, limitBytes, sinceSeconds and timestamps."""
+        run_pod("lines", "echo one; echo two >&2; printf three")
+        outcome("lines")
+        assert apis.log("lines") == "one\ntwo\nthree"
+        assert apis.log("lines", tail_lines=2) == "two\nthree"
+        assert apis.log("lines", tail_lines=0) == ""
+        assert apis.log("lines", limit_bytes=5) == "one\nt"
+        assert apis.log("lines", since_seconds=60) == "one\ntwo\nthree"
+        stamp, text = apis.log("lines", timestamps=True, tail_lines=1).split(" ")
+        assert text == "three"
+        assert stamp.endswith("Z")
+        assert len(stamp) == len("2006-01-02T15:04:05.000000000Z")
+
+    def test_follow_shows_output_as_it_comes_until_the_end(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """What is written after the request began is seen, too."""
+        go = tmp_path / "go"
+        run_pod("followed", f"echo first; until test -e {go}; do sleep 0.02; done; echo last")
+        eventually(lambda: apis.pod("followed").status.phase == "Running")
+        answer = apis.core.read_namespaced_pod_log("followed", apis.namespace, follow=True, _preload_content=False)
+        pieces = answer.stream()
+        assert next(pieces) == b"first\n"
+        go.touch()
+        assert b"".join(pieces) == b"last\n"
+
+    def test_who_hangs_up_ends_the_following_of_a_quiet_log(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, cluster: Cluster
+    ) -> None:
+        """A follower that is gone costs nothing, though the container never writes again."""
+        run_pod("quiet", "echo once; sleep 60")
+        eventually(lambda: apis.pod("quiet").status.phase == "Running")
+        before = set(threading.enumerate())
+        connection = http.client.HTTPConnection(cluster.url.removeprefix("http://"))
+        connection.request("GET", f"/api/v1/namespaces/{apis.namespace}/pods/quiet/log?follow=true")
+        answer = connection.getresponse()
+        assert answer.readline() == b"once\n"
+        threads = set(threading.enumerate()) - before
+        assert threads
+        answer.close()
+        connection.close()
+        eventually(lambda: not any(thread.is_alive() for thread in threads))
+
+    def test_before_there_is_a_log_the_kubelet_says_why(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually
+    ) -> None:
+        """The wording is what people search for."""
+        run_pod("unborn", "true", image="example.com/none:1")
+        eventually(lambda: (state := waiting_state(apis, "unborn")) and state.reason == "ImagePullBackOff")
+        for options, message in (
+            ({}, 'container "main" in pod "unborn" is waiting to start: trying and failing to pull image'),
+            ({"previous": True}, 'previous terminated container "main" in pod "unborn" not found'),
+            ({"container": "other"}, "container other is not valid for pod unborn"),
+        ):
+            with pytest.raises(ApiException) as caught:
+                apis.log("unborn", **options)
+            assert (caught.value.status, json.loads(caught.value.body or "")["message"]) == (400, message)
+
+
+class TestReadiness:
+    """readinessProbe."""
+
+    def test_an_exec_probe_decides_about_readiness(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """Not ready until the probe succeeds, and not any more once it fails often enough."""
+        probe = {"exec": {"command": ["test", "-e", str(tmp_path / "up")]}, "periodSeconds": 1, "failureThreshold": 1}
+        run_pod("probed", "sleep 60", readinessProbe=probe)
+        eventually(lambda: "Unhealthy" in apis.reasons("Pod", "probed"))
+        assert not is_ready(apis.pod("probed"))
+        (tmp_path / "up").touch()
+        eventually(lambda: is_ready(apis.pod("probed")))
+        (tmp_path / "up").unlink()
+        eventually(lambda: not is_ready(apis.pod("probed")))
+
+    @pytest.mark.parametrize("action", ["httpGet", "tcpSocket"])
+    def test_probes_over_the_network(
+        self, apis: Apis, cluster: Cluster, run_pod: RunPod, eventually: Eventually, action: str
+    ) -> None:
+        """HttpGet wants a good status, tcpSocket a connection; the API server itself serves as the target."""
+        port = int(cluster.url.rpartition(":")[2])
+        good = {"port": port} | ({"path": "/version"} if action == "httpGet" else {})
+        bad = {"port": port, "path": "/none"} if action == "httpGet" else {"port": 1}
+        run_pod("good", "sleep 60", readinessProbe={action: good})
+        run_pod("bad", "sleep 60", readinessProbe={action: bad})
+        eventually(lambda: is_ready(apis.pod("good")))
+        eventually(lambda: "Unhealthy" in apis.reasons("Pod", "bad"))
+        assert not is_ready(apis.pod("bad"))
+
+    def test_the_initial_delay_holds_readiness_back(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+        """A pod that runs isn't ready before its first probe."""
+        run_pod("delayed", "sleep 60", readinessProbe={"exec": {"command": ["true"]}, "initialDelaySeconds": 1})
+        pod = eventually(lambda: (pod := apis.pod("delayed")).status.phase == "Running" and pod)
+        assert not is_ready(pod)
+        pod = eventually(lambda: is_ready(pod := apis.pod("delayed")) and pod)
+        ready = next(found for found in pod.status.conditions if found.type == "Ready")
+        started = pod.status.container_statuses[0].state.running.started_at
+        assert ready.last_transition_time > started
+
+
+class TestDeletion:
+    """Termination."""
+
+    def test_the_program_is_asked_first(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """SIGTERM reaches the program, which may end in its own way."""
+        run_pod("polite", f"trap 'touch {tmp_path}/bye; exit 0' TERM; touch {tmp_path}/up; sleep 60 & wait")
+        eventually((tmp_path / "up").exists)
+        apis.core.delete_namespaced_pod("polite", apis.namespace)
+        eventually(lambda: not apis.pods())
+        assert (tmp_path / "bye").exists()
+
+    def test_who_doesnt_listen_is_killed_after_the_grace_period(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """SIGKILL after terminationGracePeriodSeconds; until then the pod shows that it is going."""
+        run_pod("deaf", f"trap '' TERM; echo $$$$ > {tmp_path}/pid; while :; do sleep 0.1; done",
+                spec={"terminationGracePeriodSeconds": 1})  # fmt: skip
+        pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+        apis.core.delete_namespaced_pod("deaf", apis.namespace)
+        deleting = apis.pod("deaf")
+        assert deleting.metadata.deletion_grace_period_seconds == 1
+        eventually(lambda: not apis.pods())
+        assert not Path(f"/proc/{pid}").exists()
+
+    def test_a_shorter_grace_period_replaces_a_longer_one(
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """`kubectl delete --now` after a `kubectl delete`."""
+        run_pod("slow", f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done")
+        eventually((tmp_path / "up").exists)
+        apis.core.delete_namespaced_pod("slow", apis.namespace)
+        assert apis.pod("slow").metadata.deletion_grace_period_seconds == 30
+        apis.core.delete_namespaced_pod("slow", apis.namespace, grace_period_seconds=1)
+        eventually(lambda: not apis.pods(), seconds=5)
+
+    def test_what_a_container_started_in_the_background_ends_with_it(
+        self, run_pod: RunPod, outcome: Outcome, eventually: Eventually, tmp_path: Path
+    ) -> None:
+        """A container ends with its first process."""
+        run_pod("parent", f"sleep 60 & echo $! > {tmp_path}/pid")
+        outcome("parent")
+        pid = int((tmp_path / "pid").read_text())
+        eventually(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_pods_have_an_address_each(apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+    """Addresses are unique and on the loopback network, where a test may bind to them."""
+    for name in ("a", "b"):
+        run_pod(name, "sleep 60")
+    eventually(lambda: all(pod.status.pod_ip for pod in apis.pods()))
+    addresses = {pod.status.pod_ip for pod in apis.pods()}
+    assert len(addresses) == 2
+    assert all(ipaddress.ip_address(address) in ipaddress.ip_network("127.64.0.0/10") for address in addresses)
+
+
+def test_the_node_is_there(apis: Apis) -> None:
+    """`kubectl get nodes`."""
+    [node] = apis.core.list_node().items
+    assert node.metadata.name == "devcluster"
+    assert [(found.type, found.status) for found in node.status.conditions] == [("Ready", "True")]

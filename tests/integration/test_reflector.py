@@ -1,0 +1,280 @@
+"""A reflector against an API server that misbehaves: what it shows is, in the end, what there is."""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.common.types import Json
+from app.kube import labels
+from app.kube.client import NamespacedClient
+from app.kube.reflector import Reflector
+from tests.integration.dispatching import MERGE_PATCH, Stage, until
+from tests.support.faults import (
+    Delay,
+    Fault,
+    FaultProxy,
+    GoSilent,
+    Hold,
+    LoseAnswer,
+    LoseRequest,
+    Refuse,
+    Request,
+    Truncate,
+)
+from tests.support.servers import embedded_server
+
+Item = tuple[str, str]  # a Job's name, and its definition
+
+
+class Shown:
+    """A sink that keeps what it is shown, and counts lists."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, str] = {}
+        self.lists = 0
+        self.failures_left = 0
+
+    def await_item(self, name: str) -> None:
+        """Return once it is shown."""
+        until(lambda: name in self.items)
+
+    def replace(self, records: list[Item]) -> None:
+        """Keep these and no others."""
+        self.items, self.lists = dict(records), self.lists + 1
+
+    def put(self, record: Item) -> None:
+        """Keep this, or fail as often as was asked for."""
+        if self.failures_left:
+            self.failures_left -= 1
+            raise RuntimeError("the sink can't take this")
+        self.items[record[0]] = record[1]
+
+    def remove(self, record: Item) -> None:
+        """Keep this no longer."""
+        self.items.pop(record[0], None)
+
+
+def read_item(job: Json) -> Item:
+    return job["metadata"]["name"], job["metadata"]["labels"][labels.DEFINITION_LABEL]
+
+
+def is_watch(request: Request) -> bool:
+    return request.watching
+
+
+def is_list(request: Request) -> bool:
+    return not request.watching
+
+
+@contextmanager
+def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> Iterator[Reflector[Item]]:
+    namespace = stage.connect()
+    reflector = Reflector(namespace, namespace.runs, read_item, shown, name="test", silence_seconds=silence_seconds)
+    reflector.start()
+    try:
+        yield reflector
+    finally:
+        reflector.stop()
+        reflector.join(5)
+
+
+def test_it_shows_what_is_there_and_every_change(stage: Stage) -> None:
+    """A list first, then additions, changes and deletions as they come, without another list."""
+    shown = Shown()
+    [old] = stage.queue()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        assert set(shown.items) == {old}
+        [new] = stage.queue()
+        until(lambda: new in shown.items)
+        stage.delete(old)
+        until(lambda: set(shown.items) == {new})
+    assert shown.lists == 1
+
+
+def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
+    """For a watch with a selector that is a deletion."""
+    shown = Shown()
+    [name] = stage.queue()
+    with reflecting(stage, shown):
+        until(lambda: name in shown.items)
+        patch = {"metadata": {"labels": {labels.DEFINITION_LABEL: None}}}
+        stage.batch.patch_namespaced_job(name, stage.name, patch, _content_type=MERGE_PATCH)
+        until(lambda: not shown.items)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(Refuse(410, "Expired"), when=is_watch, times=2),
+        Fault(Refuse(410, "Expired"), when=is_list, times=2),
+        Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=3),
+        Fault(Refuse(503, "ServiceUnavailable"), when=is_list, times=3),
+        Fault(Refuse(429, "TooManyRequests"), times=3),
+        Fault(Refuse(403, "Forbidden"), times=3),
+        Fault(LoseRequest(), times=3),
+        Fault(LoseAnswer(), when=is_list, times=2),
+        Fault(Truncate(100), times=3),
+        Fault(Delay(after_seconds=0.3), times=2),
+    ],
+    ids=lambda fault: f"{type(fault.action).__name__}-{getattr(fault.action, 'status', '')}-{fault.when.__name__}",
+)
+def test_it_gets_over_a_bad_start(stage: Stage, fault: Fault) -> None:
+    """Whatever the first calls come to, it is in step in the end, and says so only then."""
+    stage.proxy.add(fault)
+    shown = Shown()
+    [name] = stage.queue()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        assert name in shown.items
+        [later] = stage.queue()
+        until(lambda: later in shown.items)
+    assert stage.proxy.strikes(fault)
+
+
+def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: Stage) -> None:
+    """Half a list is never shown."""
+    names = stage.queue(count=260)
+    expired = stage.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        assert set(shown.items) == set(names)
+    assert shown.lists == 1
+    assert stage.proxy.strikes(expired) == 1
+
+
+def test_what_was_deleted_while_nobody_looked_is_gone_after_the_next_list(stage: Stage) -> None:
+    """A list replaces everything; it isn't merely added."""
+    shown = Shown()
+    stay, go = stage.queue(count=2)
+    with reflecting(stage, shown) as reflector:
+        until(lambda: len(shown.items) == 2)
+        stage.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
+        stage.proxy.cut_watches()
+        stage.delete(go)
+        until(lambda: set(shown.items) == {stay})
+        assert reflector.synced.wait(10)
+    assert shown.lists >= 2
+
+
+def test_it_says_so_while_it_cannot_keep_up(stage: Stage) -> None:
+    """A broken watch is no longer in step, until everything was listed anew and a watch is open again."""
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+        stage.proxy.cut_watches()
+        until(lambda: stage.proxy.strikes(refused) >= 2)
+        assert not reflector.synced.is_set()
+        [name] = stage.queue()
+        stage.proxy.remove(refused)
+        assert reflector.synced.wait(10)
+        assert name in shown.items
+
+
+def test_a_watch_that_is_cut_goes_on_where_it_was(stage: Stage) -> None:
+    """What came meanwhile is shown without a list: a list of many costs as many, a cut does not."""
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        for _ in range(3):
+            stage.proxy.cut_watches()
+            shown.await_item(stage.queue()[0])
+    assert shown.lists == 1
+
+
+@pytest.mark.embedded_only("a real server forgets for all tests at once")
+def test_a_watch_whose_history_has_expired_lists_again(tmp_path: Path) -> None:
+    """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
+    with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
+        stage, shown, held = Stage(server, server.create_namespace(), tmp_path, proxy), Shown(), Hold()
+        with reflecting(stage, shown) as reflector:
+            assert reflector.synced.wait(10)
+            proxy.add(Fault(held, when=is_watch))
+            proxy.cut_watches()
+            held.wait_held()
+            names = stage.queue(count=20)
+            held.release()
+            until(lambda: shown.items.keys() == set(names))
+    assert shown.lists == 2
+
+
+def test_a_watch_that_falls_silent_is_given_up(stage: Stage) -> None:
+    """Nothing at all for longer than a watch lasts means that the connection is dead."""
+    shown = Shown()
+    with reflecting(stage, shown, silence_seconds=0.5) as reflector:
+        assert reflector.synced.wait(10)
+        stage.proxy.silence(watches_only=True)
+        [name] = stage.queue()
+        until(lambda: name in shown.items)
+    assert shown.lists == 1
+
+
+def test_a_sink_that_fails_does_not_end_the_watch(stage: Stage) -> None:
+    """What can't be taken in is listed again: nothing is missed for good."""
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        assert reflector.synced.wait(10)
+        shown.failures_left = 2
+        names = stage.queue(count=2)
+        until(lambda: set(shown.items) == set(names))
+        assert reflector.synced.wait(10)
+    assert shown.failures_left <= 1
+
+
+def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: Stage) -> None:
+    """Each try waits longer than the one before."""
+    refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+    with reflecting(stage, Shown()):
+        until(lambda: stage.proxy.strikes(refused) == 5)
+        budget = [request.started for request in stage.proxy.requests if request.fault is refused]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
+    assert pauses[-1] > 0.3
+    assert budget[-1] - budget[0] > 0.7
+
+
+@pytest.mark.parametrize("moment", ["watching", "list without an answer", "waiting to try again"])
+def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> None:
+    """Also in the middle of a quiet watch that would last for most of a minute."""
+    shown = Shown()
+    namespace: NamespacedClient = stage.connect()
+    reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, shown, name="test")
+    if moment == "waiting to try again":
+        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
+        reflector.start()
+        until(lambda: stage.proxy.strikes(refused) == 4)
+    elif moment == "watching":
+        reflector.start()
+        assert reflector.synced.wait(10)
+    else:
+        hanging = stage.proxy.add(Fault(GoSilent(), when=is_list))
+        reflector.start()
+        until(lambda: stage.proxy.strikes(hanging))
+    began = time.monotonic()
+    reflector.stop()
+    reflector.join(10)
+    assert "watch-test" not in {thread.name for thread in threading.enumerate()}
+    assert time.monotonic() - began < (5 if moment == "list without an answer" else 1)
+
+
+def test_it_reads_no_further_page_once_it_is_stopped(stage: Stage) -> None:
+    """A list of ten thousand runs has two hundred; and half a list is shown to nobody."""
+    stage.queue(count=120)
+    hold = Hold()
+    stage.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
+    shown = Shown()
+    with reflecting(stage, shown) as reflector:
+        hold.wait_held()
+        reflector.stop()
+        hold.release()
+        reflector.join(10)
+        assert [request for request in stage.proxy.requests if is_watch(request)] == []
+    assert len(stage.proxy.requests) == 2
+    assert shown.lists == 0

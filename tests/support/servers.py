@@ -1,0 +1,218 @@
+"""The API server that a suite runs against: the embedded cluster, or a real one that KUBECONFIG names.
+
+`pytest --server real` with KUBECONFIG set to an administrator's kubeconfig uses that cluster; everything happens in
+namespaces that the tests create and delete. There the service under test is its own ServiceAccount with the Role of
+`k8s/base/rbac.yaml`, the right of `k8s/components/token-review`, and nothing else.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import yaml
+from kubernetes import client, config
+
+from devcluster.cluster import Cluster, Options
+
+_K8S = Path(__file__).resolve().parents[2] / "k8s"
+
+RBAC = _K8S / "base" / "rbac.yaml"
+"""The service's ServiceAccount, its Role, and the binding of the two."""
+
+SPLIT_RBAC = _K8S / "overlays" / "production" / "rbac.yaml"
+"""The same for its two parts, each with a ServiceAccount of its own; who serves HTTP has the one of the whole."""
+
+TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
+"""The right to ask whose a token is, which belongs to no namespace."""
+
+SERVICE_ACCOUNT = "slimfaas"
+DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
+_DEADLINE_SECONDS = 30.0
+
+
+class Server(Protocol):
+    """An API server under test.
+
+    Attributes:
+        name: `embedded` or `real`.
+        url: its address.
+        ca_file: the authority that signed its certificate; `None` where it speaks plain HTTP.
+        runs_processes: whether containers run as real processes, so that output and exit codes are theirs.
+        admin: a client that may do everything.
+    """
+
+    name: str
+    url: str
+    ca_file: Path | None
+    runs_processes: bool
+    admin: client.ApiClient
+
+    def create_namespace(self) -> str:
+        """Make a namespace for one test, in which the service may do what its Role allows."""
+
+    def delete_namespace(self, name: str) -> None:
+        """Delete such a namespace, without waiting for its end."""
+
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
+        """A token of a ServiceAccount, the service's; `None` where nobody has to authenticate."""
+
+
+def write_kubeconfig(
+    folder: Path, server: Server, namespace: str, *, url: str | None = None, account: str = SERVICE_ACCOUNT
+) -> Path:
+    """Write a kubeconfig for the service under test.
+
+    Args:
+        folder: where to write it.
+        server: the API server.
+        namespace: of the context.
+        url: of a proxy in front of the server; `None`: the server itself.
+        account: whose token it holds.
+    """
+    cluster: dict[str, Any] = {"server": url or server.url}
+    if server.ca_file is not None and cluster["server"].startswith("https:"):
+        cluster["certificate-authority"] = str(server.ca_file)
+    if url is not None and url.startswith("https:"):
+        cluster["tls-server-name"] = urlsplit(server.url).hostname  # a proxy has no certificate of its own
+    token = server.token(namespace, account)
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"token": token} if token else {}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    path = folder / f"kubeconfig-{secrets.token_hex(4)}"
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(document), "utf-8")
+    return path
+
+
+def grant(server: Server, namespace: str, file: Path) -> None:
+    """Make the accounts and Roles of a file, or change those that are there into what it says."""
+    core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
+    calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+        "ServiceAccount": (core.create_namespaced_service_account, core.replace_namespaced_service_account),
+        "Role": (rights.create_namespaced_role, rights.replace_namespaced_role),
+        "RoleBinding": (rights.create_namespaced_role_binding, rights.replace_namespaced_role_binding),
+    }
+    for manifest in yaml.safe_load_all(file.read_text("utf-8")):
+        create, replace = calls[manifest["kind"]]
+        try:
+            create(namespace, manifest)
+        except client.ApiException as error:
+            if error.status != 409:
+                raise
+            replace(manifest["metadata"]["name"], namespace, manifest)
+
+
+@contextmanager
+def embedded_server(*, history_size: int = Options().history_size) -> Iterator[Server]:
+    """Start an embedded cluster in this process; `history_size`: changes of each kind that a watch can catch up on."""
+    # Retries at once what would otherwise wait for 10 s and more.
+    with Cluster(Options(back_off_seconds=0.02, history_size=history_size)) as cluster:
+        yield _Embedded(cluster)
+
+
+class _Embedded:
+    name = "embedded"
+    ca_file: Path | None = None
+    runs_processes = True
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.url = cluster.url
+        self.admin = client.ApiClient(client.Configuration(host=cluster.url))
+
+    def create_namespace(self) -> str:
+        return _new_name()
+
+    def delete_namespace(self, name: str) -> None:
+        batch, apps, core = client.BatchV1Api(self.admin), client.AppsV1Api(self.admin), client.CoreV1Api(self.admin)
+        for delete in (
+            batch.delete_collection_namespaced_job,
+            apps.delete_collection_namespaced_deployment,
+            apps.delete_collection_namespaced_stateful_set,
+            core.delete_collection_namespaced_pod,
+        ):
+            delete(name, propagation_policy="Background", grace_period_seconds=0)
+
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
+        return None
+
+
+@contextmanager
+def real_server() -> Iterator[Server]:
+    """Use the cluster that KUBECONFIG names."""
+    yield connect_to(os.environ["KUBECONFIG"])
+
+
+def connect_to(kubeconfig: str) -> Server:
+    """Use the cluster that an administrator's kubeconfig leads to."""
+    return _Real(kubeconfig)
+
+
+class _Real:
+    name = "real"
+    runs_processes = False
+
+    def __init__(self, kubeconfig: str) -> None:
+        settings = client.Configuration()
+        load: Callable[..., None] = config.load_kube_config
+        load(config_file=kubeconfig, client_configuration=settings)
+        self.url = settings.host
+        self.ca_file = Path(settings.ssl_ca_cert) if settings.ssl_ca_cert else None
+        self.admin = client.ApiClient(settings)
+
+    def create_namespace(self) -> str:
+        name = _new_name()
+        core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
+        core.create_namespace({"metadata": {"name": name}})
+        grant(self, name, RBAC)
+        self._grant_token_reviews(rights, name)
+        # Pods are refused until the namespace has its default ServiceAccount.
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while not self._has_default_account(core, name):
+            assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
+            time.sleep(0.02)
+        return name
+
+    @staticmethod
+    def _grant_token_reviews(rights: client.RbacAuthorizationV1Api, namespace: str) -> None:
+        role, binding = yaml.safe_load_all(TOKEN_REVIEW.read_text("utf-8"))
+        own = f"{role['metadata']['name']}-{namespace}"
+        role["metadata"]["name"] = binding["metadata"]["name"] = binding["roleRef"]["name"] = own
+        binding["subjects"][0]["namespace"] = namespace
+        rights.create_cluster_role(role)
+        rights.create_cluster_role_binding(binding)
+
+    @staticmethod
+    def _has_default_account(core: client.CoreV1Api, namespace: str) -> bool:
+        names = [account.metadata.name for account in core.list_namespaced_service_account(namespace).items]
+        return "default" in names
+
+    def delete_namespace(self, name: str) -> None:
+        client.CoreV1Api(self.admin).delete_namespace(name)
+        rights = client.RbacAuthorizationV1Api(self.admin)
+        rights.delete_cluster_role_binding(f"slimfaas-token-review-{name}")
+        rights.delete_cluster_role(f"slimfaas-token-review-{name}")
+
+    def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
+        request = {"spec": {"expirationSeconds": 3600}}
+        core = client.CoreV1Api(self.admin)
+        token: str = core.create_namespaced_service_account_token(account, namespace, request).status.token
+        return token
+
+
+def names_of(fixtures: Iterable[object]) -> list[str]:
+    """The names of the servers among a test's fixtures."""
+    return sorted({fixture.name for fixture in fixtures if isinstance(fixture, _Embedded | _Real)})
+
+
+def _new_name() -> str:
+    return f"test-{secrets.token_hex(4)}"

@@ -1,0 +1,301 @@
+"""`slimfaas-jobs validate`: every fault with its file, its ConfigMap and its pointer, for people and for CI."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.cli import main
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD: dict[str, Any] = {"Configurations": {"a": {"Image": "busybox:1"}}}
+BAD: dict[str, Any] = {"Configurations": {"a": {"image": "busybox:1", "BackoffLimit": -1}}}
+BAD_FAULTS = [
+    "/Configurations/a/BackoffLimit: must be at least 0",
+    "/Configurations/a/Image: required, but missing",
+    "/Configurations/a/image: unknown field; did you mean Image?",
+]
+
+Validate = Callable[..., tuple[int, list[str], str]]
+
+
+@pytest.fixture
+def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
+    """Run the command; gives its exit code, the lines of its output, and what it wrote to standard error."""
+
+    def run(*files: Path | str) -> tuple[int, list[str], str]:
+        code = main(["validate", *map(str, files)])
+        printed = capsys.readouterr()
+        return code, printed.out.splitlines(), printed.err
+
+    return run
+
+
+def config_map(name: str, configuration: Any, *, key: str = "SLIMFAAS_JOBS_CONFIGURATION", **metadata: str) -> Any:
+    text = configuration if isinstance(configuration, str) else json.dumps(configuration)
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}, "data": {key: text}}
+
+
+def write(folder: Path, text: str, name: str = "file.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_configuration_without_faults_prints_nothing(validate: Validate, tmp_path: Path) -> None:
+    """Silence and 0, as CI likes it."""
+    assert validate(write(tmp_path, json.dumps(GOOD))) == (0, [], "")
+
+
+def test_each_fault_of_a_json_file_stands_with_file_and_pointer(validate: Validate, tmp_path: Path) -> None:
+    """One line each, and 1."""
+    file = write(tmp_path, json.dumps(BAD), "jobs.json")
+    assert validate(file) == (1, [f"{file}: {fault}" for fault in BAD_FAULTS], "")
+
+
+@pytest.mark.parametrize("text", ["{", '{"Configurations": ', '{"Configurations": {}} {}', '{\t"a": NaN}'])
+def test_broken_json_is_one_fault(validate: Validate, tmp_path: Path, text: str) -> None:
+    """It names the place in the text."""
+    file = write(tmp_path, text, "jobs.json")
+    code, (line,), _ = validate(file)
+    assert code == 1
+    assert line.startswith(f"{file}: (the whole document): not JSON: ")
+
+
+def test_every_config_map_of_a_manifest_is_checked(validate: Validate, tmp_path: Path) -> None:
+    """Several documents, either key, and what is no ConfigMap passed over; each fault names its ConfigMap and key."""
+    documents = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}},
+        config_map("good", GOOD),
+        None,
+        config_map("bad", BAD, namespace="jobs"),
+        config_map("old", BAD, key="SlimFaas__JobsConfiguration"),
+        config_map("other", "not JSON", key="something else"),
+        {"apiVersion": "v1", "kind": "ConfigMap", "data": {"SLIMFAAS_JOBS_CONFIGURATION": None}},
+    ]
+    file = write(tmp_path, yaml.safe_dump_all(documents))
+    code, lines, _ = validate(file)
+
+    assert code == 1
+    assert lines[:3] == [f"{file}: ConfigMap jobs/bad, SLIMFAAS_JOBS_CONFIGURATION: {fault}" for fault in BAD_FAULTS]
+    assert lines[3:6] == [f"{file}: ConfigMap old, SlimFaas__JobsConfiguration: {fault}" for fault in BAD_FAULTS]
+    (last,) = lines[6:]
+    assert last.startswith(f"{file}: ConfigMap (without a name), SLIMFAAS_JOBS_CONFIGURATION: (the whole document)")
+
+
+@pytest.mark.parametrize("indent", [None, "\t"])
+def test_a_list_is_looked_into_also_as_json(validate: Validate, tmp_path: Path, indent: str | None) -> None:
+    """`kubectl get configmaps -o json` prints one, and others indent it with tabs, which YAML forbids."""
+    inner = {"kind": "List", "items": [config_map("inner", BAD), "odd", None]}
+    file = write(tmp_path, json.dumps({"kind": "List", "items": [config_map("first", GOOD), inner]}, indent=indent))
+    code, lines, _ = validate(file)
+    assert code == 1
+    assert lines == [f"{file}: ConfigMap inner, SLIMFAAS_JOBS_CONFIGURATION: {fault}" for fault in BAD_FAULTS]
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "\x00", "%TAG !", "- !!timestamp x", "a: b: c", "!!python/object:os.system {}"]
+)
+def test_what_is_neither_json_nor_yaml_is_a_fault(validate: Validate, tmp_path: Path, text: str) -> None:
+    """Without a trace of the reader's inside."""
+    file = write(tmp_path, text)
+    code, (line,), _ = validate(file)
+    assert code == 1
+    assert line.startswith(f"{file}: (the whole document): neither JSON nor YAML")
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n", "kind: Service\n", "[]", "just words"])
+def test_files_without_any_configuration_are_an_error(validate: Validate, tmp_path: Path, text: str) -> None:
+    """A check that has checked nothing must not look like a success."""
+    file = write(tmp_path, text)
+    assert validate(file) == (1, [], f"no job configuration found in: {file}\n")
+
+
+def test_a_file_without_a_configuration_may_stand_beside_one_that_has_it(validate: Validate, tmp_path: Path) -> None:
+    """A folder of manifests can be given as it is."""
+    plain = write(tmp_path, "kind: Service\n", "service.yaml")
+    assert validate(plain, write(tmp_path, yaml.safe_dump(config_map("a", GOOD)))) == (0, [], "")
+
+
+def test_a_file_that_can_not_be_read_does_not_hide_the_faults_of_the_next(validate: Validate, tmp_path: Path) -> None:
+    """Missing, no text: each is a fault of its own."""
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    bad = write(tmp_path, json.dumps(BAD))
+    code, lines, _ = validate(tmp_path / "missing", binary, bad)
+
+    assert code == 1
+    assert len(lines) == 2 + len(BAD_FAULTS)
+    for line, file in zip(lines, [tmp_path / "missing", binary], strict=False):
+        assert line.startswith(f"{file}: (the whole document): can't be read")
+
+
+def test_a_dash_reads_the_standard_input(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that `kubectl kustomize . | slimfaas-jobs validate -` works."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(config_map("a", BAD)).encode())))
+    code, lines, _ = validate("-")
+    assert code == 1
+    place = "standard input: ConfigMap a, SLIMFAAS_JOBS_CONFIGURATION"
+    assert lines == [f"{place}: {fault}" for fault in BAD_FAULTS]
+
+
+def test_our_own_manifests_and_the_documented_ones_are_right(validate: Validate) -> None:
+    """What users copy passes the check that they are told to run."""
+    files = [ROOT / "k8s/overlays/demo/configmap.yaml", *(ROOT / "tests/data/seed").glob("slimfaas.yaml")]
+    assert validate(*files) == (0, [], "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["validate"], ["unknown"], ["validate", "--unknown", "x"]])
+def test_wrong_arguments_exit_with_2_and_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As every command does."""
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: slimfaas-jobs" in capsys.readouterr().err
+
+
+def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """A newcomer finds both."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    assert {"validate", "dispatcher"} <= set(capsys.readouterr().out.split())
+
+
+BLOCK = """kind: ConfigMap
+metadata:
+  name: jobs
+data:
+  SLIMFAAS_JOBS_CONFIGURATION: |
+    {
+      "Configurations": {
+        "a": {
+          "Image": "busybox",
+          "BackoffLimit": -1
+        }
+      }
+    }
+"""
+
+
+def test_github_gets_annotations_at_the_line_of_the_fault(validate: Validate, tmp_path: Path) -> None:
+    """Also within the block of a ConfigMap; what would end a property or the command is escaped."""
+    file = write(tmp_path, BLOCK, "a,b.yaml")
+    code, lines, _ = validate("--format", "github", file)
+    assert code == 1
+    name = str(file).replace(",", "%2C")
+    where = f"file={name},line=10,title=ConfigMap jobs%2C SLIMFAAS_JOBS_CONFIGURATION"
+    assert lines == [f"::error {where}::/Configurations/a/BackoffLimit: must be at least 0"]
+
+
+@pytest.mark.parametrize(("text", "code", "count"), [(json.dumps(GOOD), 0, 0), (BLOCK, 1, 1), ("kind: A", 1, 0)])
+def test_programs_get_a_list(validate: Validate, tmp_path: Path, text: str, code: int, count: int) -> None:
+    """It is one JSON document in every case."""
+    file = write(tmp_path, text)
+    returned, lines, _ = validate("--format", "json", file)
+    found = json.loads("\n".join(lines))
+    assert (returned, len(found)) == (code, count)
+    for fault in found:
+        assert fault == {
+            "file": str(file),
+            "line": 10,
+            "place": "ConfigMap jobs, SLIMFAAS_JOBS_CONFIGURATION",
+            "pointer": "/Configurations/a/BackoffLimit",
+            "message": "must be at least 0",
+            "severity": "error",
+        }
+
+
+def test_a_folder_is_searched_for_manifests_of_any_sort(validate: Validate, tmp_path: Path) -> None:
+    """All that is in it, but for hidden files and those that are neither JSON nor YAML by their name."""
+    (tmp_path / "inner").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    write(tmp_path, "{}", "package.json")
+    write(tmp_path, json.dumps(BAD), "read.me")
+    write(tmp_path / ".hidden", json.dumps(BAD), "jobs.json")
+    assert validate(tmp_path) == (1, [], f"no job configuration found in: {tmp_path}\n")
+
+    bad = write(tmp_path / "inner", json.dumps(BAD), "jobs.yml")
+    assert validate(tmp_path) == (1, [f"{bad}: {fault}" for fault in BAD_FAULTS], "")
+
+
+def test_files_without_a_configuration_are_right_where_that_is_allowed(validate: Validate, tmp_path: Path) -> None:
+    """As a commit hook is given them; faults and files that can't be read remain faults."""
+    files = [
+        write(tmp_path, text, f"{index}.yaml") for index, text in enumerate(["{}", "kind: A", "a: [", "", "words"])
+    ]
+    assert validate("--allow-none", *files) == (0, [], "")
+    assert validate("--allow-none", *files, write(tmp_path, BLOCK, "bad.yaml"))[0] == 1
+    assert validate("--allow-none", tmp_path / "missing")[0] == 1
+
+
+def test_a_mark_in_front_of_the_text_is_no_fault(validate: Validate, tmp_path: Path) -> None:
+    """Some editors put one there."""
+    assert validate(write(tmp_path, "\ufeff" + json.dumps(GOOD))) == (0, [], "")
+
+
+def test_a_further_key_is_checked(validate: Validate, tmp_path: Path) -> None:
+    """Of a ConfigMap that is mounted as a file."""
+    file = write(tmp_path, yaml.safe_dump(config_map("a", BAD, key="jobs.json")))
+    assert validate(file)[1] == []
+    assert validate("--key", "jobs.json", file)[1] == [f"{file}: ConfigMap a, jobs.json: {f}" for f in BAD_FAULTS]
+
+
+def test_a_namespace_goes_with_a_server(validate: Validate, tmp_path: Path) -> None:
+    """Alone it would be passed over."""
+    with pytest.raises(SystemExit) as ended:
+        validate("--namespace", "a", write(tmp_path, "{}"))
+    assert ended.value.code == 2
+
+
+def test_the_schema_is_printed_as_it_is_published(capsys: pytest.CaptureFixture[str]) -> None:
+    """So that those who have the package alone can give it to their editor."""
+    assert main(["schema"]) == 0
+    assert capsys.readouterr().out == (ROOT / "schemas/jobs-configuration.schema.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("arguments", ["['schema']", "['validate', 'k8s/overlays/demo/configmap.yaml']"])
+def test_a_check_of_a_file_imports_neither_web_framework_nor_client(arguments: str) -> None:
+    """It runs at every commit."""
+    code = f"import sys; from app.cli import main; assert main({arguments}) == 0; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    imported = {name.partition(".")[0] for name in done.stderr.split()}
+    assert "schemas" in imported
+    assert imported.isdisjoint({"flask", "werkzeug", "kubernetes", "urllib3", "gunicorn", "marshmallow"})
+
+
+@pytest.mark.parametrize("form", ["text", "github"])
+def test_a_key_can_not_speak_to_what_reads_the_output(validate: Validate, tmp_path: Path, form: str) -> None:
+    """A line of a workflow's log that begins with :: is a command."""
+    file = write(tmp_path, json.dumps({"Configurations": {}, "\n::stop-commands::x\n\x1b[2J": 1}))
+    code, (line,), _ = validate("--format", form, file)
+    assert code == 1
+    assert line.isprintable()
+    assert line.startswith("::stop") is False
+
+
+def test_many_faults_of_a_large_document_are_told_in_lines_of_their_own(validate: Validate, tmp_path: Path) -> None:
+    """Each at its line; the document is read once for all of them."""
+    definitions = {f"a{index}": {"Image": "busybox", "BackoffLimit": -1} for index in range(300)}
+    file = write(tmp_path, json.dumps({"Configurations": definitions}, indent=1))
+    found = json.loads("\n".join(validate("--format", "json", file)[1]))
+    assert len({fault["line"] for fault in found}) == 300
+
+
+def test_a_folder_is_searched_for_files_alone(validate: Validate, tmp_path: Path) -> None:
+    """A pipe would be waited for, and a link to a device read without an end; a link to nowhere is told."""
+    write(tmp_path, json.dumps(GOOD), "jobs.json")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "zeros.yaml").symlink_to("/dev/zero")
+    assert validate(tmp_path) == (0, [], "")
+
+    (tmp_path / "lost.yaml").symlink_to(tmp_path / "nowhere")
+    code, (line,), _ = validate(tmp_path)
+    assert (code, "lost.yaml" in line) == (1, True)

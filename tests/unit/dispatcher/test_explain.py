@@ -1,0 +1,49 @@
+"""Why a run waits, in words for people and as the reason of an Event."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.dispatcher.plan import plan
+from app.domain.pending_reason import PendingReason, explain, find_pending_reason
+from app.domain.run import DependsOn
+from tests.unit.dispatcher.runs import DEPENDENCIES, WORKLOADS, lines_of, make_run, unready_from
+
+
+@pytest.mark.parametrize(
+    ("depends_on", "admitted", "slots", "cause", "message"),
+    [
+        ((), 2, {"a": 2}, PendingReason.NO_FREE_SLOT, "waits for a slot: 2 of 2 in use"),
+        ((), 3, {"a": 2}, PendingReason.NO_FREE_SLOT, "waits for a slot: 3 of 2 in use"),
+        ((), 0, {"a": 2}, PendingReason.NOTHING, "about to start: 0 of 2 slots in use"),
+        (("db",), 0, {"a": 2}, PendingReason.DEPENDENCIES_NOT_READY, "waits for db (0 of 1 ready)"),
+        (("db",), 2, {"a": 2}, PendingReason.DEPENDENCIES_NOT_READY, "waits for db (0 of 1 ready)"),
+        (
+            ("db", "queue"),
+            0,
+            {"a": 2},
+            PendingReason.DEPENDENCIES_NOT_READY,
+            "waits for db (0 of 1 ready), queue (0 of 1 ready)",
+        ),
+        ((), 0, {"b": 2}, PendingReason.DEFINITION_MISSING, "the configuration has no definition a any more"),
+        (("db",), 0, {}, PendingReason.DEFINITION_MISSING, "the configuration has no definition a any more"),
+    ],
+)
+def test_the_first_thing_that_a_run_waits_for_is_named(
+    depends_on: DependsOn, admitted: int, slots: dict[str, int], cause: PendingReason, message: str
+) -> None:
+    """A missing definition before dependencies, those before a slot; with names and counts."""
+    run = make_run(1, depends_on=depends_on)
+    assert explain(run, admitted, slots, unready_from(())) == (cause, message)
+
+
+@given(st.sampled_from(DEPENDENCIES), st.integers(0, 4), st.integers(0, 4), st.sets(st.sampled_from(WORKLOADS)))
+def test_a_run_waits_for_nothing_exactly_when_it_would_be_chosen(
+    depends_on: DependsOn, admitted: int, limit: int, ready: set[str]
+) -> None:
+    """What is said and what is done come from the same rules."""
+    run = make_run(1, depends_on=depends_on)
+    unready = unready_from(ready)
+    cause = find_pending_reason("a", depends_on, admitted, {"a": limit}, unready)
+    chosen = plan(lines_of([run]), {"a": limit - admitted}, unready, in_doubt={})
+    assert (cause is PendingReason.NOTHING) == (chosen == [run])

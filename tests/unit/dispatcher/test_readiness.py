@@ -1,0 +1,123 @@
+"""When a dependency counts as ready."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.readiness import assess, unready_dependencies
+from app.domain.workload import Workload
+from app.kube.parsing import read_workload
+
+
+def make_workload(kind: str, **changes: Any) -> Workload:
+    values: dict[str, Any] = {
+        "kind": kind,
+        "name": "db",
+        "resource_version": 1,
+        "current": True,
+        "ready_replicas": 1,
+        "wanted_replicas": 1,
+        "available": True if kind == "Deployment" else None,
+        "replicas_min": None,
+    }
+    return Workload(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "ready"),
+    [
+        ("Deployment", {}, True),
+        ("Deployment", {"ready_replicas": 2, "wanted_replicas": 3}, True),  # maxUnavailable says that this will do
+        ("Deployment", {"available": False}, False),
+        ("Deployment", {"available": None}, False),
+        ("Deployment", {"ready_replicas": 0}, False),
+        ("Deployment", {"ready_replicas": 0, "wanted_replicas": 0}, False),  # scaled to zero is Available
+        ("Deployment", {"current": False}, False),
+        ("StatefulSet", {}, True),
+        ("StatefulSet", {"ready_replicas": 2, "wanted_replicas": 3}, False),
+        ("StatefulSet", {"ready_replicas": 3, "wanted_replicas": 3}, True),
+        ("StatefulSet", {"ready_replicas": 0, "wanted_replicas": 0}, False),
+        ("StatefulSet", {"current": False}, False),
+        ("Deployment", {"replicas_min": "2"}, False),
+        ("Deployment", {"replicas_min": "2", "ready_replicas": 2, "available": False}, True),
+        ("Deployment", {"replicas_min": "0", "ready_replicas": 0}, False),  # at least one, whatever is written
+        ("Deployment", {"replicas_min": "0"}, True),
+        ("Deployment", {"replicas_min": "1", "current": False}, False),
+        ("StatefulSet", {"replicas_min": "1", "wanted_replicas": 3}, True),
+        ("StatefulSet", {"replicas_min": "1", "ready_replicas": 0}, False),
+    ],
+)
+def test_the_rules_for_one_workload(kind: str, changes: dict[str, Any], ready: bool) -> None:
+    """The annotation where it is set, else Available or the replicas; at least 1; only a current status counts."""
+    assert assess("db", [make_workload(kind, **changes)]).ready is ready
+
+
+@pytest.mark.parametrize("text", ["", " 1", "1 ", "-1", "+1", "1.5", "one", "1e3", "٣", "²", "9" * 5000])
+def test_an_annotation_that_is_no_number_is_never_ready(text: str) -> None:
+    """Whoever wrote it wanted something that nobody can know."""
+    readiness = assess("db", [make_workload("Deployment", replicas_min=text, ready_replicas=10)])
+    assert not readiness.ready
+    assert "SlimFaas/ReplicasMin" in readiness.detail
+
+
+def test_what_does_not_exist_is_not_ready() -> None:
+    """And says so."""
+    assert (assess("db", []).ready, assess("db", []).detail) == (False, "not found")
+
+
+def test_of_two_with_one_name_both_must_be_ready() -> None:
+    """Nobody said which was meant."""
+    deployment, stateful_set = make_workload("Deployment"), make_workload("StatefulSet", ready_replicas=0)
+    assert assess("db", [deployment, make_workload("StatefulSet")]).ready
+    assert not assess("db", [deployment, stateful_set]).ready
+    assert assess("db", [deployment, stateful_set]).detail == "StatefulSet: 0 of 1 ready"
+
+
+@given(
+    st.sampled_from(["Deployment", "StatefulSet"]),
+    st.booleans(),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.sampled_from([True, False, None]),
+    st.none() | st.integers(0, 5).map(str) | st.text(max_size=3),
+)
+def test_ready_always_means_current_and_at_least_one_replica(
+    kind: str, current: bool, ready: int, wanted: int, available: bool | None, replicas_min: str | None
+) -> None:
+    """Whatever else is said."""
+    workload = make_workload(
+        kind,
+        current=current,
+        ready_replicas=ready,
+        wanted_replicas=wanted,
+        available=available,
+        replicas_min=replicas_min,
+    )
+    if assess("db", [workload]).ready:
+        assert current
+        assert ready >= 1
+
+
+def test_a_list_that_cannot_be_read_is_unready_and_an_empty_one_is_not() -> None:
+    """`None` stands for what nobody can read."""
+    assert unready_dependencies(None, lambda name: assess(name, [make_workload("Deployment")]))
+    assert unready_dependencies((), lambda name: assess(name, [])) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "status", "current"),
+    [
+        ({"generation": 2}, {"observedGeneration": 2}, True),
+        ({"generation": 2}, {"observedGeneration": 1}, False),
+        ({"generation": 1}, {}, False),
+        ({"generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}, {"observedGeneration": 1}, False),
+    ],
+)
+def test_a_status_of_an_older_spec_or_of_one_being_deleted_says_nothing(
+    metadata: dict[str, Any], status: dict[str, Any], current: bool
+) -> None:
+    """The replicas that it counts may be about to go."""
+    document = {"metadata": {"name": "db", "resourceVersion": "5", **metadata}, "spec": {}, "status": status}
+    assert read_workload("Deployment", document).current is current

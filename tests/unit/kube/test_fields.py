@@ -1,0 +1,67 @@
+"""From a field of a Job back to the definition's."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.kube.errors import warnings_in
+from app.kube.field_paths import definition_pointer
+from app.kube.manifests import build_job
+from schemas.definition import Definition, Variable
+from schemas.merge import merge
+from schemas.request import Request
+
+CONTAINER = "spec.template.spec.containers[0]"
+
+
+@pytest.mark.parametrize(
+    ("job_field", "pointer"),
+    [
+        (f"{CONTAINER}.image", "/Image"),
+        (f"{CONTAINER}.imagePullPolicy", ""),
+        (f"{CONTAINER}.args[3]", "/Args"),
+        (f"{CONTAINER}.resources.limits[cpu]", "/Resources/Limits/cpu"),
+        (f"{CONTAINER}.resources.requests[nvidia.com/gpu]", "/Resources/Requests/nvidia.com~1gpu"),
+        (f"{CONTAINER}.resources.requests", "/Resources/Requests"),
+        (f"{CONTAINER}.resources", "/Resources"),
+        (f"{CONTAINER}.env[1].value", ""),
+        (f"{CONTAINER}.env[2].valueFrom.fieldRef", "/Environments/0"),
+        (f"{CONTAINER}.env", "/Environments"),
+        (f"{CONTAINER}.securityContext.capabilities.add[0]", "/SecurityContext/Capabilities"),
+        ("spec.template.spec.securityContext.seccompProfile.type", "/SecurityContext/SeccompProfile"),
+        ("spec.template.spec.serviceAccountName", "/ServiceAccountName"),
+        ("spec.activeDeadlineSeconds", "/TimeoutSeconds"),
+        ("spec.backoffLimit", "/BackoffLimit"),
+        ("spec.template.spec.containers[1].image", ""),
+        ("metadata.annotations", ""),
+        ("", ""),
+    ],
+)
+def test_a_field_leads_back_to_the_definition(job_field: str, pointer: str) -> None:
+    """Where one field is to blame; what others have added to the Job is no field of a definition."""
+    assert definition_pointer(job_field) == pointer
+
+
+def test_variables_lead_back_to_their_own_place() -> None:
+    """However many the service puts before them."""
+    definition = Definition("a", "busybox", environments=(Variable("ONE", ""), Variable("TWO", "")))
+    job = build_job(merge(definition, Request()), "a" * 12, queued_at=datetime.now(UTC), call="c")
+    names = [variable["name"] for variable in job["spec"]["template"]["spec"]["containers"][0]["env"]]
+    for index, name in enumerate(("ONE", "TWO")):
+        assert definition_pointer(f"{CONTAINER}.env[{names.index(name)}].name") == f"/Environments/{index}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "texts"),
+    [
+        ([], []),
+        (['299 - "one"'], ["one"]),
+        (['299 - "one"', '299 - "two, \\"three\\""'], ["one", 'two, "three"']),
+        (['299 - "one", 299 - "two"'], ["one", "two"]),
+        (["garbage", '199 - "other"', '299 - "open'], []),
+        (['299 - "a\x1b[31m  b"'], ["a?[31m b"]),
+    ],
+)
+def test_warnings_are_read_from_their_headers(headers: list[str], texts: list[str]) -> None:
+    """As the API server writes them; what a terminal would obey is taken out."""
+    assert warnings_in(headers) == texts

@@ -1,0 +1,213 @@
+"""What is written into the cluster: the Job of a run, whole."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from app.kube.manifests import build_job
+from schemas.definition import Definition, Variable
+from schemas.merge import merge
+from schemas.request import Request
+from schemas.security import SeccompProfile, SecurityContext
+
+MOMENT = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+NAME = "report-slimfaas-job-abcdefghijkl"
+LABELS = {"app.kubernetes.io/managed-by": "slimfaas-jobs", "slimfaas.dev/job": "report"}
+
+
+def job_of(definition: Definition, **call: Any) -> dict[str, Any]:
+    """The Job of a run whose request changes nothing."""
+    options = {"queued_at": MOMENT, "call": "mark", **call}
+    return build_job(merge(definition, Request()), "abcdefghijkl", **options)
+
+
+def pod_of(**fields: Any) -> dict[str, Any]:
+    """The pod's spec, of a definition with these fields."""
+    spec: dict[str, Any] = job_of(Definition("report", "team/app:1", **fields))["spec"]["template"]["spec"]
+    return spec
+
+
+def test_the_job_of_the_least_definition() -> None:
+    """An image alone makes this Job: no token, no links to Services, no way to more rights, the runtime's profile."""
+    assert job_of(Definition("report", "team/app:1")) == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": NAME,
+            "labels": LABELS,
+            "annotations": {
+                "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
+                "slimfaas.dev/depends-on": "[]",
+                "slimfaas.dev/call": "mark",
+            },
+        },
+        "spec": {
+            "suspend": True,
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": 1,
+            "template": {
+                "metadata": {"labels": LABELS},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [
+                        {
+                            "name": "report",
+                            "image": "team/app:1",
+                            "env": [
+                                {"name": "SLIMFAAS_JOB_NAME", "value": "report"},
+                                {"name": "SLIMFAAS_JOB_ID", "value": "abcdefghijkl"},
+                            ],
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "securityContext": {"allowPrivilegeEscalation": False},
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def test_the_job_of_a_definition_that_sets_everything() -> None:
+    """Each field reaches its place in the Job as it was written."""
+    definition = Definition(
+        name="report",
+        image="team/app:1",
+        requests={"cpu": "100m"},
+        limits={"cpu": "1", "memory": "1Gi"},
+        depends_on=("db", "cache"),
+        environments=(
+            Variable("OUT", "/data/$(SLIMFAAS_JOB_ID)"),
+            Variable("TOKEN", source={"secretKeyRef": {"name": "api", "key": "token"}}),
+        ),
+        backoff_limit=3,
+        visibility="Public",
+        number_parallel_job=7,
+        timeout_seconds=600,
+        pending_timeout_seconds=30,
+        ttl_seconds_after_finished=60,
+        restart_policy="OnFailure",
+        command=("run",),
+        args=("--all", "$(OUT)"),
+        service_account_name="reporter",
+        security_context=SecurityContext(
+            run_as_user=10001,
+            run_as_group=10002,
+            run_as_non_root=True,
+            fs_group=10003,
+            supplemental_groups=(7, 8),
+            read_only_root_filesystem=True,
+            allow_privilege_escalation=True,
+            added_capabilities=("NET_BIND_SERVICE",),
+            dropped_capabilities=("ALL",),
+            seccomp_profile=SeccompProfile("Localhost", "profiles/report.json"),
+        ),
+    )
+    queued_at = MOMENT.astimezone(timezone(timedelta(hours=2)))
+
+    assert job_of(definition, queued_at=queued_at, path="a/$b", query="q=$(TOKEN)") == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": NAME,
+            "labels": LABELS,
+            "annotations": {
+                "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
+                "slimfaas.dev/depends-on": '["db", "cache"]',
+                "slimfaas.dev/call": "mark",
+                "slimfaas.dev/pending-timeout-seconds": "30",
+            },
+        },
+        "spec": {
+            "suspend": True,
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": 3,
+            "activeDeadlineSeconds": 600,
+            "ttlSecondsAfterFinished": 60,
+            "template": {
+                "metadata": {"labels": LABELS, "annotations": {"SlimFaas/DefaultTrust": "Untrusted"}},
+                "spec": {
+                    "restartPolicy": "OnFailure",
+                    "serviceAccountName": "reporter",
+                    "automountServiceAccountToken": True,
+                    "enableServiceLinks": False,
+                    "securityContext": {
+                        "runAsUser": 10001,
+                        "runAsGroup": 10002,
+                        "runAsNonRoot": True,
+                        "fsGroup": 10003,
+                        "supplementalGroups": [7, 8],
+                        "seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/report.json"},
+                    },
+                    "containers": [
+                        {
+                            "name": "report",
+                            "image": "team/app:1",
+                            "command": ["run"],
+                            "args": ["--all", "$(OUT)"],
+                            "env": [
+                                {"name": "SLIMFAAS_JOB_NAME", "value": "report"},
+                                {"name": "SLIMFAAS_JOB_ID", "value": "abcdefghijkl"},
+                                {"name": "SLIMFAAS_JOB_PATH", "value": "a/$$b"},
+                                {"name": "SLIMFAAS_JOB_QUERY", "value": "q=$$(TOKEN)"},
+                                {"name": "OUT", "value": "/data/$(SLIMFAAS_JOB_ID)"},
+                                {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "api", "key": "token"}}},
+                            ],
+                            "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+                            "terminationMessagePolicy": "FallbackToLogsOnError",
+                            "securityContext": {
+                                "allowPrivilegeEscalation": True,
+                                "readOnlyRootFilesystem": True,
+                                "capabilities": {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]},
+                            },
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("visibility", "annotations"), [("Public", {"SlimFaas/DefaultTrust": "Untrusted"}), ("Private", None)]
+)
+def test_only_pods_that_anybody_may_start_are_marked_as_untrusted(visibility: Any, annotations: Any) -> None:
+    """A run of a public definition must not call private ones; one of a private definition may."""
+    job = job_of(Definition("report", "team/app:1", visibility=visibility))
+    assert job["spec"]["template"]["metadata"].get("annotations") == annotations
+
+
+def test_what_is_false_or_zero_is_written_and_what_is_absent_is_not() -> None:
+    """`RunAsUser: 0` and `RunAsNonRoot: false` are choices; left out, the image or the cluster chooses."""
+    context = SecurityContext(
+        run_as_user=0, run_as_group=0, run_as_non_root=False, fs_group=0, read_only_root_filesystem=False
+    )
+    pod = pod_of(security_context=context)
+
+    assert pod["securityContext"] == {
+        "runAsUser": 0,
+        "runAsGroup": 0,
+        "runAsNonRoot": False,
+        "fsGroup": 0,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": False,
+    }
+
+
+def test_a_security_context_changes_no_default_that_it_does_not_name() -> None:
+    """Dropping capabilities, for one, keeps the profile and the ban on privilege escalation."""
+    pod = pod_of(security_context=SecurityContext(dropped_capabilities=("NET_RAW",)))
+
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["containers"][0]["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["NET_RAW"]},
+    }

@@ -1,0 +1,55 @@
+"""What a dry run shows of a Job that others than the service have had a hand in."""
+
+from app.runs.dry_run import redact
+from schemas.definition import Definition, Variable
+from schemas.merge import merge
+from schemas.request import Request
+
+SECRETS = ("the-secret", "its-value")
+
+
+def test_nothing_that_an_admission_webhook_adds_gives_a_secret_away() -> None:
+    """Injected containers keep name and image; references to Secrets are left out wherever they stand."""
+    request = Request(environments=(Variable("OWN", "mine", literal=True),))
+    definition = Definition(name="job", image="busybox:1", environments=(Variable("PASSWORD", "its-value"),))
+    injected = {
+        "name": "proxy",
+        "image": "proxy:1",
+        "args": ["its-value"],
+        "env": [{"name": "A", "value": "its-value"}],
+    }
+    reference = {"secretKeyRef": {"name": "the-secret", "key": "k"}}
+    own = {
+        "name": "job",
+        "image": "busybox:1",
+        "env": [
+            {"name": "SLIMFAAS_JOB_ID", "value": "x"},
+            {"name": "PASSWORD", "value": "its-value"},
+            {"name": "OWN", "value": "mine"},
+            {"name": "ADDED", "valueFrom": reference},
+        ],
+        "envFrom": [{"secretRef": {"name": "the-secret"}}],
+        "volumeMounts": [{"name": "the-secret", "mountPath": "/s"}],
+    }
+    pod = {
+        "containers": [own, injected],
+        "initContainers": [injected],
+        "volumes": [{"name": "v", "secret": {"secretName": "the-secret"}}],
+        "imagePullSecrets": [{"name": "the-secret"}],
+        "restartPolicy": "Never",
+    }
+    job = {"metadata": {"name": "j", "managedFields": []}, "spec": {"suspend": True, "template": {"spec": pod}}}
+
+    shown = redact(job, merge(definition, request), request)
+
+    assert not any(word in str(shown) for word in SECRETS)
+    assert shown["metadata"] == {"name": "j"}
+    assert shown["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    ours, added = shown["spec"]["template"]["spec"]["containers"]
+    assert ours["env"] == [
+        {"name": "SLIMFAAS_JOB_ID", "value": "x"},
+        {"name": "PASSWORD"},
+        {"name": "OWN", "value": "mine"},
+        {"name": "ADDED"},
+    ]
+    assert added == {"name": "proxy", "image": "proxy:1"}

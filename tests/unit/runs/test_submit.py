@@ -1,0 +1,47 @@
+"""What a submitter does before it asks anybody."""
+
+import threading
+from contextlib import suppress
+from typing import Any, cast
+
+import pytest
+
+from app.kube.client import NamespacedClient
+from app.runs import submit
+from app.runs.limits.queue_limiter import QueueLimiter
+from schemas.definition import Definition
+from schemas.documents import NotJson
+
+KIB = 1024
+
+
+@pytest.mark.parametrize(("size", "most"), [(8 * KIB, 4), (8 * KIB + 1, 1)])
+def test_large_bodies_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
+    """Two dozen of the largest at once would be more than a pod has to spare; others never wait for one."""
+    reading, at_once, counted = 0, 0, threading.Lock()
+    together = threading.Barrier(4, timeout=0.5)
+
+    def read(_body: bytes) -> Any:
+        nonlocal reading, at_once
+        with counted:
+            reading += 1
+            at_once = max(at_once, reading)
+        with suppress(threading.BrokenBarrierError):
+            together.wait()
+        with counted:
+            reading -= 1
+        raise NotJson("")
+
+    monkeypatch.setattr(submit, "read_request", read)
+    submitter = submit.Submitter(cast(NamespacedClient, None), cast(QueueLimiter, None))
+
+    def call() -> None:
+        with suppress(NotJson):
+            submitter.submit(Definition("fib", "busybox:1"), b" " * size)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert at_once == most
