@@ -6,8 +6,8 @@ A patch carries a resourceVersion, so it can land only while its run is in that 
 2. Before an admission is sent, its pin stands in the Lease, written with the Lease's own resourceVersion.
 3. What was sent and not answered, and what the predecessor's intent named, is *possibly admitted*. It holds its slot
    and stays in every later intent until the run is seen in another version.
-4. Such a pin is settled by the same admission, of which only one can land, or by a fence: a change of the run that makes
-   the admission conflict.
+4. Such a pin is settled by the same admission, of which only one can land, or by a fence: a change of the run that
+   makes the admission conflict.
 5. A predecessor that left no intent to rely on is *unknown*. The runs that it may have been admitting are fenced.
 6. A patch carries exactly the version that stands in the Lease.
 7. A write is handed to a writer only while its definition has a slot for it and its dependencies are ready.
@@ -29,8 +29,8 @@ WRITERS = 4
 """Writes at the same time, those apart that are known to be slow."""
 
 SLOW_WRITERS = 4
-"""More writes at the same time for definitions whose last write failed, and for writes that take long. A definition that
-hangs takes no writer away from the others."""
+"""More writes at the same time for definitions whose last write failed, and for writes that take long. A definition
+that hangs takes no writer away from the others."""
 
 BATCH = 32
 """The most runs that stand in the Lease and are not sent yet."""

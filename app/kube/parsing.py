@@ -10,7 +10,6 @@ from app.domain.run import DependsOn, PendingStart, Phase, Run
 from app.domain.workload import Workload
 from app.kube import labels
 
-
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 """The value of `spec.managedBy` that says the same as none."""
 

@@ -36,7 +36,7 @@ from tests.support.servers import Server, write_kubeconfig
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_SECONDS = 30.0
 
-QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1, margin_seconds=0.5)
+QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1)
 
 MERGE_PATCH = "application/merge-patch+json"
 

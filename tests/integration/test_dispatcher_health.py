@@ -1,7 +1,8 @@
 """What the liveness probe learns of a dispatcher."""
 
-from app.dispatcher.loop import Dispatcher
 from app.dispatcher.pulse import SILENCE_SECONDS, Pulse
+
+from app.dispatcher.loop import Dispatcher
 from tests.integration.dispatching import QUICK, Stage, until
 from tests.support.clock import Clock
 from tests.support.faults import Fault, Hold

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
-
-from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.news import Newsroom
 from app.dispatcher.tables import Changes, RunTable, judge_from
+
+from app.dispatcher.lease import LeaseTiming
 from app.domain.readiness import unready_dependencies
 from app.kube.parsing import read_run
 from tests.integration.dispatching import Stage, is_new_event, until

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import pytest
-
-from app.common.types import Json
 from app.dispatcher.admission import Admissions
 from app.dispatcher.stopwatch import Starts
 from app.dispatcher.tables import Changes, RunTable
+
+from app.common.types import Json
 from app.domain.run import Phase
 from app.kube import labels
 from app.kube.client import NamespacedClient

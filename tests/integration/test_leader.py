@@ -221,7 +221,7 @@ def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Obse
 def test_a_leader_whose_clock_jumped_looks_at_everything_anew(stage: Stage, seen: Observer) -> None:
     """It slept for longer than its lease: even if it gets the lease back at once, somebody may have led meanwhile."""
     slept_seconds = 0.0
-    timing = LeaseTiming(lease_seconds=2, renew_seconds=0.05, retry_seconds=0.05, margin_seconds=0.5)
+    timing = LeaseTiming(lease_seconds=2, renew_seconds=0.05, retry_seconds=0.05)
 
     def clock() -> float:
         return time.monotonic() + slept_seconds

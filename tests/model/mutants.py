@@ -239,7 +239,11 @@ MUTANTS = {
         "What is in flight holds its slot.", "promise 2", Term, "landing", _landing_without(lambda term: term.sent())
     ),
     "sends-without-slot": Mutant(
-        "A write is handed over only while there is a slot for it.", "promise 2", Term, "next_write", _sends_without_slot
+        "A write is handed over only while there is a slot for it.",
+        "promise 2",
+        Term,
+        "next_write",
+        _sends_without_slot,
     ),
     "unanswered-is-refused": Mutant(
         "A write without an answer may have been carried out.", "promise 2", Term, "unanswered", _unanswered_is_refused
@@ -269,7 +273,11 @@ MUTANTS = {
         _prunes_by_uid,
     ),
     "blind-lease": Mutant(
-        "The Lease is written with its resourceVersion.", "promise", Rules, "compares_lease_versions", lambda _old: False
+        "The Lease is written with its resourceVersion.",
+        "promise",
+        Rules,
+        "compares_lease_versions",
+        lambda _old: False,
     ),
     "lists-before": Mutant(
         "The runs are listed after the Lease was taken.", "promise", Rules, "lists_after_taking", lambda _old: False
@@ -292,7 +300,11 @@ MUTANTS = {
         lambda _old: property(lambda _self: True),
     ),
     "ready-when-chosen": Mutant(
-        "Dependencies are judged again when a write is handed over.", "promise 3", RunStore, "may_start", _may_start_always
+        "Dependencies are judged again when a write is handed over.",
+        "promise 3",
+        RunStore,
+        "may_start",
+        _may_start_always,
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only

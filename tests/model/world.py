@@ -315,9 +315,7 @@ class World:
             return
         store = self.store_of(side)
         may_choose = side.connected
-        leadership, intent = leadership.prepare_renewal(
-            store, self.kind.slots if may_choose else {}, _never
-        )
+        leadership, intent = leadership.prepare_renewal(store, self.kind.slots if may_choose else {}, _never)
         if may_choose:
             self._check_choice(side, store, leadership)
         if base.intent and intent.pins == base.intent.pins and intent.complete == base.intent.complete:
@@ -627,7 +625,7 @@ class World:
     def _able_definitions(self, side: Side) -> set[str]:
         """The definitions that are well, have nothing in flight, and have a run in the Lease that could be sent now.
 
-        Empty while all writers are taken, those of definitions that hang or have more writers than they may not counted.
+        Empty while all writers are taken; of each definition's writes no more count than it may have.
         """
         term = side.leadership.term
         assert term is not None

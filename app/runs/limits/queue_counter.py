@@ -114,7 +114,7 @@ class QueueCounter:
         self._drain_of_all = DrainRate(began)
         self.filled = threading.Event()
 
-    def replace(self, records: list[QueuedJob]) -> None:
+    def replace(self, records: list[QueuedJob], _version: int) -> None:
         """Count these runs, and what is about to be stored; those that are queued no longer have left."""
         with self._lock:
             queued = {sight.name: sight.definition for sight in records if sight.queued}

@@ -40,7 +40,7 @@ class Calls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.counter = QueueCounter(Clock())
-        self.counter.replace([])
+        self.counter.replace([], 1)
         self.calls: list[tuple[str, bool]] = []  # under way: the run, and whether it is to be taken back on failure
         self.stored: dict[str, bool] = {}  # runs in the cluster, and whether they are queued
         self.news: list[QueuedJob] = []  # what the watch has not told yet
@@ -99,18 +99,18 @@ def test_a_list_counts_what_it_holds_and_what_is_about_to_be_stored() -> None:
     """After the watch broke: runs that were admitted meanwhile have left, those that are being stored have not."""
     counter = QueueCounter(Clock())
     assert not counter.filled.is_set()
-    counter.replace([queued("a"), queued("b"), gone_on("c")])
+    counter.replace([queued("a"), queued("b"), gone_on("c")], 1)
     assert counter.filled.is_set()
     counter.expect("fib", "d", is_free)
     counter.expect("fib", "e", is_free)
-    counter.replace([queued("b"), gone_on("a"), queued("d")])
+    counter.replace([queued("b"), gone_on("a"), queued("d")], 1)
     assert counter.length("fib") == counter.total() == 3  # b, d and e
 
 
 def test_a_run_that_is_deleted_leaves_and_one_of_its_name_that_is_about_to_be_stored_stays() -> None:
     """A name may be used again, once its run is gone."""
     counter = QueueCounter(Clock())
-    counter.replace([gone_on("a")])
+    counter.replace([gone_on("a")], 1)
     counter.expect("fib", "a", is_free)
     counter.remove(gone_on("a"))
     assert counter.length("fib") == 1
@@ -126,7 +126,7 @@ def test_who_has_a_place_is_not_asked_for_another() -> None:
         raise LookupError
 
     counter = QueueCounter(Clock())
-    counter.replace([queued("a")])
+    counter.replace([queued("a")], 1)
     counter.expect("fib", "b", is_free)
     assert not counter.expect("fib", "a", refuse)
     assert counter.expect("fib", "b", refuse)
@@ -140,7 +140,7 @@ def test_what_is_never_seen_counts_for_a_while_only() -> None:
     """A run that may have been stored, and wasn't."""
     clock = Clock()
     counter = QueueCounter(clock)
-    counter.replace([])
+    counter.replace([], 1)
     counter.expect("fib", "a", is_free)
     clock.now += SILENCE_SECONDS - 1
     counter.expect("fib", "b", is_free)
