@@ -151,6 +151,7 @@ class RunStore:
     def remove(self, record: Run) -> None:
         """Forget a run that was deleted, or that lost our labels; not one that has come back since."""
         with self._signal.lock:
+            self._version = max(self._version, record.resource_version)
             held = self._runs.get(record.uid)
             if held is not None and held.resource_version <= record.resource_version:
                 self._discard(held)
