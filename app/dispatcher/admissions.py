@@ -279,16 +279,15 @@ class Admissions:
 
     def _on_change(self, before: Run | None, after: Run | None) -> None:
         """Take in that a run has changed, appeared or gone."""
-        uid = (after or before).uid  # type: ignore[union-attr] # one of them is there
-        if after is None:
-            self._parked.pop(uid, None)
-            self._refusals.succeed(uid)
-            self._suspensions.succeed(uid)
-            self._start_latency.forget(uid)
+        if after is not None:
+            self._start_latency.see(after)
+        if after is None or after.phase is Phase.FINISHED:
+            if before is not None:
+                self._forget(before.uid)
             return
-        self._start_latency.see(after)
         if after.phase is not Phase.QUEUED:
             return
+        uid = after.uid
         now, parked = self._clock(), self._parked.get(uid)
         if before is not None and before.phase is Phase.ADMITTED:
             seconds = self._suspensions.fail(uid, now)
@@ -300,6 +299,12 @@ class Admissions:
             self._park(uid, _Parked(until, after.resource_version, to_the_end=False))
         elif parked is not None and parked.version not in (None, after.resource_version):
             self._unpark(uid, parked._replace(to_the_end=False))
+
+    def _forget(self, uid: str) -> None:
+        self._parked.pop(uid, None)
+        self._refusals.succeed(uid)
+        self._suspensions.succeed(uid)
+        self._start_latency.forget(uid)
 
     def _is_new(self, run: Run) -> bool:
         return self._server_clock() - run.created_at / 1_000_000 < _NEW_SECONDS

@@ -87,7 +87,7 @@ class RunStore:
 
     Args:
         signal: whose lock guards this store, and which is notified of changes.
-        on_change: called under the lock with a run as it was and as it is; `None`: it is not there.
+        on_change: called under the lock with a run as it was known and as it is; `None`: it was not known, is gone.
         on_rewind: called when a list is older than what was known: etcd has been restored.
     """
 
@@ -128,8 +128,7 @@ class RunStore:
             for run in sorted(records, key=self._key):
                 held = known.pop(run.uid, None)
                 keep = held is not None and not rewound and held.resource_version > version
-                self._add(held if held is not None and keep else run)
-                self._on_change(held, self._runs.get(run.uid))
+                self._take_in(held, held if held is not None and keep else run)
             for gone in known.values():
                 self._forget(gone)
             if rewound:
@@ -164,18 +163,20 @@ class RunStore:
             if held.resource_version >= record.resource_version:
                 return
             self._discard(held)
-        self._add(record)
-        if record.phase is Phase.FINISHED:
-            self._forget(held)
-        else:
-            self._on_change(held, record)
+        self._take_in(held, record)
         self._signal.notify()
 
-    def _forget(self, run: Run | None) -> None:
-        if run is not None:
+    def _take_in(self, before: Run | None, run: Run) -> None:
+        self._add(run)
+        if run.phase is Phase.FINISHED:
             self._parked.discard(run.uid)
             self._requeued.pop(run.uid, None)
-            self._on_change(run, None)
+        self._on_change(before, run)
+
+    def _forget(self, run: Run) -> None:
+        self._parked.discard(run.uid)
+        self._requeued.pop(run.uid, None)
+        self._on_change(run, None)
 
     # What the dispatcher sets aside.
 

@@ -339,10 +339,16 @@ class Term(NamedTuple):
         return ended._replace(conflicted=ended.conflicted | {write.pin})
 
     def refused(self, write: Write) -> "Term":
-        """The API server has refused this write for good. One that was sent earlier may still land."""
+        """The API server has refused this write for good. One that was sent earlier may still land.
+
+        Only of a suspected run this settles it: what nobody knows to have been sent is refused by the same rule. Where
+        a run can't be changed at all, its definition would else wait for ever.
+        """
         if write not in self.in_flight:  # of an earlier term
             return self
         ended = self._end(write, failing=True)
+        if write.purpose is Purpose.FENCE:
+            return ended._replace(suspected=ended.suspected - {write.pin})
         if write.purpose is Purpose.ADMIT and write.pin in self.possibly_admitted:
             return ended._replace(fence_only=ended.fence_only | {write.pin})
         return ended

@@ -78,7 +78,7 @@ class Writers:
         while (write := self._take(name)) is not None:
             answer: Run | ClusterError
             try:
-                answer = self._carry_out(write)
+                answer = carry_out(self._client, write)
             except ClusterError as error:
                 answer = error
             except Exception:
@@ -101,28 +101,29 @@ class Writers:
                 self._work.wait()
         return None
 
-    def _carry_out(self, write: Write) -> Run:
-        """Make the call.
 
-        Raises:
-            ClusterError: see `Admissions.ended`.
-        """
-        version = write.pin.version
-        match write.purpose:
-            case Purpose.READ:
-                job = self._client.get_job(write.name)
-                if job["metadata"]["uid"] != write.pin.uid or not is_run(job):
-                    raise UnavailableError("it is another Job; the watch will show it")
-            case Purpose.FENCE:
-                job = self._client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)))
-            case Purpose.ADMIT:
-                began = time.monotonic()
-                job = self._client.patch_job(write.name, build_admission(version))
-                run = read_run(job)
-                if run.phase is Phase.ADMITTED:
-                    _record_admission(run, job, write_seconds=time.monotonic() - began)
-                return run
-        return read_run(job)
+def carry_out(client: NamespacedClient, write: Write) -> Run:
+    """Make the call of a write; returns the run as it is then.
+
+    Raises:
+        ClusterError: see `Admissions.ended`.
+    """
+    version = write.pin.version
+    match write.purpose:
+        case Purpose.READ:
+            job = client.get_job(write.name)
+            if job["metadata"]["uid"] != write.pin.uid or not is_run(job):
+                raise UnavailableError("it is another Job; the watch will show it")
+        case Purpose.FENCE:
+            job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)))
+        case Purpose.ADMIT:
+            began = time.monotonic()
+            job = client.patch_job(write.name, build_admission(version))
+            run = read_run(job)
+            if run.phase is Phase.ADMITTED:
+                _record_admission(run, job, write_seconds=time.monotonic() - began)
+            return run
+    return read_run(job)
 
 
 def _record_admission(run: Run, job: Json, *, write_seconds: float) -> None:

@@ -132,6 +132,7 @@ class Stage:
         annotations: Mapping[str, str] | None = None,
         lasts: str | None = None,
         image: str = "busybox:1",
+        managed_by: str | None = None,
     ) -> list[str]:
         """Queue runs, in the order of the names returned.
 
@@ -143,12 +144,15 @@ class Stage:
             annotations: in the place of the service's own.
             lasts: how long their pods run where nothing is executed.
             image: of their container.
+            managed_by: their `spec.managedBy`; `None`: Kubernetes' own controller.
         """
         names = []
         for _ in range(count):
             spec = merge(Definition(definition, image, backoff_limit=0), Request(args=args, depends_on=depends_on))
             job = build_job(spec, new_id(), queued_at=next(self._moments), call="test")
             job["metadata"]["annotations"] |= annotations or {}
+            if managed_by is not None:
+                job["spec"]["managedBy"] = managed_by
             if lasts or args == LONG:
                 job["spec"]["template"]["metadata"]["annotations"] = {"testnode/runs-for": lasts or "60s"}
             self.batch.create_namespaced_job(self.name, job)

@@ -10,6 +10,9 @@ from tests.support.faults import Fault, Refuse, Request
 from tests.support.observer import Observer
 
 
+DENIED = 'admission webhook "policy" denied the request: no'
+
+
 def is_write_of_runs(request: Request) -> bool:
     return request.method in ("PATCH", "POST") and "/leases" not in request.path and (request.status or 0) < 300
 
@@ -17,11 +20,11 @@ def is_write_of_runs(request: Request) -> bool:
 def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_slots(
     stage: Stage, seen: Observer
 ) -> None:
-    """Ten runs, two slots: each starts once, in its turn, two at a time at most."""
+    """Ten runs, two slots: each starts once, two at a time at most, and none before the one that is two places ahead."""
     names = stage.queue(count=10)
     with stage.dispatching({"fib": 2}):
         seen.wait(lambda: seen.finished >= set(names))
-    assert seen.started == names
+    assert all(abs(seen.started.index(name) - place) < 2 for place, name in enumerate(names)), seen.started
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] == 2
     assert all(len(seen.pods[name]) == 1 for name in names)
@@ -119,7 +122,7 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
     """An admission policy may refuse one run: the others take its turn, and it is tried again with growing pauses."""
     [refused] = stage.queue()
     others = stage.queue(count=3)
-    fault = stage.proxy.add(Fault(Refuse(status, "Forbidden"), method="PATCH", path=refused, times=None))
+    fault = stage.proxy.add(Fault(Refuse(status, "Forbidden", DENIED), method="PATCH", path=refused, times=None))
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(others))
         assert refused not in seen.starts
@@ -130,9 +133,9 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
 
 
 def test_when_every_run_is_refused_the_tries_are_few(stage: Stage, seen: Observer) -> None:
-    """A right that is missing must not turn into a call per queued run and moment; others lose nothing by it."""
+    """A policy must not turn into a call per queued run and moment; others lose nothing by it."""
     stage.queue(count=40)
-    fault = stage.proxy.add(Fault(Refuse(403, "Forbidden"), method="PATCH", path="/fib-", times=None))
+    fault = stage.proxy.add(Fault(Refuse(403, "Forbidden", DENIED), method="PATCH", path="/fib-", times=None))
     with stage.dispatching({"fib": 3, "other": 2}):
         others = stage.queue("other", count=6)
         seen.wait(lambda: seen.finished >= set(others))
@@ -168,17 +171,16 @@ def test_a_run_that_is_started_by_hand_takes_a_slot(stage: Stage, seen: Observer
 
 
 def test_a_run_that_is_suspended_by_hand_holds_its_slot_until_its_pods_are_gone(stage: Stage, seen: Observer) -> None:
-    """Then it is queued again, at its old place; at no time are there more pods than slots."""
+    """Then it is queued again at its old place, after a pause; at no time are there more pods than slots."""
     with stage.dispatching({"fib": 1}):
         [first] = stage.queue(args=LONG)
-        [second] = stage.queue()
+        others = stage.queue(count=2)
         until(lambda: stage.job(first).status.active)
         stage.suspend(first, True)
         seen.wait(lambda: seen.starts.get(first) == 2)
-        assert second not in seen.starts
-        until(lambda: stage.job(first).status.active)
+        until(lambda: "SuspendedAgain" in stage.reasons(first))
         stage.delete(first)
-        seen.wait(lambda: second in seen.finished)
+        seen.wait(lambda: seen.finished >= set(others))
     assert seen.most_active["fib"] == 1
 
 

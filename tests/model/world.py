@@ -483,6 +483,8 @@ class World:
 
     def _refused(self, call: Call) -> None:
         side, term = self._end_of(call)
+        if call.write.pin in term.suspected:  # a rule refuses every write of this run
+            self.calls -= {other for other in self.calls if other.write.pin == call.write.pin}
         side.leadership = side.leadership._replace(term=term.refused(call.write))
 
     def _not_sent(self, call: Call) -> None:
