@@ -483,9 +483,11 @@ class World:
 
     def _refused(self, call: Call) -> None:
         side, term = self._end_of(call)
-        if call.write.pin in term.suspected:  # a rule refuses every write of this run
-            self.calls -= {other for other in self.calls if other.write.pin == call.write.pin}
         side.leadership = side.leadership._replace(term=term.refused(call.write))
+        if call.write.pin in term.suspected:  # a rule refuses every write of this run
+            for other in sorted(self.calls, key=_order_of_call):
+                if other.write.pin == call.write.pin and other in self.calls:
+                    (self._refused if self._is_awaited(other) else self._is_lost)(other)
 
     def _not_sent(self, call: Call) -> None:
         side, term = self._end_of(call)
