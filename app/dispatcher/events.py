@@ -40,9 +40,6 @@ _PER_SECOND = 20
 
 _WARNINGS = {PendingReason.DEFINITION_MISSING, PendingReason.REFUSED, PendingReason.SUSPENDED_AGAIN}
 
-_TRIES = 5
-"""How often an Event that gets no answer is tried."""
-
 News = tuple[Run, PendingReason, str]
 """A run, why it waits, and the same in a sentence."""
 
@@ -116,7 +113,7 @@ class EventRecorder:
         self._reporter = reporter
         self._heartbeat = heartbeat
         self._clock = clock
-        self._waiting: deque[tuple[News, int]] = deque()
+        self._waiting: deque[News] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._backoff = Backoff[None](1.0, 60.0)
@@ -128,7 +125,7 @@ class EventRecorder:
         with self._changed:
             for one in news:
                 if len(self._waiting) < _MOST_WAITING:
-                    self._waiting.append((one, 1))
+                    self._waiting.append(one)
             self._changed.notify()
 
     def clear(self) -> None:
@@ -143,8 +140,7 @@ class EventRecorder:
             self._changed.notify()
 
     def _run(self) -> None:
-        while (found := self._next()) is not None:
-            news, tries = found
+        while (news := self._next()) is not None:
             pause_seconds = 1 / _PER_SECOND
             try:
                 self._heartbeat.beat("events")
@@ -154,20 +150,18 @@ class EventRecorder:
             except ClusterError as error:
                 self._outage.failed(error)
                 if error.retryable:
-                    pause_seconds = self._retry_later(news, tries, error)
+                    pause_seconds = self._retry_later(news, error)
             except Exception:
                 log.exception("the Event on run %s could not be written", news[0].name)
             self._heartbeat.rest("events")
             self._stop.wait(pause_seconds)
 
-    def _retry_later(self, news: News, tries: int, error: ClusterError) -> float:
+    def _retry_later(self, news: News, error: ClusterError) -> float:
         """Put an Event behind the others, for it may be its own affair; returns for how long to write none."""
-        with self._changed:
-            if tries < _TRIES:
-                self._waiting.append((news, tries + 1))
+        self.record([news])
         return self._backoff.fail(None, self._clock(), at_least=error.retry_after_seconds or 0)
 
-    def _next(self) -> tuple[News, int] | None:
+    def _next(self) -> News | None:
         with self._changed:
             while not self._stop.is_set():
                 if self._waiting:

@@ -197,7 +197,7 @@ def test_an_admission_that_the_cluster_takes_back_counts_as_refused(stage: Stage
 
     [taken_back] = stage.queue()
     [other] = stage.queue()
-    desk = AdmissionHarness(stage, Unchanging(stage.connect().transport))
+    harness = AdmissionHarness(stage, Unchanging(stage.connect().transport))
     assert harness.seconds_until_admitted(other, {"fib": 1}) < 5
     assert not harness.admissions.possibly_admitted()
 
@@ -205,7 +205,7 @@ def test_an_admission_that_the_cluster_takes_back_counts_as_refused(stage: Stage
 def test_runs_that_are_refused_let_those_behind_them_pass(stage: Stage, seen: Observer) -> None:
     """Each is tried once, and goes to the end of the queue."""
     stage.queue(count=30)
-    refused = stage.proxy.add(Fault(DENIED, method="PATCH", path="/fib-", times=30))
+    refused = stage.proxy.add(Fault(DENIED, path="/fib-", when=is_admission, times=30))
     [behind] = stage.queue()
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: behind in seen.starts)

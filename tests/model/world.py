@@ -17,7 +17,7 @@ from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.run_store import ChangeSignal, RunStore
-from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Write
+from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Term, Write
 from app.domain.run import Phase, Run
 
 DEPENDENCY = "db"
@@ -42,6 +42,7 @@ class Kind:
         dispatchers: how many there are.
         limits: by the name of an action, how often it may happen; one that isn't named may happen any number of times.
         ready: whether the dependency is ready at first.
+        fresh: whether there is no Lease at first; else it was given back by somebody who left nothing under way.
     """
 
     runs: tuple[tuple[str, bool], ...]
@@ -49,6 +50,7 @@ class Kind:
     dispatchers: int = 2
     limits: Mapping[str, int] = field(default_factory=dict)
     ready: bool = True
+    fresh: bool = True
 
 
 class Call(NamedTuple):
@@ -144,24 +146,6 @@ class Side:
         new.overtaken = {name: dict(others) for name, others in self.overtaken.items()}
         return new
 
-    def key(self) -> tuple[Any, ...]:
-        """What tells it from another one."""
-        term = self.leadership.term
-        core = self.leadership._replace(term=None)
-        fields = None if term is None else (*term[:-2], tuple(sorted(term.served.items(), key=lambda one: one[1])))
-        return (
-            core,
-            fields,
-            self.life,
-            self.lease_call,
-            self.view,
-            self.early,
-            self.parked,
-            self.sees_ready,
-            self.listed_unready,
-            self.connected,
-        )
-
     def end_view(self) -> None:
         """Forget what it knew of the runs, as the end of a term has it."""
         self.view, self.connected, self.overtaken = None, False, {}
@@ -184,6 +168,8 @@ class World:
         self.saved: tuple[Any, ...] | None = None
         self.epoch = 0
         self.by_hand: frozenset[int] = frozenset()
+        if not kind.fresh:
+            self.lease = SeenLease("0", "", 15.0, 0, Intent("", 0, 0, frozenset(), complete=True))
 
     def copy(self) -> World:
         """A world that can change on its own."""
@@ -195,17 +181,59 @@ class World:
         return new
 
     def key(self) -> tuple[Any, ...]:
-        """What tells it from another one."""
+        """What tells this world from others, as far as that matters for what may follow.
+
+        Names, sequences and versions of the Lease are only ever compared for equality, so they are left out but for
+        what they equal. How often one definition was served before another is left out, too.
+        """
         return (
             tuple(self.runs),
             self.ready,
-            self.lease,
-            self.calls,
-            self.late_lease_calls,
-            tuple(side.key() for side in self.sides),
+            self._lease_key(self.lease),
+            frozenset((call.side, self._is_awaited(call), call.write[:2], call.copy) for call in self.calls),
+            frozenset(map(self._lease_call_key, self.late_lease_calls)),
+            tuple(map(self._side_key, self.sides)),
             tuple(sorted(self.counts.items())),
             self.saved,
             self.by_hand,
+        )
+
+    def _is_current(self, version: str | None) -> Any:
+        """Whether this version of the Lease is what is stored; a restore can bring any back."""
+        if self.kind.limits.get("restored", 1):
+            return version
+        return version == (self.lease.version if self.lease else "")
+
+    def _intent_key(self, intent: Intent | None) -> Any:
+        if intent is None:
+            return None
+        holder = next((side for side in self.sides if side.leadership.claim.identity == intent.holder), None)
+        unanswered = holder is not None and intent.sequence in holder.leadership.claim.unanswered
+        return holder and self.sides.index(holder), unanswered, intent.pins, intent.complete
+
+    def _lease_key(self, lease: SeenLease | None) -> Any:
+        return lease and (self._is_current(lease.version), lease.holder == "", self._intent_key(lease.intent))
+
+    def _lease_call_key(self, call: LeaseCall | None) -> Any:
+        return call and (self._is_current(call.base), self._intent_key(call.intent), call.releases)
+
+    def _side_key(self, side: Side) -> tuple[Any, ...]:
+        leadership, term = side.leadership, side.leadership.term
+        claim = leadership.claim
+        return (
+            (self._lease_key(claim.base), claim.held, bool(claim.unanswered), leadership.proposed),
+            term and self._term_key(term),
+            self._lease_call_key(side.lease_call),
+            (side.view, side.early, side.parked, side.sees_ready, side.listed_unready, side.connected),
+        )
+
+    def _term_key(self, term: Term) -> tuple[Any, ...]:
+        return (
+            (term.is_listed, term.intended, term.possibly_admitted, term.fence_only, term.conflicted),
+            (term.suspected, term.predecessor_known, term.failing),
+            frozenset(write[:2] for write in term.in_flight),
+            frozenset(write[:2] for write in term.slow),
+            tuple(sorted(term.served, key=lambda name: term.served[name])),
         )
 
     # What may happen.
