@@ -317,7 +317,9 @@ class Admissions:
     def _unpark(self, uid: str, parked: _Parked) -> None:
         del self._parked[uid]
         run = self.runs.get(uid)
-        key = (int(self._server_clock() * 1_000_000), run.name) if run and parked.to_the_end else None
+        # Behind all that wait by now: the API server's clock is known in whole seconds only.
+        end = int((self._server_clock() + 1) * 1_000_000)
+        key = (end, run.name) if run is not None and parked.to_the_end else None
         self.runs.unpark(uid, key)
 
 

@@ -268,10 +268,12 @@ def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(stage: Sta
     [dependent] = stage.queue(depends_on=("db",))
     with stage.dispatching({"fib": 1}):
         hold.wait_held()
+        before = stage.proxy.requests
         stage.scale("db", replicas=0)
         stage.await_ready("db", 0)
         stage.proxy.cut_all()
-        stage.proxy.wait_for(lambda request: is_fence(request) and request.status == 200)
+        fences = 1 + sum(map(is_fence, before))
+        stage.proxy.wait_for(lambda request: is_fence(request) and request.status == 200, count=fences)
         hold.release()
         stage.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
         [other] = stage.queue()

@@ -104,11 +104,13 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
     rarity = draw.choice((0.05, 0.15, 0.3))
     share = draw.choice((0.3, 0.6))
     faults = {name for name in FAULTS if draw.random() < share} | {"takes"}
+    without = frozenset(FAULTS) - faults
     world, schedule = World(kind, rules), list[Action]()
     for _ in range(steps):
-        actions = world.actions()
-        usual = [action for action in actions if action[0] not in FAULTS]
-        rare = [action for action in actions if action[0] in faults]
+        usual: list[Action] = []
+        rare: list[Action] = []
+        for action in world.actions(without):
+            (rare if action[0] in faults else usual).append(action)
         chosen = rare if rare and (not usual or draw.random() < rarity) else usual
         if not chosen:
             break

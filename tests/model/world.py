@@ -238,25 +238,29 @@ class World:
 
     # What may happen.
 
-    def actions(self) -> list[Action]:
-        """Every step that may come next."""
+    def actions(self, without: frozenset[str] = frozenset()) -> list[Action]:
+        """Every step that may come next, those of these names left out."""
+        limits, counts = self.kind.limits, self.counts
+        spent = {name for name, limit in limits.items() if counts.get(name, 0) >= limit} | without
         found: list[Action] = []
         for number, side in enumerate(self.sides):
-            found += self._actions_of(number, side)
+            found += self._actions_of(number, side, spent)
         # Sorted, so that a seed gives the same schedule in every process.
         for call in sorted(self.calls, key=_order_of_call):
             found += self._actions_on(call)
         late = sorted(self.late_lease_calls, key=lambda call: (call.intent.holder, call.intent.sequence))
         found += [("lease write arrives late", call) for call in late]
-        found += [("started by hand", index) for index, run in enumerate(self.runs) if run.phase is Phase.QUEUED]
-        found += [("ends", index) for index, run in enumerate(self.runs) if run.phase is Phase.ADMITTED]
+        for index, run in enumerate(self.runs):
+            if run.phase is Phase.ADMITTED:
+                found.append(("ends", index))
+            elif run.phase is Phase.QUEUED and "started by hand" not in spent:
+                found.append(("started by hand", index))
         found += [("dependency changes",), ("Lease deleted",), ("saved",)]
         if self.saved is not None:
             found.append(("restored",))
-        limits, counts = self.kind.limits, self.counts
-        return [action for action in found if counts.get(action[0], 0) < limits.get(action[0], 1 << 30)]
+        return [action for action in found if action[0] not in spent]
 
-    def _actions_of(self, number: int, side: Side) -> list[Action]:
+    def _actions_of(self, number: int, side: Side, spent: set[str]) -> list[Action]:
         found: list[Action] = []
         leadership = side.leadership
         if side.lease_call is not None:
@@ -283,7 +287,8 @@ class World:
                     for index, run in enumerate(self.runs)
                     if side.connected and side.view[index] != run
                 ]
-                found += [("parks", number, index) for index in range(len(self.runs))]
+                if "parks" not in spent:
+                    found += [("parks", number, index) for index in range(len(self.runs))]
                 if side.connected and side.sees_ready != self.ready:
                     found.append(("sees the dependency", number))
         elif not self.rules.lists_after_taking:
