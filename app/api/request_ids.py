@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wsgi import ClosingIterator
 
 from app.telemetry.logs import request_id
-from app.telemetry.spans import call_span
+from app.telemetry.spans import request_span
 from app.telemetry.trace_context import TraceContext, read_trace_context
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class RequestIds:
 
         try:
             # Threads serve one call after the other: what they say between two belongs to none.
-            with call_span("call", _trace_of(environ)):
+            with request_span("call", _trace_of(environ)):
                 return ClosingIterator(self._app(environ, start), _forget)
         except BaseException:
             _forget()

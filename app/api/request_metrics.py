@@ -9,7 +9,7 @@ from app.api.problems import reason_of
 from app.auth.authorizer import NotTrustedError
 from app.telemetry import metrics
 from app.telemetry.logs import request_id
-from app.telemetry.spans import describe_span
+from app.telemetry.spans import describe_request_span
 
 _START = "jobs.start"
 
@@ -52,4 +52,4 @@ def _describe(known: RequestRecord, status: int) -> None:
         "error.type": known.reason,
     }
     told = {name: value for name, value in attributes.items() if value != ""}
-    describe_span(f"{method} {route}".rstrip(), told, failed=status >= 500)
+    describe_request_span(f"{method} {route}".rstrip(), told, failed=status >= 500)

@@ -1,6 +1,5 @@
 """Metrics of whole processes: several workers, one of them killed, and a dispatcher that stands alone."""
 
-import fcntl
 import json
 import os
 import signal
@@ -87,36 +86,24 @@ def metrics_folder(service: ServiceProcess) -> Path:
     return folder
 
 
-def test_what_a_killed_service_leaves_is_removed_by_the_next_one(replica: Replica, tmp_path: Path) -> None:
-    """And nothing else: neither the files of one that lives, nor what a link of such a name leads to."""
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    several = {"WEB_CONCURRENCY": "2", "SLIMFAAS_DISPATCHER": "off"}
-    with replica(DEFINITIONS, **several) as living, replica(DEFINITIONS, **several) as killed:
-        left, used = metrics_folder(killed), metrics_folder(living)
-        link = left.with_name(f"{left.name}-link")
-        link.symlink_to(kept)
-        try:
-            killed.kill()
-            assert left.exists()
-            await_unlocked(left)
-            with replica(DEFINITIONS, **several):
-                assert not left.exists()
-                assert used.exists()
-                assert link.is_symlink()
-                assert kept.exists()
-                assert scrape(living.url).value("streams_limit") == 50
-        finally:
-            link.unlink()
-
-
-def await_unlocked(folder: Path) -> None:
-    """Return once the last of the processes is gone that use a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    finally:
-        os.close(descriptor)
+def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_process_id(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """As in a container, whose first process always has the same process id."""
+    folder = "/dev/shm/slimfaas-jobs-metrics-$$"
+    leave_files = f'mkdir {folder} && echo "not metrics" > {folder}/counter_1.db && exec "$@"'
+    service = ServiceProcess(
+        write_kubeconfig(tmp_path, server, namespace),
+        {"Configurations": DEFINITIONS},
+        tmp_path / "log",
+        prefix=("sh", "-c", leave_files, "sh"),
+        WEB_CONCURRENCY="2",
+        SLIMFAAS_DISPATCHER="off",
+    )
+    with service:
+        assert metrics_folder(service).name.endswith(f"-{service.pid}")
+        until(lambda: scrape(service.url).value("streams_limit") == 50)
+        assert service.stop() == 0
 
 
 def test_one_worker_needs_no_files(replica: Replica) -> None:
@@ -231,7 +218,7 @@ def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tm
         port = first.url.rpartition(":")[2]
         with dispatching(kubeconfig, tmp_path / "two", PORT=port) as second:
             assert second.process.wait(20) == 1
-            assert f"PORT={port} can't be had" in (tmp_path / "two").read_text()
+            assert f"cannot serve probes and metrics on port {port} (set PORT)" in (tmp_path / "two").read_text()
 
 
 def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -> None:

@@ -31,10 +31,10 @@ MISSING = """
 import sys
 sys.modules["opentelemetry"] = None  # as where it is not installed
 from app.telemetry.logs import set_up_logs
-from app.telemetry.spans import call_span, end_spans, current_context, set_up_spans
+from app.telemetry.spans import request_span, end_spans, current_context, set_up_spans
 set_up_logs("text", "INFO")
 set_up_spans()
-with call_span("call", None):
+with request_span("call", None):
     assert current_context() is None
 end_spans()
 """
@@ -118,4 +118,4 @@ def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
 def test_a_collector_without_the_extra_is_said_in_the_log() -> None:
     """And the service goes on without spans."""
     (line,) = run(MISSING).stderr.splitlines()
-    assert line.endswith("a collector is named, but slimfaas-jobs[opentelemetry] is not installed: no spans are made")
+    assert line.endswith("no spans are recorded: a collector is set, but slimfaas-jobs[opentelemetry] is not installed")

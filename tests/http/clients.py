@@ -64,9 +64,9 @@ def check_problem(response: TestResponse, status: int | None = None) -> dict[str
     if status is not None:
         assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
-    document = response.json
+    document: dict[str, Any] = response.get_json()
     check_document(document, response.status_code)
-    return dict(document)
+    return document
 
 
 def check_document(document: Any, status: int) -> None:

@@ -58,7 +58,7 @@ def watch(caller: Caller, location: str, wanted: Callable[[Run], bool]) -> list[
         time.sleep(0.02)
         answer = caller.get(location)
         assert answer.status_code == 200, answer.text
-        seen.append(answer.json)
+        seen.append(answer.get_json())
     return seen
 
 

@@ -216,7 +216,7 @@ def test_of_very_many_faults_the_first_are_told_and_that_there_are_more(caller: 
     answer = caller.post("/job/public", body)
     errors = check_problem(answer, 422)["errors"]
     assert len(errors) == 101
-    assert errors[-1] == {"pointer": "", "message": "more is wrong than these 100 things"}
+    assert errors[-1] == {"pointer": "", "message": "there are more faults than these 100"}
     assert len(answer.data) < 32 * 1024
 
 

@@ -97,7 +97,7 @@ def test_faulty_settings_end_the_process_with_all_of_them(command: str, kubeconf
     )
     assert ended.returncode not in (0, None)
     assert [line.split()[0] for line in ended.stderr.splitlines()] == [
-        "the",  # job configuration is given more than once
+        "the",  # job configuration is set more than once
         "SLIMFAAS_NAMESPACE",
         "SLIMFAAS_DISPATCHER",
         "SLIMFAAS_TRUSTED_NETWORKS",
@@ -110,7 +110,7 @@ def test_faulty_settings_end_the_process_with_all_of_them(command: str, kubeconf
     ("variables", "message"),
     [
         ({}, "no job configuration: set one of SLIMFAAS_JOBS_CONFIGURATION"),
-        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE can't be read"),
+        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD, "KUBECONFIG": "/does/not/exist"}, "/does/not/exist"),
     ],
@@ -150,7 +150,10 @@ def test_a_dispatcher_that_is_turned_off_has_nothing_to_do(kubeconfig: Path) -> 
     """`slimfaas-jobs dispatcher` under SLIMFAAS_DISPATCHER=off is a mistake, and says so."""
     off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}
     ended = start("dispatcher", off)
-    assert (ended.returncode, ended.stderr) == (1, "SLIMFAAS_DISPATCHER is off: there is nothing to do\n")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "SLIMFAAS_DISPATCHER is off: set it to on, or do not start this command\n",
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

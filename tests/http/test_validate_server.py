@@ -117,7 +117,7 @@ def test_an_api_server_that_is_away_has_a_code_of_its_own(
     monkeypatch.setenv("KUBECONFIG", str(away))
     code, lines, errors = check({})
     assert (code, lines) == (3, [])
-    assert errors.startswith("the API server couldn't be asked: no connection")
+    assert errors.startswith("cannot check with the API server: no connection")
     assert check({"BackoffLimit": -1})[0] == 1
 
 
@@ -145,10 +145,10 @@ def test_a_name_that_can_be_no_namespace_is_refused(check: Check) -> None:
             1,
             "/Configurations/a: refused by an admission policy: ",
         ),
-        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "couldn't be asked: "),
+        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "cannot check with the API server: "),
         (Refuse(404, "NotFound"), 1, "takes no Jobs: "),
-        (Refuse(429, "TooManyRequests"), 3, "couldn't be asked: "),
-        (Refuse(500, "InternalError"), 3, "couldn't be asked: "),
+        (Refuse(429, "TooManyRequests"), 3, "cannot check with the API server: "),
+        (Refuse(500, "InternalError"), 3, "cannot check with the API server: "),
     ],
 )
 def test_each_refusal_is_told_apart(

@@ -172,7 +172,7 @@ class _Real:
     def create_namespace(self) -> str:
         name = _new_name()
         core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
-        core.create_namespace({"metadata": {"name": name}})
+        core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
         grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
@@ -193,8 +193,8 @@ class _Real:
 
     @staticmethod
     def _has_default_account(core: client.CoreV1Api, namespace: str) -> bool:
-        names = [account.metadata.name for account in core.list_namespaced_service_account(namespace).items]
-        return "default" in names
+        accounts = core.list_namespaced_service_account(namespace).items
+        return any(account.metadata is not None and account.metadata.name == "default" for account in accounts)
 
     def delete_namespace(self, name: str) -> None:
         client.CoreV1Api(self.admin).delete_namespace(name)
@@ -203,9 +203,10 @@ class _Real:
         rights.delete_cluster_role(f"slimfaas-token-review-{name}")
 
     def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
-        request = {"spec": {"expirationSeconds": 3600}}
-        core = client.CoreV1Api(self.admin)
-        token: str = core.create_namespaced_service_account_token(account, namespace, request).status.token
+        body = {"spec": {"expirationSeconds": 3600}}
+        # The generated class insists on audiences, which the API doesn't.
+        create: Callable[..., Any] = client.CoreV1Api(self.admin).create_namespaced_service_account_token
+        token: str = create(account, namespace, body).status.token
         return token
 
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,11 @@ def test_the_last_good_one_is_whole_whoever_writes_and_whoever_is_killed() -> No
                 last_good.keep(document)
         children.append(child)
     try:
-        seen = {last_good.recall() for _ in range(300)}
+        deadline = time.monotonic() + 30
+        seen: set[str | None] = set()
+        while not seen & documents and time.monotonic() < deadline:  # the children may take their time to begin
+            seen.add(last_good.recall())
+        seen |= {last_good.recall() for _ in range(300)}
         os.kill(children[0], signal.SIGKILL)
         seen |= {last_good.recall() for _ in range(100)}
     finally:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.readiness import assess, unready_dependencies
+from app.domain.readiness import Readiness, assess, unready_dependencies
 from app.domain.workload import Workload
 from app.kube.parsing import read_workload
 
@@ -64,7 +64,7 @@ def test_an_annotation_that_is_no_number_is_never_ready(text: str) -> None:
 
 def test_what_does_not_exist_is_not_ready() -> None:
     """And says so."""
-    assert (assess("db", []).ready, assess("db", []).detail) == (False, "not found")
+    assert assess("db", []) == Readiness("db", ready=False, detail="not found")
 
 
 def test_of_two_with_one_name_both_must_be_ready() -> None:
@@ -102,8 +102,38 @@ def test_ready_always_means_current_and_at_least_one_replica(
 
 def test_a_list_that_cannot_be_read_is_unready_and_an_empty_one_is_not() -> None:
     """`None` stands for what nobody can read."""
-    assert unready_dependencies(None, lambda name: assess(name, [make_workload("Deployment")]))
+    (unreadable,) = unready_dependencies(None, lambda name: assess(name, [make_workload("Deployment")]))
+    assert not unreadable.ready
+    assert "annotation" in unreadable.detail
     assert unready_dependencies((), lambda name: assess(name, [])) == []
+
+
+def test_unready_dependencies__are_those_that_are_not_ready_in_the_order_of_the_run() -> None:
+    """Each is looked up by its name, and keeps it."""
+    workloads = {"db": [make_workload("Deployment")], "cache": [], "queue": [make_workload("StatefulSet")]}
+    waits_for = unready_dependencies(
+        ("none", "db", "cache", "queue"), lambda name: assess(name, workloads.get(name, []))
+    )
+    assert [(one.name, one.ready) for one in waits_for] == [("none", False), ("cache", False)]
+
+
+def test_assess__keeps_the_name_and_tells_the_counts_of_every_workload() -> None:
+    """What a ready dependency is made of can be read, too."""
+    both = [
+        make_workload("Deployment", replicas_min="2", ready_replicas=3, wanted_replicas=4),
+        make_workload("StatefulSet"),
+    ]
+    detail = "Deployment: 3 of 2 ready, StatefulSet: 1 of 1 ready"
+    assert assess("db", both) == Readiness("db", ready=True, detail=detail)
+    unready = make_workload("Deployment", ready_replicas=0, wanted_replicas=0)
+    assert assess("db", [unready]) == Readiness("db", ready=False, detail="Deployment: 0 of 1 ready")
+
+
+@pytest.mark.parametrize(("text", "number"), [("9" * 9, True), ("9" * 10, False)])
+def test_assess__reads_an_annotation_of_up_to_nine_digits(text: str, number: bool) -> None:
+    """No text of any length is made a number."""
+    detail = assess("db", [make_workload("Deployment", replicas_min=text)]).detail
+    assert ("is not a number" in detail) is not number
 
 
 @pytest.mark.parametrize(
