@@ -138,6 +138,8 @@ class Admissions:
         self._pass_time()
         if self.term is None or not self.is_current or self._outages.is_pausing(_ALL, self._clock()):
             return False
+        if not self.term.is_confirmed:
+            return True
         self._set(self.term.prune(self.runs))
         chosen = self.term.choose(self.runs, slots, self._is_resting)
         return bool(chosen) and self.term.is_urgent(chosen, self.runs)

@@ -19,18 +19,20 @@ class Leadership(NamedTuple):
         claim: its hold on the Lease.
         term: what it has under way; `None`: it does not lead.
         proposed: the runs that the write of the Lease under way names for the first time.
+        confirms: whether that write was begun after the runs were listed.
     """
 
     claim: Claim
     term: Term | None = None
     proposed: tuple[Run, ...] = ()
+    confirms: bool = False
 
     def prepare_take(self) -> tuple["Leadership", Intent]:
         """Begin to take the Lease as it was last seen, with all that its last holder left under way."""
         inherited = self.claim.base.intent if self.claim.base else None
         pins: frozenset[Pin] = inherited.pins if inherited else frozenset()
         claim, intent = self.claim.prepare(pins, complete=inherited is not None and inherited.complete)
-        return self._replace(claim=claim, proposed=()), intent
+        return self._replace(claim=claim, proposed=(), confirms=False), intent
 
     def prepare_renewal(
         self, view: RunView, slots: Mapping[str, int], resting: Callable[[str], bool]
@@ -40,7 +42,7 @@ class Leadership(NamedTuple):
         term = self.term.prune(view) if self.term.is_listed else self.term
         chosen = term.choose(view, slots, resting)
         claim, intent = self.claim.prepare(term.named(chosen, view), complete=term.complete)
-        return self._replace(claim=claim, term=term, proposed=tuple(chosen)), intent
+        return self._replace(claim=claim, term=term, proposed=tuple(chosen), confirms=term.is_listed), intent
 
     def prepare_release(self) -> tuple["Leadership", Intent]:
         """Begin to give the Lease back. What stands in it and was not sent will not be sent."""
@@ -52,7 +54,11 @@ class Leadership(NamedTuple):
     def stored(self, seen: SeenLease) -> "Leadership":
         """The Lease was stored as proposed: the term begins, or the proposed runs may be sent."""
         assert seen.intent is not None
-        term = Term.begin(seen.intent) if self.term is None else self.term.intend(self.proposed)
+        if self.term is None:
+            term = Term.begin(seen.intent)
+        else:
+            confirmed = self.confirms or self.term.is_confirmed
+            term = self.term.intend(self.proposed)._replace(is_confirmed=confirmed)
         return self._replace(claim=self.claim.stored(seen), term=term, proposed=())
 
     def unsure(self) -> "Leadership":

@@ -2,7 +2,8 @@
 
 A patch carries a resourceVersion, so it can land only while its run is in that version (a `Pin`). The rules:
 
-1. The leader takes the Lease first and lists the runs afterwards.
+1. The leader takes the Lease first and lists the runs afterwards. Then it writes the Lease once more before it sends
+   anything.
 2. Before an admission is sent, its pin stands in the Lease, written with the Lease's own resourceVersion.
 3. What was sent and not answered, and what the predecessor's intent named, is *possibly admitted*. It holds its slot
    and stays in every later intent until the run is seen in another version.
@@ -105,6 +106,8 @@ class Term(NamedTuple):
     Attributes:
         number: unlike that of any other term of this process.
         is_listed: whether the view has been filled in this term; before that nothing is chosen.
+        is_confirmed: whether the Lease was written after that; before that nothing is sent. Should etcd be restored to
+            an older state between the take-over and the list, this write conflicts.
         intended: stand in the Lease, written by this leader, and are not sent.
         in_flight: handed to a writer and not answered.
         slow: those of them that count as slow.
@@ -120,6 +123,7 @@ class Term(NamedTuple):
 
     number: int = 0
     is_listed: bool = False
+    is_confirmed: bool = False
     intended: frozenset[Pin] = _NOTHING
     in_flight: frozenset[Write] = frozenset()
     slow: frozenset[Write] = frozenset()
@@ -248,7 +252,7 @@ class Term(NamedTuple):
             resting: see `choose`.
             due: whether a pin that may be admitted already is to be settled now.
         """
-        if not self.is_listed:
+        if not self.is_confirmed:
             return None
         flying = Counter(write.definition for write in self.in_flight)
         hanging = {write.definition for write in self.slow}

@@ -19,6 +19,7 @@ from typing import Any
 
 from kubernetes import client
 
+from app.dispatcher.intent import parse_intent
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher, read_clock
 from app.domain.names import new_id
@@ -209,6 +210,14 @@ class Stage:
         leases = self.leases.list_namespaced_lease(self.name).items
         holders = [lease.spec.holder_identity for lease in leases if lease.metadata.name == labels.LEASE_NAME]
         return str(holders[0] or "") if holders else ""
+
+
+    def is_settled(self) -> bool:
+        """Whether the leader has listed everything and knows of nothing that an earlier one may have under way."""
+        leases = self.leases.list_namespaced_lease(self.name).items
+        annotations = [lease.metadata.annotations or {} for lease in leases if lease.metadata.name == labels.LEASE_NAME]
+        intent = parse_intent(annotations[0].get(labels.INTENT_ANNOTATION)) if annotations else None
+        return intent is not None and intent.complete and not intent.pins
 
 
 class DispatcherProcess:

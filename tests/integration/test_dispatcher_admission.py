@@ -33,7 +33,7 @@ def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_sl
 def test_a_run_costs_three_writes_at_most(stage: Stage, seen: Observer) -> None:
     """Besides its creation, one admission and one Event, also for those that wait long enough to be told why."""
     with stage.dispatching({"fib": 1}):
-        stage.proxy.wait_for(lambda request: request.watching, count=3)
+        until(stage.is_settled)
         first = stage.queue(args=LONG)
         waiting = stage.queue(count=3)
         until(lambda: all(stage.reasons(name) for name in waiting))

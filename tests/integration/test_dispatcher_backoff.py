@@ -54,6 +54,8 @@ class AdmissionHarness:
         runs = [read_run(job) for job in self._client.objects(self._client.runs)]
         self.admissions.runs.replace(runs, max((run.resource_version for run in runs), default=0))
         self.admissions.set_current(True)
+        intent = self.admissions.prepare_renewal({})
+        self.admissions.leadership = self.admissions.leadership.stored(SeenLease("3", "harness", 15, 1, intent))
         self._uids = {run.name: run.uid for run in runs}
 
     def _tell(self, run: Run, reason: PendingReason, _message: str) -> None:

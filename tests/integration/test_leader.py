@@ -21,10 +21,6 @@ def is_renewal(request: Request) -> bool:
     return request.method == "PUT" and "/leases/" in request.path
 
 
-def is_watch(request: Request) -> bool:
-    return request.watching
-
-
 def is_look(request: Request) -> bool:
     return request.method == "GET" and "/leases/" in request.path
 
@@ -59,7 +55,7 @@ def test_a_leader_that_stops_hands_over_within_two_seconds(stage: Stage, seen: O
     timing = LeaseTiming(lease_seconds=60)
     first, second = stage.dispatcher(SLOTS, timing=timing), stage.dispatcher(SLOTS, timing=timing)
     first.start()
-    stage.proxy.wait_for(is_watch, count=3)
+    until(stage.is_settled)
     second.start()
     stage.proxy.wait_for(is_look, count=2)
     try:
@@ -77,7 +73,7 @@ def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(st
     """It looks at the lease before it gives it back: its own renewal may have been stored."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=60)
     with stage.dispatching(SLOTS, timing=timing):
-        stage.proxy.wait_for(is_watch, count=3)
+        until(stage.is_settled)
         lost = stage.proxy.add(Fault(LoseAnswer(), when=is_renewal))
         until(lambda: stage.proxy.strikes(lost))
     assert stage.holder() == ""
@@ -204,7 +200,7 @@ def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Obse
     hold = Hold()
     first, second = stage.dispatcher({"fib": 2}, proxy=cut_off), stage.dispatcher({"fib": 2})
     first.start()
-    cut_off.wait_for(is_watch, count=3)
+    until(stage.is_settled)
     cut_off.add(Fault(hold, method="PATCH", times=None))
     names = stage.queue(count=6)
     hold.wait_held()
@@ -217,7 +213,6 @@ def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Obse
         seen.wait(lambda: seen.finished >= set(names))
         patches = [request for request in cut_off.requests if request.method == "PATCH"]
         assert len(patches) == before, "it went on without the lease"
-        assert before <= 2
     finally:
         cut_off.heal()
         first.stop()

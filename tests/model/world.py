@@ -221,7 +221,7 @@ class World:
         leadership, term = side.leadership, side.leadership.term
         claim = leadership.claim
         return (
-            (self._lease_key(claim.base), claim.held, bool(claim.unanswered), leadership.proposed),
+            (self._lease_key(claim.base), claim.held, bool(claim.unanswered), leadership.proposed, leadership.confirms),
             term and self._term_key(term),
             self._lease_call_key(side.lease_call),
             (side.view, side.early, side.parked, side.sees_ready, side.listed_unready, side.connected),
@@ -229,7 +229,7 @@ class World:
 
     def _term_key(self, term: Term) -> tuple[Any, ...]:
         return (
-            (term.is_listed, term.intended, term.possibly_admitted, term.fence_only, term.conflicted),
+            (term.is_listed, term.is_confirmed, term.intended, term.possibly_admitted, term.fence_only, term.conflicted),
             (term.suspected, term.predecessor_known, term.failing),
             frozenset(write[:2] for write in term.in_flight),
             frozenset(write[:2] for write in term.slow),
@@ -351,7 +351,8 @@ class World:
         leadership, intent = leadership.prepare_renewal(store, self.kind.slots if may_choose else {}, _never)
         if may_choose:
             self._check_choice(side, store, leadership)
-        if base.intent and intent.pins == base.intent.pins and intent.complete == base.intent.complete:
+        changes = base.intent is None or base.intent[3:] != intent[3:] or leadership.proposed
+        if not changes and (leadership.term.is_confirmed or not leadership.confirms):
             side.leadership = side.leadership._replace(term=leadership.term)
             return  # a mere renewal changes nothing
         side.leadership = leadership
@@ -599,7 +600,7 @@ class World:
             raise BrokenPromiseError(f"promise 2: {active} runs of {definition} are active")
         for number, side in enumerate(self.sides):
             term = side.leadership.term
-            if term is None or not term.is_listed or not self._leads(side):
+            if term is None or not term.is_listed or not side.connected or not self._leads(side):
                 continue
             accounted = term.landing() | term.intended
             if call.write.pin not in accounted and number != call.side:

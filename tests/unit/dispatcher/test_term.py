@@ -13,7 +13,7 @@ from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populat
 
 slots_of = st.dictionaries(st.sampled_from(DEFINITIONS), st.integers(0, 4))
 ready_sets = st.sets(st.sampled_from(WORKLOADS))
-LISTED = Term(is_listed=True)
+LISTED = Term(is_listed=True, is_confirmed=True)
 
 
 def never(_definition: str) -> bool:
@@ -183,7 +183,7 @@ def test_a_predecessors_run_is_admitted_by_the_same_patch_or_fenced() -> None:
     intent = Intent("other", 1, 1, frozenset({pin_of(run)}), complete=True)
     for ready, purpose in ((["db"], Purpose.ADMIT), ([], Purpose.FENCE)):
         store = store_of([run], ready)
-        term = Term.begin(intent).listed(store)
+        term = Term.begin(intent).listed(store)._replace(is_confirmed=True)
         assert term.choose(store, {"a": 5}, never) == []
         write = term.next_write(store, {"a": 1}, never, always)
         assert write is not None
@@ -201,7 +201,7 @@ def test_an_unknown_predecessor_has_the_first_runs_fenced() -> None:
     """Whatever they wait for; the intent says that it is not complete until that is done."""
     runs = [make_run(number, depends_on=("db",) if number % 2 else ()) for number in range(200)]
     store = store_of(runs)
-    term = Term.begin(Intent("me", 0, 1, frozenset(), complete=False)).listed(store)
+    term = Term.begin(Intent("me", 0, 1, frozenset(), complete=False)).listed(store)._replace(is_confirmed=True)
     assert not term.complete
     assert {pin.uid for pin in term.suspected} == {run.uid for run in runs[:64]}
     assert term.choose(store, {"a": 10}, never) == []
