@@ -178,13 +178,6 @@ class NamespacedClient:
         status: Json = self.transport.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
         return status
 
-    def event_names(self) -> Iterator[list[str]]:
-        """The names of the Events on runs that dispatchers have written, page by page."""
-        ours = ResourceSelector(f"{self._core}/events", field_selector=f"reportingComponent={labels.COMPONENT}")
-        # Whoever reads these has runs to admit: Events are not worth waiting long for.
-        for items, _ in self.pages(ours, page_seconds=CALL_SECONDS):
-            yield [event["metadata"]["name"] for event in items]
-
     def create_event(self, event: Json) -> Json:
         """Store a core/v1 Event."""
         return self.transport.call("POST", f"{self._core}/events", body=event)
