@@ -52,13 +52,12 @@ def without(mutant: Mutant) -> Iterator[None]:
         setattr(mutant.owner, mutant.name, before)
 
 
-def _sends_without_intent(_old: Any) -> Any:
+def _sends_without_intent(old: Any) -> Any:
     def prepare(self: Leadership, view: Any, slots: Any, resting: Any) -> Any:
-        assert self.term is not None
-        term = self.term.prune(view)
-        chosen = term.choose(view, slots, resting)
-        claim, intent = self.claim.prepare(term.named((), view), complete=term.complete)
-        return self._replace(claim=claim, term=term.intend(chosen)), intent
+        prepared, intent = old(self, view, slots, resting)
+        chosen = {Pin(run.uid, run.resource_version) for run in prepared.proposed}
+        term = prepared.term.intend(prepared.proposed)
+        return prepared._replace(term=term, proposed=()), intent._replace(pins=intent.pins - chosen)
 
     return prepare
 
@@ -305,6 +304,13 @@ MUTANTS = {
         RunStore,
         "may_start",
         _may_start_always,
+    ),
+    "unconfirmed": Mutant(
+        "Nothing is sent before the Lease was written once more after the list.",
+        "promise",
+        Term,
+        "listed",
+        lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
