@@ -11,6 +11,8 @@ from app.settings import SettingsError, read_cluster_settings
 from schemas.configuration import Definitions
 from schemas.faults import Fault
 
+_MUST_BE = "must be the name of a Kubernetes namespace (a DNS label)"
+
 
 def make_server_check(namespace: str | None) -> ServerCheck:
     """Make the check for `app.cli.validate.validate`. It connects when it is first called.
@@ -21,7 +23,10 @@ def make_server_check(namespace: str | None) -> ServerCheck:
     Raises:
         SettingsError: the namespace is invalid.
     """
-    kubeconfig, configured_namespace = read_cluster_settings(namespace)
+    try:
+        kubeconfig, configured_namespace = read_cluster_settings(namespace)
+    except SettingsError as error:
+        raise error if namespace is None else SettingsError(f"--namespace {_MUST_BE}") from error
 
     @cache
     def client_of(name: str | None) -> NamespacedClient:
@@ -33,7 +38,7 @@ def make_server_check(namespace: str | None) -> ServerCheck:
         try:
             read_cluster_settings(own_namespace)  # the namespace becomes part of a URL
         except SettingsError:
-            return [Fault("", "the ConfigMap's namespace must be the name of a namespace (a DNS label)")], []
+            return [Fault("", f"the ConfigMap's namespace {_MUST_BE}")], []
         try:
             client = client_of(configured_namespace or own_namespace)
             for definition in definitions.values():

@@ -1,63 +1,50 @@
-"""Growing pauses: how long something is left alone that fails."""
+"""Exponential backoff as a value."""
 
-from collections.abc import Hashable
-from typing import Generic, NamedTuple, TypeVar
-
-K = TypeVar("K", bound=Hashable)
+import random
+from dataclasses import dataclass
 
 
-class _Pause(NamedTuple):
-    seconds: float
-    until: float
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before the next attempt: twice as long after each failure in a row, up to a limit.
 
+    A value is never changed. `next` returns the backoff after one more failure, `reset` the one after a success.
 
-class Backoff(Generic[K]):
-    """Pauses by key, each twice as long as the one before it.
-
-    It has no clock of its own: `now` is always its reader's, in seconds that never go back.
-
-    Args:
-        first_seconds: how long the first pause is.
-        last_seconds: how long pauses become at most.
+    Attributes:
+        first_seconds: the wait after the first failure.
+        last_seconds: the longest wait.
+        seconds: the present wait; 0: nothing has failed.
+        until: when the present wait ends, by the caller's clock; minus infinity: nothing has failed.
     """
 
-    def __init__(self, first_seconds: float, last_seconds: float) -> None:
-        self._first_seconds = first_seconds
-        self._last_seconds = last_seconds
-        self._pauses: dict[K, _Pause] = {}
+    first_seconds: float
+    last_seconds: float
+    seconds: float = 0.0
+    until: float = float("-inf")
 
-    def __contains__(self, key: K) -> bool:
-        return key in self._pauses
-
-    def fail(self, key: K, now: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> float:
-        """Begin a pause; returns its seconds.
+    def next(self, now: float, at_least_seconds: float = 0.0) -> "Backoff":
+        """Return the backoff after one more failure.
 
         Args:
-            key: what has failed.
-            now: the present.
-            at_least: what the API server asks for; it does not make the next pause longer.
-            at_most: a bound for this pause.
+            now: the caller's clock, in seconds.
+            at_least_seconds: a minimum for this wait alone, such as a `Retry-After`. It may exceed `last_seconds`, and
+                the following waits do not grow from it.
         """
-        last = self._pauses.get(key)
-        seconds = self._first_seconds if last is None else min(2 * last.seconds, self._last_seconds)
-        seconds = min(seconds, at_most)
-        self._pauses[key] = _Pause(seconds, now + max(seconds, at_least))
-        return max(seconds, at_least)
+        seconds = min(max(2 * self.seconds, self.first_seconds), self.last_seconds)
+        return Backoff(self.first_seconds, self.last_seconds, seconds, now + max(seconds, at_least_seconds))
 
-    def succeed(self, key: K) -> None:
-        """Forget the pauses of a key."""
-        self._pauses.pop(key, None)
-
-    def keep(self, keys: set[K]) -> None:
-        """Forget the pauses of all other keys."""
-        for key in self._pauses.keys() - keys:
-            del self._pauses[key]
-
-    def is_pausing(self, key: K, now: float) -> bool:
-        """Whether its pause is not over yet."""
-        pause = self._pauses.get(key)
-        return pause is not None and now < pause.until
+    def reset(self) -> "Backoff":
+        """Return the backoff after a success: nothing has failed."""
+        return Backoff(self.first_seconds, self.last_seconds)
 
     def seconds_left(self, now: float) -> float:
-        """How long until the next pause is over; infinite where there is none."""
-        return min((pause.until - now for pause in self._pauses.values() if pause.until > now), default=float("inf"))
+        """Return how long the present wait still lasts; 0: it is over."""
+        return max(0.0, self.until - now)
+
+
+def jittered(seconds: float) -> float:
+    """Return a random time from half of these seconds to all of them.
+
+    Clients that fail at the same moment then do not all come back at the same moment.
+    """
+    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, nothing secret

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from app.common.backoff import Backoff
+from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
 from app.dispatcher.definition_backoff import DefinitionBackoff
 from app.dispatcher.intent import Intent, Pin
@@ -100,10 +100,10 @@ class Admissions:
         self._parked: dict[str, _Parked] = {}
         self._timers: list[tuple[float, str]] = []
         self._definitions = DefinitionBackoff()
-        self._settling = Backoff[Pin](0.25, _LAST_SETTLE_SECONDS)
-        self._refusals = Backoff[str](0.25, _LAST_REFUSAL_SECONDS)
-        self._suspensions = Backoff[str](1.0, _LAST_REFUSAL_SECONDS)
-        self._outages = Backoff[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
+        self._settling = BackoffTable[Pin](0.25, _LAST_SETTLE_SECONDS)
+        self._refusals = BackoffTable[str](0.25, _LAST_REFUSAL_SECONDS)
+        self._suspensions = BackoffTable[str](1.0, _LAST_REFUSAL_SECONDS)
+        self._outages = BackoffTable[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
         return self.runs
 
     # The term.
@@ -136,7 +136,7 @@ class Admissions:
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
         """Whether the Lease should be written now, for runs that can be admitted."""
         self._pass_time()
-        if self.term is None or not self.is_current or self._outages.is_pausing(_ALL, self._clock()):
+        if self.term is None or not self.is_current or self._outages.is_waiting(_ALL, self._clock()):
             return False
         if not self.term.is_confirmed:
             return True
@@ -165,10 +165,10 @@ class Admissions:
         """Take the write that a free writer should make; `None`: there is none now."""
         self._pass_time()
         now = self._clock()
-        if self.term is None or not self.is_current or self._outages.is_pausing(_ALL, now):
+        if self.term is None or not self.is_current or self._outages.is_waiting(_ALL, now):
             return None
         write = self.term.next_write(
-            self.runs, slots, self._is_resting, lambda pin: not self._settling.is_pausing(pin, now)
+            self.runs, slots, self._is_resting, lambda pin: not self._settling.is_waiting(pin, now)
         )
         if write is not None:
             self._set(self.term.hand_over(write))

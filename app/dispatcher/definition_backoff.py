@@ -2,7 +2,7 @@
 
 import logging
 
-from app.common.backoff import Backoff
+from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
 from app.kube.errors import ClusterError
 
@@ -21,8 +21,8 @@ class DefinitionBackoff:
     """What the last writes of each definition came to."""
 
     def __init__(self) -> None:
-        self._failures = Backoff[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
-        self._refusals = Backoff[str](_REFUSAL_PAUSE_SECONDS, _REFUSAL_PAUSE_SECONDS)
+        self._failures = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        self._refusals = BackoffTable[str](_REFUSAL_PAUSE_SECONDS, _REFUSAL_PAUSE_SECONDS)
         self._failed_at: dict[str, float] = {}
         self._answered_at = float("-inf")
         self._outages: dict[str, OutageLogger] = {}
@@ -51,7 +51,7 @@ class DefinitionBackoff:
 
     def is_resting(self, definition: str, now: float) -> bool:
         """Whether nothing is to be written for its runs now."""
-        return self._failures.is_pausing(definition, now) or self._refusals.is_pausing(definition, now)
+        return self._failures.is_waiting(definition, now) or self._refusals.is_waiting(definition, now)
 
     def seconds_left(self, now: float) -> float:
         """How long until the next pause is over; infinite where there is none."""

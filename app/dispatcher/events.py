@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 
-from app.common.backoff import Backoff
+from app.common.backoff_table import BackoffTable
 from app.common.heartbeat import Heartbeat
 from app.common.outage_logger import OutageLogger
 from app.dispatcher.run_store import RunStore
@@ -67,7 +67,7 @@ class PendingReasons:
         news: list[News] = []
         for definition in list(runs.definitions()):
             for run in _first_waiting(runs, definition):
-                reason, message = explain(run, runs.active(definition), slots, unready)
+                reason, message = explain(run, runs.active(definition), slots, unready(run.depends_on))
                 if not self._is_new(run.uid, reason):
                     continue
                 noticed[run.uid] = reason
@@ -116,7 +116,7 @@ class EventRecorder:
         self._waiting: deque[News] = deque()
         self._changed = threading.Condition()
         self._stop = threading.Event()
-        self._backoff = Backoff[None](1.0, 60.0)
+        self._backoff = BackoffTable[None](1.0, 60.0)
         self._outage = OutageLogger(log, "Events on runs can't be written")
         self.thread = threading.Thread(target=self._run, name="events", daemon=True)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.common.backoff import Backoff
+from app.common.backoff_table import BackoffTable
 from app.common.heartbeat import Heartbeat
 from app.common.outage_logger import OutageLogger
 from app.dispatcher.run_store import ChangeSignal, RunStore
@@ -80,7 +80,7 @@ class StartDeadlineEnforcer:
         self._heartbeat = heartbeat
         self._clock = clock
         self._looks: dict[str, _Look] = {}
-        self._backoff = Backoff[str](_CHANGED_SECONDS, 30.0)
+        self._backoff = BackoffTable[str](_CHANGED_SECONDS, 30.0)
         self._outage = OutageLogger(log, "runs that don't start can't be looked at", clock)
         self._stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="start-deadlines", daemon=True)
@@ -108,7 +108,7 @@ class StartDeadlineEnforcer:
         known = self._looks
         due = sorted((known[uid].due if uid in known else _first_due(run), uid) for uid, run in starting.items())
         for moment, uid in due:
-            if moment > now or self._backoff.is_pausing(_ALL, self._clock()) or not self._may_write():
+            if moment > now or self._backoff.is_waiting(_ALL, self._clock()) or not self._may_write():
                 return
             self._heartbeat.beat("start-deadlines")
             self._try(runs, starting[uid], now)

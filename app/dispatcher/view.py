@@ -49,17 +49,7 @@ class ClusterView:
 
     def unready(self) -> Unready:
         """What runs wait for, each dependency assessed once; valid while the lock is held."""
-        return partial(unready_dependencies, assess_by_name=self._remember())
-
-    def _remember(self) -> Callable[[str], Readiness]:
-        assessed: dict[str, Readiness] = {}
-
-        def assess_by_name(name: str) -> Readiness:
-            if name not in assessed:
-                assessed[name] = self._assess(name)
-            return assessed[name]
-
-        return assess_by_name
+        return partial(unready_dependencies, readiness=_Assessed(self._assess))
 
     def _assess(self, name: str) -> Readiness:
         found = (store.get(name) for store in self._workloads.values())
@@ -67,3 +57,15 @@ class ClusterView:
 
     def _assess_again(self, name: str) -> None:
         self._runs.set_ready(name, self._assess(name).ready)
+
+
+class _Assessed(dict[str, Readiness]):
+    """The readiness of dependencies by name, assessed when a name is first looked up."""
+
+    def __init__(self, assess_name: Callable[[str], Readiness]) -> None:
+        super().__init__()
+        self._assess_name = assess_name
+
+    def __missing__(self, name: str) -> Readiness:
+        self[name] = found = self._assess_name(name)
+        return found

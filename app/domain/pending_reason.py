@@ -1,9 +1,9 @@
-"""Why a queued run waits: pure decisions, for the dispatcher's Events and for whoever reads a run."""
+"""Why a queued run waits, for the dispatcher's Events and for callers that read a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from app.domain.readiness import Unready
+from app.domain.readiness import Readiness
 from app.domain.run import Run
 
 
@@ -22,30 +22,41 @@ class PendingReason(Enum):
     """Somebody has suspended it after it was started. Only the dispatcher that saw it knows."""
 
 
-def find_pending_reason(run: Run, admitted: int, slots: Mapping[str, int], unready: Unready) -> PendingReason:
-    """Find the first thing that a queued run waits for; a slot comes last, for it goes to those that could use it."""
+def find_pending_reason(
+    run: Run, admitted: int, slots: Mapping[str, int], unready: Sequence[Readiness]
+) -> PendingReason:
+    """Return the first thing that a queued run waits for. A slot comes last: only a run that could use one gets it.
+
+    Args:
+        run: queued.
+        admitted: how many runs of the definition hold a slot.
+        slots: by definition.
+        unready: the run's dependencies that are not ready.
+    """
     if run.definition not in slots:
         return PendingReason.DEFINITION_MISSING
     if run.held:
         return PendingReason.HELD
     if run.managed_elsewhere:
         return PendingReason.MANAGED_ELSEWHERE
-    if unready(run.depends_on):
+    if unready:
         return PendingReason.DEPENDENCIES_NOT_READY
     return PendingReason.NO_FREE_SLOT if admitted >= slots[run.definition] else PendingReason.NOTHING
 
 
-def explain(run: Run, admitted: int, slots: Mapping[str, int], unready: Unready) -> tuple[PendingReason, str]:
+def explain(
+    run: Run, admitted: int, slots: Mapping[str, int], unready: Sequence[Readiness]
+) -> tuple[PendingReason, str]:
     """Say why a queued run waits.
 
     Args:
         run: queued.
         admitted: how many runs of its definition hold a slot.
         slots: by definition.
-        unready: tells what runs wait for.
+        unready: the run's dependencies that are not ready.
 
     Returns:
-        The reason, and a sentence for people: each unready dependency with its counts, or the slots in use.
+        The reason, and a sentence for people: each unready dependency with its replicas, or the slots in use.
     """
     reason = find_pending_reason(run, admitted, slots, unready)
     limit = slots.get(run.definition, 0)
@@ -57,7 +68,7 @@ def explain(run: Run, admitted: int, slots: Mapping[str, int], unready: Unready)
         case PendingReason.MANAGED_ELSEWHERE:
             return reason, "its spec.managedBy names another controller, which has to start it"
         case PendingReason.DEPENDENCIES_NOT_READY:
-            details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready(run.depends_on))
+            details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready)
             return reason, f"waits for {details}"
         case PendingReason.NO_FREE_SLOT:
             return reason, f"waits for a slot: {admitted} of {limit} in use"

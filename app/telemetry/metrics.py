@@ -3,8 +3,8 @@
 The service or its configuration limits the values of every label: nothing that a caller sends becomes a series.
 `definition` is the name of a configured definition, or `UNKNOWN`.
 
-With several gunicorn workers the values are in files that all workers map (docs/adr/0012-observability.md). gunicorn.conf.py
-sets the folder before this module is imported, and gives each worker a number.
+With several gunicorn workers the values are in files that all workers map (docs/adr/0012-observability.md).
+gunicorn.conf.py sets the folder before this module is imported, and gives each worker a number.
 """
 
 import os

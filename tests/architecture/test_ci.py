@@ -1,4 +1,4 @@
-"""docs/ci.md: its recipes are run as they stand, in a repository like its reader's; the schema by check-jsonschema."""
+"""docs/ci.md: the tests run its recipes unchanged, in a repository like a user's."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import yaml
 
 from schemas.configuration import load_schema, parse_configuration
 from schemas.faults import Refused
+from tests.support.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text("utf-8")
@@ -40,7 +41,7 @@ def config_map(configuration: object) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with our manifests, a configuration in a file of its own, and files of other sorts."""
+    """A repository with our manifests, a configuration file, and unrelated files."""
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     (tmp_path / "jobs.json").write_text(json.dumps(GOOD), "utf-8")
     (tmp_path / "package.json").write_text('{"name": "x"}', "utf-8")
@@ -57,7 +58,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
 

@@ -1,7 +1,8 @@
-"""The docs say what the code does: what they show is parsed, merged and validated here."""
+"""The docs agree with the code: the tests parse, merge and validate what the docs show."""
 
 import json
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,32 @@ def test_comments_and_docstrings__name_pages_that_exist() -> None:
     named = {(path, page) for path in sources for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
     assert len(named) > 20
     assert [(str(path), page) for path, page in named if not (ROOT / page).exists()] == []
+
+
+PATHS = re.compile(
+    r"`((?:\.github|app|benchmarks|devcluster|docs|k8s|schemas|tests|tools)/[\w./-]+|[\w.-]+\.(?:py|cfg|toml|lock))`"
+)
+"""A path of the repository in Markdown; of root files those with a known suffix."""
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/testing.md"])
+def test_docs__name_existing_files_of_the_repository(page: str) -> None:
+    paths = PATHS.findall(read(page))
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_architecture_page__has_the_contracts_of_import_linter() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg", "utf-8")
+    prefix = "importlinter:contract:"
+    contracts = {section.removeprefix(prefix) for section in settings.sections() if section.startswith(prefix)}
+    page = read("docs/architecture.md").partition("## Layers")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\| `(\w+)` \|$", page, re.MULTILINE)) == contracts - {"layers"}
+    layers = settings[f"{prefix}layers"]["layers"].split("\n")
+    documented = re.search(r"^`cli` → .*?\n\n", page, re.MULTILINE | re.DOTALL)
+    assert documented is not None
+    assert re.findall(r"`(.*?)`", documented[0]) == [layer.strip() for layer in layers if layer.strip()]
 
 
 def anchors_of(page: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""The manifests that the docs show, and those that show what the docs say."""
+"""The manifests in the docs, and the demo's manifests."""
 
 import json
 import re
@@ -32,14 +32,14 @@ ROOT = K8S.parent
 
 
 def documents(page: str) -> list[Any]:
-    """The YAML blocks of a page, each read."""
+    """The YAML blocks of a page, parsed."""
     text = (ROOT / "docs" / page).read_text("utf-8")
     return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> list[Manifest]:
-    """What the overlay of the operations page makes, written where that page puts it."""
+    """The objects of the operations page's overlay, written where that page puts it."""
     (overlay,) = [one for one in documents("operations.md") if one.get("kind") == "Kustomization"]
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)

@@ -1,4 +1,4 @@
-"""The manifests in `k8s/` mean what they say: read as kubectl makes them, without a cluster."""
+"""The manifests in `k8s/`, as `kubectl kustomize` builds them, without a cluster."""
 
 import json
 import runpy
@@ -35,12 +35,12 @@ ROOT = K8S.parent
 
 @pytest.fixture(scope="module", params=INSTALLATIONS)
 def installation(request: pytest.FixtureRequest) -> list[Manifest]:
-    """Everything that one of them applies."""
+    """All objects of one installation."""
     return build(INSTALLATIONS[request.param])
 
 
 def violations_of_restricted(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Where a pod leaves the Pod Security Standard "restricted", as far as our manifests go.
+    """Where a pod violates the Pod Security Standard "restricted", for the fields that our manifests use.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/
     """

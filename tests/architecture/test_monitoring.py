@@ -1,4 +1,4 @@
-"""Metrics, alerts, the dashboard and their docs name the same things."""
+"""Metrics, alerts, the dashboard and the docs use the same names."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yaml").read_text
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
 
 OF_CONTAINERS = {"slimfaas_jobs_memory_working_set_bytes", "slimfaas_jobs_memory_limit_bytes"}
-"""What is exported where there is a cgroup, and its limit."""
+"""Exported only in a container, and one of them only with a memory limit."""
 
 LOUD = {"warning", "error", "exception"}
 
@@ -31,7 +31,7 @@ EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]
 
 
 def exported() -> dict[str, set[str]]:
-    """Every metric of the service by the name that a query uses, with its labels."""
+    """Every metric by the name that queries use, with its labels."""
     found: dict[str, set[str]] = {}
     for collector in list(REGISTRY._collector_to_names):
         labels = set(collector._labelnames)  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def test_dashboard__has_unique_ids_descriptions_and_no_overlap() -> None:
 
 
 def log_lines() -> Iterator[str]:
-    """What the service says when something is wrong, with … for what differs from case to case."""
+    """The service's log lines of level warning and above, with … for their variable parts."""
     for path in sorted((ROOT / "app").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
@@ -141,7 +141,7 @@ def log_lines() -> Iterator[str]:
 
 
 def shown(line: ast.expr) -> str:
-    """The text of a line, a constant or an f-string."""
+    """The text of a log line, which is a constant or an f-string."""
     parts = line.values if isinstance(line, ast.JoinedStr) else [line]
     text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
     return re.sub(r"(%[sd])+", "…", text)

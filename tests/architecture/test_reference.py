@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md are those that the JSON Schema makes."""
+"""The tables of docs/configuration.md, which are generated from the JSON Schema."""
 
 import re
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ROOT, until
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]}}
 
@@ -92,6 +93,7 @@ def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Co
     assert b"slimfaas-jobs" in sent
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
     """Neither calls nor the end of the service."""
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as service:
@@ -102,7 +104,9 @@ def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
 
 
 def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:

@@ -26,6 +26,13 @@ DRAWN = (
         ready=False,
     ),
     Kind(runs=(("a", True), ("a", False)), slots={"a": 1}, limits=_FAULTS, fresh=False),
+    Kind(
+        runs=(("a", True), ("a", False)),
+        slots={"a": 1},
+        limits=dict.fromkeys(FAULTS, 0)
+        | {"takes": 4, "saved": 1, "restored": 1, "arrives late": 9, "dependency changes": 1, "times out": 1},
+        fresh=False,
+    ),
 )
 """Of these a schedule's seed chooses one."""
 

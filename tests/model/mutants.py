@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from app.dispatcher import term as term_module
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
@@ -163,14 +162,6 @@ def _conflict_settles(old: Any) -> Any:
     return conflicts
 
 
-def _old_answers_count(old: Any) -> Any:
-    """An answer to a write of an earlier term ends the same write of this one."""
-    del old
-    return lambda self, purpose, run: term_module.Write(
-        purpose, Pin(run.uid, run.resource_version), run.definition, run.name, 0
-    )
-
-
 def _prunes_by_uid(old: Any) -> Any:
     """A pin is over as soon as its run is seen at all."""
 
@@ -260,9 +251,6 @@ MUTANTS = {
         Term,
         "conflicts",
         _conflict_settles,
-    ),
-    "old-answers-count": Mutant(
-        "An answer counts only for the term that sent the write.", "promise 2", Term, "_write", _old_answers_count
     ),
     "settled-unseen": Mutant(
         "A pin is over when its run is seen in another version, not when it is seen.",

@@ -229,7 +229,14 @@ class World:
 
     def _term_key(self, term: Term) -> tuple[Any, ...]:
         return (
-            (term.is_listed, term.is_confirmed, term.intended, term.possibly_admitted, term.fence_only, term.conflicted),
+            (
+                term.is_listed,
+                term.is_confirmed,
+                term.intended,
+                term.possibly_admitted,
+                term.fence_only,
+                term.conflicted,
+            ),
             (term.suspected, term.predecessor_known, term.failing),
             frozenset(write[:2] for write in term.in_flight),
             frozenset(write[:2] for write in term.slow),
@@ -351,6 +358,7 @@ class World:
         leadership, intent = leadership.prepare_renewal(store, self.kind.slots if may_choose else {}, _never)
         if may_choose:
             self._check_choice(side, store, leadership)
+        assert leadership.term is not None
         changes = base.intent is None or base.intent[3:] != intent[3:] or leadership.proposed
         if not changes and (leadership.term.is_confirmed or not leadership.confirms):
             side.leadership = side.leadership._replace(term=leadership.term)

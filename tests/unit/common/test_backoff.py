@@ -1,42 +1,55 @@
-"""Growing pauses."""
+"""How the waits of a backoff grow, and when they end."""
 
-from app.common.backoff import Backoff
+import pytest
 
-
-def test_fail__doubles_the_pause_up_to_the_last_one() -> None:
-    """Each key for itself."""
-    backoff = Backoff[str](0.5, 3.0)
-    assert [backoff.fail("a", 0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
-    assert backoff.fail("b", 0.0) == 0.5
+from app.common.backoff import Backoff, jittered
 
 
-def test_fail__waits_for_as_long_as_it_is_asked_to_and_grows_no_faster() -> None:
-    """A Retry-After of ten seconds says nothing about the next failure."""
-    backoff = Backoff[str](0.5, 30.0)
-    assert backoff.fail("a", 0.0, at_least=10) == 10
-    assert backoff.is_pausing("a", 9.9)
-    assert not backoff.is_pausing("a", 10)
-    assert backoff.fail("a", 10) == 1.0
-    assert backoff.fail("a", 10, at_most=0.1) == 0.1
+def test_next__doubles_the_wait_up_to_the_limit() -> None:
+    backoff, waits = Backoff(first_seconds=0.5, last_seconds=3.0), []
+    for _ in range(5):
+        backoff = backoff.next(now=100.0)
+        waits.append((backoff.seconds, backoff.until))
+    assert waits == [(0.5, 100.5), (1.0, 101.0), (2.0, 102.0), (3.0, 103.0), (3.0, 103.0)]
 
 
-def test_succeed__forgets_the_key() -> None:
-    """The next failure begins with the first pause again."""
-    backoff = Backoff[str](0.5, 30.0)
-    backoff.fail("a", 0.0)
-    backoff.fail("b", 0.0)
-    backoff.succeed("a")
-    assert not backoff.is_pausing("a", 0.0)
-    assert backoff.fail("a", 0.0) == 0.5
-    backoff.keep({"a"})
-    assert "b" not in backoff
+def test_next__never_waits_longer_than_the_limit_where_the_first_wait_is_longer() -> None:
+    assert Backoff(first_seconds=5.0, last_seconds=2.0).next(now=0.0).seconds == 2.0
 
 
-def test_seconds_left__tells_the_next_end_of_a_pause() -> None:
-    """Infinite where there is none."""
-    backoff = Backoff[str](1.0, 30.0)
-    assert backoff.seconds_left(0.0) == float("inf")
-    backoff.fail("a", 0.0)
-    backoff.fail("b", 0.5)
-    assert backoff.seconds_left(0.75) == 0.25
-    assert backoff.seconds_left(2.0) == float("inf")
+@pytest.mark.parametrize(("at_least_seconds", "until"), [(0.0, 101.0), (0.2, 101.0), (30.0, 130.0)])
+def test_next__ends_no_sooner_than_the_minimum(at_least_seconds: float, until: float) -> None:
+    assert Backoff(1.0, 8.0).next(100.0, at_least_seconds).until == until
+
+
+def test_next__does_not_grow_from_a_minimum() -> None:
+    """A server that asks for a long wait once does not make all later waits long."""
+    backoff = Backoff(1.0, 8.0).next(100.0, at_least_seconds=60.0)
+    assert backoff.next(200.0).until == 202.0
+
+
+def test_next__leaves_the_value_as_it_is() -> None:
+    backoff = Backoff(1.0, 8.0)
+    backoff.next(100.0)
+    assert backoff == Backoff(1.0, 8.0)
+
+
+def test_reset__begins_anew_with_the_first_wait() -> None:
+    backoff = Backoff(1.0, 8.0).next(100.0).next(101.0)
+    assert backoff.reset() == Backoff(1.0, 8.0)
+    assert backoff.reset().next(200.0).seconds == 1.0
+
+
+def test_seconds_left__is_zero_before_a_failure_and_after_the_wait() -> None:
+    backoff = Backoff(1.0, 8.0)
+    assert backoff.seconds_left(100.0) == 0.0
+    backoff = backoff.next(100.0)
+    assert backoff.seconds_left(100.25) == 0.75
+    assert backoff.seconds_left(101.0) == 0.0
+    assert backoff.seconds_left(500.0) == 0.0
+
+
+def test_jittered__spreads_waits_between_half_and_all() -> None:
+    waits = [jittered(10.0) for _ in range(200)]
+    assert all(5.0 <= wait <= 10.0 for wait in waits)
+    assert max(waits) - min(waits) > 1.0

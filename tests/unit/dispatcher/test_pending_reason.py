@@ -1,8 +1,7 @@
-"""Why a run waits, in words for people and as the reason of an Event."""
+"""What is said of a queued run, and what is done with it."""
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,40 +11,13 @@ from app.domain.run import DependsOn, Phase
 from tests.unit.dispatcher.runs import DEPENDENCIES, WORKLOADS, make_run, store_of, unready_from
 
 
-@pytest.mark.parametrize(
-    ("depends_on", "admitted", "slots", "cause", "message"),
-    [
-        ((), 2, {"a": 2}, PendingReason.NO_FREE_SLOT, "waits for a slot: 2 of 2 in use"),
-        ((), 3, {"a": 2}, PendingReason.NO_FREE_SLOT, "waits for a slot: 3 of 2 in use"),
-        ((), 0, {"a": 2}, PendingReason.NOTHING, "about to start: 0 of 2 slots in use"),
-        (("db",), 0, {"a": 2}, PendingReason.DEPENDENCIES_NOT_READY, "waits for db (0 of 1 ready)"),
-        (("db",), 2, {"a": 2}, PendingReason.DEPENDENCIES_NOT_READY, "waits for db (0 of 1 ready)"),
-        (
-            ("db", "queue"),
-            0,
-            {"a": 2},
-            PendingReason.DEPENDENCIES_NOT_READY,
-            "waits for db (0 of 1 ready), queue (0 of 1 ready)",
-        ),
-        ((), 0, {"b": 2}, PendingReason.DEFINITION_MISSING, "the configuration has no definition a any more"),
-        (("db",), 0, {}, PendingReason.DEFINITION_MISSING, "the configuration has no definition a any more"),
-    ],
-)
-def test_the_first_thing_that_a_run_waits_for_is_named(
-    depends_on: DependsOn, admitted: int, slots: dict[str, int], cause: PendingReason, message: str
-) -> None:
-    """A missing definition before dependencies, those before a slot; with names and counts."""
-    run = make_run(1, depends_on=depends_on)
-    assert explain(run, admitted, slots, unready_from(())) == (cause, message)
-
-
 @given(st.sampled_from(DEPENDENCIES), st.integers(0, 4), st.integers(0, 4), st.sets(st.sampled_from(WORKLOADS)))
 def test_a_run_waits_for_nothing_exactly_when_it_would_be_chosen(
     depends_on: DependsOn, admitted: int, limit: int, ready: set[str]
 ) -> None:
     """What is said and what is done come from the same rules."""
     run = make_run(1, depends_on=depends_on)
-    reason = find_pending_reason(run, admitted, {"a": limit}, unready_from(ready))
+    reason = find_pending_reason(run, admitted, {"a": limit}, unready_from(ready)(depends_on))
     others = [make_run(number, phase=Phase.ADMITTED) for number in range(10, 10 + admitted)]
     term = Term(is_listed=True)
     chosen = term.choose(store_of([run, *others], ready), {"a": limit}, lambda _definition: False)
@@ -56,6 +28,6 @@ def test_a_run_that_is_held_or_managed_elsewhere_says_so() -> None:
     """Before anything that may change by itself."""
     held = replace(make_run(1, depends_on=("db",)), held=True, managed_elsewhere=True)
     elsewhere = replace(held, held=False)
-    assert explain(held, 0, {"a": 1}, unready_from(()))[0] is PendingReason.HELD
-    assert explain(elsewhere, 0, {"a": 1}, unready_from(()))[0] is PendingReason.MANAGED_ELSEWHERE
-    assert explain(held, 0, {}, unready_from(()))[0] is PendingReason.DEFINITION_MISSING
+    assert explain(held, 0, {"a": 1}, [])[0] is PendingReason.HELD
+    assert explain(elsewhere, 0, {"a": 1}, [])[0] is PendingReason.MANAGED_ELSEWHERE
+    assert explain(held, 0, {}, [])[0] is PendingReason.DEFINITION_MISSING

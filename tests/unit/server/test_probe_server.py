@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.server.probe_server import ProbeServer
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.support.threads import no_threads
 
 
@@ -25,7 +25,7 @@ def server() -> Iterator[ProbeServer]:
 
 def test_probe_server__reads_a_head_of_15_kb(server: ProbeServer) -> None:
     """Proxies and meshes add headers."""
-    with Wire(server.port) as wire:
+    with RawClient(server.port) as wire:
         wire.send(b"GET / HTTP/1.1\r\n", b"a: " + b"x" * 8000 + b"\r\n", b"b: " + b"x" * 7000 + b"\r\n\r\n")
         assert wire.answer().status == 200
 
@@ -40,7 +40,7 @@ def test_probe_server__reads_a_head_of_15_kb(server: ProbeServer) -> None:
     ids=["the last line", "many lines", "one line"],
 )
 def test_probe_server__refuses_a_larger_head_before_its_end(server: ProbeServer, sent: bytes) -> None:
-    with Wire(server.port) as wire:
+    with RawClient(server.port) as wire:
         response = wire.send(sent).answer()
         assert response.status == 431
         assert response.headers["Content-Type"] == "application/problem+json"
@@ -49,17 +49,17 @@ def test_probe_server__refuses_a_larger_head_before_its_end(server: ProbeServer,
 
 
 def test_probe_server__refuses_an_endless_request_line(server: ProbeServer) -> None:
-    with Wire(server.port) as wire:
+    with RawClient(server.port) as wire:
         wire.send(b"GET /" + b"x" * 16_384)
         assert wire.receive(1) == b"{"  # http.server takes it for HTTP/0.9, whose responses have no head
 
 
 def test_probe_server__replaces_the_oldest_connection_when_there_are_too_many(server: ProbeServer) -> None:
     """Else silent clients would keep the kubelet out, which would then kill a healthy process."""
-    wires = [Wire(server.port).send(b"GET / HT") for _ in range(8)]
+    wires = [RawClient(server.port).send(b"GET / HT") for _ in range(8)]
     try:
         for _ in range(2):
-            with Wire(server.port) as probe:
+            with RawClient(server.port) as probe:
                 assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
         assert wires[0].hung_up()
         assert wires[-1].send(b"TP/1.1\r\n\r\n").answer().status == 200
@@ -70,14 +70,14 @@ def test_probe_server__replaces_the_oldest_connection_when_there_are_too_many(se
 
 def test_probe_server__serves_again_after_connections_that_found_no_thread(server: ProbeServer) -> None:
     for _ in range(9):
-        with no_threads(), Wire(server.port) as wire:
+        with no_threads(), RawClient(server.port) as wire:
             assert wire.hung_up()
-    with Wire(server.port) as probe:
+    with RawClient(server.port) as probe:
         assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
 
 
 def test_probe_server__does_not_repeat_a_malformed_request(server: ProbeServer) -> None:
     """It may contain a token."""
-    with Wire(server.port) as wire:
+    with RawClient(server.port) as wire:
         received = wire.send(b"GET / HTTP/1.1 <evil>\r\n\r\n").receive(10_000)
     assert json.loads(received) == {"type": "about:blank", "title": "Bad Request", "status": 400}
