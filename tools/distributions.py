@@ -18,7 +18,7 @@ _NOT_IN_SDIST = {".gitignore"}
 _CODE = {".py", ".typed", ".json", ".html", ".css"}
 
 
-def find_faults(wheel: Path, sdist: Path, tracked: Collection[str], tag: str) -> Iterator[str]:
+def find_errors(wheel: Path, sdist: Path, tracked: Collection[str], tag: str) -> Iterator[str]:
     """Yield what is wrong with a wheel and an sdist.
 
     Args:
@@ -32,7 +32,7 @@ def find_faults(wheel: Path, sdist: Path, tracked: Collection[str], tag: str) ->
         (info,) = {PurePosixPath(name).parts[0] for name in names if ".dist-info/" in name}
         metadata = BytesParser().parsebytes(archive.read(f"{info}/METADATA"))
         packages = set(archive.read(f"{info}/top_level.txt").decode().split())
-    yield from _metadata_faults(metadata, tag)
+    yield from _metadata_errors(metadata, tag)
     if f"{info}/licenses/LICENSE" not in names:
         yield f"{wheel.name} lacks the licence"
     wanted = {path for path in tracked if _is_code_of(packages, path)}
@@ -50,7 +50,7 @@ def _is_code_of(packages: Collection[str], path: str) -> bool:
     return first.removesuffix(".py") in packages and PurePosixPath(path).suffix in _CODE
 
 
-def _metadata_faults(metadata: Message, tag: str) -> Iterator[str]:
+def _metadata_errors(metadata: Message, tag: str) -> Iterator[str]:
     if tag and tag != f"v{metadata['Version']}":
         yield f"the tag is {tag}, but the version in setup.cfg is {metadata['Version']}"
     for field in ("License-Expression", "License-File", "Author", "Classifier", "Project-URL", "Summary"):
@@ -63,12 +63,12 @@ def _metadata_faults(metadata: Message, tag: str) -> Iterator[str]:
 
 
 def main(folder: str, tag: str = "") -> int:
-    """Print the faults of the one wheel and the one sdist in a folder; returns 1 if there is one."""
+    """Print the errors of the one wheel and the one sdist in a folder; returns 1 if there is one."""
     (wheel,), (sdist,) = Path(folder).glob("*.whl"), Path(folder).glob("*.tar.gz")
     listed = subprocess.run(["git", "ls-files"], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S607
-    faults = list(find_faults(wheel, sdist, listed.stdout.splitlines(), tag))
-    print(*faults, sep="\n", end="\n" if faults else "")
-    return 1 if faults else 0
+    errors = list(find_errors(wheel, sdist, listed.stdout.splitlines(), tag))
+    print(*errors, sep="\n", end="\n" if errors else "")
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

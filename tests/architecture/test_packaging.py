@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from setup import make_links_absolute, read_description
-from tools.distributions import find_faults
+from tools.distributions import find_errors
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = importlib.metadata.version("slimfaas-jobs")
@@ -86,60 +86,60 @@ WHEEL = {
 SDIST = ["LICENSE", "README.md", "app/__init__.py", "app/a.html", "wsgi.py", "tests/test_a.py", "PKG-INFO"]
 
 
-def faults(folder: Path, wheel: dict[str, str], sdist: list[str], tag: str = "") -> list[str]:
+def errors(folder: Path, wheel: dict[str, str], sdist: list[str], tag: str = "") -> list[str]:
     with zipfile.ZipFile(folder / "x.whl", "w") as archive:
         for name, content in wheel.items():
             archive.writestr(name, content)
     with tarfile.open(folder / "x.tar.gz", "w:gz") as archive:
         for name in sdist:
             archive.addfile(tarfile.TarInfo(f"x-1.0.0/{name}"), io.BytesIO())
-    return list(find_faults(folder / "x.whl", folder / "x.tar.gz", TRACKED, tag))
+    return list(find_errors(folder / "x.whl", folder / "x.tar.gz", TRACKED, tag))
 
 
-def test_archives__that_hold_what_they_should_have_no_fault(tmp_path: Path) -> None:
+def test_archives__that_hold_what_they_should_have_no_errors(tmp_path: Path) -> None:
     """With the tag of their version, too."""
-    assert faults(tmp_path, WHEEL, SDIST) == []
-    assert faults(tmp_path, WHEEL, SDIST, "v1.0.0") == []
+    assert errors(tmp_path, WHEEL, SDIST) == []
+    assert errors(tmp_path, WHEEL, SDIST, "v1.0.0") == []
 
 
 @pytest.mark.parametrize("missing", ["app/__init__.py", "app/a.html", "wsgi.py"])
-def test_wheel__that_lacks_a_file_is_a_fault(missing: str, tmp_path: Path) -> None:
+def test_wheel__that_lacks_a_file_is_an_error(missing: str, tmp_path: Path) -> None:
     """Such as a package, or the page of a package, that setup.cfg forgot."""
     wheel = {name: content for name, content in WHEEL.items() if name != missing}
-    assert faults(tmp_path, wheel, SDIST) == [f"x.whl lacks {missing}"]
+    assert errors(tmp_path, wheel, SDIST) == [f"x.whl lacks {missing}"]
 
 
-def test_wheel__without_its_licence_is_a_fault(tmp_path: Path) -> None:
+def test_wheel__without_its_licence_is_an_error(tmp_path: Path) -> None:
     """It must go with every copy."""
     wheel = {name: content for name, content in WHEEL.items() if not name.endswith("/LICENSE")}
-    assert faults(tmp_path, wheel, SDIST) == ["x.whl lacks the licence"]
+    assert errors(tmp_path, wheel, SDIST) == ["x.whl lacks the licence"]
 
 
-def test_wheel__with_more_than_the_packages_is_a_fault(tmp_path: Path) -> None:
+def test_wheel__with_more_than_the_packages_is_an_error(tmp_path: Path) -> None:
     """Tests would be installed beside everybody's own."""
-    assert faults(tmp_path, {**WHEEL, "tests/test_a.py": ""}, SDIST) == ["x.whl must not hold tests/test_a.py"]
+    assert errors(tmp_path, {**WHEEL, "tests/test_a.py": ""}, SDIST) == ["x.whl must not hold tests/test_a.py"]
 
 
-def test_sdist__that_lacks_a_file_of_the_repository_is_a_fault(tmp_path: Path) -> None:
+def test_sdist__that_lacks_a_file_of_the_repository_is_an_error(tmp_path: Path) -> None:
     """Whoever packages it runs the tests from it."""
     sdist = [name for name in SDIST if name != "tests/test_a.py"]
-    assert faults(tmp_path, WHEEL, sdist) == ["x.tar.gz lacks tests/test_a.py"]
+    assert errors(tmp_path, WHEEL, sdist) == ["x.tar.gz lacks tests/test_a.py"]
 
 
 @pytest.mark.parametrize(
-    ("given", "changed", "fault"),
+    ("given", "changed", "error"),
     [
         ("License-Expression: MIT\n", "", "the metadata lack License-Expression"),
         ("https://h/o/r/blob/v1/docs/http.md", "docs/http.md", "the description has a link that only works in the rep"),
     ],
 )
-def test_metadata__that_lack_something_are_a_fault(given: str, changed: str, fault: str, tmp_path: Path) -> None:
+def test_metadata__that_lack_something_are_an_error(given: str, changed: str, error: str, tmp_path: Path) -> None:
     """They are what a package index shows."""
     name = "x-1.0.0.dist-info/METADATA"
-    (found,) = faults(tmp_path, {**WHEEL, name: WHEEL[name].replace(given, changed)}, SDIST)
-    assert found.startswith(fault)
+    (found,) = errors(tmp_path, {**WHEEL, name: WHEEL[name].replace(given, changed)}, SDIST)
+    assert found.startswith(error)
 
 
-def test_tag__of_another_version_is_a_fault(tmp_path: Path) -> None:
+def test_tag__of_another_version_is_an_error(tmp_path: Path) -> None:
     """Nothing is published under a name that isn't its own."""
-    assert faults(tmp_path, WHEEL, SDIST, "v1.0.1") == ["the tag is v1.0.1, but the version in setup.cfg is 1.0.0"]
+    assert errors(tmp_path, WHEEL, SDIST, "v1.0.1") == ["the tag is v1.0.1, but the version in setup.cfg is 1.0.0"]

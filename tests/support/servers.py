@@ -18,6 +18,7 @@ import yaml
 from kubernetes import client, config
 
 from devcluster.cluster import Cluster, Options
+from tests.support.waiting import DEADLINE_SECONDS
 
 _K8S = Path(__file__).resolve().parents[2] / "k8s"
 
@@ -32,7 +33,6 @@ TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 
 SERVICE_ACCOUNT = "slimfaas"
 DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
-_DEADLINE_SECONDS = 30.0
 
 
 class Server(Protocol):
@@ -176,7 +176,7 @@ class _Real:
         grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
-        deadline = time.monotonic() + _DEADLINE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._has_default_account(core, name):
             assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
             time.sleep(0.02)

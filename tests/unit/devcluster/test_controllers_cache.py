@@ -1,7 +1,6 @@
 """The controllers' cache: it contains own writes at once, ignores older events, and misses no change."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -12,10 +11,9 @@ from devcluster.controllers.loop import Loop
 from devcluster.kinds import CONFIG_MAP
 from devcluster.objects import Object
 from devcluster.store import Store
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 T = TypeVar("T")
-
-SECONDS = 5.0
 
 
 class World:
@@ -43,19 +41,12 @@ class World:
             done.set()
 
         self.loop.post(compute)
-        assert done.wait(SECONDS)
+        assert done.wait(DEADLINE_SECONDS)
         return results[0]
 
     def find(self, name: str = "a") -> Object | None:
-        """Return the cached ConfigMap's value."""
+        """Return the cached ConfigMap; None when there is none."""
         return self.on_loop(lambda: self.cache.find(CONFIG_MAP, "ns", name))
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds."""
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
 
 
 @pytest.fixture
@@ -86,9 +77,9 @@ def test_cache__contains_existing_and_later_objects(world: World) -> None:
     world.store.create(CONFIG_MAP, config_map("1"))
     world.start()
     world.store.update(CONFIG_MAP, "ns", "a", put("2"))
-    world.wait_until(lambda: value(world.find()) == "2")
+    until(lambda: value(world.find()) == "2")
     world.store.delete(CONFIG_MAP, "ns", "a")
-    world.wait_until(lambda: world.find() is None)
+    until(lambda: world.find() is None)
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None)]
 
 
@@ -118,7 +109,7 @@ def test_cache__ignores_events_older_than_own_writes(world: World) -> None:
     world.on_loop(write)
     # The watch delivers all these changes before the next one.
     world.store.create(CONFIG_MAP, config_map("later", "b"))
-    world.wait_until(lambda: world.find("b") is not None)
+    until(lambda: world.find("b") is not None)
     assert world.find("a") is None
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None), (None, "later")]
 
@@ -128,14 +119,14 @@ def test_cache__lists_again_after_410_gone(world: World) -> None:
     for name in ("kept", "gone"):
         world.store.create(CONFIG_MAP, config_map("1", name))
     world.start()
-    world.wait_until(lambda: world.find("gone") is not None)
+    until(lambda: world.find("gone") is not None)
     with world.store._lock:  # the watch cannot read in the meantime
         world.store.delete(CONFIG_MAP, "ns", "gone")
         for number in range(30):
             world.store.update(CONFIG_MAP, "ns", "kept", put(str(number)))
         world.store.create(CONFIG_MAP, config_map("1", "new"))
         world.store.compact()
-    world.wait_until(lambda: value(world.find("kept")) == "29")
+    until(lambda: value(world.find("kept")) == "29")
     assert world.find("gone") is None
     assert world.find("new") is not None
 

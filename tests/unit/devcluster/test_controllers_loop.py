@@ -8,8 +8,7 @@ import pytest
 
 from devcluster.controllers.loop import KeyQueue, Loop
 from devcluster.errors import ApiError
-
-SECONDS = 5.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def settle(loop: Loop) -> None:
     """Wait until the calls posted so far are done."""
     done = threading.Event()
     loop.post(done.set)
-    assert done.wait(SECONDS)
+    assert done.wait(DEADLINE_SECONDS)
 
 
 def test_loop__logs_an_error_and_makes_the_next_call(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -50,7 +49,7 @@ def test_timers__fire_in_order_of_time_unless_cancelled(loop: Loop) -> None:
         cancelled.cancel()
 
     loop.post(set_timers)
-    assert done.wait(SECONDS)
+    assert done.wait(DEADLINE_SECONDS)
     assert fired == ["early", "late"]
 
 
@@ -70,7 +69,7 @@ class TestKeyQueue:
         seen: list[tuple[str, str]] = []
         keys = KeyQueue(loop, seen.append)
         hold = threading.Event()
-        loop.post(hold.wait, SECONDS)
+        loop.post(hold.wait, DEADLINE_SECONDS)
         for _ in range(3):
             loop.post(keys.add, ("ns", "a"))
         loop.post(keys.add, ("ns", "b"))
@@ -91,7 +90,7 @@ class TestKeyQueue:
             return answer
 
         loop.post(KeyQueue(loop, reconcile).add, ("ns", "a"))
-        assert ended.wait(SECONDS)
+        assert ended.wait(DEADLINE_SECONDS)
 
     @pytest.mark.parametrize(("error", "calls"), [(ValueError("x"), 2), (ApiError(409, "Conflict", "x"), 1)])
     def test_error__is_retried_but_a_conflict_is_not(
@@ -109,5 +108,5 @@ class TestKeyQueue:
         loop.post(KeyQueue(loop, reconcile).add, ("ns", "a"))
         past_the_retry = threading.Event()
         loop.post(loop.after, 0.2, past_the_retry.set)
-        assert past_the_retry.wait(SECONDS)
+        assert past_the_retry.wait(DEADLINE_SECONDS)
         assert len(seen) == calls

@@ -10,6 +10,7 @@ from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, JOB, LEASE, NAMESPACE, POD
 from devcluster.objects import clone
 from devcluster.store import Store
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 def config(name="one", namespace="default", **metadata):
@@ -222,7 +223,7 @@ def test_watch__blocks_until_a_change_in_its_namespace():
     thread.start()
     store.create(CONFIG_MAP, config("other", "elsewhere"))
     store.create(CONFIG_MAP, config("mine"))
-    thread.join(5)
+    thread.join(DEADLINE_SECONDS)
     assert [(event.type, event.object["metadata"]["name"]) for event in received] == [("ADDED", "mine")]
 
 
@@ -232,7 +233,7 @@ def test_close__ends_a_pending_wait():
     thread = threading.Thread(target=subscription.wait)
     thread.start()
     subscription.close()
-    thread.join(5)
+    thread.join(DEADLINE_SECONDS)
     assert not thread.is_alive()
 
 

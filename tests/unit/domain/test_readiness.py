@@ -29,11 +29,15 @@ def make_workload(kind: str, **changes: Any) -> Workload:
     ("kind", "changes", "ready"),
     [
         ("Deployment", {}, True),
-        ("Deployment", {"ready_replicas": 2, "wanted_replicas": 3}, True),  # maxUnavailable says that this will do
+        ("Deployment", {"ready_replicas": 2, "wanted_replicas": 3}, True),  # enough for maxUnavailable
         ("Deployment", {"available": False}, False),
         ("Deployment", {"available": None}, False),
         ("Deployment", {"ready_replicas": 0}, False),
-        ("Deployment", {"ready_replicas": 0, "wanted_replicas": 0}, False),  # scaled to zero is Available
+        (
+            "Deployment",
+            {"ready_replicas": 0, "wanted_replicas": 0},
+            False,
+        ),  # a Deployment that is scaled to zero is Available
         ("Deployment", {"current": False}, False),
         ("StatefulSet", {}, True),
         ("StatefulSet", {"ready_replicas": 2, "wanted_replicas": 3}, False),
@@ -42,33 +46,32 @@ def make_workload(kind: str, **changes: Any) -> Workload:
         ("StatefulSet", {"current": False}, False),
         ("Deployment", {"replicas_min": "2"}, False),
         ("Deployment", {"replicas_min": "2", "ready_replicas": 2, "available": False}, True),
-        ("Deployment", {"replicas_min": "0", "ready_replicas": 0}, False),  # at least one, whatever is written
+        ("Deployment", {"replicas_min": "0", "ready_replicas": 0}, False),  # at least one, whatever the annotation says
         ("Deployment", {"replicas_min": "0"}, True),
         ("Deployment", {"replicas_min": "1", "current": False}, False),
         ("StatefulSet", {"replicas_min": "1", "wanted_replicas": 3}, True),
         ("StatefulSet", {"replicas_min": "1", "ready_replicas": 0}, False),
     ],
 )
-def test_the_rules_for_one_workload(kind: str, changes: dict[str, Any], ready: bool) -> None:
-    """The annotation where it is set, else Available or the replicas; at least 1; only a current status counts."""
+def test_assess__applies_the_annotation_else_availability_or_replicas(
+    kind: str, changes: dict[str, Any], ready: bool
+) -> None:
+    """At least one replica must be ready, and only a current status counts."""
     assert assess("db", [make_workload(kind, **changes)]).ready is ready
 
 
 @pytest.mark.parametrize("text", ["", " 1", "1 ", "-1", "+1", "1.5", "one", "1e3", "٣", "²", "9" * 5000])
-def test_an_annotation_that_is_no_number_is_never_ready(text: str) -> None:
-    """Whoever wrote it wanted something that nobody can know."""
+def test_assess__is_never_ready_where_the_annotation_is_not_a_number(text: str) -> None:
     readiness = assess("db", [make_workload("Deployment", replicas_min=text, ready_replicas=10)])
     assert not readiness.ready
     assert "SlimFaas/ReplicasMin" in readiness.detail
 
 
-def test_what_does_not_exist_is_not_ready() -> None:
-    """And says so."""
+def test_assess__is_not_ready_where_no_workload_exists() -> None:
     assert assess("db", []) == Readiness("db", ready=False, detail="not found")
 
 
-def test_of_two_with_one_name_both_must_be_ready() -> None:
-    """Nobody said which was meant."""
+def test_assess__needs_both_workloads_of_one_name_ready() -> None:
     deployment, stateful_set = make_workload("Deployment"), make_workload("StatefulSet", ready_replicas=0)
     assert assess("db", [deployment, make_workload("StatefulSet")]).ready
     assert not assess("db", [deployment, stateful_set]).ready
@@ -83,10 +86,9 @@ def test_of_two_with_one_name_both_must_be_ready() -> None:
     st.sampled_from([True, False, None]),
     st.none() | st.integers(0, 5).map(str) | st.text(max_size=3),
 )
-def test_ready_always_means_current_and_at_least_one_replica(
+def test_assess__is_ready_only_with_a_current_status_and_a_ready_replica(
     kind: str, current: bool, ready: int, wanted: int, available: bool | None, replicas_min: str | None
 ) -> None:
-    """Whatever else is said."""
     workload = make_workload(
         kind,
         current=current,
@@ -100,20 +102,24 @@ def test_ready_always_means_current_and_at_least_one_replica(
         assert ready >= 1
 
 
-def test_a_list_that_cannot_be_read_is_unready_and_an_empty_one_is_not() -> None:
-    """`None` stands for what nobody can read."""
-    (unreadable,) = unready_dependencies(None, lambda name: assess(name, [make_workload("Deployment")]))
-    assert not unreadable.ready
-    assert "annotation" in unreadable.detail
-    assert unready_dependencies((), lambda name: assess(name, [])) == []
+def test_unready_dependencies__returns_those_that_are_not_ready() -> None:
+    ready, unready = assess("db", [make_workload("Deployment")]), assess("cache", [])
+    assert unready_dependencies(("db", "cache"), {"db": ready, "cache": unready}) == [unready]
+    assert unready_dependencies(("db",), {"db": ready}) == []
+    assert unready_dependencies((), {}) == []
+
+
+def test_unready_dependencies__counts_an_unreadable_list_as_unready() -> None:
+    [unknown] = unready_dependencies(None, {})
+    assert not unknown.ready
+    assert "annotation" in unknown.detail
 
 
 def test_unready_dependencies__are_those_that_are_not_ready_in_the_order_of_the_run() -> None:
     """Each is looked up by its name, and keeps it."""
     workloads = {"db": [make_workload("Deployment")], "cache": [], "queue": [make_workload("StatefulSet")]}
-    waits_for = unready_dependencies(
-        ("none", "db", "cache", "queue"), lambda name: assess(name, workloads.get(name, []))
-    )
+    names = ("none", "db", "cache", "queue")
+    waits_for = unready_dependencies(names, {name: assess(name, workloads.get(name, [])) for name in names})
     assert [(one.name, one.ready) for one in waits_for] == [("none", False), ("cache", False)]
 
 
@@ -145,7 +151,7 @@ def test_assess__reads_an_annotation_of_up_to_nine_digits(text: str, number: boo
         ({"generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}, {"observedGeneration": 1}, False),
     ],
 )
-def test_a_status_of_an_older_spec_or_of_one_being_deleted_says_nothing(
+def test_read_workload__takes_a_status_of_an_older_spec_or_during_deletion_for_outdated(
     metadata: dict[str, Any], status: dict[str, Any], current: bool
 ) -> None:
     """The replicas that it counts may be about to go."""
