@@ -130,8 +130,8 @@ def test_a_long_queue_does_not_delay_the_news_of_other_definitions(stage: Stage)
     [short] = stage.queue("short", depends_on=("nowhere",))
     with stage.dispatching({"long": 1, "short": 1}):
         until(lambda: stage.reasons(short))
-    first_two = [request.body for request in told(stage)][:2]
-    assert len([body for body in first_two if b'"short-slimfaas-job-' in body]) == 1
+    before = next(number for number, event in enumerate(told(stage)) if b'"short-slimfaas-job-' in event.body)
+    assert before < _MANY
 
 
 def test_without_news_nothing_is_read(stage: Stage, seen: Observer) -> None:
