@@ -77,8 +77,8 @@ if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MU
     except OSError as error:
         raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
 
-from app.common.concurrency_limiter import MAX_CALLS  # noqa: E402
 from app.server.gunicorn_worker import Worker  # noqa: E402
+from app.server.request_lanes import SHORT_REQUEST_THREADS  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 from app.telemetry import metrics  # noqa: E402 - see above
 from app.telemetry.logs import set_up_logs  # noqa: E402
@@ -99,9 +99,9 @@ except SettingsError as error:
 bind = [f"0.0.0.0:{_settings.port}"]
 # A call spends its time waiting for the API server: threads of one process share what was imported, workers don't.
 worker_class = Worker
-# Waits and logs have threads of their own (app/runs/limits/long_requests.py). Eight are left for the probes when all
-# other calls wait for the API server (app/common/concurrency_limiter.py). gunicorn makes a thread when it needs one.
-threads = MAX_CALLS + 8 + _settings.max_streams
+# Waits and logs have threads of their own (app/runs/limits/long_requests.py); so have probes, requests that start runs,
+# and all others (app/server/request_lanes.py). gunicorn makes a thread when it needs one.
+threads = SHORT_REQUEST_THREADS + _settings.max_streams
 worker_connections = threads + 1000  # the rest may be kept alive between two calls
 # Loaded once, before the workers are forked, so that they share the memory; faults end the process before it listens.
 preload_app = True

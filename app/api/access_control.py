@@ -66,7 +66,7 @@ class AccessControl:
 
     def _authorize(self) -> AuthDecision:
         """Judge the present request's caller, once."""
-        if "verdict" not in g:
+        if "decision" not in g:
             g.decision = self._authorizer.authorize(_caller())
             record(decision=g.decision)
         decision: AuthDecision = g.decision

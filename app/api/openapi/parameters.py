@@ -87,7 +87,9 @@ TRACESTATE = Parameter(
 )
 
 PREFERENCE_APPLIED = Header(
-    text="How long the answer could wait; absent if nobody asked.", example="wait=10", always=False
+    text="How long the answer could wait; absent if nobody asked, or too many others wait.",
+    example="wait=10",
+    always=False,
 )
 
 

@@ -57,7 +57,7 @@ _START = Operation(
         Answer(
             status=202,
             text="The API server has stored the run. With `Prefer: wait=N` it is all that is known of the run, which "
-            "has not ended yet.",
+            "has not ended yet; without `Preference-Applied`, too many others wait.",
             schema=AcceptedSchema,
             alternative=RunSchema,
             example=Accepted("flskh5ipglrj", "fibonacci-slimfaas-job-flskh5ipglrj"),
@@ -73,11 +73,7 @@ _START = Operation(
             headers={**_HEADERS, "Location": replace(_HEADERS["Location"], always=False)},
         ),
     ),
-    errors=error_examples.URL
-    + error_examples.BODY
-    + error_examples.CREATE
-    + error_examples.IDEMPOTENCY
-    + error_examples.WAITING,
+    errors=error_examples.URL + error_examples.BODY + error_examples.CREATE + error_examples.IDEMPOTENCY,
     guarded=True,
 )
 
@@ -117,7 +113,8 @@ def jobs_blueprint(
         definition = access_control.require(
             name
         )  # as it is now: in the meantime it may have become private, or another
-        with waiter.acquire(wait_seconds, client_disconnected(request)) as cancel_token:
+        disconnected, trusted = client_disconnected(request), definition.visibility != "Public"
+        with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
             with limiter.acquire():
                 run = submitter.submit(
                     definition, body, path=path, query=query, key=key, context=read_request_context(request)

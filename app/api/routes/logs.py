@@ -96,7 +96,9 @@ def logs_blueprint(access_control: AccessControl, logs: LogReader, limiter: Conc
             with limiter.acquire():
                 logs.check(definition.name, run_id, options)
             return _answer(iter(()))
-        pieces = logs.read(definition.name, run_id, options, client_disconnected(request))
+        pieces = logs.read(
+            definition.name, run_id, options, client_disconnected(request), trusted=definition.visibility != "Public"
+        )
         opened = next(pieces)  # what is wrong is said with a status of its own
         response = _answer(_send(itertools.chain([opened], pieces), f"{name}/{run_id}"))
         response.call_on_close(pieces.close)

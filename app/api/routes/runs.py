@@ -36,7 +36,7 @@ _READ = Operation(
             links={"cancel": Link(operation="runs.cancel", parameters=_SAME_RUN)},
         ),
     ),
-    errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.WAITING, *error_examples.API_SERVER),
+    errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.API_SERVER),
     guarded=True,
 )
 _READ_MANY = Operation(
@@ -143,9 +143,12 @@ def runs_blueprint(
         with limiter.acquire():
             view = runs.get(definition.name, run_id)
         wait_seconds = read_wait(request)
-        if not has_ended(view):
-            with waiter.acquire(wait_seconds, client_disconnected(request)) as cancel_token:
-                if cancel_token is not None:
+        if wait_seconds and not has_ended(view):
+            disconnected, trusted = client_disconnected(request), definition.visibility != "Public"
+            with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
+                if cancel_token is None:
+                    wait_seconds = None  # too many others wait: the run as it is, and nothing confirmed
+                else:
                     view = waiter.wait_for_end(definition.name, run_id, cancel_token)
         return answer_with(view, wait_seconds)
 
