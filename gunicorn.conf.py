@@ -77,11 +77,11 @@ if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MU
     except OSError as error:
         raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
 
-from app.server.gunicorn_worker import Worker  # noqa: E402
+from app.server.gunicorn_worker import Logger, Worker  # noqa: E402
 from app.server.request_lanes import SHORT_REQUEST_THREADS  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 from app.telemetry import metrics  # noqa: E402 - see above
-from app.telemetry.logs import set_up_logs  # noqa: E402
+from app.telemetry.logs import set_up_logs, start_log_writer  # noqa: E402
 
 _SILENCE_SECONDS = 4
 """How long a client may send nothing in the middle of a request."""
@@ -99,6 +99,7 @@ except SettingsError as error:
 bind = [f"0.0.0.0:{_settings.port}"]
 # A call spends its time waiting for the API server: threads of one process share what was imported, workers don't.
 worker_class = Worker
+logger_class = Logger
 # Waits and logs have threads of their own (app/runs/limits/long_requests.py); so have probes, requests that start runs,
 # and all others (app/server/request_lanes.py). gunicorn makes a thread when it needs one.
 threads = SHORT_REQUEST_THREADS + _settings.max_streams
@@ -198,6 +199,7 @@ def post_worker_init(worker):
     runtime = worker.wsgi.extensions["slimfaas-jobs"]
     runtime.long_requests.stopping = lambda: not worker.alive
     worker.on_drain = runtime.begin_shutdown
+    start_log_writer()
     runtime.start(serves=True)
 
 

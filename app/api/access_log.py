@@ -6,7 +6,7 @@ read and written anew, ids and methods are known ones. No values: of what a requ
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -21,7 +21,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _READING = frozenset({"GET", "HEAD"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestRecord:
     """What has become known of the present call.
 
@@ -46,12 +46,16 @@ class RequestRecord:
 
 def record(**known: Any) -> None:
     """Add to the `RequestRecord` of the present call."""
-    g.notes = replace(request_record(), **known)
+    found = request_record()
+    for name, value in known.items():
+        setattr(found, name, value)
 
 
 def request_record() -> RequestRecord:
     """What has become known of the present call so far."""
-    found: RequestRecord = g.get("notes", RequestRecord())
+    if "record" not in g:
+        g.record = RequestRecord()
+    found: RequestRecord = g.record
     return found
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import gunicorn.glogging  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped] # gunicorn has no annotations
 
 from app.common.concurrency_limiter import arrived_at
@@ -16,6 +17,12 @@ from app.server.request_lanes import READ_AHEAD_BYTES, SHORT_REQUEST_THREADS, Ki
 
 _LINGER_SECONDS = 1.0
 """How long a client may leave a connection open that has been ended."""
+
+
+class Logger(gunicorn.glogging.Logger):  # type: ignore[misc] # gunicorn has no annotations
+    """gunicorn's log without its access log: app/api/access_log.py writes one, and this would be made up for nobody."""
+
+    access_log_enabled = False
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
