@@ -54,7 +54,7 @@ class ServerClock:
             self._deviant_seconds = ahead_seconds
 
     def now(self) -> float:
-        """Return seconds since the epoch, up to a second less than the API server has; by our clock until it is known."""
+        """Return seconds since the epoch, at most a second behind the API server; by our clock until that is known."""
         return self._own() if self._ahead_seconds is None else self._monotonic() + self._ahead_seconds
 
     @property
