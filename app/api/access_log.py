@@ -53,9 +53,9 @@ def record(**known: Any) -> None:
 
 def request_record() -> RequestRecord:
     """What has become known of the present call so far."""
-    if "record" not in g:
-        g.record = RequestRecord()
-    found: RequestRecord = g.record
+    found: RequestRecord | None = g.get("record")
+    if found is None:
+        found = g.record = RequestRecord()
     return found
 
 
