@@ -1,40 +1,60 @@
-# Everything that people and CI do with this repository. Needs Python 3.11 or newer and make, nothing else.
+# Everything that people and CI do with this repository. Needs only Python 3.11 or newer and make.
 
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
+# Bytecode is kept even where the environment turns it off: each test process would compile everything anew.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 CONTAINERS ?= docker
+IMAGE ?= slimfaas-jobs:latest
+LABELS = --label org.opencontainers.image.version=$(shell sed -n 's/^version = //p' setup.cfg) \
+	--label org.opencontainers.image.revision=$(shell git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null)
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test e2e chaos lint validate docs bench image lock clean
+.PHONY: help install demo dev test test-all e2e chaos lint validate docs bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## create .venv with everything in it
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo 'Creating a Python environment in .venv ...'
+	@$(PYTHON) -m venv .venv
+
+# Python compiles a package when it is first imported. Compiling all of them would take as long as the download.
+$(DEMO_INSTALLED): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing the service and the demo into .venv: about 45 packages, 140 MB, half a minute to a minute ...'
+	@$(PIP) install --no-compile --editable '.[demo]'
 	@touch $@
 
-demo: install ## start an embedded cluster and the service, run a job, show its result
-	$(BIN)/python -m devcluster.demo
+$(INSTALLED): setup.cfg pyproject.toml | $(BIN)/python
+	@echo 'Installing the service and all tools into .venv: about 100 packages, 400 MB, one to two minutes ...'
+	@$(PIP) install --editable '.[dev]'
+	@touch $(DEMO_INSTALLED) $@
 
-dev: install ## the same, left running until Ctrl-C, with commands to try
-	$(BIN)/python -m devcluster.demo --keep
+demo: $(DEMO_INSTALLED) ## start an embedded cluster and the service, run a job, show its result
+	@$(BIN)/python -m devcluster.demo
 
-test: install ## run the tests
-	$(BIN)/pytest -n 4 --dist worksteal
+dev: $(DEMO_INSTALLED) ## run jobs of your own, until Ctrl-C: JOBS=jobs.json IMAGES=images.json PORT=30021 (all optional)
+	@$(BIN)/python -m devcluster.dev $(if $(JOBS),--jobs "$(JOBS)") $(if $(IMAGES),--images "$(IMAGES)")
+
+test: install ## run the tests, but for the slow ones
+	$(PYTEST) -n 6 --dist worksteal --quick
+
+test-all: install ## run all tests that need no real control plane
+	$(PYTEST) -n 6 --dist worksteal
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
 		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool
 
-chaos: install ## 1,000 runs through kills, cut connections and outages, counted; SEED=… repeats one, SHORT=1 is a smaller form
+chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
 
 lint: install ## style, types, layers
@@ -43,22 +63,51 @@ lint: install ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+coverage: install ## run the tests, measure the branches of app and schemas, and fail below the floor that setup.cfg sets
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n 4 --dist worksteal
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutation: install ## mutation tests of the pure modules that setup.cfg names, in five minutes; lists what survived
+	$(PIP) install --quiet --editable '.[mutation]'
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children 2
+	$(BIN)/mutmut results
+	$(BIN)/mutmut export-cicd-stats
+	@cat mutants/mutmut-cicd-stats.json
+
+workflows: install ## check the workflows in .github with zizmor and actionlint (needs Go)
+	$(PIP) install --quiet --editable '.[workflows]'
+	$(BIN)/zizmor --offline --persona pedantic .github
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+.PHONY: coverage mutation workflows dist
+
 validate: install ## check the job configurations in our own manifests
 	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
 
-docs: install ## write the tables of docs/configuration.md anew from the JSON Schema
+docs: install ## update the tables of docs/configuration.md from the JSON Schema
 	$(BIN)/python -m tools.reference
 
-bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick: less of it
+bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick measures less
 	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)
 
-image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
-	$(CONTAINERS) build --tag slimfaas-jobs:latest .
+dist: install ## build the wheel and the sdist, and check them; TAG=v1.2.3: also that this is their version
+	$(PIP) install --quiet --editable '.[dist]'
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m tools.distributions dist $(TAG)
 
-lock: install ## write down anew which versions the image is built of
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
+image: ## build the container image (CONTAINERS=podman or buildah instead of docker)
+	$(CONTAINERS) build --tag $(IMAGE) $(LABELS) $(BUILD_OPTIONS) .
+
+lock: install ## update the locked versions that the image is built of
+	$(PIP) install --quiet uv
 	$(LOCK) --output-file requirements.lock setup.cfg
 	echo 'setuptools>=77' | $(LOCK) --output-file requirements-build.lock -
 
 clean: ## remove what was installed and cached here
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist mutants *.egg-info

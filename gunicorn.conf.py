@@ -1,8 +1,6 @@
-"""How gunicorn runs the service; GUNICORN_CMD_ARGS and gunicorn's own variables override what stands here."""
+"""gunicorn's configuration. `GUNICORN_CMD_ARGS` and gunicorn's own variables override what is set here."""
 
-import fcntl
 import gc
-import glob
 import itertools
 import logging
 import os
@@ -12,190 +10,164 @@ import socket
 import struct
 import sys
 import tempfile
-from contextlib import suppress
+from pathlib import Path
 
 from gunicorn.config import Config
 
-_SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - writable in every container
+_SHARED_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - writable in every container
+
+_METRICS_FOLDER = Path(_SHARED_MEMORY or tempfile.gettempdir(), f"slimfaas-jobs-metrics-{os.getpid()}")
+"""Where several workers share their metrics (docs/adr/0012-observability.md)."""
 
 
 def _count_workers():
-    """How many workers there will be: as gunicorn itself reads it, of which it says nothing to this file."""
+    """Return how many workers gunicorn will start; it does not tell this file, so parse its options as it does."""
     config = Config()
     parser = config.parser()
     given = [parser.parse_known_args(arguments)[0].workers for arguments in (None, config.get_cmd_args_from_env())]
     return next((int(workers) for workers in given if workers is not None), config.workers)
 
 
-_METRICS_FOLDERS = "slimfaas-jobs-metrics."
-_METRICS_FOLDER = f"{_METRICS_FOLDERS}{os.getpid()}."  # on a reload, this file is read again by the same process
+def _share_metrics():
+    """Have prometheus_client keep all values in files that the workers share.
 
-
-def _lock_folder(path):
-    """Lock a folder of our own for as long as this process, or one that it forks, lives, however it ends.
-
-    A process's number in its name would tell less: another container may have the same, and a restarted one has.
-
-    Raises:
-        OSError: another one has locked it, it is gone, or it is no folder of ours.
+    A service that was killed leaves its folder behind. In a container the next one has the same process id, and
+    replaces that folder here.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    shutil.rmtree(_METRICS_FOLDER, ignore_errors=True)
     try:
-        if os.fstat(descriptor).st_uid != os.geteuid():
-            raise PermissionError(path)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.stat(path)  # noqa: PTH116 - who had locked it before may have removed it
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _make_metrics_folder():
-    """Make a folder that nobody else uses, and remove those of services that were killed."""
-    parent = _SHARED_MEMORY or tempfile.gettempdir()
-    for left in glob.glob(os.path.join(parent, f"{_METRICS_FOLDERS}*")):  # noqa: PTH118, PTH207
-        with suppress(OSError):
-            lock = _lock_folder(left)
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(lock)
-    while True:
-        folder = tempfile.mkdtemp(prefix=_METRICS_FOLDER, dir=parent)
-        try:
-            _lock_folder(folder)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # another one that starts took it for left behind
-        except OSError:
-            pass  # where nothing can be locked nobody removes it, either
-        return folder
-
-
-# Before anything of the service is imported: its metrics are made for one process or for several (app/observability).
-if _count_workers() > 1 and _METRICS_FOLDER not in os.environ.get("PROMETHEUS_MULTIPROC_DIR", ""):
-    try:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = _make_metrics_folder()
+        _METRICS_FOLDER.mkdir(0o700)
     except OSError as error:
-        raise SystemExit(f"several workers need a folder to share their metrics: {error}") from error
+        raise SystemExit(
+            f"cannot make the folder in which several workers share their metrics: {error}; "
+            "make /dev/shm writable, or start one worker"
+        ) from error
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_METRICS_FOLDER)
+
+
+# prometheus_client reads the variable when it is imported, so this comes before every import of the service's modules.
+# On a reload (SIGHUP) the same process reads this file again, and the folder stays.
+if _count_workers() > 1 and os.environ.get("PROMETHEUS_MULTIPROC_DIR") != str(_METRICS_FOLDER):
+    _share_metrics()
 
 from app.server.gunicorn_worker import Logger, Worker  # noqa: E402
 from app.server.request_lanes import SHORT_REQUEST_THREADS  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
-from app.telemetry import metrics  # noqa: E402 - see above
+from app.telemetry import metrics  # noqa: E402
 from app.telemetry.logs import set_up_logs, start_log_writer  # noqa: E402
 
 _SILENCE_SECONDS = 4
-"""How long a client may send nothing in the middle of a request."""
+"""How long a client may pause while it sends a request."""
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""When and how often (seconds, seconds, times) the kernel asks a silent client whether it is there."""
+"""When the kernel probes a silent client: after seconds, every seconds, and how many times before it gives up."""
 
 _STUCK_SECONDS = 15
-"""How long a client may take nothing of an answer; shorter than the graceful timeout."""
+"""How long a client may read nothing of its response; shorter than the graceful timeout."""
 
 try:
     _settings = Settings.from_environment()
 except SettingsError as error:
     raise SystemExit(str(error)) from error
 bind = [f"0.0.0.0:{_settings.port}"]
-# A call spends its time waiting for the API server: threads of one process share what was imported, workers don't.
+# A request spends its time waiting for the API server. Threads share the imported modules; workers do not.
 worker_class = Worker
 logger_class = Logger
-# Waits and logs have threads of their own (app/runs/limits/long_requests.py); so have probes, requests that start runs,
-# and all others (app/server/request_lanes.py). gunicorn makes a thread when it needs one.
+# Long requests have threads of their own (app/runs/limits/long_requests.py), and so have probes, requests that start
+# runs, and all others (app/server/request_lanes.py). gunicorn creates a thread when it needs one.
 threads = SHORT_REQUEST_THREADS + _settings.max_streams
-worker_connections = threads + 1000  # the rest may be kept alive between two calls
-# Loaded once, before the workers are forked, so that they share the memory; faults end the process before it listens.
+worker_connections = threads + 1000  # the others are idle keep-alive connections
+# Load the application once, before the fork: the workers share its memory, and faults stop the start before it listens.
 preload_app = True
-# Nothing outside steers the process but its signals.
+# Signals are the only way to control the process.
 control_socket_disable = True
 timeout = 30
 graceful_timeout = 20
 keepalive = 15
 worker_tmp_dir = _SHARED_MEMORY  # gunicorn's heartbeat file
-# The caller's address is the connection's own: no header is believed (docs/security.md).
+# The caller's address is that of the connection: gunicorn believes no header (docs/security.md).
 forwarded_allow_ips = ""
 limit_request_line = 4094
 limit_request_fields = 64
 
-# Here for what is said before gunicorn's logger is there, and by gunicorn once more, which has handlers of its own.
+# Set up here for lines that are logged before gunicorn's logger exists. gunicorn applies the same configuration again.
 logconfig_dict = set_up_logs(_settings.log_format, _settings.log_level)
 _MALFORMED = re.compile(r"(Invalid request from ip=\S*: [A-Za-z -]*).*", re.DOTALL)
 
 
-def _mend_record(record):
-    """Keep out of the log what is no error of ours, and what malformed requests hold: it may be a token."""
+def _filter_record(record):
+    """Drop the traces of clients that timed out, and cut the content of malformed requests, which may be a token."""
     if record.exc_info and isinstance(record.exc_info[1], BlockingIOError):
-        return False  # a client has been silent for too long; its trace tells nothing
+        return False
     if found := _MALFORMED.fullmatch(record.getMessage()):
         record.msg, record.args = found[1].rstrip(), ()
     return True
 
 
-logging.getLogger("gunicorn.error").addFilter(_mend_record)
+logging.getLogger("gunicorn.error").addFilter(_filter_record)
 
 
 def on_starting(server):
-    """Refuse to start where gunicorn would let somebody else say what a call's address or headers are."""
-    opened = [
+    """Refuse to start with options that let a client forge its address or headers."""
+    unsafe = [
         name
-        for name, is_open in {
+        for name, is_unsafe in {
             "forwarded_allow_ips": bool(server.cfg.forwarded_allow_ips),
             "proxy_protocol": server.cfg.proxy_protocol not in (False, "off"),
-            "protocol": server.cfg.protocol != "http",  # uwsgi's has no difference between - and _, either
-            "header_map": server.cfg.header_map == "dangerous",  # X_Forwarded_For would count as X-Forwarded-For
+            "protocol": server.cfg.protocol != "http",  # uwsgi's does not distinguish - from _ in header names
+            "header_map": server.cfg.header_map == "dangerous",  # reads X_Forwarded_For as X-Forwarded-For
         }.items()
-        if is_open
+        if is_unsafe
     ]
-    if opened:
+    if unsafe:
         raise SystemExit(
-            f"gunicorn's {', '.join(opened)} must stay as gunicorn.conf.py has it: callers could forge addresses; "
-            "SLIMFAAS_TRUSTED_PROXIES says whose forwarding headers are believed (docs/security.md)"
+            f"remove the gunicorn options that set {', '.join(unsafe)}: with them clients could forge their addresses; "
+            "name trusted proxies in SLIMFAAS_TRUSTED_PROXIES instead (docs/security.md)"
         )
 
 
 def when_ready(server):
-    """Have the workers share what was loaded, and bound how long silent clients hold threads."""
-    metrics.forget_worker(0)  # this process counts nothing: its zero must not be the oldest of all configurations
-    # The collector writes to every object that it looks at, and a page that is written to is shared no longer.
+    """Have the workers share the loaded memory, and limit how long silent clients hold threads."""
+    metrics.forget_worker(0)  # the master serves nothing: its 0 must not count as the oldest configuration
+    # The garbage collector writes to every object that it visits, and a page that is written to is no longer shared.
     gc.collect()
     gc.freeze()
-    # Accepted connections inherit their listener's options.
+    # Accepted connections inherit the listener's options.
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", _SILENCE_SECONDS, 0))
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _STUCK_SECONDS, 0))
-        # A client that vanished without a word is noticed after half a minute, also while there is nothing to send.
+        # Detect a client that vanished within half a minute, also while there is nothing to send.
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):  # macOS has other names for some
+            if hasattr(socket, name):  # macOS lacks some
                 listener.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if hasattr(socket, "TCP_DEFER_ACCEPT"):  # Linux
             listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _SILENCE_SECONDS)
 
 
 def pre_fork(server, worker):
-    """Give the worker a number that no living one has."""
+    """Give the worker the lowest number that no living worker has, so that it continues a dead worker's files."""
     taken = {other.metrics_number for other in server.WORKERS.values()}
     worker.metrics_number = next(number for number in itertools.count(1) if number not in taken)
 
 
 def post_fork(_server, worker):
-    """Have the worker count for itself."""
+    """Have the worker write to its own metrics files."""
     metrics.become_worker(worker.metrics_number)
 
 
 def child_exit(_server, worker):
-    """Drop what only the living can say, for a worker that has died, however it did."""
+    """Drop the gauges of a worker that has ended, for any reason."""
     metrics.forget_worker(worker.metrics_number)
 
 
 def on_exit(_server):
-    """Leave no files behind."""
-    if metrics.SHARED_FOLDER is not None:
-        shutil.rmtree(metrics.SHARED_FOLDER, ignore_errors=True)
+    """Remove the shared metrics."""
+    shutil.rmtree(_METRICS_FOLDER, ignore_errors=True)
 
 
 def post_worker_init(worker):
-    """Start what runs beside the calls, and let streams and the dispatcher end as soon as the worker is to."""
+    """Start the background threads, and stop long requests and the dispatcher as soon as the worker begins to stop."""
     runtime = worker.wsgi.extensions["slimfaas-jobs"]
     runtime.long_requests.stopping = lambda: not worker.alive
     worker.on_drain = runtime.begin_shutdown
@@ -204,24 +176,24 @@ def post_worker_init(worker):
 
 
 def worker_exit(_server, worker):
-    """Stop what runs beside the calls; the dispatcher gives the lease back."""
+    """Stop the background threads; the dispatcher releases its Lease."""
     ending = sys.exc_info()[1]
     try:
         wsgi = getattr(worker, "wsgi", None)
         if wsgi is not None:
             wsgi.extensions["slimfaas-jobs"].stop()
     except Exception:
-        worker.log.exception("what runs beside the calls could not be stopped")
-    finally:  # also where a second signal has broken in
+        worker.log.exception("cannot stop the background threads; the worker ends anyway")
+    finally:  # also after a second signal
         if isinstance(ending, SystemExit) and ending.code in (None, 0):
             _end_process()
 
 
 def _end_process():
-    """End at once, with everything written.
+    """Flush the logs and end at once, without the interpreter's finalization.
 
-    An interpreter that tidies up writes to every object that there is: two that shared them would need twice the
-    memory, and be killed for it in the middle.
+    Finalization writes to every object, which copies all memory that is shared with the master: the pod would exceed
+    its memory limit and be killed.
     """
     try:
         logging.shutdown()

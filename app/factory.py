@@ -1,14 +1,14 @@
-"""The web application, put together from its parts."""
+"""Assembles the web application: services, routes and middleware."""
 
 from flask import Flask
 
 from app.api.access_control import AccessControl
 from app.api.access_log import log_requests
-from app.api.problems import answer_with_problems
-from app.api.request_ids import RequestIds
+from app.api.problems import register_problem_handler
+from app.api.request_ids import RequestIdMiddleware
 from app.api.request_metrics import count_requests
 from app.api.routes.health import health_blueprint
-from app.api.routes.jobs import RestOfPath, jobs_blueprint
+from app.api.routes.jobs import PathRemainder, jobs_blueprint
 from app.api.routes.logs import logs_blueprint
 from app.api.routes.metrics import metrics_blueprint
 from app.api.routes.openapi import openapi_blueprint
@@ -35,10 +35,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Build the web application.
 
     Args:
-        settings: `None`: read them from the environment.
+        settings: the settings; `None`: read them from the environment.
 
     Raises:
-        SystemExit: the settings or the job configuration are invalid; the message names every fault.
+        SystemExit: the settings or the job configuration are invalid; the message names every error.
     """
     try:
         runtime = build_runtime(settings or Settings.from_environment())
@@ -47,10 +47,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     except (SettingsError, ClusterSettingsError) as error:
         raise SystemExit(str(error)) from error
     app = _make_flask()
-    # The rest of a path is the caller's data. It reaches the run as it was sent, not tidied up by a redirect.
+    # The path after the definition's name is data for the run, so no redirect may normalize it.
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
-    app.url_map.converters["rest"] = RestOfPath
+    app.url_map.converters["rest"] = PathRemainder
     app.extensions["slimfaas-jobs"] = runtime
     _add_job_routes(app, runtime)
     _add_probe_routes(app, runtime)
@@ -58,18 +58,18 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def create_probe_app(runtime: Runtime) -> Flask:
-    """Build what a process serves that only dispatches: the probes and the metrics, as a web worker does."""
+    """Build the application of a process that only dispatches: the probes and the metrics."""
     app = _make_flask()
     _add_probe_routes(app, runtime)
     return app
 
 
 def _make_flask() -> Flask:
-    """Build an application without routes whose requests have an id, are logged and counted, and fail as problems."""
+    """Build an application without routes, with request ids, an access log, metrics and problem documents."""
     app = Flask("slimfaas-jobs", static_folder=None)
     app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign] # Flask's documented way to add middleware
-    answer_with_problems(app)
+    app.wsgi_app = RequestIdMiddleware(app.wsgi_app)  # type: ignore[method-assign] # as Flask documents
+    register_problem_handler(app)
     log_requests(app)
     count_requests(app)
     return app
@@ -77,19 +77,19 @@ def _make_flask() -> Flask:
 
 def _add_job_routes(app: Flask, runtime: Runtime) -> None:
     client, registry = runtime.client, runtime.registry
-    calls = ConcurrencyLimiter()
-    reads = ConcurrencyLimiter(MAX_READS, within=calls, name="reads")
-    lookups = ConcurrencyLimiter(MAX_LOOKUPS, within=calls, max_waiting=MAX_WAITING_LOOKUPS, name="lookups")
-    access_control = _make_access_control(runtime, lookups)
+    limiter = ConcurrencyLimiter()
+    read_limiter = ConcurrencyLimiter(MAX_READS, within=limiter, name="reads")
+    lookup_limiter = ConcurrencyLimiter(MAX_LOOKUPS, within=limiter, max_waiting=MAX_WAITING_LOOKUPS, name="lookups")
+    access_control = _make_access_control(runtime, lookup_limiter)
     runs = RunReader(client, registry.slots)
     waiter = RunWaiter(client, runs, runtime.long_requests)
     submitter, canceller = Submitter(client, runtime.queues), Canceller(client, runs)
     log_reader = LogReader(client, runs, runtime.long_requests)
     statuses = DefinitionStatuses(client, registry.all)
-    app.register_blueprint(jobs_blueprint(access_control, submitter, waiter, calls))
-    app.register_blueprint(runs_blueprint(access_control, runs, canceller, waiter, reads))
-    app.register_blueprint(logs_blueprint(access_control, log_reader, reads))
-    app.register_blueprint(status_blueprint(access_control, statuses, reads))
+    app.register_blueprint(jobs_blueprint(access_control, submitter, waiter, limiter))
+    app.register_blueprint(runs_blueprint(access_control, runs, canceller, waiter, read_limiter))
+    app.register_blueprint(logs_blueprint(access_control, log_reader, read_limiter))
+    app.register_blueprint(status_blueprint(access_control, statuses, read_limiter))
     app.register_blueprint(openapi_blueprint())
 
 
@@ -99,12 +99,12 @@ def _add_probe_routes(app: Flask, runtime: Runtime) -> None:
     app.register_blueprint(metrics_blueprint(runtime.registry, hide_private=runtime.settings.hide_private))
 
 
-def _make_access_control(runtime: Runtime, lookups: ConcurrencyLimiter) -> AccessControl:
+def _make_access_control(runtime: Runtime, lookup_limiter: ConcurrencyLimiter) -> AccessControl:
     settings = runtime.settings
     rules = TrustRules(
         networks=settings.trusted_networks,
         proxies=settings.trusted_proxies,
         accounts=tuple(Account(namespace, name) for namespace, name in settings.trusted_service_accounts),
     )
-    authorizer = Authorizer(rules, Identities(runtime.client, settings.token_audience, lookups))
+    authorizer = Authorizer(rules, Identities(runtime.client, settings.token_audience, lookup_limiter))
     return AccessControl(runtime.registry, authorizer, hide_private=settings.hide_private)

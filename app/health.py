@@ -1,4 +1,4 @@
-"""Whether this process can serve."""
+"""Decides whether this process is alive and ready, for Kubernetes' probes."""
 
 from app.common.errors import ErrorKind, ServiceError
 from app.dispatcher.loop import Dispatcher
@@ -6,43 +6,43 @@ from app.kube.client import NamespacedClient
 
 
 class StuckError(ServiceError):
-    """The dispatcher of this process gets nowhere, and nothing but a restart will help."""
+    """The dispatcher of this process is stuck; only a restart helps."""
 
     kind = ErrorKind.UNAVAILABLE
     detail = "the dispatcher is stuck"
 
 
 class Health:
-    """What the probes ask for.
+    """Checks the health of this process.
 
     Args:
-        client: where runs are.
-        dispatcher: of this process; `None`: it has none.
+        client: reads runs.
+        dispatcher: the dispatcher of this process; `None` if it has none.
     """
 
     def __init__(self, client: NamespacedClient, dispatcher: Dispatcher | None) -> None:
         self._client = client
         self._dispatcher = dispatcher
-        self._reached = False
+        self._has_been_ready = False
 
     def check_live(self) -> None:
-        """Look at this process alone: no outage of others may get it killed.
+        """Check this process alone: an outage elsewhere must not make Kubernetes restart it.
 
         Raises:
-            StuckError: it has a dispatcher that doesn't get on, so that queued runs may wait for ever.
+            StuckError: the dispatcher is stuck, so queued runs might wait forever.
         """
         if self._dispatcher is not None and self._dispatcher.stuck:
-            raise StuckError("the dispatcher gets nowhere")
+            raise StuckError("a thread of it has died or makes no progress")
 
     def check_ready(self) -> None:
-        """Ask the API server once, with this service's own rights, whether runs can be read.
+        """Check that this service's account can read runs.
 
-        After the first success nothing is asked any more: a service that loses its API server later must stay
-        reachable, to tell its callers so.
+        After the first success the API server is not asked again: a service that loses its API server later must stay
+        reachable, so that it can tell its callers.
 
         Raises:
-            ClusterError: not yet.
+            ClusterError: runs cannot be read yet.
         """
-        if not self._reached:
+        if not self._has_been_ready:
             next(self._client.pages(self._client.runs))
-            self._reached = True
+            self._has_been_ready = True

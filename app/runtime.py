@@ -21,12 +21,12 @@ class Runtime:
     """The parts of one process.
 
     Attributes:
-        settings: of the process.
-        client: of the namespace that the runs are in.
-        config_watcher: keeps the definitions equal to the job configuration.
+        settings: the settings of the process.
+        client: the client for the runs' namespace.
+        config_watcher: keeps the definitions up to date with the job configuration.
         long_requests: limits the requests that wait for a run or read a log.
-        queues: limits how many runs may be queued. It watches the runs only while a limit is set.
-        dispatcher: `None` where the settings turn it off.
+        queues: limits the number of queued runs. It watches runs only while a limit is set.
+        dispatcher: the dispatcher; `None`: the settings turn it off.
     """
 
     settings: Settings
@@ -42,12 +42,12 @@ class Runtime:
         return self.config_watcher.registry
 
     def start(self, *, serves: bool) -> None:
-        """Start everything that has threads of its own.
+        """Start the background threads.
 
-        Call this after the last fork: threads do not survive one.
+        Call this after the last fork: threads do not survive it.
 
         Args:
-            serves: whether this process answers requests about jobs.
+            serves: whether this process serves the HTTP API, not only the probes.
         """
         if self.settings.traces:
             set_up_spans()
@@ -60,27 +60,27 @@ class Runtime:
             self.dispatcher.start()
 
     def _apply_definitions(self, *, serves: bool) -> None:
-        """React to a configuration that has just come into force."""
+        """Apply a configuration that has just come into force."""
         if self.dispatcher is not None:
             self.dispatcher.wake()
         if serves:
             self._watch_queues()
 
     def _watch_queues(self) -> None:
-        """Watch the queues while any of them has a limit."""
+        """Watch the queues if any definition has a limit."""
         if any(map(self.queues.bounds, self.registry.all())):
             self.queues.start()
         else:
             self.queues.stop()
 
     def begin_shutdown(self) -> None:
-        """Have the dispatcher release its lease while the last requests are answered; returns at once."""
+        """Have the dispatcher release its Lease while the last requests complete; returns at once."""
         if self.dispatcher is not None:
             self.dispatcher.begin_shutdown()
 
     def stop(self) -> None:
-        """Stop all threads and release the lease."""
-        with ExitStack() as stack:  # the last callback runs first, and an error in one does not stop the others
+        """Stop all background threads and release the Lease."""
+        with ExitStack() as stack:  # callbacks run in reverse order, all of them even if one fails
             stack.callback(end_spans)
             stack.callback(self.config_watcher.stop)
             if self.dispatcher is not None:
@@ -88,14 +88,14 @@ class Runtime:
             stack.callback(self.queues.stop)
 
     def dispatcher_state(self) -> str:
-        """Return `leading` or `following`, or `off` where this process has no dispatcher."""
+        """Return `leading`, `following`, or `off` if this process has no dispatcher."""
         if self.dispatcher is None:
             return "off"
         return "leading" if self.dispatcher.leading else "following"
 
 
 def build_runtime(settings: Settings) -> Runtime:
-    """Build the parts of a process. Nothing is called and no thread is started yet.
+    """Build the parts of a process, without any call to the API server and without a thread.
 
     Raises:
         Refused: the job configuration has faults.

@@ -49,7 +49,7 @@ CASES = {
     "h11": "import h11",
     "responses": "import responses",
     "hypothesis": "import hypothesis",
-    "the service": "import app",
+    "the service": "import app.factory",
 }
 """What is imported, and used once where it builds something when first used."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from app.kube.api_call_metrics import ApiCall
 from app.telemetry import metrics
 from app.telemetry.exposition import write_metrics
-from app.telemetry.spans import call_span
+from app.telemetry.spans import request_span
 
 DEFINITIONS = [f"definition-{number}" for number in range(100)]
 OUTCOMES = 20
@@ -45,7 +45,7 @@ def count_call() -> None:
 
 def make_no_span() -> None:
     """A span where none are made."""
-    with call_span("call", None):
+    with request_span("call", None):
         pass
 
 

@@ -28,7 +28,7 @@ from devcluster.kinds import KINDS
 from devcluster.node import machine
 from devcluster.node.container_worker import Runtime
 from devcluster.node.environment import Host
-from devcluster.node.images import load_table
+from devcluster.node.images import FollowedTable, load_table
 from devcluster.node.kubelet import Kubelet
 from devcluster.node.logs import Logs
 from devcluster.node.processes import Processes
@@ -64,7 +64,7 @@ class Cluster:
         self.options = options or Options()
         self.store = Store(history_size=self.options.history_size)
         self._exit = contextlib.ExitStack()
-        images = load_table(self.options.images)
+        images = FollowedTable(self.options.images) if self.options.images else load_table(None)
         with contextlib.ExitStack() as undo:
             folder = Path(tempfile.mkdtemp(prefix="devcluster-"))
             undo.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The data contract: what a configuration, a request and an answer look like, and what a request may change.
+"""The data contract: the form of configurations, requests and responses, and what a request may change.
 
-Everything here is pure: no I/O but reading the JSON Schema file beside this module, no Flask, no Kubernetes client.
+Everything here is pure: no Flask, no Kubernetes client, and no I/O except reading configuration files and the schema.
 """

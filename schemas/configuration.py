@@ -1,4 +1,4 @@
-"""A whole configuration: read, checked against the JSON Schema, then for what a schema can't say."""
+"""Parsing of a job configuration: the JSON Schema, then the rules that a schema cannot express."""
 
 import json
 import re
@@ -23,16 +23,16 @@ Definitions = Mapping[str, Definition]
 
 
 def parse_configuration(document: str) -> Definitions:
-    """Read a configuration.
+    """Parse a configuration.
 
     Args:
         document: the JSON, `{"Configurations": {"<name>": {...}}}`.
 
     Returns:
-        Its definitions, in the document's order.
+        The definitions, in the order of the document.
 
     Raises:
-        Refused: something is wrong; it carries every fault, not just the first.
+        Refused: the configuration has faults; the exception has all of them.
     """
     try:
         value, faults = parse(document)
@@ -47,12 +47,12 @@ def parse_configuration(document: str) -> Definitions:
 
 
 def schema_text() -> str:
-    """The JSON Schema (draft 2020-12) of a configuration, as it is published."""
+    """Return the JSON Schema (draft 2020-12) of a configuration, as it is published."""
     return files("schemas").joinpath("jobs-configuration.schema.json").read_text("utf-8")
 
 
 def load_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration, read."""
+    """Return the JSON Schema of a configuration."""
     schema: dict[str, Any] = json.loads(schema_text())
     return schema
 
@@ -62,9 +62,9 @@ def _is_integer(_checker: TypeChecker, value: object) -> bool:
 
 
 def _check_pattern(_v: Validator, pattern: str, value: object, _schema: object) -> Iterator[ValidationError]:
-    # JSON Schema's $ (ECMA-262) ends the text; Python's would also let a trailing line feed through.
+    # In JSON Schema (ECMA-262) $ matches only the end of the text; Python's also matches before a last line feed.
     if isinstance(value, str) and not re.search(pattern.replace("$", r"\Z"), value):
-        yield ValidationError("does not have the form that it must have")
+        yield ValidationError("does not match the required pattern")
 
 
 @cache
@@ -72,7 +72,7 @@ def _validator() -> Validator:
     strict = extend(  # type: ignore[no-untyped-call] # the stubs leave `extend` without annotations
         Draft202012Validator,
         validators={"pattern": _check_pattern},
-        # 1.0 is an integer to JSON Schema, but not to those who read it next.
+        # To JSON Schema 1.0 is an integer, but not to Kubernetes.
         type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
     )
     validator: Validator = strict(load_schema())
@@ -84,7 +84,7 @@ def _schema_faults(value: Any) -> list[Fault]:
 
 
 def _faults_of(error: ValidationError) -> Iterator[Fault]:
-    """Say an error of the schema in our words, none of which repeats a value of the configuration."""
+    """Turn an error of the schema into faults, whose messages never contain a value of the configuration."""
     path, schema = tuple(error.absolute_path), error.schema
     assert isinstance(schema, dict)
     match error.validator:
@@ -98,10 +98,10 @@ def _faults_of(error: ValidationError) -> Iterator[Fault]:
             for key in unknown:
                 yield Fault(pointer_to(*path, key), refused.get(key.lower()) or unknown_field(key, known))
         case _ if "propertyNames" in error.absolute_schema_path:
-            # The instance is the property's own name; its container is what the path points at.
+            # The instance is the property's name; the path leads to the object that has it.
             yield Fault(
                 pointer_to(*path, str(error.instance)),
-                schema.get("errorMessage", "not a name that is allowed here"),
+                schema.get("errorMessage", "this name is not allowed here"),
             )
         case _:
             yield Fault(pointer_to(*path), schema.get("errorMessage") or _message_of(error))
@@ -118,12 +118,12 @@ def _message_of(error: ValidationError) -> str:
         "minLength": "must not be empty",
         "minItems": "must not be empty",
         "maxLength": f"must have at most {expected} characters",
-        "uniqueItems": "names something twice",
+        "uniqueItems": "has an item twice",
     }.get(str(error.validator), "not allowed here")
 
 
 def _semantic_faults(value: object) -> Iterator[Fault]:
-    """What a schema can't say; parts of the wrong shape are the schema's to report and are passed over here."""
+    """Find the faults that a schema cannot express. Parts of the wrong type are skipped: the schema reports them."""
     definitions = value.get("Configurations") if isinstance(value, dict) else None
     for name, entry in _items(definitions):
         path = ("Configurations", name)
@@ -150,7 +150,7 @@ def _image_faults(path: tuple[str, ...], entry: object) -> Iterator[Fault]:
         yield Fault(pointer_to(*path, "Image"), "not an image reference; write it like registry/repository:tag")
     for index, pattern in enumerate(_list_in(entry, "ImagesWhitelist")):
         if isinstance(pattern, str) and pattern and not is_image_pattern(pattern):
-            yield Fault(pointer_to(*path, "ImagesWhitelist", index), "holds a character that no image reference has")
+            yield Fault(pointer_to(*path, "ImagesWhitelist", index), "has a character that no image reference can have")
 
 
 def _resource_faults(path: tuple[str, ...], resources: object) -> Iterator[Fault]:
@@ -179,7 +179,7 @@ def _environment_faults(path: tuple[str, ...], entry: object) -> Iterator[Fault]
         if not isinstance(name, str):
             continue
         if name in seen:
-            # Without the name: who takes NAME=value for one has written a value into it.
+            # The message omits the name: someone who wrote NAME=value has put a value into it.
             yield Fault(pointer_to(*path, "Environments", index), "named twice")
         seen.add(name)
 

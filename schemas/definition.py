@@ -1,4 +1,4 @@
-"""Job definitions: the entries of the configuration, once they are known to be right."""
+"""Job definitions: the entries of a valid configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ RestartPolicy = Literal["Never", "OnFailure"]
 Visibility = Literal["Public", "Private"]
 
 RESERVED_PREFIX = "SLIMFAAS_"
-"""Environment variables that begin so are set by the service alone."""
+"""Only the service sets environment variables with this prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Variable:
 
     Attributes:
         name: the variable's name.
-        value: the value; `None` where `source` gives it.
-        literal: whether `$(NAME)` in the value stands for itself. In a definition Kubernetes expands it; a request's
-            value is applied as it was given, and could otherwise spell out a Secret that the container holds.
+        value: the value; `None`: `source` gives it.
+        literal: whether `$(NAME)` in the value is kept as it is. Kubernetes expands it in a definition's value, but not
+            in a request's, which could otherwise reveal a Secret of the container.
         source: a Kubernetes EnvVarSource (`secretKeyRef`, `configMapKeyRef`, `fieldRef` or `resourceFieldRef`).
     """
 
@@ -36,28 +36,28 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """What the runs of one name are made of, and the bounds of what a request may change.
+    """What the runs of one name consist of, and what a request may change.
 
     Attributes:
         name: a DNS label of at most 30 characters.
-        image: the image of a run whose request names none.
+        image: the image of runs whose request names none.
         images_whitelist: patterns of the other images that a request may name (`schemas.images`).
-        requests: the pod's resource requests; each is also the most that a request may ask for.
+        requests: the pod's resource requests; each is also the maximum for requests.
         limits: the same for resource limits.
         depends_on: Deployments or StatefulSets of the namespace that must be ready before a run starts.
-        environments: environment variables, names unique.
+        environments: environment variables with unique names.
         backoff_limit: retries before a run counts as failed.
-        visibility: `Private` answers trusted callers only.
-        number_parallel_job: slots: how many runs may be active at once.
-        max_queued: how many runs may wait at once; `None`: any number.
-        timeout_seconds: how long a run may take from its start on, retries included; `None`: as long as it likes.
-        pending_timeout_seconds: how long an attempt may wait for its container to start; `None`: as long as it takes.
-        ttl_seconds_after_finished: when Kubernetes deletes a finished run; `None`: never.
-        restart_policy: of the run's pod.
+        visibility: `Private`: only trusted callers may use the definition.
+        number_parallel_job: the number of slots: how many runs may be active at the same time.
+        max_queued: how many runs may be queued; `None`: no limit.
+        timeout_seconds: how long a run may take from its start, retries included; `None`: no limit.
+        pending_timeout_seconds: how long an attempt may wait for its container to start; `None`: no limit.
+        ttl_seconds_after_finished: how long Kubernetes keeps a finished run; `None`: until it is deleted.
+        restart_policy: the pod's restart policy.
         command: replaces the image's entrypoint; `None`: the image's own.
-        args: the arguments of a run whose request gives none; `None`: the image's own.
-        service_account_name: whose token the pod gets; `None`: the namespace's default account, without its token.
-        security_context: how the pod is confined.
+        args: the arguments of runs whose request gives none; `None`: the image's own.
+        service_account_name: the account whose token the pod gets; `None`: the default account, without a token.
+        security_context: the security settings of the pod.
     """
 
     name: str
@@ -114,7 +114,7 @@ _PLAIN_FIELDS = {
 
 
 def variable_name(entry: Mapping[str, Any]) -> str:
-    """The name in an entry of `Environments`, which may be written `Name` or `name`."""
+    """Return the name in an entry of `Environments`, whose key is `Name` or `name`."""
     name: str = entry["Name"] if "Name" in entry else entry["name"]
     return name
 

@@ -1,4 +1,4 @@
-"""A definition as the caller sees it: what it is, and how it stands."""
+"""The status of a definition, as `GET /jobs/status` returns it."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class DependencyView:
     """A dependency of a definition.
 
     Attributes:
-        name: as the definition has it.
-        kind: `Deployment`, `StatefulSet`, or both where both bear the name; empty: there is neither.
-        ready: whether a run that depends on it may start, as far as it goes.
+        name: the name in the definition.
+        kind: `Deployment`, `StatefulSet`, or both if both have the name; empty: there is neither.
+        ready: whether this dependency lets a run start.
         ready_replicas: how many of its pods are ready.
-        message: its counts, or what is wrong.
+        message: its counts, or why it is not ready.
     """
 
     name: str
@@ -31,12 +31,12 @@ class DefinitionView:
     Attributes:
         name: its name.
         visibility: `Public` or `Private`.
-        image: of a run whose request names none.
-        number_parallel_job: its slots.
-        active_runs: how many runs hold a slot; more than there are slots after these became fewer.
-        queue_length: how many runs wait.
-        max_queued: how many may; `None`: any number, as far as the definition goes.
-        depends_on: what a run waits for whose request names nothing else.
+        image: the image of runs whose request names none.
+        number_parallel_job: the number of slots.
+        active_runs: how many runs hold a slot; may exceed the number of slots after that was lowered.
+        queue_length: how many runs are queued.
+        max_queued: how many may be queued; `None`: the definition sets no limit.
+        depends_on: the dependencies of runs whose request names none.
     """
 
     name: str
@@ -60,7 +60,7 @@ class DependencySchema(Schema):
 
 
 class DefinitionSchema(Schema):
-    """An entry of the answer to `GET /jobs/status`."""
+    """An entry of the response to `GET /jobs/status`."""
 
     name = fields.String(data_key="Name")
     visibility = fields.String(data_key="Visibility")

@@ -1,20 +1,20 @@
-"""Reading of files that hold a job configuration."""
+"""Reading of configuration files."""
 
 from pathlib import Path
 
 _MAX_BYTES = 2 * 1024 * 1024
-"""The largest file that is read; a ConfigMap holds 1 MiB."""
+"""The largest file that is read; a ConfigMap has 1 MiB at most."""
 
 
 class UnreadableError(Exception):
-    """The file can't be read as text; the message says why, and nothing of what is in it."""
+    """The file cannot be read as text. The message says why, and contains nothing of the file."""
 
 
 def read_document(path: Path) -> str:
-    """Read a file with a job configuration.
+    """Read a configuration file.
 
     Raises:
-        UnreadableError: it isn't there, can't be read, is larger than 2 MiB or isn't UTF-8.
+        UnreadableError: it does not exist, cannot be read, is larger than 2 MiB or is not UTF-8.
     """
     try:
         with path.open("rb") as file:

@@ -1,11 +1,11 @@
-"""Container image references: their syntax, and the patterns of `ImagesWhitelist`."""
+"""The syntax of container image references, and the patterns of `ImagesWhitelist`."""
 
 import re
 
 _MAX_LENGTH = 512
-"""Repository (255 characters at most), tag (128) and digest fit; anything longer is refused before it is matched."""
+"""Enough for a repository (255 characters at most), tag (128) and digest. Longer texts are refused unmatched."""
 
-# The grammar of github.com/distribution/reference, whose words these are.
+# The grammar and the names are those of github.com/distribution/reference.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _DOMAIN = (
     r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -22,23 +22,22 @@ _SEPARATORS = re.compile(r"([/:@])")
 
 
 def is_image(text: str) -> bool:
-    """Whether the text is an image reference: `[registry/]repository[:tag][@digest]`."""
+    """Return whether the text is an image reference: `[registry/]repository[:tag][@digest]`."""
     return len(text) <= _MAX_LENGTH and _REFERENCE.fullmatch(text) is not None
 
 
 def is_image_pattern(text: str) -> bool:
-    """Whether the text could match any image: only characters that an image has, and `*`."""
+    """Return whether the text can match an image: it has only characters of image references, and `*`."""
     return len(text) <= _MAX_LENGTH and _PATTERN.fullmatch(text) is not None
 
 
 def matches(pattern: str, image: str) -> bool:
-    """Whether an image is one that the pattern approves.
+    """Return whether the pattern matches the image.
 
-    Guarantees:
-        - `*` stands for any characters, none included, within one path segment, one tag or one digest: it never
-          crosses `/`, `:` or `@`. A pattern that names no tag matches no image with one.
-        - Everything else stands for itself, upper and lower case apart.
-        - It takes time proportional to the lengths, whatever the pattern.
+    - `*` matches any characters, or none, within one path segment, tag or digest, but not `/`, `:` or `@`. A pattern
+      without a tag matches no image with a tag.
+    - Every other character matches itself; upper and lower case differ.
+    - The time is proportional to the lengths, for every pattern.
     """
     pattern_pieces, image_pieces = _SEPARATORS.split(pattern), _SEPARATORS.split(image)
     return len(pattern_pieces) == len(image_pieces) and all(map(_matches_piece, pattern_pieces, image_pieces))
@@ -51,7 +50,7 @@ def _matches_piece(pattern: str, text: str) -> bool:
     *middle, last = others
     if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
         return False
-    # Taking each literal at its first occurrence leaves the most for those after it, so nothing is tried twice.
+    # The first occurrence of each literal leaves the most text for the next ones, so no backtracking is needed.
     position, end = len(first), len(text) - len(last)
     for literal in middle:
         found = text.find(literal, position, end)
@@ -62,5 +61,5 @@ def _matches_piece(pattern: str, text: str) -> bool:
 
 
 def is_allowed(image: str, *, default: str, whitelist: tuple[str, ...]) -> bool:
-    """Whether a request may name this image: the definition's own always, others by the whitelist."""
+    """Return whether a request may name this image: the definition's own, or one that the whitelist matches."""
     return image == default or any(matches(pattern, image) for pattern in whitelist)

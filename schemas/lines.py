@@ -1,4 +1,4 @@
-"""In which line of a JSON text a JSON pointer's place is."""
+"""Line numbers in JSON texts."""
 
 from functools import lru_cache
 
@@ -6,16 +6,16 @@ import yaml
 
 
 def find_line(document: str, pointer: str) -> int:
-    """Find a place in a JSON text, or of what isn't there, the nearest that contains it.
+    """Return the line of a part of a JSON text, or of the nearest enclosing part that exists.
 
-    JSON is read as YAML, whose reader remembers where it was; the few texts that it doesn't take have one place.
+    The text is parsed as YAML, whose parser keeps positions. For a text that is not YAML the result is 0.
 
     Args:
         document: the text.
-        pointer: RFC 6901.
+        pointer: the part, as a JSON pointer (RFC 6901).
 
     Returns:
-        The line, counted from 0.
+        The line, from 0.
     """
     node, line = _compose(document), 0
     for escaped in pointer.split("/")[1:]:
@@ -31,7 +31,7 @@ def find_line(document: str, pointer: str) -> int:
     return line
 
 
-@lru_cache(maxsize=1)  # the faults of one document are told one after the other
+@lru_cache(maxsize=1)  # callers ask for all faults of one document in a row
 def _compose(document: str) -> yaml.Node | None:
     try:
         node: yaml.Node | None = yaml.compose(document, Loader=yaml.SafeLoader)

@@ -1,4 +1,4 @@
-"""Finding job configurations in files: raw JSON, or Kubernetes manifests with ConfigMaps."""
+"""Job configurations in files: JSON, or Kubernetes manifests with ConfigMaps."""
 
 import base64
 import json
@@ -11,10 +11,10 @@ import yaml
 from schemas.faults import Fault, Refused
 
 CONFIGMAP_KEYS = ("SLIMFAAS_JOBS_CONFIGURATION", "SlimFaas__JobsConfiguration")
-"""The keys of a ConfigMap that hold a configuration; also the environment variables that do."""
+"""The keys of ConfigMaps that hold a configuration; also the names of the environment variables that do."""
 
 _TOP = "Configurations"
-"""The field that every configuration has."""
+"""The top-level field of every configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Found:
     """A configuration in a file.
 
     Attributes:
-        place: the ConfigMap and its key, for people; empty where the file itself is the configuration.
+        place: the ConfigMap and its key, for people; empty if the file itself is the configuration.
         document: the JSON.
-        namespace: that the ConfigMap names; `None`: none.
-        line: of the file, from 1, where the JSON begins; `None`: not known.
-        is_verbatim: whether the JSON has the file's own lines from there on.
+        namespace: the ConfigMap's namespace; `None`: it names none.
+        line: the line of the file, from 1, at which the JSON begins; `None`: unknown.
+        is_verbatim: whether the lines of the JSON are those of the file from there on.
     """
 
     place: str
@@ -37,19 +37,19 @@ class Found:
 
 
 class _Text(str):
-    """A text of a YAML file that remembers where it was."""
+    """A string of a YAML file with its position."""
 
     line: int | None = None
     is_verbatim = False
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's plain types, with places."""
+    """A YAML loader of plain types whose strings have positions."""
 
 
 def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> _Text:
     text = _Text(loader.construct_scalar(node))
-    text.is_verbatim = node.style == "|"  # the text of a literal block begins in the line after its mark
+    text.is_verbatim = node.style == "|"  # the text of a literal block begins in the line after the `|`
     text.line = node.start_mark.line + (2 if text.is_verbatim else 1)
     return text
 
@@ -57,36 +57,38 @@ def _construct_text(loader: _Loader, node: yaml.ScalarNode) -> _Text:
 _Loader.add_constructor("tag:yaml.org,2002:str", _construct_text)
 
 
-def find_configurations(text: str, keys: Sequence[str] = CONFIGMAP_KEYS, *, any_sort: bool = False) -> list[Found]:
+def find_configurations(
+    text: str, keys: Sequence[str] = CONFIGMAP_KEYS, *, ignore_unrelated: bool = False
+) -> list[Found]:
     """Find every configuration in a file.
 
     Args:
-        text: the file: a JSON configuration, or manifests in YAML or JSON, several documents allowed.
-        keys: of ConfigMaps, that hold a configuration.
-        any_sort: the file may be of any sort, so that one without a manifest is a configuration only if it has
-            `Configurations`, and one that mentions neither that nor a key isn't even read.
+        text: the content of the file: a JSON configuration, or manifests in YAML or JSON, several documents allowed.
+        keys: the keys of ConfigMaps that hold a configuration.
+        ignore_unrelated: the file may be anything. One that is no manifest is a configuration only if it has
+            `Configurations`, and one that mentions neither that nor a key is not parsed.
 
     Raises:
         Refused: the file is neither JSON nor YAML.
     """
-    if any_sort and not any(word in text for word in (_TOP, *keys)):
+    if ignore_unrelated and not any(word in text for word in (_TOP, *keys)):
         return []
     try:
         documents = _load(text)
-    # PyYAML lets the last two through for a tagged value that the tag doesn't fit, as in `!!int ""`.
+    # PyYAML raises the last two for a value that does not fit its tag, as in `!!int ""`.
     except (yaml.YAMLError, ValueError, RecursionError, AttributeError, LookupError) as error:
         if text.lstrip().startswith("{") and not text.lstrip().startswith("{{"):
-            return [Found("", text, line=1, is_verbatim=True)]  # meant as JSON: its own reader says what is wrong
+            return [Found("", text, line=1, is_verbatim=True)]  # meant as JSON: its parser reports the fault
         raise Refused([Fault("", f"neither JSON nor YAML: {_where(error)}")]) from error
     if len(documents) == 1 and isinstance(documents[0], dict) and "kind" not in documents[0]:
-        is_other = any_sort and not isinstance(documents[0].get(_TOP), dict)
-        return [] if is_other else [Found("", text, line=1, is_verbatim=True)]
+        is_unrelated = ignore_unrelated and not isinstance(documents[0].get(_TOP), dict)
+        return [] if is_unrelated else [Found("", text, line=1, is_verbatim=True)]
     return [found for config_map in _config_maps(documents) for found in _in_config_map(config_map, keys)]
 
 
 def _load(text: str) -> list[Any]:
     try:
-        return [json.loads(text)]  # which YAML is said to include, but for tabs and halves of surrogate pairs
+        return [json.loads(text)]  # YAML is not quite a superset: no tabs, no lone surrogates
     except ValueError:
         return list(yaml.load_all(text, Loader=_Loader))
 
@@ -98,22 +100,22 @@ def _where(error: Exception) -> str:
 
 
 def _config_maps(documents: Sequence[Any]) -> Iterator[dict[Any, Any]]:
-    """Those of documents, and of the lists in them.
+    """Return the ConfigMaps among the documents, and in lists among them.
 
-    Each is looked at once: by YAML's aliases a list can hold one other many times, or itself.
+    Each object is visited once: with YAML's aliases a list can contain another many times, or itself.
     """
     pending: list[tuple[Any, str | None]] = [(document, None) for document in reversed(documents)]
     seen: set[int] = set()
     while pending:
-        document, usual_kind = pending.pop()
+        document, default_kind = pending.pop()
         if not isinstance(document, dict) or id(document) in seen:
             continue
         seen.add(id(document))
-        kind, items = document.get("kind", usual_kind), document.get("items")
+        kind, items = document.get("kind", default_kind), document.get("items")
         if kind == "ConfigMap":
             yield document
         elif kind in ("List", "ConfigMapList") and isinstance(items, list):
-            # What is in a typed list may leave its kind out.
+            # The items of a typed list may omit their kind.
             pending += [(item, "ConfigMap" if kind == "ConfigMapList" else None) for item in reversed(items)]
 
 
@@ -137,7 +139,7 @@ def _in_config_map(config_map: dict[Any, Any], keys: Sequence[str]) -> Iterator[
 
 
 def _plain(value: object) -> str:
-    """A value that should be a name; of anything larger, which aliases can make very large, only that it is none."""
+    """Return a name as text, and `?` for anything else: with aliases its text could be very large."""
     return str(value) if isinstance(value, str | int) else "?"
 
 
@@ -148,5 +150,5 @@ def _read_text(value: object) -> str:
 def _read_base64(value: object) -> str:
     try:
         return base64.b64decode("".join(_read_text(value).split()), validate=True).decode("utf-8")
-    except ValueError:  # what it isn't, is no JSON either
+    except ValueError:  # reported as malformed JSON
         return ""

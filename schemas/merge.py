@@ -1,7 +1,7 @@
-"""What one run is made of: a request over a definition, field by field.
+"""The merge of a request into a definition, which gives the specification of one run.
 
-The rule of every field: a value is applied as it was given, or the request is refused naming it. Nothing is clamped,
-changed or dropped. The one value that follows another is documented at `_merge_resources`.
+The rule for every field: the value is applied exactly as given, or the request is refused with a fault that names the
+field. Nothing is clamped, changed or dropped. `_merge_resources` documents the only derived value.
 """
 
 import re
@@ -18,32 +18,32 @@ from schemas.security import SecurityContext
 
 _T = TypeVar("_T")
 
-_MOST_DEPENDENCIES = 32
-"""So many names a request's `DependsOn` may hold: whoever dispatches keeps those of every queued run in memory."""
+_MAX_DEPENDENCIES = 32
+"""The most names in a request's `DependsOn`: the dispatcher keeps those of every queued run in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What one run is made of.
+    """The specification of one run.
 
     Attributes:
         definition: the name of the definition.
-        image: allowed by the definition.
+        image: an image that the definition allows.
         command: the definition's; `None`: the image's entrypoint.
         args: the request's, else the definition's; `None`: the image's own.
-        literal_args: whether the args came with the request, so that Kubernetes must not expand `$(NAME)` in them.
+        literal_args: whether the request gave the args, so that Kubernetes must not expand `$(NAME)` in them.
         requests: resource requests, none above the definition's.
         limits: resource limits, none above the definition's.
         depends_on: Deployments or StatefulSets that must be ready before the run starts.
-        environments: the definition's variables, each at its place, with the request's value where it gives one, then
-            those that only the request has. The order matters: Kubernetes expands references to earlier ones.
+        environments: the definition's variables in its order, with the request's values where it gives any, then the
+            request's other variables. The order matters: Kubernetes expands references to earlier variables.
         backoff_limit: retries before the run counts as failed.
-        timeout_seconds: no more than the definition's; `None`: it may take as long as it likes.
-        pending_timeout_seconds: no more than the definition's; `None`: its container may take as long to start.
-        ttl_seconds_after_finished: `None`: kept until deleted.
-        restart_policy: of the run's pod.
-        visibility: the definition's: who could start the run, and so how far its pod can be trusted.
-        service_account_name: the definition's; `None`: the namespace's default account, without its token.
+        timeout_seconds: at most the definition's; `None`: no limit.
+        pending_timeout_seconds: at most the definition's; `None`: no limit.
+        ttl_seconds_after_finished: how long Kubernetes keeps the finished run; `None`: until it is deleted.
+        restart_policy: the pod's restart policy.
+        visibility: the definition's; it tells who could start the run, and so how far its pod can be trusted.
+        service_account_name: the definition's; `None`: the namespace's default account, without a token.
         security_context: the definition's.
     """
 
@@ -67,16 +67,16 @@ class RunSpec:
 
 
 def merge(definition: Definition, request: Request, faults_before: Iterable[Fault] = ()) -> RunSpec:
-    """Apply a request to a definition.
+    """Merge a request into a definition.
 
     Args:
-        definition: the bounds.
-        request: what to change.
-        faults_before: what `schemas.request.read_request` has found, to be refused together with what is found here.
+        definition: the defaults and limits.
+        request: the changes.
+        faults_before: the faults from `schemas.request.read_request`, to be reported together with those found here.
 
     Raises:
-        schemas.faults.Refused: the request asks for what the definition doesn't allow; it carries every fault, but for
-            the rest of very many.
+        schemas.faults.Refused: there are faults, or the request asks for something that the definition does not allow.
+            The exception has all faults, up to `MAX_FAULTS`.
     """
     requests, limits, faults = _merge_resources(definition, request)
     faults += faults_before
@@ -123,9 +123,9 @@ def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
 
 
 def _dependency_faults(definition: Definition, request: Request) -> Iterator[Fault]:
-    most = max(_MOST_DEPENDENCIES, len(definition.depends_on))
-    if len(request.depends_on or ()) > most:
-        yield Fault("/DependsOn", f"more than {most} names")
+    maximum = max(_MAX_DEPENDENCIES, len(definition.depends_on))
+    if len(request.depends_on or ()) > maximum:
+        yield Fault("/DependsOn", f"more than {maximum} names")
         return
     seen: set[str] = set()
     for index, name in enumerate(request.depends_on or ()):
@@ -148,21 +148,21 @@ def _environment_faults(request: Request) -> Iterator[Fault]:
 
 
 def _timeout_faults(definition: Definition, request: Request) -> Iterator[Fault]:
-    """A time may be shortened; where the definition bounds none, each is shorter than what it allows."""
+    """Find timeouts above the definition's. Without one in the definition every timeout is allowed."""
     times = {
         "TimeoutSeconds": (request.timeout_seconds, definition.timeout_seconds),
         "PendingTimeoutSeconds": (request.pending_timeout_seconds, definition.pending_timeout_seconds),
     }
-    for field, (given, most) in times.items():
-        if given is not None and most is not None and given > most:
-            yield Fault(pointer_to(field), f"above this job's {most}")
+    for field, (given, maximum) in times.items():
+        if given is not None and maximum is not None and given > maximum:
+            yield Fault(pointer_to(field), f"above this job's {maximum}")
 
 
 def _merge_resources(definition: Definition, request: Request) -> tuple[Amounts, Amounts, list[Fault]]:
-    """Lay the request's amounts over the definition's, key by key.
+    """Replace the definition's amounts by the request's, resource by resource.
 
-    A request and a limit of one resource belong together: Kubernetes refuses a request above its limit. So when only
-    the limit is lowered, an inherited request above it follows it down; one that was given is the caller's mistake.
+    Kubernetes refuses a resource request above the limit of the same resource. So if a request lowers only the limit,
+    the definition's resource request is lowered to it. A resource request that the caller gave above it is a fault.
     """
     faults: list[Fault] = []
     requests = _lower("Requests", definition.requests, request.requests, faults)
@@ -182,7 +182,7 @@ def _exceeds(amount: str, bound: str) -> bool:
 
 
 def _lower(part: str, defined: Amounts, given: Mapping[str, str], faults: list[Fault]) -> dict[str, str]:
-    """The defined amounts with the given ones over them; what isn't allowed becomes a fault and changes nothing."""
+    """Return the defined amounts, replaced by the given ones where allowed; add a fault for every other."""
     merged = dict(defined)
     for resource, text in given.items():
         pointer = pointer_to("Resources", part, resource)

@@ -1,4 +1,4 @@
-"""A problem document: the shape of every error (https://www.rfc-editor.org/rfc/rfc9457)."""
+"""Problem documents: the body of every error response (https://www.rfc-editor.org/rfc/rfc9457)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from schemas.faults import Fault
 
 CONTENT_TYPE = "application/problem+json"
 
-# RFC 9110's names, which Python has only from 3.13 on.
+# RFC 9110's names, which Python has since 3.13.
 _TITLES = {
     HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large",
@@ -20,32 +20,32 @@ _TITLES = {
 
 
 def title_of(status: HTTPStatus) -> str:
-    """Return a status in words."""
+    """Return the reason phrase of a status."""
     return _TITLES.get(status, status.phrase)
 
 
 class FaultSchema(Schema):
-    """One thing that is wrong with a request's body."""
+    """A fault of a request's body."""
 
-    pointer = fields.String(metadata={"description": "Where: a JSON Pointer into the body, or into the run."})
-    message = fields.String(metadata={"description": "What is wrong there."})
+    pointer = fields.String(metadata={"description": "The faulty part: a JSON pointer into the body, or into the run."})
+    message = fields.String(metadata={"description": "What is wrong."})
 
 
 class ProblemSchema(Schema):
-    """The body of every answer that isn't a success."""
+    """The body of every error response."""
 
-    type = fields.Constant("about:blank", metadata={"description": "The status says all that programs need."})
-    title = fields.String(metadata={"description": "The status in words."})
+    type = fields.Constant("about:blank", metadata={"description": "Programs need nothing but the status."})
+    title = fields.String(metadata={"description": "The reason phrase of the status."})
     status = fields.Integer(metadata={"description": "The HTTP status."})
-    detail = fields.String(metadata={"description": "What is wrong with this call, for people."})
+    detail = fields.String(metadata={"description": "What is wrong with this request, for people."})
     errors = fields.List(
         fields.Nested(FaultSchema),
-        metadata={"description": "Every fault of the body; absent where none was at fault.", "optional": True},
+        metadata={"description": "Every fault of the body; absent if the body has no faults.", "optional": True},
     )
 
     @post_dump
-    def leave_out_nothing(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Leave `errors` out where there are none."""
+    def omit_empty_errors(self, document: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Omit `errors` if there are none."""
         return {key: value for key, value in document.items() if key != "errors" or value}
 
 
@@ -58,9 +58,9 @@ class Problem:
 
     Attributes:
         status: the HTTP status.
-        detail: what is wrong with this call, for people.
-        errors: each fault of the request's body.
-        headers: what the answer carries besides its content type.
+        detail: what is wrong with this request, for people.
+        errors: the faults of the request's body.
+        headers: the headers of the response, besides its content type.
     """
 
     status: HTTPStatus
@@ -70,10 +70,10 @@ class Problem:
 
     @property
     def title(self) -> str:
-        """The status in words."""
+        """The reason phrase of the status."""
         return title_of(self.status)
 
     def document(self) -> dict[str, Any]:
-        """Return the document as JSON; `errors` only where there are any."""
+        """Return the document as a JSON object."""
         document: dict[str, Any] = _SCHEMA.dump(self)
         return document

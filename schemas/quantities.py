@@ -1,15 +1,15 @@
-"""Kubernetes resource quantities, read and compared exactly.
+"""Exact parsing of Kubernetes resource quantities.
 
-Grammar and meaning: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 """
 
 import re
 
 _NANO = 10**9
-"""Quantities are counted in thousand-millionths: the finest step that Kubernetes keeps."""
+"""Quantities are integers of 10^-9, the finest step that Kubernetes keeps."""
 
 _LARGEST = (2**63 - 1) * _NANO
-"""Kubernetes caps what is larger; a value that would be changed on its way is refused instead."""
+"""Kubernetes caps larger values. They are refused instead, because nothing may change silently."""
 
 _QUANTITY = re.compile(
     r"(?P<sign>[+-]?)(?:(?P<whole>\d{1,40})(?:\.(?P<fraction>\d{0,40}))?|\.(?P<only_fraction>\d{1,40}))"
@@ -23,17 +23,17 @@ _DECIMAL = {"n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15,
 
 
 class NotAQuantity(ValueError):
-    """The text is no quantity, or one that Kubernetes would round, cap or refuse."""
+    """The text is not a quantity, or one that Kubernetes would round, cap or refuse."""
 
 
 def parse_quantity(text: str) -> int:
-    """Read a quantity such as `500m`, `1.5Gi`, `1e3` or `2`.
+    """Parse a quantity such as `500m`, `1.5Gi`, `1e3` or `2`.
 
     Returns:
-        The amount in thousand-millionths (10^-9) of the resource's unit, exactly.
+        The exact amount in 10^-9 of the resource's unit.
 
     Raises:
-        NotAQuantity: the text doesn't follow the grammar, is negative, is finer than 10^-9 or larger than 2^63 - 1.
+        NotAQuantity: the text does not match the grammar, is negative, is finer than 10^-9 or larger than 2^63 - 1.
     """
     match = _QUANTITY.fullmatch(text)
     if match is None:

@@ -1,4 +1,4 @@
-"""The body of one call: its fields, strictly typed. What they may hold beyond that is for `schemas.merge` to say."""
+"""The body of a request to start a run: its fields and their types. `schemas.merge` applies it to a definition."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,18 +15,18 @@ from schemas.strict import Amounts, Count, List, Nested, Seconds, StrictSchema, 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a caller overrides; `None` (or nothing) where it says nothing.
+    """The changes to a definition for one run; `None` or empty: no change.
 
     Attributes:
         args: replaces the definition's.
-        image: replaces the definition's, when it is allowed.
-        depends_on: replaces the definition's; empty: wait for nothing.
-        requests: resource requests to lower, by resource name.
-        limits: resource limits to lower, by resource name.
-        environments: literal variables, over those of the definition by name.
+        image: replaces the definition's, if it is allowed.
+        depends_on: replaces the definition's; an empty tuple: no dependencies.
+        requests: lower resource requests, by resource name.
+        limits: lower resource limits, by resource name.
+        environments: literal variables; each replaces the definition's variable of the same name.
         backoff_limit: replaces the definition's.
-        timeout_seconds: lowers the definition's, or sets one where it has none.
-        pending_timeout_seconds: the same for the time until its container starts.
+        timeout_seconds: lowers the definition's, or sets it if the definition has none.
+        pending_timeout_seconds: lowers the definition's, or sets it if the definition has none.
         ttl_seconds_after_finished: replaces the definition's.
         restart_policy: replaces the definition's.
     """
@@ -45,7 +45,7 @@ class Request:
 
 
 def overridden_fields(request: Request) -> tuple[str, ...]:
-    """The names of the fields that a request changes, as it writes them; in order, and never their values."""
+    """Return the names of the fields that a request changes, sorted, without their values."""
     changes = {
         "Args": request.args is not None,
         "BackoffLimit": request.backoff_limit is not None,
@@ -62,17 +62,17 @@ def overridden_fields(request: Request) -> tuple[str, ...]:
 
 
 def read_request(body: bytes) -> tuple[Request, list[Fault]]:
-    """Read what can be read of a body, so that `schemas.merge.merge` can name its own faults beside those found here.
+    """Parse a body as far as possible, so that `schemas.merge.merge` can report its faults together with these.
 
     Args:
-        body: a JSON object, or nothing at all.
+        body: a JSON object, or empty.
 
     Returns:
-        The request, without the fields that aren't what they must be, and all that is wrong with them.
+        The request without its faulty fields, and the faults.
 
     Raises:
-        schemas.documents.NotJson: the body isn't JSON.
-        Refused: it is JSON, but no object.
+        schemas.documents.NotJson: the body is not JSON.
+        Refused: the body is JSON, but not an object.
     """
     if not body:
         return Request(), []
@@ -83,21 +83,21 @@ def read_request(body: bytes) -> tuple[Request, list[Fault]]:
         request = _SCHEMA.load(value)
     except ValidationError as error:
         faults += _flatten(error.messages, value, ())
-        request = _build_request(_readable(error))
+        request = _build_request(_valid_fields(error))
     assert isinstance(request, Request)
     return request, faults
 
 
-def _readable(error: ValidationError) -> dict[str, Any]:
-    """The fields without a fault; of a list with one, nothing, since its indices would no longer be the caller's."""
+def _valid_fields(error: ValidationError) -> dict[str, Any]:
+    """Return the fields without faults. A list with a fault is omitted: the indices of its items would shift."""
     assert isinstance(error.messages, dict)
     assert isinstance(error.valid_data, dict)
-    faulty = error.messages.keys() - {"Resources"}  # whose two parts are fields of their own
+    faulty = error.messages.keys() - {"Resources"}  # its two parts count as fields of their own
     return {name: value for name, value in error.valid_data.items() if _SCHEMA.fields[name].data_key not in faulty}
 
 
 def _build_request(loaded: Mapping[str, Any]) -> Request:
-    """Build the request; its collections can't be changed afterwards."""
+    """Build the immutable request."""
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
     resources = plain.pop("resources", {})
     return Request(**plain, **resources)
@@ -111,7 +111,7 @@ class ResourcesSchema(StrictSchema):
 
 
 WORKLOAD_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-"""A DNS subdomain, as the names of Deployments and StatefulSets are, of at most `WORKLOAD_NAME_LENGTH` characters."""
+"""The name of a Deployment or StatefulSet: a DNS subdomain of at most `WORKLOAD_NAME_LENGTH` characters."""
 
 WORKLOAD_NAME_LENGTH = 253
 
@@ -129,7 +129,7 @@ def _check_variable_name(name: str) -> None:
 
 
 class VariableSchema(StrictSchema):
-    """An entry of `Environments` of a request: literal values only; `name` and `value` are accepted, too."""
+    """An entry of `Environments` of a request, with a literal value. `name` and `value` are accepted as well."""
 
     aliases: ClassVar = _LOWER_CASE
 
@@ -139,31 +139,29 @@ class VariableSchema(StrictSchema):
         validate=_check_variable_name,
         metadata={"pattern": f"^(?!{RESERVED_PREFIX}){_VARIABLE_NAME}$"},
     )
-    value = Text(
-        data_key="Value", required=True, metadata={"description": "The value, as it is: nothing in it is expanded."}
-    )
+    value = Text(data_key="Value", required=True, metadata={"description": "The value. Nothing in it is expanded."})
 
     @pre_load
     def accept_lower_case(self, data: Any, **_: Any) -> Any:
-        """Take `name` for `Name` and `value` for `Value`; where both are given, the lower-case one stays unknown."""
+        """Rename `name` to `Name` and `value` to `Value`. If both are given, the lower-case one stays, as unknown."""
         if not isinstance(data, dict):
             return data
         taken = {lower: upper for lower, upper in _LOWER_CASE.items() if upper not in data}
         return {taken.get(key, key): value for key, value in data.items()}
 
     def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
-        """Name the fields as the caller wrote them, and say why a reference isn't taken."""
+        """Name the fields as the caller wrote them, and say why references are refused."""
         super().handle_error(error, data, many=many, **kwargs)
         if not isinstance(error.messages, dict) or not isinstance(data, dict):
             return
         references = data.keys() & _REFERENCES
         if references and not {"Value", "value"} & data.keys():
-            del error.messages["Value"]  # it is missing because the reference stands in its place
+            del error.messages["Value"]  # the reference is in its place
         for reference in references:
-            error.messages[reference] = ["a request gives literal values only; references belong in the definition"]
+            error.messages[reference] = ["a request can set literal values only; move the reference to the definition"]
         for lower, upper in _LOWER_CASE.items():
             if {lower, upper} <= data.keys():
-                error.messages[lower] = [f"given as {upper}, too"]
+                error.messages[lower] = [f"also given as {upper}"]
             elif lower in data and upper in error.messages:
                 error.messages[lower] = error.messages.pop(upper)
 
@@ -206,7 +204,8 @@ _SCHEMA = RequestSchema()
 def _flatten(messages: Any, value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:
     """Turn marshmallow's nested messages about a value into faults.
 
-    `_schema` is its name for what should have been an object and is none; in an object it is just an unknown field.
+    marshmallow uses the key `_schema` for a value that should be an object and is not. In an object, `_schema` is an
+    unknown field like any other.
     """
     if not isinstance(messages, dict):
         yield from (Fault(pointer_to(*path), message) for message in messages)

@@ -1,4 +1,4 @@
-"""A run as the caller sees it, and the other answers about runs."""
+"""The responses about runs."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,7 +9,7 @@ from schemas.definition import Amounts
 
 
 class Status(StrEnum):
-    """What a run is doing."""
+    """The status of a run."""
 
     QUEUED = "Queued"
     PENDING = "Pending"
@@ -21,11 +21,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a run's container asks for.
+    """The resources of a run's container.
 
     Attributes:
-        requests: by resource name, as Kubernetes has stored them.
-        limits: the same.
+        requests: the resource requests by resource name, as Kubernetes stores them.
+        limits: the resource limits by resource name, as Kubernetes stores them.
     """
 
     requests: Amounts = field(default_factory=dict)
@@ -38,23 +38,23 @@ class RunView:
 
     Attributes:
         id: within its definition.
-        name: of the Kubernetes Job.
-        status: what it is doing.
-        reason: why it is doing that, one CamelCase word for programs; empty where there is nothing to say.
-        message: the same for people.
-        position_in_queue: from 1 on; -1 once it is admitted.
-        in_queue_timestamp: when its call was accepted, Unix milliseconds.
-        start_timestamp: when Kubernetes started it; -1: not yet.
-        end_timestamp: when it ended; -1: not yet.
+        name: the name of the Kubernetes Job.
+        status: its status.
+        reason: the reason for the status, one CamelCase word for programs; empty: none.
+        message: the reason for people.
+        position_in_queue: its position, from 1; -1: it is admitted.
+        in_queue_timestamp: when its request was accepted, in Unix milliseconds.
+        start_timestamp: when Kubernetes started it, in Unix milliseconds; -1: not yet.
+        end_timestamp: when it ended, in Unix milliseconds; -1: not yet.
         queue_duration_milliseconds: from its acceptance to its start; -1: not started yet.
         run_duration_milliseconds: from its start to its end; -1: not ended yet.
-        attempts: the pods that Kubernetes has made for it, and the restarts of the containers in those still there.
-        exit_code: of the container that ended last; -1: none has, or nobody knows any more.
+        attempts: the number of its pods so far, plus the container restarts in the pods that still exist.
+        exit_code: the exit code of the container that ended last; -1: none has ended, or the code is unknown.
         result: that container's termination message, at most 4 KiB of UTF-8.
-        image: of its container.
-        args: as they were given; `None`: the image's own.
-        resources: of its container.
-        depends_on: the workloads that it waits for; `None`: its annotation can't be read.
+        image: the image of its container.
+        args: its arguments; `None`: the image's own.
+        resources: the resources of its container.
+        depends_on: its dependencies; `None`: its annotation is invalid.
         environments: the names of its environment variables, never their values.
     """
 
@@ -80,7 +80,7 @@ class RunView:
 
 
 class AcceptedSchema(Schema):
-    """The answer to `POST /job/<name>`."""
+    """The response to `POST /job/<name>`."""
 
     id = fields.String(data_key="Id")
     name = fields.String(data_key="Name")
@@ -95,7 +95,7 @@ class ResourcesSchema(Schema):
 
 
 class RunSchema(Schema):
-    """The answer to `GET` and `DELETE /job/<name>/<id>`, and each item of that to `GET /job/<name>`."""
+    """The response to `GET` and `DELETE /job/<name>/<id>`, and each item of the response to `GET /job/<name>`."""
 
     id = fields.String(data_key="Id")
     name = fields.String(data_key="Name")
@@ -119,7 +119,7 @@ class RunSchema(Schema):
 
 
 class EmptiedSchema(Schema):
-    """The answer to `DELETE /job/<name>?status=Queued`."""
+    """The response to `DELETE /job/<name>?status=Queued`."""
 
     deleted = fields.Integer(data_key="Deleted")
     remaining = fields.Integer(data_key="Remaining")

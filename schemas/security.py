@@ -1,7 +1,7 @@
-"""How the pod of a run is confined: what a definition may choose.
+"""The security settings that a definition may choose for the pods of its runs.
 
-All of it lies within the Pod Security Standard "baseline" (the JSON Schema admits nothing else), so that a namespace
-which enforces that standard takes the runs of every definition.
+The JSON Schema allows only settings within the Pod Security Standard "baseline", so that a namespace which enforces
+that standard accepts the runs of every definition.
 Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
 
@@ -14,10 +14,10 @@ from schemas.faults import Fault, pointer_to
 
 @dataclass(frozen=True, slots=True)
 class SeccompProfile:
-    """Which system calls the container may make.
+    """The system calls that a container may make.
 
     Attributes:
-        type: `RuntimeDefault` is the container runtime's own profile, `Localhost` one that lies on the node.
+        type: `RuntimeDefault`: the container runtime's profile; `Localhost`: a profile on the node.
         localhost_profile: its path below the kubelet's folder of profiles; `None` unless `type` is `Localhost`.
     """
 
@@ -27,19 +27,19 @@ class SeccompProfile:
 
 @dataclass(frozen=True, slots=True)
 class SecurityContext:
-    """What the container of a run may do on its node; `None` leaves the choice to the image or the cluster.
+    """The security settings of a run's pod; `None` leaves the choice to the image or the cluster.
 
     Attributes:
-        run_as_user: the user's number, from 0 to 2^31 - 1.
-        run_as_group: the primary group's number.
-        run_as_non_root: whether the kubelet is to refuse to run it as root.
-        fs_group: the group that volumes belong to, and that the container is a member of.
+        run_as_user: the user id, from 0 to 2^31 - 1.
+        run_as_group: the id of the primary group.
+        run_as_non_root: whether the kubelet refuses to run the container as root.
+        fs_group: the group that owns the volumes, and of which the container is a member.
         supplemental_groups: further groups of the container.
-        read_only_root_filesystem: whether the image's files can't be written.
-        allow_privilege_escalation: whether a program may get more rights than the one that started it.
-        added_capabilities: beyond those that the container runtime gives.
-        dropped_capabilities: of those that the container runtime gives; `ALL`: every one.
-        seccomp_profile: which system calls it may make.
+        read_only_root_filesystem: whether the root file system is read-only.
+        allow_privilege_escalation: whether a program may get more rights than its parent.
+        added_capabilities: capabilities in addition to the container runtime's.
+        dropped_capabilities: capabilities to remove from the container runtime's; `ALL`: all of them.
+        seccomp_profile: the system calls that the container may make.
     """
 
     run_as_user: int | None = None
@@ -80,15 +80,15 @@ def build_security_context(entry: Mapping[str, Any]) -> SecurityContext:
 
 
 def security_faults(path: tuple[str | int, ...], entry: object) -> Iterator[Fault]:
-    """What is wrong with an entry and can't be said by a schema: parts of it that contradict each other.
+    """Find settings that contradict each other, which a schema cannot express.
 
-    The API server or the kubelet would find most of it, but only once a run is made or started.
+    The API server or the kubelet would find most of them, but only when a run is created or started.
     """
     if not isinstance(entry, dict):
         return
     user = entry.get("RunAsUser")
-    if entry.get("RunAsNonRoot") is True and type(user) is int and user == 0:  # False is an int, too, and equals 0
-        yield Fault(pointer_to(*path, "RunAsUser"), "0 is root, which RunAsNonRoot rules out")
+    if entry.get("RunAsNonRoot") is True and type(user) is int and user == 0:  # False equals 0
+        yield Fault(pointer_to(*path, "RunAsUser"), "0 is root, which RunAsNonRoot forbids")
     yield from _profile_faults((*path, "SeccompProfile"), entry.get("SeccompProfile"))
     yield from _capability_faults((*path, "Capabilities"), entry.get("Capabilities"))
 
@@ -99,13 +99,13 @@ def _profile_faults(path: tuple[str | int, ...], profile: object) -> Iterator[Fa
     pointer = pointer_to(*path, "LocalhostProfile")
     given = "LocalhostProfile" in profile
     if profile.get("Type") == "Localhost" and not given:
-        yield Fault(pointer, "required where Type is Localhost, but missing")
+        yield Fault(pointer, "required if Type is Localhost, but missing")
     if profile.get("Type") == "RuntimeDefault" and given:
-        yield Fault(pointer, "allowed only where Type is Localhost")
+        yield Fault(pointer, "allowed only if Type is Localhost")
 
 
 def _capability_faults(path: tuple[str | int, ...], capabilities: object) -> Iterator[Fault]:
-    """A capability that is both added and dropped: which of the two wins is left to the container runtime."""
+    """Find capabilities that are both added and dropped: which one wins is up to the container runtime."""
     if not isinstance(capabilities, dict):
         return
     added, dropped = capabilities.get("Add"), capabilities.get("Drop")
@@ -113,4 +113,4 @@ def _capability_faults(path: tuple[str | int, ...], capabilities: object) -> Ite
         return
     for index, name in enumerate(added):
         if name in dropped:
-            yield Fault(pointer_to(*path, "Add", index), "in Drop, too")
+            yield Fault(pointer_to(*path, "Add", index), "is also in Drop")

@@ -1,4 +1,4 @@
-"""Marshmallow's fields and schemas, strict: a value is of its type as it was written, or it is a fault."""
+"""Strict marshmallow fields and schemas: a value of another type is a fault, and is never converted."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ _INT32_MAX = 2**31 - 1
 
 
 def _messages(must_be: str) -> dict[str, Any]:
-    """What a field says of a value of another type, or of none."""
+    """Return a field's messages for a value of another type, for null and for no value."""
     return {
         "invalid": must_be,
         "type": must_be,
@@ -23,11 +23,11 @@ class Text(fields.String):
     """A string."""
 
     default_error_messages = _messages("must be a string")
-    json_schema: ClassVar = {"pattern": r"^[^\u0000]*$"}  # a NUL: `schemas.documents` refuses NULs
+    json_schema: ClassVar = {"pattern": r"^[^\u0000]*$"}  # `schemas.documents` refuses NUL characters
 
 
 class List(fields.List[Any]):
-    """A list; it is read no further than to the item that makes its faults too many to be told."""
+    """A list. Its items are checked only until there are more faults than are reported."""
 
     default_error_messages = _messages("must be a list")
 
@@ -48,35 +48,35 @@ class List(fields.List[Any]):
 
 
 class Nested(fields.Nested):
-    """An object with a schema of its own."""
+    """An object with its own schema."""
 
     default_error_messages = _messages("must be an object")
 
 
 class Count(fields.Field[int]):
-    """An integer from 0 to 2^31 - 1: what Kubernetes keeps in an int32. True, 1.0 and "1" are none."""
+    """An integer from 0 to 2^31 - 1, Kubernetes' int32. True, 1.0 and "1" are faults."""
 
     default_error_messages = _messages("must be an integer")
-    least: ClassVar = 0
-    json_schema: ClassVar = {"type": "integer", "minimum": least, "maximum": _INT32_MAX}
+    minimum: ClassVar = 0
+    json_schema: ClassVar = {"type": "integer", "minimum": minimum, "maximum": _INT32_MAX}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
-        if not self.least <= value <= _INT32_MAX:
-            raise ValidationError(f"must be from {self.least} to {_INT32_MAX}")
+        if not self.minimum <= value <= _INT32_MAX:
+            raise ValidationError(f"must be from {self.minimum} to {_INT32_MAX}")
         return value
 
 
 class Seconds(Count):
-    """A time that may pass, in whole seconds, at least one."""
+    """A duration in whole seconds, at least 1."""
 
-    least: ClassVar = 1
-    json_schema: ClassVar = {**Count.json_schema, "minimum": least}
+    minimum: ClassVar = 1
+    json_schema: ClassVar = {**Count.json_schema, "minimum": minimum}
 
 
 class Amounts(fields.Field[dict[str, str]]):
-    """Quantities by resource name, as text: a number would have been read, and perhaps changed, by somebody before."""
+    """Quantities by resource name, as strings: a parser before us could have rounded a number."""
 
     default_error_messages = _messages("must be an object of quantities by resource name")
     json_schema: ClassVar = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -95,15 +95,15 @@ class Amounts(fields.Field[dict[str, str]]):
 
 
 class StrictSchema(Schema):
-    """A schema whose unknown fields are faults that name the nearest known field."""
+    """A schema in which an unknown field is a fault that names the nearest known field."""
 
     error_messages = _messages("must be an object")
 
     def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
-        """Replace marshmallow's word for an unknown field by ours."""
+        """Replace marshmallow's message for an unknown field."""
         if isinstance(error.messages, dict) and isinstance(data, dict):
             known = [declared.data_key or name for name, declared in self.fields.items()]
             unknown = sorted(error.messages.keys() & data.keys() - set(known))
             error.messages.update({key: ["unknown field"] for key in unknown})
-            # To guess what was meant takes longest of all, and so many faults are told at the most.
+            # The search for the nearest field is slow, so make it only for the faults that are reported.
             error.messages.update({key: [unknown_field(key, known)] for key in unknown[: MAX_FAULTS + 1]})

@@ -1,13 +1,15 @@
-"""What every suite can use: the API server under test, and namespaces of a test's own; and which test ran where."""
+"""What every suite shares: the API server under test, a namespace per test, and the choice of the tests to run."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from kubernetes import client
 
+from tests.promtool.build import has_promtool
 from tests.support.servers import Server, embedded_server, names_of, real_server
 
 # A slow machine is no defect; and what fails in CI must be the change that is tested, not today's choice of examples.
@@ -16,8 +18,19 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
-_ONLY_ON = {"embedded": "embedded_only", "real": "real_only"}
-_NAMES = {"embedded": "the embedded cluster", "real": "a real control plane"}
+_MARKERS = {
+    "embedded_only(reason)": "needs what only the embedded cluster can do",
+    "real_only(reason)": "needs what only a real control plane can do",
+    "needs_promtool": "needs Prometheus' promtool",
+    "slow": "takes more than about 3 seconds, or 1 second of processor time, on its own; `make test` leaves it out",
+}
+_WHY_LEFT_OUT = {
+    "embedded_only": "need the embedded cluster (`make test-all` runs them)",
+    "real_only": "need a real control plane (`make e2e` runs them)",
+    "needs_promtool": "need promtool (`make e2e` builds it and runs them)",
+    "slow": "are slow (`make test-all` runs them)",
+}
+_LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,12 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="the API server to test against: the embedded cluster, or the one that KUBECONFIG names",
     )
+    parser.addoption("--quick", action="store_true", help="leave out the tests that are marked slow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
-    config.addinivalue_line("markers", "embedded_only(reason): needs what only the embedded cluster can do")
-    config.addinivalue_line("markers", "real_only(reason): needs what only a real control plane can do")
+    for marker, meaning in _MARKERS.items():
+        config.addinivalue_line("markers", f"{marker}: {meaning}")
+    config.stash[_LEFT_OUT] = {}
     if config.getoption("--server") == "real" and not os.environ.get("KUBECONFIG"):
         raise pytest.UsageError(
             "--server real needs KUBECONFIG to name a cluster for tests; `make e2e` brings its own where there is none"
@@ -53,12 +68,36 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what the chosen server can't show; each test says why."""
-    chosen = config.getoption("--server")
-    other = "embedded" if chosen == "real" else "real"
+    """Leave out the tests that can't run here, and with --quick the slow ones; the summary counts both."""
+    real = config.getoption("--server") == "real"
+    unwanted = ["embedded_only" if real else "real_only"]
+    if not real and not has_promtool():
+        unwanted.append("needs_promtool")
+    if config.getoption("--quick"):
+        unwanted.append("slow")
+    kept, left_out = [], []
+    counts: Counter[str] = Counter()
     for item in items:
-        if marker := item.get_closest_marker(_ONLY_ON[other]):
-            item.add_marker(pytest.mark.skip(reason=f"not on {_NAMES[chosen]}: {marker.args[0]}"))
+        if reason := next((marker for marker in unwanted if item.get_closest_marker(marker)), None):
+            left_out.append(item)
+            counts[reason] += 1
+        else:
+            kept.append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[_LEFT_OUT] = dict(counts)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that runs pytest-xdist's workers what this worker has left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = session.config.stash[_LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Note what a worker of pytest-xdist has left out; all of them collect the same tests."""
+    node.config.stash[_LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:
@@ -68,14 +107,16 @@ def pytest_runtest_call(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say how many tests ran on which server."""
-    if config.getoption("--server") == "embedded":
-        return
-    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
-    counts = Counter((dict(report.user_properties).get("servers"), report.outcome) for report in reports)
-    terminalreporter.section("servers")
-    for (servers, outcome), count in sorted(counts.items(), key=str):
-        terminalreporter.write_line(f"{servers}: {count} {outcome}")
+    """Say which tests were left out and why, and on a real control plane how many tests ran on which server."""
+    if config.getoption("--server") == "real":
+        reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+        counts = Counter((dict(report.user_properties).get("servers"), report.outcome) for report in reports)
+        terminalreporter.section("servers")
+        for (servers, outcome), count in sorted(counts.items(), key=str):
+            terminalreporter.write_line(f"{servers}: {count} {outcome}")
+    if left_out := config.stash[_LEFT_OUT]:
+        reasons = [f"{count} that {_WHY_LEFT_OUT[marker]}" for marker, count in left_out.items()]
+        terminalreporter.write_line(f"Tests left out: {', '.join(reasons)}.")
 
 
 @pytest.fixture(scope="session")

@@ -1,1 +1,1 @@
-"""What the repository's own upkeep needs, and no user of it."""
+"""Scripts for the maintenance of this repository."""

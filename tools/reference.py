@@ -1,7 +1,7 @@
-"""Write the tables of docs/configuration.md that say what the JSON Schema says: `python -m tools.reference`.
+"""Generate the tables of docs/configuration.md from the JSON Schema: `python -m tools.reference`.
 
-The tables stand between `<!-- fields: NAME -->` and `<!-- end -->`, where NAME is one of the schema's `$defs`, or a
-path of properties below one. A test fails while they are stale.
+A table is between `<!-- fields: NAME -->` and `<!-- end -->`, where NAME is one of the schema's `$defs`, or a path of
+properties below one. A test fails if a table is out of date.
 """
 
 import json
@@ -18,19 +18,19 @@ _TABLE = re.compile(r"(?P<begin><!-- fields: (?P<name>[\w/]+) -->\n).*?(?P<end><
 
 
 def main() -> int:
-    """Bring the page up to date; returns the exit code."""
+    """Update the page; returns the exit code."""
     PAGE.write_text(write_tables(PAGE.read_text("utf-8")), "utf-8")
     return 0
 
 
 def write_tables(page: str) -> str:
-    """The page with each of its tables as the schema has it now.
+    """Return the page with its tables generated anew.
 
     Args:
-        page: Markdown with marks.
+        page: Markdown with the marks.
 
     Raises:
-        KeyError: a mark names what the schema doesn't have.
+        KeyError: the schema lacks what a mark names.
     """
     definitions = load_schema()["$defs"]
     return _TABLE.sub(lambda mark: f"{mark['begin']}{_table(definitions, mark['name'])}{mark['end']}", page)
@@ -49,7 +49,7 @@ def _table(definitions: dict[str, Any], name: str) -> str:
 
 
 def _resolve(definitions: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    """A property with what its reference adds."""
+    """Return a property together with what its `$ref` refers to."""
     reference = declared.get("$ref")
     return {**definitions[reference.removeprefix("#/$defs/")], **declared} if reference else declared
 
@@ -63,12 +63,12 @@ def _row(definitions: dict[str, Any], field: str, declared: dict[str, Any], *, i
 
 
 def _plain(text: str) -> str:
-    """A text in which Markdown sees no marks of its own."""
+    """Escape Markdown's special characters."""
     return re.sub(r"([*<>\[\]])", r"\\\1", text)
 
 
 def _type(definitions: dict[str, Any], shown: dict[str, Any]) -> str:
-    """In words: `list of strings`, `integer, at least 1`."""
+    """Return the type in words: `list of strings`, `integer, at least 1`."""
     if "enum" in shown:
         return ", ".join(f"`{json.dumps(value)}`" for value in shown["enum"])
     if shown["type"] == "array":

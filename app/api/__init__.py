@@ -1,1 +1,1 @@
-"""The HTTP edge: parse, call one service, reply. Every rule lives further in."""
+"""The HTTP API: parse the request, call one service, write the response. Business rules are in `app.runs` and below."""

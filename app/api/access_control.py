@@ -1,10 +1,10 @@
-"""Letting calls in: which definition a call is about, and whether its caller may use it."""
+"""Access control: finds the definition that a request names and checks that its caller may use it."""
 
 from collections.abc import Sequence
 
 from flask import g, request
 
-from app.api.access_log import record
+from app.api.request_record import record
 from app.auth.authorizer import AuthDecision, Authorizer, Caller, NotTrustedError
 from app.auth.proxy_headers import FORWARDING_HEADERS
 from app.definitions.registry import Registry, UnknownDefinitionError
@@ -12,31 +12,31 @@ from schemas.definition import Definition
 
 
 class AccessControl:
-    """What every route that is about definitions goes through first.
+    """Grants or refuses access to definitions. Every route about definitions calls it first.
 
     Args:
-        registry: the definitions.
-        callers: decides who may call.
-        hide_private: whether a private definition looks to strangers as if there were none.
+        registry: the definitions in force.
+        authorizer: decides whether a caller is trusted.
+        hide_private: whether untrusted callers get the same response for a private definition as for an unknown one.
     """
 
-    def __init__(self, registry: Registry, callers: Authorizer, *, hide_private: bool = False) -> None:
+    def __init__(self, registry: Registry, authorizer: Authorizer, *, hide_private: bool = False) -> None:
         self._registry = registry
-        self._authorizer = callers
+        self._authorizer = authorizer
         self._hide_private = hide_private
 
     def require(self, name: str) -> Definition:
-        """The definition of this name, if the present request's caller may use it.
+        """Return the definition of this name if the caller of the current request may use it.
 
-        Where private definitions are hidden, a caller is judged in the same way for a name that there isn't: neither
-        the answer, nor what goes wrong on the way to it, nor the time that it takes tells the two apart.
+        If private definitions are hidden, the caller is authorized for an unknown name too. So neither the response,
+        nor an error on the way, nor the time taken tells whether a private definition of that name exists.
 
         Raises:
-            UnknownDefinitionError: there is none, or its being there is hidden from the caller.
-            NotTrustedError: it is private, and the caller isn't trusted.
-            InvalidTokenError: the caller is to be judged by a token that isn't good.
-            UndecidedError: the caller can't be judged now.
-            BusyError: the same, for too many wait already.
+            UnknownDefinitionError: there is no such definition, or it is hidden from the caller.
+            NotTrustedError: the definition is private and the caller is not trusted.
+            InvalidTokenError: the request has a token and the token is not valid.
+            UndecidedError: the API server could not be asked who the caller is.
+            BusyError: too many requests wait for the API server.
         """
         try:
             definition = self._registry.get(name)
@@ -47,16 +47,16 @@ class AccessControl:
         record(definition=definition.name)
         if definition.visibility != "Public" and not self._authorize().trusted:
             raise UnknownDefinitionError(name) if self._hide_private else NotTrustedError(name)
-        record(entered=True)
+        record(access_granted=True)
         return definition
 
     def visible(self) -> Sequence[Definition]:
-        """The definitions that the present request's caller may use; the caller is judged once, if at all.
+        """Return the definitions that the caller of the current request may use.
 
         Raises:
-            InvalidTokenError: the caller is to be judged by a token that isn't good.
-            UndecidedError: the caller can't be judged now.
-            BusyError: the same, for too many wait already.
+            InvalidTokenError: the request has a token and the token is not valid.
+            UndecidedError: the API server could not be asked who the caller is.
+            BusyError: too many requests wait for the API server.
         """
         definitions = self._registry.all()
         public = [definition for definition in definitions if definition.visibility == "Public"]
@@ -65,14 +65,14 @@ class AccessControl:
         return definitions if self._authorize().trusted else public
 
     def _authorize(self) -> AuthDecision:
-        """Judge the present request's caller, once."""
-        if "decision" not in g:
-            g.decision = self._authorizer.authorize(_caller())
-            record(decision=g.decision)
-        decision: AuthDecision = g.decision
+        """Authorize the caller of the current request, once per request."""
+        if "auth_decision" not in g:
+            g.auth_decision = self._authorizer.authorize(_read_caller())
+            record(decision=g.auth_decision)
+        decision: AuthDecision = g.auth_decision
         return decision
 
 
-def _caller() -> Caller:
+def _read_caller() -> Caller:
     headers = {name: request.headers[name] for name in FORWARDING_HEADERS if name in request.headers}
     return Caller(request.remote_addr, headers, request.headers.get("Authorization"))

@@ -1,97 +1,52 @@
-"""What the service says about each call: who, what, and the outcome.
+"""The access log: one line per request, with the caller, the definition, the run and the outcome.
 
-Nothing that a caller has made up is written: names are those of the configuration and the API server, addresses are
-read and written anew, ids and methods are known ones. No values: of what a request overrides, only the fields' names.
+No line contains text that a caller made up: names come from the configuration or the API server, addresses are parsed
+and formatted again, ids and methods are checked. Values never appear: of the fields that a request overrides, only the
+names do.
 """
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, request
 
+from app.api.request_record import RequestRecord, current_record, known_method
 from app.auth.addresses import read_address
-from app.auth.authorizer import AuthDecision
 from app.domain.names import is_id
 
 log = logging.getLogger(__name__)
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
-_READING = frozenset({"GET", "HEAD"})
-
-
-@dataclass(slots=True)
-class RequestRecord:
-    """What has become known of the present call.
-
-    Attributes:
-        definition: its name; only one that is in the configuration.
-        entered: whether the caller may use that definition.
-        run_id: of the run that it is about.
-        fields: the names of those that its request overrides.
-        decision: about its caller, where somebody had to ask.
-        outcome: what became of a request to start a run that was not refused: `accepted`, `replayed` or `tried`.
-        reason: why the call was refused, see `app.api.problems.reason_of`.
-    """
-
-    definition: str = ""
-    entered: bool = False
-    run_id: str = ""
-    fields: tuple[str, ...] = ()
-    decision: AuthDecision | None = None
-    outcome: str = "accepted"
-    reason: str = ""
-
-
-def record(**known: Any) -> None:
-    """Add to the `RequestRecord` of the present call."""
-    found = request_record()
-    for name, value in known.items():
-        setattr(found, name, value)
-
-
-def request_record() -> RequestRecord:
-    """What has become known of the present call so far."""
-    found: RequestRecord | None = g.get("record")
-    if found is None:
-        found = g.record = RequestRecord()
-    return found
-
-
-def known_method(method: str) -> str:
-    """A method, or `other`: callers can make up any word."""
-    return method if method in _METHODS else "other"
+_READ_METHODS = frozenset({"GET", "HEAD"})
 
 
 def log_requests(app: Flask) -> None:
-    """Have every call of this application written to the log, whichever route it takes and however it ends.
+    """Log every request of this application, whichever route it takes and however it ends.
 
-    Calls that change something, and those that are refused for who makes them, at INFO; others at DEBUG.
+    Requests that change something, and those of callers who were refused, are logged at INFO; all others at DEBUG.
     """
-    app.after_request(_write)
+    app.after_request(_log_request)
 
 
-def _write(response: Response) -> Response:
-    decision = request_record().decision
+def _log_request(response: Response) -> Response:
+    decision = current_record().decision
     refused = response.status_code in (401, 403) or (decision is not None and not decision.trusted)
-    level = logging.DEBUG if request.method in _READING and not refused else logging.INFO
+    level = logging.DEBUG if request.method in _READ_METHODS and not refused else logging.INFO
     if log.isEnabledFor(level):
-        fields = _fields(request_record(), response.status_code)
-        log.log(level, "%s", _line(fields), extra={"fields": fields})
+        fields = _build_fields(current_record(), response.status_code)
+        log.log(level, "%s", _format(fields), extra={"fields": fields})
     return response
 
 
-def _fields(known: RequestRecord, status: int) -> dict[str, str | int]:
+def _build_fields(known: RequestRecord, status: int) -> dict[str, str | int]:
     decision = known.decision
     connection = read_address(request.remote_addr)
     client = decision.address if decision is not None and decision.address != connection else None
-    asked_id = str((request.view_args or {}).get("run_id", ""))
+    path_id = str((request.view_args or {}).get("run_id", ""))
     fields: dict[str, str | int] = {
         "method": known_method(request.method),
         "status": status,
         "definition": known.definition,
-        "run": known.run_id or (asked_id if is_id(asked_id) else ""),
+        "run": known.run_id or (path_id if is_id(path_id) else ""),
         "fields": ",".join(known.fields),
         "address": str(connection or "unknown"),
         "forwarded-for": str(client or ""),
@@ -103,6 +58,6 @@ def _fields(known: RequestRecord, status: int) -> dict[str, str | int]:
     return {name: value for name, value in fields.items() if value != ""}
 
 
-def _line(fields: Mapping[str, str | int]) -> str:
-    """The fields as one line for people: the method, and the others by name."""
+def _format(fields: Mapping[str, str | int]) -> str:
+    """Format the fields as one line: the method, then `name=value` for each other field."""
     return " ".join(str(value) if name == "method" else f"{name}={value}" for name, value in fields.items())

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): the answer to every error, whatever went wrong and whoever noticed it.
+"""Writes every error response as a problem document (RFC 9457).
 
 This is the only module that maps errors to HTTP statuses.
 """
@@ -9,7 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
-from app.api.access_log import record
+from app.api.request_record import record
 from app.api.responses import json_response
 from app.common.errors import ErrorKind, ServiceError
 from schemas.documents import NotJson
@@ -29,26 +29,26 @@ _STATUSES = {
 }
 
 _CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
-"""The header of 401: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
+"""`WWW-Authenticate` of a 401: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
 
 
-def answer_with_problems(app: Flask) -> None:
-    """Make every error of this application a problem document, Flask's and werkzeug's own included."""
-    app.register_error_handler(Exception, _answer)
+def register_problem_handler(app: Flask) -> None:
+    """Make every error of this application a problem document, including those of Flask and werkzeug."""
+    app.register_error_handler(Exception, _respond)
 
 
 def reason_of(error: Exception) -> str:
-    """Return what refused a call, as one of a bounded number of words; `Defect` for an error that nobody foresaw."""
+    """Return why a request failed as one word of a bounded set; `Defect` for an error that no code expects."""
     if isinstance(error, ServiceError):
         return error.reason
     return type(error).__name__ if isinstance(error, NotJson | Refused | HTTPException) else "Defect"
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return what an exception means to the caller; an error that nobody foresaw tells the caller nothing."""
+    """Return the problem document of an error. An unexpected error reveals nothing to the caller."""
     match error:
         case ServiceError():
-            return Problem(_STATUSES[error.kind], error.detail, error.faults, _headers(error))
+            return Problem(_STATUSES[error.kind], error.detail, error.faults, _headers_of(error))
         case NotJson():
             return Problem(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}")
         case Refused():
@@ -56,10 +56,10 @@ def problem_of(error: Exception) -> Problem:
         case HTTPException():
             return _problem_of_http(error)
         case _:
-            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong; it is in the service's log")
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the service's log has the details")
 
 
-def _headers(error: ServiceError) -> dict[str, str]:
+def _headers_of(error: ServiceError) -> dict[str, str]:
     match error.kind:
         case ErrorKind.UNAUTHENTICATED:
             return {"WWW-Authenticate": _CHALLENGE}
@@ -77,10 +77,10 @@ def _problem_of_http(error: HTTPException) -> Problem:
     return Problem(status, error.description or status.description or status.phrase, (), headers)
 
 
-def _answer(error: Exception) -> Response:
+def _respond(error: Exception) -> Response:
     problem = problem_of(error)
     record(reason=reason_of(error))
     if problem.status >= 500 and not isinstance(error, HTTPException):
-        # A foreseen error's message is ours. For any other error, the traceback is what somebody will need.
+        # The message of an expected error says enough; an unexpected one needs its traceback.
         log.error("%s: %s", problem.detail, error, exc_info=error if problem.status == 500 else None)
     return json_response(problem.document(), problem.status, problem.headers, content_type=CONTENT_TYPE)

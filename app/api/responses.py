@@ -1,4 +1,4 @@
-"""How every JSON answer is written."""
+"""Writes JSON responses."""
 
 import json
 from collections.abc import Mapping
@@ -10,5 +10,5 @@ from flask import Response
 def json_response(
     value: Any, status: int = 200, headers: Mapping[str, str] | None = None, *, content_type: str = "application/json"
 ) -> Response:
-    """Answer with a JSON text on a line of its own, as terminals like it."""
+    """Build a response with a JSON body that ends with a line feed, so that it prints well on a terminal."""
     return Response(json.dumps(value) + "\n", status, headers, content_type=content_type)

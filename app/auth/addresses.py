@@ -1,4 +1,4 @@
-"""Internet addresses, compared as addresses and never as text."""
+"""Parse IP addresses and compare them as addresses, never as text."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -8,10 +8,10 @@ Network = IPv4Network | IPv6Network
 
 
 def read_address(text: str | None) -> Address | None:
-    """Read an address; `None` for anything else.
+    """Parse an IP address; return `None` if the text is not one.
 
-    An IPv4 address that a dual-stack socket writes as IPv6 (`::ffff:10.0.0.1`, RFC 4291, section 2.5.5.2) is the IPv4
-    address.
+    An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291, section 2.5.5.2), as dual-stack sockets write IPv4 peers,
+    becomes the IPv4 address.
     """
     try:
         address = ip_address(text or "")
@@ -23,16 +23,17 @@ def read_address(text: str | None) -> Address | None:
 
 
 def is_in(address: Address, networks: Iterable[Network]) -> bool:
-    """Whether an address lies in any of the networks."""
+    """Return whether any of the networks contains the address."""
     return any(address in network for network in networks)
 
 
-def can_be_a_pods(address: Address) -> bool:
-    """Whether a pod could be told by this address: one that means the same machine wherever it is seen.
+def can_be_pod_address(address: Address) -> bool:
+    """Return whether the address can identify a pod: it means the same machine wherever it is seen.
 
-    A link-local address with its scope (`fe80::1%eth0`, RFC 4007) means another machine on every link. The embedded
-    cluster's pods have addresses of the loopback network; what is in no pod's status is told apart by the look-up.
+    A link-local address with a scope (`fe80::1%eth0`, RFC 4007) means a different machine on each link. Other loopback
+    addresses than the usual ones are allowed, because the pods of the embedded cluster have them; the look-up finds no
+    pod for an address that no pod's status names.
     """
     scoped = isinstance(address, IPv6Address) and address.scope_id is not None
-    home = address in (IPv4Address("127.0.0.1"), IPv6Address("::1"))
-    return not (scoped or home or address.is_unspecified or address.is_link_local or address.is_multicast)
+    localhost = address in (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+    return not (scoped or localhost or address.is_unspecified or address.is_link_local or address.is_multicast)

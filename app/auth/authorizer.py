@@ -1,4 +1,4 @@
-"""Who is trusted to use a private definition: the decision (docs/adr/0006-who-may-call.md)."""
+"""Decides whether a caller is trusted with private definitions (docs/adr/0006-who-may-call.md)."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from app.auth.addresses import Address, Network, can_be_a_pods, is_in, read_address
-from app.auth.identities import PodFound
-from app.auth.proxy_headers import find_caller
+from app.auth.addresses import Address, Network, can_be_pod_address, is_in, read_address
+from app.auth.identities import PodIdentity
+from app.auth.proxy_headers import find_client_address
 from app.auth.tokens import Account, read_token
 from app.common.errors import ErrorKind, ServiceError
 
 
 class NotTrustedError(ServiceError):
-    """A private definition was asked for by a caller that isn't trusted."""
+    """The definition is private and the caller is not trusted."""
 
     kind = ErrorKind.FORBIDDEN
     detail = "this job is private"
 
 
 class AuthReason(StrEnum):
-    """Why a caller is trusted, or not; operators read these in the log."""
+    """Why a caller is trusted or not. The access log shows these values."""
 
     TRUSTED_ACCOUNT = "trusted-account"
     TRUSTED_NETWORK = "trusted-network"
@@ -29,8 +29,8 @@ class AuthReason(StrEnum):
     UNLISTED_ACCOUNT = "unlisted-account"
     NO_ACCOUNT = "token-of-no-account"
     NO_ADDRESS = "no-address"
-    FORWARDED_BY_STRANGER = "forwarded-by-no-trusted-proxy"
-    FORWARDED_FOR_NOBODY = "forwarded-for-no-clear-address"
+    UNTRUSTED_PROXY = "forwarded-by-no-trusted-proxy"
+    UNCLEAR_CLIENT = "forwarded-for-no-clear-address"
     UNTRUSTED_POD = "untrusted-pod"
     NO_POD = "no-pod-of-the-namespace"
 
@@ -40,12 +40,12 @@ _TRUSTED = frozenset({AuthReason.TRUSTED_ACCOUNT, AuthReason.TRUSTED_NETWORK, Au
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What is known of a call's sender before anybody is asked.
+    """What a request says about its sender, before any look-up.
 
     Attributes:
-        address: of the connection's other end, as the server writes it; `None` where there is none.
-        forwarding: those of `FORWARDING_HEADERS` that the request carries, by name, empty ones included.
-        authorization: the `Authorization` header.
+        address: the remote end of the connection, as the server writes it; `None` if unknown.
+        forwarding: the headers of `FORWARDING_HEADERS` that the request has, by name; empty ones included.
+        authorization: the `Authorization` header; `None` if absent.
     """
 
     address: str | None
@@ -55,12 +55,12 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class TrustRules:
-    """Whom the settings trust.
+    """Which callers the settings trust.
 
     Attributes:
-        networks: whose addresses are trusted.
-        proxies: whose forwarding headers are believed.
-        accounts: ServiceAccounts that are trusted, `*` for any namespace or any name; none: tokens aren't looked at.
+        networks: networks whose addresses are trusted.
+        proxies: networks of the proxies whose forwarding headers are believed.
+        accounts: trusted ServiceAccounts, `*` for any namespace or any name. If empty, tokens are ignored.
     """
 
     networks: tuple[Network, ...] = ()
@@ -70,13 +70,13 @@ class TrustRules:
 
 @dataclass(frozen=True, slots=True)
 class AuthDecision:
-    """What was decided about a caller.
+    """The decision about a caller.
 
     Attributes:
-        reason: why.
-        address: the caller's, if that is known.
-        pod: its name, if a pod of the namespace calls.
-        account: the ServiceAccount of the token that decided.
+        reason: why the caller is trusted or not.
+        address: the caller's address; `None` if unknown or irrelevant.
+        pod: the name of the caller's pod; empty if no pod of the namespace has the address.
+        account: the ServiceAccount of the token that decided; `None` if no token decided.
     """
 
     reason: AuthReason
@@ -90,86 +90,70 @@ class AuthDecision:
         return self.reason in _TRUSTED
 
 
-class Lookups(Protocol):
-    """What the decision may ask; see `app.auth.identities.Identities`."""
+class IdentityLookup(Protocol):
+    """Finds identities in the cluster; see `app.auth.identities.Identities`."""
 
-    def pod_at(self, address: Address) -> PodFound:
-        """The pod at an address."""
+    def find_pod(self, address: Address) -> PodIdentity:
+        """Find the pod at an address."""
 
-    def account_of(self, token: str) -> Account | None:
-        """The ServiceAccount of a token."""
-
-
-def authorize(caller: Caller, rules: TrustRules, lookups: Lookups, *, now: float) -> AuthDecision:
-    """Decide whether a caller is trusted.
-
-    1. Where tokens count and there is one, it alone decides.
-    2. Else the caller's address does: the connection's own, or what trusted proxies say.
-
-    Args:
-        caller: who calls.
-        rules: whom the settings trust.
-        lookups: asked once at most, and only if the answer depends on it; what they raise passes through.
-        now: seconds since the epoch.
-
-    Raises:
-        InvalidTokenError: there is a token, and it isn't good.
-    """
-    if rules.accounts and (token := read_token(caller.authorization, now)) is not None:
-        return _judge_account(lookups.account_of(token), rules)
-    connection = read_address(caller.address)
-    if connection is None:
-        return AuthDecision(AuthReason.NO_ADDRESS)
-    if is_in(connection, rules.proxies):
-        # A proxy never calls for itself: without a word about its client, there is nobody to trust.
-        client = find_caller(caller.forwarding, rules.proxies)
-        if client is None:
-            return AuthDecision(AuthReason.FORWARDED_FOR_NOBODY)
-        return _judge_address(client, rules, lookups)
-    if caller.forwarding:
-        return AuthDecision(AuthReason.FORWARDED_BY_STRANGER)
-    return _judge_address(connection, rules, lookups)
-
-
-def _judge_account(account: Account | None, rules: TrustRules) -> AuthDecision:
-    if account is None:
-        return AuthDecision(AuthReason.NO_ACCOUNT)
-    listed = any(
-        trusted.namespace in ("*", account.namespace) and trusted.name in ("*", account.name)
-        for trusted in rules.accounts
-    )
-    return AuthDecision(AuthReason.TRUSTED_ACCOUNT if listed else AuthReason.UNLISTED_ACCOUNT, account=account)
-
-
-def _judge_address(address: Address, rules: TrustRules, lookups: Lookups) -> AuthDecision:
-    if is_in(address, rules.networks):
-        return AuthDecision(AuthReason.TRUSTED_NETWORK, address)
-    found = lookups.pod_at(address) if can_be_a_pods(address) else PodFound()
-    if not found.name:
-        return AuthDecision(AuthReason.NO_POD, address)
-    return AuthDecision(AuthReason.TRUSTED_POD if found.trusted else AuthReason.UNTRUSTED_POD, address, found.name)
+    def find_account(self, token: str) -> Account | None:
+        """Find the ServiceAccount of a token."""
 
 
 class Authorizer:
-    """Decides about callers.
+    """Decides whether callers are trusted. Safe to share between threads.
 
     Args:
-        rules: whom the settings trust.
-        lookups: who is asked about them.
-        wall_clock: seconds since the epoch.
+        rules: which callers the settings trust.
+        identities: looks pods and tokens up in the cluster.
+        wall_clock: returns seconds since the epoch.
     """
 
-    def __init__(self, rules: TrustRules, lookups: Lookups, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, rules: TrustRules, identities: IdentityLookup, *, wall_clock: Callable[[], float] = time.time
+    ) -> None:
         self._rules = rules
-        self._lookups = lookups
+        self._identities = identities
         self._wall_clock = wall_clock
 
     def authorize(self, caller: Caller) -> AuthDecision:
-        """Decide whether a caller is trusted.
+        """Decide whether a caller is trusted. Looks up at most one identity, and only if the decision depends on it.
+
+        1. If tokens are enabled and the request has one, only the token decides.
+        2. Otherwise the client's address decides: the connection's, or the one that trusted proxies report.
 
         Raises:
-            InvalidTokenError: there is a token, and it isn't good.
-            UndecidedError: the API server had to be asked, and can't be.
-            BusyError: too many calls wait for it.
+            InvalidTokenError: the request has a token and the token is not valid.
+            UndecidedError: the API server could not be asked.
+            BusyError: too many requests wait for the API server.
         """
-        return authorize(caller, self._rules, self._lookups, now=self._wall_clock())
+        rules = self._rules
+        if rules.accounts and (token := read_token(caller.authorization, self._wall_clock())) is not None:
+            return self._authorize_account(self._identities.find_account(token))
+        connection = read_address(caller.address)
+        if connection is None:
+            return AuthDecision(AuthReason.NO_ADDRESS)
+        if is_in(connection, rules.proxies):
+            # A proxy sends no requests of its own, so its own address never makes a request trusted.
+            client = find_client_address(caller.forwarding, rules.proxies)
+            return AuthDecision(AuthReason.UNCLEAR_CLIENT) if client is None else self._authorize_address(client)
+        if caller.forwarding:
+            return AuthDecision(AuthReason.UNTRUSTED_PROXY)
+        return self._authorize_address(connection)
+
+    def _authorize_account(self, account: Account | None) -> AuthDecision:
+        if account is None:
+            return AuthDecision(AuthReason.NO_ACCOUNT)
+        listed = any(
+            trusted.namespace in ("*", account.namespace) and trusted.name in ("*", account.name)
+            for trusted in self._rules.accounts
+        )
+        return AuthDecision(AuthReason.TRUSTED_ACCOUNT if listed else AuthReason.UNLISTED_ACCOUNT, account=account)
+
+    def _authorize_address(self, address: Address) -> AuthDecision:
+        if is_in(address, self._rules.networks):
+            return AuthDecision(AuthReason.TRUSTED_NETWORK, address)
+        pod = self._identities.find_pod(address) if can_be_pod_address(address) else PodIdentity()
+        if not pod.name:
+            return AuthDecision(AuthReason.NO_POD, address)
+        return AuthDecision(AuthReason.TRUSTED_POD if pod.trusted else AuthReason.UNTRUSTED_POD, address, pod.name)

@@ -1,8 +1,8 @@
-"""Whose call a trusted proxy passes on, by the headers that it writes.
+"""Finds the client's address in the headers of a trusted proxy.
 
-A proxy writes some of three headers, and passes on whatever its client put into the others. Nobody can tell which are
-the proxy's own. So a request says who calls only where every header that is there names the same address: a client can
-forge some of them, but not make the proxy's own agree.
+A proxy sets some of three headers and passes on whatever its client put into the others. Nothing tells which ones the
+proxy has set. So all headers that are present must name the same address: a client can forge some of them, but cannot
+make the proxy's own header agree.
 """
 
 import re
@@ -12,77 +12,80 @@ from app.auth.addresses import Address, Network, is_in, read_address
 
 FORWARDING_HEADERS = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110's word for a word
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - RFC 9110 calls a word a token
 _QUOTED = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t \x21-\x7e])*"'
 _PAIR = re.compile(rf"({_TOKEN})=({_TOKEN}|{_QUOTED})")
 _SEPARATOR = re.compile(r"[ \t]*([;,])[ \t]*")
 
-# An address alone or with a port; IPv6 in brackets where it has one: RFC 7239, section 6, and what X-Forwarded-For has.
+# An address with or without a port; IPv6 with a port is in brackets (RFC 7239, section 6; X-Forwarded-For is alike).
 _NODE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+))(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)")
 
-_NAMELESS = re.compile(r"(?:unknown|_[0-9A-Za-z._-]+)(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?", re.IGNORECASE)
+# `unknown` or an obfuscated identifier: RFC 7239, sections 6.2 and 6.3.
+_OBFUSCATED = re.compile(r"(?:unknown|_[0-9A-Za-z._-]+)(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?", re.IGNORECASE)
 
 
-class UnreadableError(Exception):
-    """A forwarding header isn't what its form demands."""
+class MalformedHeaderError(Exception):
+    """A forwarding header does not follow its grammar."""
 
 
-def find_caller(headers: Mapping[str, str], proxies: Sequence[Network]) -> Address | None:
-    """Whose request a trusted proxy has passed on.
+def find_client_address(headers: Mapping[str, str], proxies: Sequence[Network]) -> Address | None:
+    """Find the address of the client whose request trusted proxies forwarded.
 
     Args:
-        headers: the forwarding headers that the request carries, by their name in `FORWARDING_HEADERS`; the values of
-            one that was sent several times are joined by commas, in their order.
-        proxies: whose word counts.
+        headers: the forwarding headers of the request, by their name in `FORWARDING_HEADERS`; if a header was sent
+            several times, its values are joined by commas, in order.
+        proxies: the networks of the trusted proxies.
 
     Returns:
-        The right-most address that is no trusted proxy's, which all headers agree on. `None`: there is no header, one
-        can't be read or names nobody but proxies, or two disagree.
+        The right-most address that is not a trusted proxy's, if all headers agree on it. `None` if there is no header,
+        if one is malformed or names only proxies, or if two disagree.
     """
     try:
-        found = {_last_but_proxies(_chain(name, value), proxies) for name, value in headers.items()}
-    except UnreadableError:
+        found = {_last_non_proxy(_read_chain(name, value), proxies) for name, value in headers.items()}
+    except MalformedHeaderError:
         return None
     return found.pop() if len(found) == 1 else None
 
 
-def _last_but_proxies(chain: Sequence[Address | None], proxies: Sequence[Network]) -> Address | None:
-    """From right to left: what stands left of the first who is no proxy is that one's word."""
+def _last_non_proxy(chain: Sequence[Address | None], proxies: Sequence[Network]) -> Address | None:
+    """Return the right-most address that is not a proxy's. That client may have forged everything left of it."""
     for address in reversed(chain):
         if address is None or not is_in(address, proxies):
             return address
     return None
 
 
-def _chain(name: str, value: str) -> list[Address | None]:
-    """The addresses that a header names, from left to right; `None` where one is withheld."""
+def _read_chain(name: str, value: str) -> list[Address | None]:
+    """Return the addresses that a header names, from left to right; `None` for each that is unknown or obfuscated."""
     nodes = list(_forwarded_for(value)) if name == "Forwarded" else [part.strip(" \t") for part in value.split(",")]
     return [_read_node(node) for node in nodes]
 
 
 def _forwarded_for(value: str) -> Iterator[str]:
-    """The `for` of each element of a `Forwarded` header: https://www.rfc-editor.org/rfc/rfc7239#section-4.
+    """Yield the `for` parameter of each element of a `Forwarded` header.
+
+    Grammar: https://www.rfc-editor.org/rfc/rfc7239#section-4.
 
     Raises:
-        UnreadableError: it isn't what the RFC's grammar allows.
+        MalformedHeaderError: the header does not follow the grammar.
     """
     pairs: dict[str, str] = {}
-    at, text = 0, value.strip(" \t")
+    offset, text = 0, value.strip(" \t")
     while True:
-        pair = _PAIR.match(text, at)
+        pair = _PAIR.match(text, offset)
         if pair is None or pair[1].lower() in pairs:
-            raise UnreadableError
+            raise MalformedHeaderError
         pairs[pair[1].lower()] = _unquote(pair[2])
-        at = pair.end()
-        separator = _SEPARATOR.match(text, at)
-        if separator is None and at < len(text):
-            raise UnreadableError
+        offset = pair.end()
+        separator = _SEPARATOR.match(text, offset)
+        if separator is None and offset < len(text):
+            raise MalformedHeaderError
         if separator is None or separator[1] == ",":
             yield pairs.get("for", "unknown")
             pairs = {}
         if separator is None:
             return
-        at = separator.end()
+        offset = separator.end()
 
 
 def _unquote(text: str) -> str:
@@ -90,10 +93,10 @@ def _unquote(text: str) -> str:
 
 
 def _read_node(text: str) -> Address | None:
-    if _NAMELESS.fullmatch(text):
+    if _OBFUSCATED.fullmatch(text):
         return None
     node = _NODE.fullmatch(text)
     address = read_address(node[1] or node[2] or node[3]) if node else None
     if address is None:
-        raise UnreadableError
+        raise MalformedHeaderError
     return address

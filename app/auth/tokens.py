@@ -1,4 +1,4 @@
-"""ServiceAccounts' tokens: what can be told of one without asking, and what a TokenReview says of it.
+"""Reads ServiceAccount tokens: what the token itself tells, and what a TokenReview says about it.
 
 https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ and
 https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
@@ -13,19 +13,19 @@ from typing import Any, NoReturn
 
 from app.common.errors import ErrorKind, ServiceError
 
-_LONGEST = 8192
-"""Characters: what fits into a header of gunicorn's."""
+_MAX_LENGTH = 8192
+"""In characters: the longest header field that gunicorn accepts."""
 
-_BEARER_SOMEWHERE = re.compile(r"(?:^|[\s,])bearer(?:$|[\s,])", re.IGNORECASE)
+_BEARER_ANYWHERE = re.compile(r"(?:^|[\s,])bearer(?:$|[\s,])", re.IGNORECASE)
 
-# RFC 6750, section 2.1, and of its characters those of a JWS in its compact form (RFC 7515, section 7.1).
+# RFC 6750, section 2.1, restricted to a JWS in compact form (RFC 7515, section 7.1).
 _BEARER = re.compile(r"bearer +([\w-]+\.([\w-]+)\.[\w-]+)", re.IGNORECASE | re.ASCII)
 
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 
 
 class InvalidTokenError(ServiceError):
-    """A call carries a token that is none, or that the API server does not accept."""
+    """The request's token is malformed or expired, or the API server does not accept it."""
 
     kind = ErrorKind.UNAUTHENTICATED
     detail = "the token is not valid"
@@ -36,8 +36,8 @@ class Account:
     """A ServiceAccount.
 
     Attributes:
-        namespace: where it is.
-        name: of it.
+        namespace: its namespace.
+        name: its name.
     """
 
     namespace: str
@@ -48,63 +48,63 @@ class Account:
 
 
 def read_token(authorization: str | None, now: float) -> str | None:
-    """The bearer token of a call, if it may be good; rubbish is told apart here, so that it costs no call.
+    """Return the bearer token of a request. Refuses malformed and expired tokens here, at no call to the API server.
 
     Args:
-        authorization: the `Authorization` header; the values of one that was sent several times are joined by commas.
+        authorization: the `Authorization` header; if it was sent several times, its values are joined by commas.
         now: seconds since the epoch.
 
     Returns:
-        The token; `None` where the header speaks of none.
+        The token, which may be valid; `None` if the header names no bearer token.
 
     Raises:
-        InvalidTokenError: it is no token of the form that ServiceAccounts have, or it has expired, or there are more
-            than one.
+        InvalidTokenError: the token does not have the form of a ServiceAccount token, has expired, or is one of
+            several.
     """
     text = (authorization or "").strip(" \t")
-    if not _BEARER_SOMEWHERE.search(text):
+    if not _BEARER_ANYWHERE.search(text):
         return None
     found = _BEARER.fullmatch(text)
-    if found is None or len(text) > _LONGEST:
-        raise InvalidTokenError("no token of the form that ServiceAccounts have")
-    expires = _claims_in(found[2]).get("exp", float("inf"))  # tokens from before Kubernetes 1.24 may have none
+    if found is None or len(text) > _MAX_LENGTH:
+        raise InvalidTokenError("not in the form of a ServiceAccount token")
+    expires = _read_claims(found[2]).get("exp", float("inf"))  # tokens made before Kubernetes 1.24 may have no expiry
     if not isinstance(expires, int | float):
-        raise InvalidTokenError("no token of the form that ServiceAccounts have")
+        raise InvalidTokenError("not in the form of a ServiceAccount token")
     if expires <= now:
-        raise InvalidTokenError("expired")
+        raise InvalidTokenError("the token has expired")
     return found[1]
 
 
-def _claims_in(part: str) -> Mapping[str, Any]:
+def _read_claims(part: str) -> Mapping[str, Any]:
     try:
         text = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
         claims = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidTokenError("no claims") from error
+        raise InvalidTokenError("the token has no readable claims") from error
     if not isinstance(claims, dict):
-        raise InvalidTokenError("no claims")
+        raise InvalidTokenError("the token has no readable claims")
     return claims
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
-def judge_review(status: Mapping[str, Any], audience: str) -> Account | None:
-    """Whose token a TokenReview was about.
+def read_token_review(status: Mapping[str, Any], audience: str) -> Account | None:
+    """Return the ServiceAccount that a TokenReview names.
 
     Args:
-        status: of the TokenReview that the API server has answered with.
-        audience: for which it was asked; an answer without it comes from a server that has not looked at audiences, and
-            means nothing.
+        status: the status of the TokenReview that the API server returned.
+        audience: the audience that was asked for. A status without it comes from a server that does not check
+            audiences, so it proves nothing.
 
     Returns:
-        The ServiceAccount; `None`: the token is somebody else's.
+        The ServiceAccount; `None` if the token belongs to another kind of user.
 
     Raises:
-        InvalidTokenError: the API server does not accept the token, or it is meant for others.
+        InvalidTokenError: the API server does not accept the token, or the token is for another audience.
     """
     if status.get("authenticated") is not True or audience not in (status.get("audiences") or ()):
-        raise InvalidTokenError("not accepted")
+        raise InvalidTokenError("the API server does not accept the token")
     found = _ACCOUNT.fullmatch(str((status.get("user") or {}).get("username") or ""))
     return Account(found[1], found[2]) if found else None

@@ -1,4 +1,4 @@
-"""`slimfaas-jobs dispatcher`: the dispatcher as a process of its own."""
+"""`slimfaas-jobs dispatcher`: the dispatcher in a process of its own."""
 
 import signal
 import sys
@@ -10,14 +10,14 @@ from app.settings import Settings, SettingsError
 from app.telemetry.logs import set_up_logs
 from schemas.faults import Refused
 
-_ENDS = (signal.SIGTERM, signal.SIGINT)
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def dispatch() -> int:
-    """Dispatch until the process is told to end; returns its exit code."""
-    # Waited for, not handled: a handler runs between any two steps of this thread, where it may not touch a lock. Every
-    # thread begins with what is blocked here; and process 1 of a container would miss a signal sent before.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    """Dispatch until SIGTERM or SIGINT; returns the exit code."""
+    # Block the signals and wait for them below. A handler interrupts this thread anywhere, so it must not take a lock.
+    # Block them first: all threads inherit the mask, and the first process of a container ignores unhandled signals.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
     try:
         settings = Settings.from_environment()
         set_up_logs(settings.log_format, settings.log_level)
@@ -29,17 +29,18 @@ def dispatch() -> int:
         print(error, file=sys.stderr)
         return 1
     if runtime.dispatcher is None:
-        print("SLIMFAAS_DISPATCHER is off: there is nothing to do", file=sys.stderr)
+        print("SLIMFAAS_DISPATCHER is off: set it to on, or do not start this command", file=sys.stderr)
         return 1
-    from app.factory import create_probe_app  # loads Flask: only a process that serves pays for it
+    from app.factory import create_probe_app  # imports Flask, which other commands do without
 
     try:
         probes = ProbeServer(create_probe_app(runtime), runtime.settings.port)
     except OSError as error:
-        print(f"PORT={runtime.settings.port} can't be had for probes and metrics: {error.strerror}", file=sys.stderr)
+        port = runtime.settings.port
+        print(f"cannot serve probes and metrics on port {port} (set PORT): {error.strerror}", file=sys.stderr)
         return 1
     runtime.start(serves=False)
-    signal.sigwait(_ENDS)
+    signal.sigwait(_STOP_SIGNALS)
     runtime.stop()
     probes.close()
     return 0

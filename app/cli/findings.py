@@ -1,4 +1,4 @@
-"""What a check has found, written for people, for a GitHub workflow, or for programs."""
+"""The findings of a check, as text, as annotations of a GitHub workflow, or as JSON."""
 
 import json
 import sys
@@ -13,14 +13,14 @@ Format = Literal["text", "github", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A fault, or a warning, with where it is.
+    """A fault or a warning, and where it is.
 
     Attributes:
-        file: as it was given; `standard input` for `-`.
-        line: of the file, from 1; `None`: not known.
-        place: the ConfigMap and its key; empty where the file itself is the configuration.
-        fault: what.
-        is_warning: it changes no exit code.
+        file: the path as it was given; `standard input` for `-`.
+        line: the line of the file, from 1; `None`: unknown.
+        place: the ConfigMap and its key; empty if the file itself is the configuration.
+        fault: the fault.
+        is_warning: whether it leaves the exit code at 0.
     """
 
     file: str
@@ -35,13 +35,13 @@ class Finding:
         return _visible(text)
 
 
-def report(findings: Sequence[Finding], form: Format) -> None:
-    """Print findings; as text, warnings go to standard error."""
-    if form == "json":
+def report(findings: Sequence[Finding], output_format: Format) -> None:
+    """Print findings. In the text format, warnings go to standard error."""
+    if output_format == "json":
         print(json.dumps([_as_object(finding) for finding in findings], indent=2))
         return
     for finding in findings:
-        if form == "github":
+        if output_format == "github":
             print(_as_annotation(finding))
         else:
             print(finding, file=sys.stderr if finding.is_warning else sys.stdout)
@@ -59,20 +59,20 @@ def _as_object(finding: Finding) -> dict[str, object]:
 
 
 def _as_annotation(finding: Finding) -> str:
-    """A workflow command (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions)."""
+    """Return a workflow command (https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions)."""
     properties = {"file": finding.file, "line": finding.line, "title": finding.place or "Job configuration"}
     written = ",".join(f"{name}={_escape(str(value), ':,')}" for name, value in properties.items() if value is not None)
     return f"::{'warning' if finding.is_warning else 'error'} {written}::{_escape(str(finding.fault))}"
 
 
-def _escape(text: str, further: Iterable[str] = ()) -> str:
-    for character in ("%", "\r", "\n", *further):
+def _escape(text: str, others: Iterable[str] = ()) -> str:
+    for character in ("%", "\r", "\n", *others):
         text = text.replace(character, f"%{ord(character):02X}")
     return _visible(text)
 
 
 def _visible(text: str) -> str:
-    """On one line: a key with a line feed could else speak to what reads the output, as a terminal or a log does."""
+    """Escape what is not printable: a line feed or control character in a key could give orders to a terminal or CI."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

@@ -1,8 +1,8 @@
-"""`slimfaas-jobs validate --server`: what an API server says of definitions, over the same client as the service's."""
+"""`slimfaas-jobs validate --server`: a dry run of each definition's Job on an API server."""
 
 from functools import cache
 
-from app.cli.validate import Ask, CanNotAsk
+from app.cli.validate import ServerCheck, ServerUnavailableError
 from app.definitions.preflight import check_definition
 from app.kube.client import NamespacedClient
 from app.kube.credentials import ClusterSettingsError, connect
@@ -11,39 +11,44 @@ from app.settings import SettingsError, read_cluster_settings
 from schemas.configuration import Definitions
 from schemas.faults import Fault
 
+_MUST_BE = "must be the name of a Kubernetes namespace (a DNS label)"
 
-def ask_servers(namespace: str | None) -> Ask:
-    """Make what asks the API server of the environment; it connects when first asked.
+
+def make_server_check(namespace: str | None) -> ServerCheck:
+    """Make the check for `app.cli.validate.validate`. It connects when it is first called.
 
     Args:
-        namespace: where to ask; `None`: where the environment says, else the ConfigMap's own namespace.
+        namespace: the namespace of the dry run; `None`: `SLIMFAAS_NAMESPACE`, else the ConfigMap's.
 
     Raises:
-        SettingsError: that can be no namespace.
+        SettingsError: the namespace is invalid.
     """
-    kubeconfig, set_name = read_cluster_settings(namespace)
+    try:
+        kubeconfig, configured_namespace = read_cluster_settings(namespace)
+    except SettingsError as error:
+        raise error if namespace is None else SettingsError(f"--namespace {_MUST_BE}") from error
 
     @cache
-    def namespace_called(name: str | None) -> NamespacedClient:
+    def client_of(name: str | None) -> NamespacedClient:
         return NamespacedClient(connect(kubeconfig, name))
 
-    def ask(definitions: Definitions, own_namespace: str | None) -> tuple[list[Fault], list[Fault]]:
+    def check(definitions: Definitions, own_namespace: str | None) -> tuple[list[Fault], list[Fault]]:
         faults: list[Fault] = []
         warnings: list[Fault] = []
         try:
-            read_cluster_settings(own_namespace)  # it becomes part of an address
+            read_cluster_settings(own_namespace)  # the namespace becomes part of a URL
         except SettingsError:
-            return [Fault("", "the ConfigMap's namespace is not the name of one (a DNS label)")], []
+            return [Fault("", f"the ConfigMap's namespace {_MUST_BE}")], []
         try:
-            where = namespace_called(set_name or own_namespace)
+            client = client_of(configured_namespace or own_namespace)
             for definition in definitions.values():
-                checked = check_definition(where, definition)
+                checked = check_definition(client, definition)
                 faults += checked.faults
                 warnings += checked.warnings
         except ClusterSettingsError as error:
-            raise CanNotAsk(str(error)) from error
+            raise ServerUnavailableError(str(error)) from error
         except ClusterError as error:
-            raise CanNotAsk(f"the API server couldn't be asked: {error}") from error
+            raise ServerUnavailableError(f"cannot check with the API server: {error}") from error
         return faults, warnings
 
-    return ask
+    return check

@@ -1,4 +1,4 @@
-"""`slimfaas-jobs validate`: every fault of every configuration in the files that are given."""
+"""`slimfaas-jobs validate`: report every fault of every job configuration in the given files."""
 
 import os
 import sys
@@ -15,57 +15,57 @@ from schemas.manifests import CONFIGMAP_KEYS, Found, find_configurations
 _STDIN = "-"
 _SUFFIXES = (".json", ".yaml", ".yml")
 
-Ask = Callable[[Definitions, str | None], tuple[list[Fault], list[Fault]]]
-"""Asks an API server about definitions, given their ConfigMap's namespace; gives faults and warnings.
+ServerCheck = Callable[[Definitions, str | None], tuple[list[Fault], list[Fault]]]
+"""Checks definitions with an API server, given their ConfigMap's namespace; returns faults and warnings.
 
-It raises `CanNotAsk` where there is no answer to be had.
+Raises `ServerUnavailableError` if the API server gives no verdict.
 """
 
 
-class CanNotAsk(Exception):
-    """The API server couldn't be asked; the message says why."""
+class ServerUnavailableError(Exception):
+    """The API server gave no verdict; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to check.
+    """The command's options.
 
     Attributes:
-        keys: of ConfigMaps, beside those that the service knows.
-        allow_none: whether it is right that there is no configuration at all.
-        form: of what is printed.
+        keys: keys of ConfigMaps to check in addition to `CONFIGMAP_KEYS`.
+        allow_none: whether files without a configuration are accepted.
+        output_format: the format of the report.
     """
 
     keys: tuple[str, ...] = ()
     allow_none: bool = False
-    form: Format = "text"
+    output_format: Format = "text"
 
 
-def validate(files: Sequence[str], options: Options, ask: Ask | None = None) -> int:
-    """Check files, and print what is wrong.
+def validate(files: Sequence[str], options: Options, server_check: ServerCheck | None = None) -> int:
+    """Check files, and print their faults.
 
     Args:
         files: paths of files and folders, and `-`.
-        options: how.
-        ask: what else to ask about a configuration without a fault; `None`: nothing.
+        options: the command's options.
+        server_check: a further check of each configuration without faults; `None`: none.
 
     Returns:
-        0: no fault; 1: faults, or nothing to check; 3: all that could be checked without the API server is right, but
-        it couldn't be asked.
+        The exit code. 0: no faults; 1: faults, or nothing to check; 3: no faults without the API server, which gave no
+        verdict.
     """
     findings: list[Finding] = []
     found, failure = 0, None
     for file, is_named in _expand(files):
-        # What was named must hold a configuration, unless that is allowed not to be so; in a folder there is all sorts.
-        configurations, faults = _read(file, options, any_sort=options.allow_none or not is_named)
+        # A named file must be a configuration or a manifest, unless --allow-none is given. A folder may hold any files.
+        configurations, faults = _read(file, options, ignore_unrelated=options.allow_none or not is_named)
         findings += (Finding(_name(file), None, "", fault) for fault in faults)
         found += len(configurations) + len(faults)
         for configuration in configurations:
             try:
-                findings += _check(file, configuration, ask if failure is None else None)
-            except CanNotAsk as error:
+                findings += _check(file, configuration, server_check if failure is None else None)
+            except ServerUnavailableError as error:
                 failure = error
-    report(findings, options.form)
+    report(findings, options.output_format)
     if failure is not None:
         print(failure, file=sys.stderr)
     if not found and not options.allow_none:
@@ -76,12 +76,12 @@ def validate(files: Sequence[str], options: Options, ask: Ask | None = None) -> 
     return 0 if failure is None else 3
 
 
-def _check(file: str, configuration: Found, ask: Ask | None) -> list[Finding]:
+def _check(file: str, configuration: Found, server_check: ServerCheck | None) -> list[Finding]:
     try:
         definitions = parse_configuration(configuration.document)
     except Refused as refusal:
         return [_finding(file, configuration, fault) for fault in refusal.faults]
-    faults, warnings = ask(definitions, configuration.namespace) if ask is not None else ([], [])
+    faults, warnings = server_check(definitions, configuration.namespace) if server_check else ([], [])
     return [
         *(_finding(file, configuration, fault) for fault in faults),
         *(_finding(file, configuration, fault, is_warning=True) for fault in warnings),
@@ -93,7 +93,7 @@ def _name(file: str) -> str:
 
 
 def _expand(files: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Each file, and whether it was named itself rather than its folder; hidden ones in folders are left out."""
+    """Return each file, and whether it was named itself instead of its folder. Hidden files in folders are skipped."""
     for file in files:
         if file == _STDIN or not Path(file).is_dir():
             yield file, True
@@ -102,21 +102,21 @@ def _expand(files: Sequence[str]) -> Iterator[tuple[str, bool]]:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 path = Path(folder, name)
-                # A pipe would be waited for, and a device may have no end.
+                # Reading a pipe may never begin, and reading a device may never end. A broken link is a fault.
                 is_file = path.is_file() or not path.exists()
                 if name.endswith(_SUFFIXES) and not name.startswith(".") and is_file:
                     yield str(path), False
 
 
-def _read(file: str, options: Options, *, any_sort: bool) -> tuple[list[Found], Sequence[Fault]]:
+def _read(file: str, options: Options, *, ignore_unrelated: bool) -> tuple[list[Found], Sequence[Fault]]:
     try:
         data = sys.stdin.buffer.read() if file == _STDIN else Path(file).read_bytes()
-        text = data.decode("utf-8-sig")  # some editors put a mark in front
-        return find_configurations(text, (*CONFIGMAP_KEYS, *options.keys), any_sort=any_sort), ()
+        text = data.decode("utf-8-sig")  # some editors write a byte order mark
+        return find_configurations(text, (*CONFIGMAP_KEYS, *options.keys), ignore_unrelated=ignore_unrelated), ()
     except (OSError, UnicodeDecodeError) as error:
-        if any_sort and isinstance(error, UnicodeDecodeError):
+        if ignore_unrelated and isinstance(error, UnicodeDecodeError):
             return [], ()
-        return [], [Fault("", f"can't be read: {error}")]
+        return [], [Fault("", f"cannot be read: {error}")]
     except Refused as refusal:
         return [], refusal.faults
 

@@ -1,1 +1,1 @@
-"""."""
+"""Small tools that several layers share: limits, caches, backoff, errors."""

@@ -23,7 +23,7 @@ PARSE_ERRORS: Mapping[int, Problem] = {
         HTTPStatus.EXPECTATION_FAILED: "the expectation of the header Expect is not supported",
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "there are more than 64 header fields, one is longer than 8190 "
         "bytes, or all together than 32 KiB",
-        HTTPStatus.INTERNAL_SERVER_ERROR: "something went wrong; it is in the service's log",
+        HTTPStatus.INTERNAL_SERVER_ERROR: "internal error; the service's log has the details",
         HTTPStatus.NOT_IMPLEMENTED: "the transfer coding is not supported",
     }.items()
 }

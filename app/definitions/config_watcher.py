@@ -1,6 +1,6 @@
-"""Following the file that holds the job configuration: a change is taken up whole, or refused and said so.
+"""Following the file that holds the job configuration: a change is put in force as a whole, or refused and logged.
 
-Why looking every two seconds, and what becomes of a worker that starts while the file is faulty:
+Why the file is read every two seconds, and what a worker serves that starts while the file is faulty:
 docs/adr/0011-reload.md.
 """
 
@@ -21,23 +21,23 @@ from schemas.files import UnreadableError, read_document
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 2.0
-"""How often the file is looked at; a ConfigMap reaches its files within about a minute, so this adds little."""
+_POLL_SECONDS = 2.0
+"""How often the file is read. The kubelet updates a mounted ConfigMap within about a minute, so this adds little."""
 
-_FAULTS_TOLD = 20
-"""So many faults of one configuration are written to the log; `slimfaas-jobs validate` tells them all."""
+_MAX_LOGGED_FAULTS = 20
+"""How many faults of one configuration are logged; `slimfaas-jobs validate` shows all."""
 
-_MOST_OF_A_FAULT = 500
-"""So many characters of each."""
+_MAX_FAULT_LENGTH = 500
+"""How many characters of one fault are logged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationState:
-    """How the configuration in force stands to what is configured.
+    """How the configuration in force compares with the file.
 
     Attributes:
-        loaded_at: when it was loaded, Unix seconds.
-        faults: of what was refused since; none: what is in force is what is configured.
+        loaded_at: when the configuration in force was loaded, Unix seconds.
+        faults: of the file's content, if it was refused; empty: the file's content is in force.
         loads: how many configurations have been put in force, the first one included.
         refusals: how many have been refused.
     """
@@ -49,16 +49,16 @@ class ConfigurationState:
 
 
 class ConfigWatcher:
-    """Keeps a catalogue at what is configured.
+    """Keeps a registry equal to the job configuration.
 
     Args:
         document: the configuration that the process was started with, as JSON.
-        path: the file that it came from, to be followed; `None`: it stays as it is.
+        path: the file to follow, which the document came from; `None`: the configuration never changes.
         clock: Unix seconds.
 
     Attributes:
         registry: the definitions in force.
-        on_change: called, in a thread of its own, after other definitions have been put in force.
+        on_change: called after other definitions have been put in force, in the watcher's thread.
 
     Raises:
         Refused: that configuration has faults.
@@ -70,52 +70,51 @@ class ConfigWatcher:
         self._path = path
         self._clock = clock
         self._state = ConfigurationState(clock())
-        self._in_force = self._seen = _digest(document)
-        self._last_valid = None if path is None else LastValidConfiguration()
+        self._digest_in_force = self._last_seen = _digest(document)
+        self._last_valid = LastValidConfiguration()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def state(self) -> ConfigurationState:
-        """How things stand as of the last look."""
+        """The state as of the last read of the file."""
         return self._state
 
     def start(self) -> None:
-        """Take up what has changed since the process was started, then follow the file; returns at once."""
+        """Load what has changed since the process was started, then follow the file in a thread; returns at once."""
         metrics.configuration_in_force(self._state.loaded_at)
         if self._path is None:
             return
         if self._path.exists() and not self._path.is_file():
             log.info("the job configuration came through a pipe, which can't be followed")
             return
-        self._recall()
-        self.look()
-        thread = threading.Thread(target=self._follow, name="configuration", daemon=True)
+        self._restore_last_valid()
+        self.reload(self._path)
+        thread = threading.Thread(target=self._follow, args=(self._path,), name="configuration", daemon=True)
         thread.start()
         self._thread = thread
 
     def stop(self) -> None:
-        """Follow the file no longer."""
+        """Stop following the file."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
 
-    def look(self) -> None:
-        """Look at the file once, and take up what is new."""
-        assert self._path is not None
+    def reload(self, path: Path) -> None:
+        """Read the file once, and put its content in force if it has changed and is valid."""
         try:
-            document = read_document(self._path)
+            document = read_document(path)
         except UnreadableError as error:
             self._note_unreadable(error)
             return
         digest = _digest(document)
-        if digest == self._seen:
+        if digest == self._last_seen:
             return
-        self._seen = digest
-        if digest == self._in_force:
+        self._last_seen = digest
+        if digest == self._digest_in_force:
             self._state = replace(self._state, faults=())
             metrics.configuration_in_force(self._state.loaded_at)
-            log.info("the job configuration is again the one in force")
+            log.info("the file holds the job configuration in force again")
             return
         try:
             definitions = parse_configuration(document)
@@ -123,29 +122,32 @@ class ConfigWatcher:
             self._refuse(refusal.faults)
             return
         self._put_in_force(definitions, document)
-        assert self._last_valid is not None
-        self._last_valid.keep(document)
+        self._last_valid.save(document)
 
-    def _follow(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
+    def _follow(self, path: Path) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
             try:
-                self.look()
+                self.reload(path)
             except Exception:
-                # Whatever it was: the next change must not wait for somebody to restart the process.
-                log.exception("the job configuration can't be looked at")
+                # Go on whatever it was: the next change must not wait for somebody to restart the process.
+                log.exception("the job configuration can't be reloaded")
 
-    def _recall(self) -> None:
-        """Go on from what an earlier worker of this process has put in force: the file may be faulty by now."""
-        assert self._last_valid is not None
-        document = self._last_valid.recall()
-        if document is not None and _digest(document) != self._in_force:
-            self._put_in_force(parse_configuration(document), document)
-            self._seen = self._in_force
+    def _restore_last_valid(self) -> None:
+        """Continue with what an earlier worker of this service has put in force: the file may be faulty by now."""
+        document = self._last_valid.load()
+        if document is None or _digest(document) == self._digest_in_force:
+            return
+        try:
+            definitions = parse_configuration(document)
+        except Refused:  # its writer was killed in the middle
+            return
+        self._put_in_force(definitions, document)
+        self._last_seen = self._digest_in_force
 
     def _put_in_force(self, definitions: Definitions, document: str) -> None:
         before = {definition.name: definition for definition in self.registry.all()}
         self.registry.replace(definitions)
-        self._in_force = _digest(document)
+        self._digest_in_force = _digest(document)
         self._state = replace(self._state, loaded_at=self._clock(), faults=(), loads=self._state.loads + 1)
         metrics.configuration_changed(refused=False)
         metrics.configuration_in_force(self._state.loaded_at)
@@ -156,16 +158,16 @@ class ConfigWatcher:
         self._state = replace(self._state, faults=faults, refusals=self._state.refusals + 1)
         metrics.configuration_changed(refused=True)
         metrics.configuration_in_force(self._state.loaded_at, refused=True)
-        # A pointer holds the document's own names, and a line of the log must stay one.
-        told = "; ".join(str(fault)[:_MOST_OF_A_FAULT] for fault in faults[:_FAULTS_TOLD])
-        told = "".join(character if character.isprintable() else "?" for character in told)
-        more = f"; and {len(faults) - _FAULTS_TOLD} more" if len(faults) > _FAULTS_TOLD else ""
-        log.error("the job configuration is faulty, the last good one stays in force: %s%s", told, more)
+        # A pointer holds names from the document. They must not be able to start a line of the log.
+        shown = "; ".join(str(fault)[:_MAX_FAULT_LENGTH] for fault in faults[:_MAX_LOGGED_FAULTS])
+        shown = "".join(character if character.isprintable() else "?" for character in shown)
+        more = f"; and {len(faults) - _MAX_LOGGED_FAULTS} more" if len(faults) > _MAX_LOGGED_FAULTS else ""
+        log.error("the job configuration is faulty, the last valid one stays in force: %s%s", shown, more)
 
     def _note_unreadable(self, error: UnreadableError) -> None:
         seen = f"unreadable: {error}"
-        if seen != self._seen:
-            self._seen = seen
+        if seen != self._last_seen:
+            self._last_seen = seen
             self._refuse((Fault("", f"the file can't be read: {error}"),))
 
 
@@ -174,7 +176,7 @@ def _digest(document: str) -> str:
 
 
 def _describe_changes(before: Definitions, after: Definitions) -> str:
-    """What has become of the definitions, by name."""
+    """Name the definitions that are new, changed or gone."""
     parts = {
         "new": [name for name in after if name not in before],
         "changed": [name for name, definition in after.items() if before.get(name, definition) != definition],

@@ -1,10 +1,9 @@
-"""Whether a cluster would take the runs of a definition as they stand, without storing anything."""
+"""Checking a definition against a cluster, without storing anything: would the API server take its runs?"""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 from app.domain.names import new_id
 from app.kube.client import NamespacedClient
@@ -16,14 +15,17 @@ from schemas.faults import Fault, pointer_to
 from schemas.merge import merge
 from schemas.request import Request
 
+_ACCOUNT = "ServiceAccount"
+_WORKLOAD = "Deployment or StatefulSet"
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the API server says of a definition.
+    """The result of checking one definition.
 
     Attributes:
-        faults: why its runs would be refused, or never start; pointers are the configuration's.
-        warnings: what the API server warns of, and what it doesn't let us look up.
+        faults: why its runs would be refused or never start; the pointers are those of the configuration.
+        warnings: what the API server warns of, and what we have no right to look up.
     """
 
     faults: tuple[Fault, ...]
@@ -31,27 +33,31 @@ class Checked:
 
 
 def check_definition(client: NamespacedClient, definition: Definition) -> Checked:
-    """Ask about the run of a definition whose request is empty, and for what it needs to start.
+    """Send a dry run of an empty request, and look up what the run needs to start.
 
-    Secrets and ConfigMaps that it refers to aren't looked up: nobody should need the right to read them for a check.
+    Secrets and ConfigMaps that the definition refers to are not looked up: a check should not need the right to read
+    them.
 
     Raises:
-        ClusterError: the API server can't be asked, or doesn't let us.
+        ClusterError: the API server can't be asked, or refuses to answer.
     """
     path = pointer_to("Configurations", definition.name)
-    warnings: list[str] = []
-    faults = list(_job_faults(client, definition, path, warnings))
-    told = [Fault(path, text) for text in warnings]
-    for pointer, missing, found in _needs(client, definition, path):
+    job_warnings: list[str] = []
+    faults = list(_find_job_faults(client, definition, path, job_warnings))
+    warnings = [Fault(path, text) for text in job_warnings]
+    for pointer, kind, name in _list_references(definition, path):
         try:
-            if not found():
-                faults.append(Fault(pointer, missing))
+            if not _exists(client, kind, name):
+                faults.append(Fault(pointer, f"no such {kind} in the namespace {client.name}: runs would never start"))
         except ForbiddenError as error:
-            told.append(Fault(pointer, f"not looked up: {error}"))
-    return Checked(tuple(faults), tuple(told))
+            warnings.append(Fault(pointer, f"not looked up: {error}"))
+    return Checked(tuple(faults), tuple(warnings))
 
 
-def _job_faults(client: NamespacedClient, definition: Definition, path: str, warnings: list[str]) -> Iterator[Fault]:
+def _find_job_faults(
+    client: NamespacedClient, definition: Definition, path: str, warnings: list[str]
+) -> Iterator[Fault]:
+    """Yield why the API server would refuse a run; what it warns of is added to `warnings`."""
     spec = merge(definition, Request())
     job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=secrets.token_hex(16))
     try:
@@ -71,26 +77,19 @@ def _job_faults(client: NamespacedClient, definition: Definition, path: str, war
         yield Fault(path, f"the namespace {client.name} takes no Jobs: {error}")
 
 
-def _needs(
-    client: NamespacedClient, definition: Definition, path: str
-) -> Iterator[tuple[str, str, Callable[[], bool]]]:
-    """What a run needs to start: its pointer, what to say where it is missing, and how to look it up."""
-    account = definition.service_account_name
-    if account is not None:
-        missing = f"no such ServiceAccount in the namespace {client.name}: runs would never start"
-        yield f"{path}/ServiceAccountName", missing, partial(_has_account, client, account)
+def _list_references(definition: Definition, path: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the objects that a run needs to start: the definition's pointer, the kind and the name."""
+    if definition.service_account_name is not None:
+        yield f"{path}/ServiceAccountName", _ACCOUNT, definition.service_account_name
     for index, name in enumerate(definition.depends_on):
-        missing = f"no such Deployment or StatefulSet in the namespace {client.name}: runs would never start"
-        yield f"{path}/DependsOn/{index}", missing, partial(_has_workload, client, name)
+        yield f"{path}/DependsOn/{index}", _WORKLOAD, name
 
 
-def _has_account(client: NamespacedClient, name: str) -> bool:
+def _exists(client: NamespacedClient, kind: str, name: str) -> bool:
+    if kind == _WORKLOAD:
+        return bool(client.find_workloads(name))
     try:
         client.get_service_account(name)
     except NotFoundError:
         return False
     return True
-
-
-def _has_workload(client: NamespacedClient, name: str) -> bool:
-    return bool(client.find_workloads(name))

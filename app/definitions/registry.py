@@ -1,4 +1,4 @@
-"""The catalogue: the definitions that are in force."""
+"""The definitions in force."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class _Edition:
 class Registry:
     """The definitions of one configuration at a time. Safe to share between threads.
 
-    A new configuration takes the place of the old one in one step: every answer is wholly of one of them.
+    A new configuration replaces the old one in one step: each result is wholly from one of them.
     """
 
     def __init__(self, definitions: Definitions) -> None:
@@ -43,7 +43,7 @@ class Registry:
         self._edition = _Edition(definitions, slots)
 
     def get(self, name: str) -> Definition:
-        """The definition of this name.
+        """Return the definition of this name.
 
         Raises:
             UnknownDefinitionError: there is none.
@@ -54,9 +54,9 @@ class Registry:
             raise UnknownDefinitionError(name) from None
 
     def all(self) -> list[Definition]:
-        """Every definition, in the configuration's order."""
+        """Return every definition, in the configuration's order."""
         return list(self._edition.definitions.values())
 
     def slots(self) -> Mapping[str, int]:
-        """How many runs of each definition may be active at once."""
+        """Return how many runs of each definition may be active at once."""
         return self._edition.slots

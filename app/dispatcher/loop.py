@@ -17,7 +17,7 @@ from app.dispatcher.news import NEWS_SECONDS, Newsroom
 from app.dispatcher.patience import Patience
 from app.dispatcher.pulse import Pulse
 from app.dispatcher.stopwatch import Starts, Watched
-from app.dispatcher.tables import Changes, RunTable, WorkloadTable, judge_from
+from app.dispatcher.tables import Changes, ReadinessByName, RunTable, WorkloadTable
 from app.domain.readiness import Unready, unready_dependencies
 from app.kube.client import NamespacedClient
 from app.kube.parsing import read_run, read_workload
@@ -224,4 +224,4 @@ class _View:
 
     def unready(self) -> Unready:
         """What runs wait for as of now, each dependency judged once."""
-        return partial(unready_dependencies, assess_by_name=judge_from(self.workloads))
+        return partial(unready_dependencies, readiness=ReadinessByName(self.workloads))

@@ -98,7 +98,7 @@ class Newsroom:
                 run.uid: cause
                 for definition, line in lines.items()
                 for depends_on, queued in line.queued.items()
-                for cause in (find_pending_reason(definition, depends_on, line.admitted, slots, unready),)
+                for cause in (find_pending_reason(definition, line.admitted, slots, unready(depends_on)),)
                 for run in queued
             }
             news = [uid for uid, cause in causes.items() if self._is_news(uid, cause)]
@@ -110,7 +110,7 @@ class Newsroom:
                 return bool(news)
             told_now = [run for run in lasting if run.uid not in self._put_off or self._put_off[run.uid].until <= now]
             stories = [
-                (run, causes[run.uid], explain(run, lines[run.definition].admitted, slots, unready)[1])
+                (run, causes[run.uid], explain(run, lines[run.definition].admitted, slots, unready(run.depends_on))[1])
                 for run in islice(_in_turns(told_now), _EVENTS_PER_ISSUE)
             ]
             queued = {run.name for uid in causes if (run := runs.get(uid))} if self._archive is not None else set()

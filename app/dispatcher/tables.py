@@ -5,7 +5,7 @@ does not matter whether the answer to our own write or the watch is first, nor h
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from threading import Event, RLock
 
 from app.dispatcher.plan import Line
@@ -159,14 +159,15 @@ class WorkloadTable:
         return self._workloads.get(name)
 
 
-def judge_from(tables: Sequence[WorkloadTable]) -> Callable[[str], Readiness]:
-    """A judgement of dependencies by name that looks each name up once; valid while the lock is held."""
-    judged: dict[str, Readiness] = {}
+class ReadinessByName(dict[str, Readiness]):
+    """The readiness of workloads by name, each assessed when it is first looked up. Valid while the lock is held."""
 
-    def assess_by_name(name: str) -> Readiness:
-        if name not in judged:
-            found = (table.get(name) for table in tables)
-            judged[name] = assess(name, [workload for workload in found if workload is not None])
-        return judged[name]
+    def __init__(self, tables: Sequence[WorkloadTable]) -> None:
+        super().__init__()
+        self._tables = tables
 
-    return assess_by_name
+    def __missing__(self, name: str) -> Readiness:
+        found = (table.get(name) for table in self._tables)
+        readiness = assess(name, [workload for workload in found if workload is not None])
+        self[name] = readiness
+        return readiness

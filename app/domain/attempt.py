@@ -1,9 +1,9 @@
-"""Attempts at a run: its pods, in small records, because a pod itself takes 8 KiB and more."""
+"""Attempts at a run: its pods, as small records, because a pod itself takes 8 KiB and more."""
 
 from dataclasses import dataclass
 
 RESULT_BYTES = 4096
-"""The most of a termination message that is kept. The kubelet has the same bound for one container."""
+"""The most that is kept of a termination message. The kubelet has the same limit for one container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +12,9 @@ class Termination:
 
     Attributes:
         exit_code: of its process.
-        reason: the kubelet's word for it, such as `Error` or `OOMKilled`.
+        reason: the kubelet's word, such as `Error` or `OOMKilled`.
         result: its termination message, at most `RESULT_BYTES` of UTF-8.
-        ended_at: microseconds since the epoch; `None`: nobody has said.
+        ended_at: microseconds since the epoch; `None`: unknown.
     """
 
     exit_code: int
@@ -25,11 +25,11 @@ class Termination:
 
 @dataclass(frozen=True, slots=True)
 class WaitingReason:
-    """What keeps a pod from going on.
+    """Why a pod does not go on.
 
     Attributes:
         reason: one CamelCase word.
-        message: the kubelet's or the scheduler's own words; may be empty.
+        message: in the words of the kubelet or the scheduler; may be empty.
     """
 
     reason: str
@@ -42,13 +42,13 @@ class Attempt:
 
     Attributes:
         owner: the uid of the Job that owns the pod.
-        pod: its name.
+        pod: the pod's name.
         created_at: microseconds since the epoch; Kubernetes gives whole seconds.
         phase: `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
         running: whether the run's container runs now.
-        restarts: how often the kubelet has started that container again.
-        trouble: why the container doesn't run yet, or why the pod failed as a whole; `None`: nothing known.
-        ending: how that container ended last; `None`: it hasn't.
+        restarts: how often the kubelet has restarted that container.
+        trouble: why the container does not run yet, or why the pod failed as a whole; `None`: nothing is known.
+        ending: how that container ended last; `None`: it has not ended.
     """
 
     owner: str
@@ -61,18 +61,22 @@ class Attempt:
     ending: Termination | None
 
 
-_ATTEMPTS_KEPT = 32
-"""Kubernetes waits up to six minutes between two attempts."""
+_MAX_ATTEMPTS = 32
+"""How many attempts are kept. Kubernetes waits up to six minutes between two attempts."""
 
-_WITHIN_A_SECOND = {"Failed": 0, "Succeeded": 1}
-"""Of pods made in the same second, one that failed was followed by the others."""
+_ORDER_WITHIN_A_SECOND = {"Failed": 0, "Succeeded": 1}
+"""Of pods that were made in the same second, the failed one came first: the others followed it."""
 
 
 def sort_attempts(attempts: list[Attempt]) -> list[Attempt]:
-    """Attempts from the first to the last; the same ones are always in the same order."""
-    return sorted(attempts, key=lambda one: (one.created_at, _WITHIN_A_SECOND.get(one.phase, 2), one.pod))
+    """Return attempts from the first to the last, always in the same order."""
+    return sorted(attempts, key=lambda attempt: (attempt.created_at, _rank(attempt), attempt.pod))
 
 
 def keep_last(attempts: list[Attempt]) -> list[Attempt]:
-    """Forget the first attempts where there are very many: their results would fill the memory."""
-    return attempts if len(attempts) <= _ATTEMPTS_KEPT else sort_attempts(attempts)[1:]
+    """Drop the first attempt if there are too many: the results of very many attempts would fill the memory."""
+    return attempts if len(attempts) <= _MAX_ATTEMPTS else sort_attempts(attempts)[1:]
+
+
+def _rank(attempt: Attempt) -> int:
+    return _ORDER_WITHIN_A_SECOND.get(attempt.phase, 2)

@@ -1,8 +1,8 @@
-"""Idempotency-Keys: a repeated call finds the run of the first one.
+"""Idempotency-Keys: a repeated request finds the run of the first one.
 
 The header: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/. The key determines the run's
-name, and names are unique in a namespace. So however many calls with one key arrive, at however many replicas, exactly
-one of them creates a run.
+name, and names are unique in a namespace. So exactly one request creates a run, however many requests with one key
+arrive, and at however many replicas.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from app.domain.names import id_from
 
 @dataclass(frozen=True, slots=True)
 class IdempotentRequest:
-    """A call with a key.
+    """A request with a key.
 
-    Both digests are stored on the Job. Whoever reads it sees the request there in clear; the key alone they could find
-    by guessing, so it is no place for secrets.
+    Both digests are stored on the Job. Anyone who can read the Job can test guesses of the key against its digest, so
+    a key must not be a secret. The request itself stands in the Job as clear text anyway.
 
     Attributes:
-        definition: what is called.
+        definition: the definition's name.
         key_digest: SHA-256 of definition and key.
         request_digest: SHA-256 of the request: body, path and query, byte by byte.
     """
@@ -30,19 +30,19 @@ class IdempotentRequest:
 
     @property
     def run_id(self) -> str:
-        """The id of the run, the same for every call with this definition and key."""
+        """The id of the run, the same for every request with this definition and key."""
         return id_from(self.key_digest)
 
 
 def identify_request(definition: str, key: str, body: bytes, path: str, query: str) -> IdempotentRequest:
-    """Make the claim of a call.
+    """Digest a request with a key.
 
     Args:
-        definition: its name.
+        definition: the definition's name.
         key: the Idempotency-Key, without quotes.
-        body: of the call, as sent.
-        path: what the call's path has after the definition's name, decoded.
-        query: the call's raw query string.
+        body: the request's body, as sent.
+        path: the part of the request's path after the definition's name, decoded.
+        query: the request's raw query string.
     """
     return IdempotentRequest(
         definition,
@@ -52,5 +52,5 @@ def identify_request(definition: str, key: str, body: bytes, path: str, query: s
 
 
 def _digest(*parts: bytes) -> bytes:
-    """SHA-256 over the parts, each with its length before it, so that no two lists of parts give the same text."""
+    """Return SHA-256 over the parts. A length before each part keeps different lists of parts apart."""
     return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()

@@ -10,25 +10,25 @@ _ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
 
 
 def new_id() -> str:
-    """Make up a run's id: 12 lower-case base-32 characters (60 random bits)."""
+    """Return a new id of a run: 12 lower-case base-32 characters (60 random bits)."""
     return id_from(random_bytes(8))
 
 
 def id_from(digest: bytes) -> str:
-    """The run's id that a digest begins with."""
+    """Return the run's id that follows from a digest: its first 60 bits."""
     return base64.b32encode(digest).decode("ascii").lower()[:12]
 
 
 def is_id(text: str) -> bool:
-    """Whether the text has the form of a run's id."""
+    """Return whether the text has the form of a run's id."""
     return _ID.fullmatch(text) is not None
 
 
 def job_name(definition: str, run_id: str) -> str:
-    """The name of the Job that is this run."""
+    """Return the name of a run's Job."""
     return f"{definition}{_INFIX}{run_id}"
 
 
 def id_in(name: str) -> str:
-    """The run's id in a Job's name: what follows the last `-slimfaas-job-`."""
+    """Return the run's id in a Job's name: the part after the last `-slimfaas-job-`."""
     return name.rpartition(_INFIX)[2]

@@ -1,6 +1,6 @@
-"""When a dependency counts as ready."""
+"""When a dependency of a run counts as ready."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.run import DependsOn
@@ -9,12 +9,12 @@ from app.domain.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What is known of one dependency.
+    """The state of one dependency.
 
     Attributes:
         name: as the run names it.
-        ready: whether a run may start as far as this dependency goes.
-        detail: its counts, or what is wrong, for people.
+        ready: whether a run may start, as far as this dependency is concerned.
+        detail: its replicas, or what is wrong, as text for people.
     """
 
     name: str
@@ -23,23 +23,28 @@ class Readiness:
 
 
 Unready = Callable[[DependsOn], Sequence[Readiness]]
-"""Those of a run's dependencies that are not ready."""
+"""Returns the run's dependencies that are not ready."""
 
 
-def unready_dependencies(depends_on: DependsOn, assess_by_name: Callable[[str], Readiness]) -> list[Readiness]:
-    """The dependencies that a run still waits for; a list that can't be read is one that is never ready."""
+def unready_dependencies(depends_on: DependsOn, readiness: Mapping[str, Readiness]) -> list[Readiness]:
+    """Return the dependencies that a run still waits for.
+
+    Args:
+        depends_on: the run's. A list that can't be read counts as one dependency that is never ready.
+        readiness: of each of these dependencies, by name.
+    """
     if depends_on is None:
         return [Readiness("its dependencies", ready=False, detail="the annotation that lists them can't be read")]
-    return [readiness for name in depends_on if not (readiness := assess_by_name(name)).ready]
+    return [readiness[name] for name in depends_on if not readiness[name].ready]
 
 
 def assess(name: str, workloads: Sequence[Workload]) -> Readiness:
-    """Judge a dependency by the Deployments and StatefulSets that bear its name.
+    """Decide whether a dependency is ready, by the Deployments and StatefulSets of its name.
 
     Guarantees:
-        - one that doesn't exist is not ready;
-        - where a Deployment and a StatefulSet share the name, both must be ready;
-        - a status that speaks of an older spec says nothing, so it isn't ready.
+        - a dependency that doesn't exist is not ready;
+        - if a Deployment and a StatefulSet have the name, both must be ready;
+        - a workload whose status describes an older spec is not ready: its counts may be about to change.
     """
     if not workloads:
         return Readiness(name, ready=False, detail="not found")
@@ -49,6 +54,7 @@ def assess(name: str, workloads: Sequence[Workload]) -> Readiness:
 
 
 def _judge_one(workload: Workload) -> tuple[bool, str]:
+    """Return whether a workload is ready, and its replicas as text."""
     if workload.replicas_min is not None:
         return _judge_by_annotation(workload, workload.replicas_min)
     if workload.kind == "Deployment":
@@ -60,10 +66,10 @@ def _judge_one(workload: Workload) -> tuple[bool, str]:
     return _detail(workload, ready, max(minimum, workload.wanted_replicas))
 
 
-def _judge_by_annotation(workload: Workload, written: str) -> tuple[bool, str]:
-    if not (written.isascii() and written.isdigit() and len(written) <= 9):
+def _judge_by_annotation(workload: Workload, replicas_min: str) -> tuple[bool, str]:
+    if not (replicas_min.isascii() and replicas_min.isdigit() and len(replicas_min) <= 9):
         return False, f"{workload.kind}: the annotation SlimFaas/ReplicasMin is not a number"
-    minimum = max(1, int(written))
+    minimum = max(1, int(replicas_min))
     return _detail(workload, workload.ready_replicas >= minimum, minimum)
 
 

@@ -1,4 +1,4 @@
-"""The call that made a run: what the run keeps of it, so that people and programs can find one from the other."""
+"""The request that made a run, as far as the run keeps it: so people and programs find one from the other."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from schemas.definition import Variable
 
 @dataclass(frozen=True, slots=True)
 class RequestContext:
-    """The call that makes a run.
+    """The request that makes a run.
 
     Attributes:
-        request_id: the call's, as in the log; empty: it has none.
-        trace: the call's place in a trace; `None`: it has none.
+        request_id: the request's id, as in the log; empty: it has none.
+        trace: the request's trace and span; `None`: it has none.
     """
 
     request_id: str = ""
     trace: TraceContext | None = None
 
     def variables(self, taken: Collection[str]) -> list[Variable]:
-        """What the container gets, by the names that tracing libraries look for.
+        """Return the environment variables for the run's container, with the names that tracing libraries look for.
 
         Args:
-            taken: names that the definition or the request sets. Where `TRACEPARENT` is one of them, that counts, and
-                there is nothing of ours: half of each would be a trace that nobody has made.
+            taken: names that the definition or the request sets. They win. If `TRACEPARENT` is one of them, nothing is
+                added: a `TRACESTATE` of another trace would be wrong.
         """
         if self.trace is None or "TRACEPARENT" in taken:
             return []

@@ -1,32 +1,32 @@
-"""Runs: the Jobs of ours as the queue sees them, in small records, so that ten thousand fit in little memory."""
+"""Runs: our Jobs as the queue sees them, as small records, so that ten thousand take little memory."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 
 class Phase(Enum):
-    """Where a run is in its life."""
+    """The phase of a run's life."""
 
     QUEUED = "queued"
-    """Suspended, with nothing of it running: it waits to be admitted."""
+    """It is suspended and has no active pod: it waits to be admitted."""
     ADMITTED = "admitted"
     """Neither queued nor finished: it holds a slot."""
     FINISHED = "finished"
-    """It has a terminal condition, or is being deleted before it started: nothing of it will run any more."""
+    """It has a terminal condition, or is being deleted before it started: no pod of it will run any more."""
 
 
 DependsOn = tuple[str, ...] | None
-"""Names of workloads that a run waits for; `None`: its annotation can't be read, so nobody knows."""
+"""The names of the workloads that a run depends on; `None`: the annotation that lists them can't be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingStart:
-    """An admitted run that must start in time, and of which nothing is known to be ready.
+    """The start deadline of an admitted run that has no ready pod yet, as far as its Job tells.
 
     Attributes:
         since: when Kubernetes started the Job, microseconds since the epoch, by the cluster's clock.
         seconds: how long an attempt may wait for its container to start.
-        has_failed: whether an attempt has failed already.
+        has_failed: whether an attempt has failed.
     """
 
     since: int
@@ -36,20 +36,20 @@ class PendingStart:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A Job of ours, as far as the queue is concerned.
+    """One of our Jobs, as far as the queue is concerned.
 
     Attributes:
-        uid: the Job's.
-        name: the Job's.
-        definition: from its label.
+        uid: the Job's uid.
+        name: the Job's name.
+        definition: from the Job's label.
         resource_version: grows with every change of the object; comparable, see
             https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
         queued_at: microseconds since the epoch.
-        depends_on: what must be ready before it starts.
+        depends_on: the workloads that must be ready before it starts.
         phase: queued, admitted or finished.
-        pending_start: `None`: it need not start in time, or has done so, or isn't admitted.
-        started: whether a pod of it is ready, or has succeeded, as far as its status tells.
-        created_at: when the API server stored it, microseconds since the epoch by that server's clock, whole seconds.
+        pending_start: its start deadline; `None`: it has none, or it has started, or it is not admitted.
+        started: whether a pod of it is ready or has succeeded, according to the Job's status.
+        created_at: when the API server stored it, by that server's clock, microseconds since the epoch (whole seconds).
     """
 
     uid: str
@@ -65,5 +65,5 @@ class Run:
 
 
 def queue_key(run: Run) -> tuple[int, str]:
-    """What a definition's queue is sorted by: the time, and the name where two came at once."""
+    """Return what a definition's queue is sorted by: the time, then the name."""
     return run.queued_at, run.name

@@ -11,11 +11,11 @@ class Workload:
         kind: `Deployment` or `StatefulSet`.
         name: its name.
         resource_version: see `Run`.
-        current: whether its status speaks of its present spec (observedGeneration), and it isn't being deleted.
+        current: whether its status describes its present spec (observedGeneration), and it is not being deleted.
         ready_replicas: pods that are ready.
         wanted_replicas: `spec.replicas`.
-        available: the status of a Deployment's `Available` condition; `None` where there is none.
-        replicas_min: the `SlimFaas/ReplicasMin` annotation as written; `None` where there is none.
+        available: the status of a Deployment's `Available` condition; `None`: it has none.
+        replicas_min: the `SlimFaas/ReplicasMin` annotation as written; `None`: it has none.
     """
 
     kind: str

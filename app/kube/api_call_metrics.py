@@ -42,7 +42,7 @@ class ApiCall:
         self._open = metrics.API_CALLS_OPEN.labels("stream" if self._lasts else "call")
         self._open.inc()
         self._code = "unanswered"
-        self._span = spans.begin_request_span(
+        self._span = spans.begin_api_call_span(
             f"{self._verb} {self._resource}", {"http.request.method": method, "k8s.resource": self._resource}
         )
         self._began = time.perf_counter()
@@ -61,5 +61,5 @@ class ApiCall:
     def ended(self) -> None:
         """Note that it is over, whatever its outcome."""
         self._open.dec()
-        spans.end_request_span(self._span, self._code)
+        spans.end_api_call_span(self._span, self._code)
         metrics.API_CALLS.labels(self._verb, self._resource, self._code).inc()

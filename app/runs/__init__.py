@@ -1,1 +1,1 @@
-"""What the service does, apart from HTTP: each module is one thing that a caller can want."""
+"""Runs: starting, reading, listing, waiting for, cancelling and deleting them."""

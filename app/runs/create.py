@@ -1,6 +1,7 @@
-"""Storing a Job once, however often it takes to be sure."""
+"""Creating a run's Job exactly once, although answers of the API server get lost."""
 
 import logging
+from enum import Enum
 
 from app.common.errors import ErrorKind, ServiceError
 from app.common.types import Json
@@ -19,22 +20,29 @@ from app.kube.errors import (
 )
 from app.kube.idempotency import KeyMatch, match_job
 from app.kube.transport import CALL_SECONDS
-from app.runs.retry_budget import LAST_TRY_SECONDS, StartBudget
+from app.runs.retry_budget import RetryBudget, RetryPolicy
 
 log = logging.getLogger(__name__)
-
-_HORIZON_SECONDS = LAST_TRY_SECONDS + CALL_SECONDS
-"""How long after the first try the last one can still be stored."""
-
 
 _QUOTA_RETRY_SECONDS = 30
 
 
+class CreateOutcome(Enum):
+    """How a Job came to be stored."""
+
+    CREATED = "created"
+    """This request has stored it."""
+    REPLAYED = "replayed"
+    """An earlier request with the same Idempotency-Key has stored it."""
+
+
 class CreateFailedError(ClusterError):
-    """The API server did not store a run, or nobody can say; `outcome_unknown` speaks of all tries together.
+    """The API server has not stored a run, or it is unknown whether it has.
+
+    `outcome_unknown` is about all attempts together.
 
     Attributes:
-        cause: what the last try met.
+        cause: the error of the last attempt.
     """
 
     def __init__(self, cause: ClusterError, *, in_doubt: bool) -> None:
@@ -47,12 +55,12 @@ class CreateFailedError(ClusterError):
 
     @property
     def reason(self) -> str:
-        """That of the last attempt."""
+        """The reason of the last attempt's error."""
         return self.cause.reason
 
     @property
     def detail(self) -> str:
-        """Why, as far as that is the caller's business, and what is known of the run."""
+        """Why the run was not stored, as far as the caller may know, and whether it may exist all the same."""
         match self.cause:
             case QuotaError():
                 why = "a quota of the namespace is used up"
@@ -67,143 +75,160 @@ class CreateFailedError(ClusterError):
 
     @property
     def retry_seconds(self) -> int:
-        """Longer where a quota is used up: nobody can tell when that ends, and asking costs a call."""
+        """When the caller may try again: later for a quota, since nobody knows when it has room again."""
         if isinstance(self.cause, QuotaError):
             return self.retry_after_seconds or _QUOTA_RETRY_SECONDS
         return super().retry_seconds
 
 
 class KeyReusedError(ServiceError):
-    """The Idempotency-Key belongs to an earlier call that asked for something else."""
+    """The Idempotency-Key was used by an earlier request with other content."""
 
     kind = ErrorKind.INVALID
-    detail = "this Idempotency-Key belongs to an earlier call that asked for something else; nothing has been done"
+    detail = "this Idempotency-Key belongs to an earlier request with other content; nothing has been done"
 
 
 class KeyTakenError(ServiceError):
-    """The name that the Idempotency-Key leads to belongs to a Job that has nothing to do with it."""
+    """The name that follows from the Idempotency-Key is that of an unrelated Job."""
 
     kind = ErrorKind.CONFLICT
-    detail = "this Idempotency-Key can't be used, another one can; nothing has been done"
+    detail = "this Idempotency-Key can't be used, choose another one; nothing has been done"
 
 
 class JobCreator:
-    """Stores Jobs.
+    """Creates Jobs.
 
     Args:
-        client: where.
-        start_budget: for each of them.
+        client: of the namespace that the Jobs are created in.
+        retry_policy: for each create.
     """
 
-    def __init__(self, client: NamespacedClient, start_budget: StartBudget) -> None:
+    def __init__(self, client: NamespacedClient, retry_policy: RetryPolicy) -> None:
         self._client = client
-        self._start_budget = start_budget
+        self._retry_policy = retry_policy
 
-    def store(self, job: Json, call: str, idempotent: IdempotentRequest | None) -> bool:
-        """Store a Job once, however often it takes to be sure; whether an earlier call had stored it.
+    def create(self, job: Json, call: str, idempotent: IdempotentRequest | None) -> CreateOutcome:
+        """Create a Job, and retry until it is certain that it is stored once.
 
-        The name was chosen before the first try, so a try that finds it taken by a Job with our own mark has been
-        stored by an earlier one. After a lost answer a run that lives but a moment could have come and gone before the
-        next try, which would start it a second time: such a run isn't tried again.
+        The name is chosen before the first attempt. If a retry finds a Job of this name with this request's mark, an
+        earlier attempt has stored it. A run with a short TTL could have run and been removed between two attempts, and
+        a retry would start it a second time: after a lost answer such a run is not tried again.
 
         Args:
-            job: to be stored.
-            call: the mark of the call, which is on the Job and on no other.
-            idempotent: what its Idempotency-Key lays claim to; `None`: it has none.
+            job: the manifest.
+            call: this request's mark, which is on this Job and on no other.
+            idempotent: the request's Idempotency-Key and content; `None`: it has no key.
 
         Raises:
             KeyReusedError: the key was used for another request.
             KeyTakenError: the key can't be used.
             InvalidError: the API server does not accept the Job.
-            CreateFailedError: it isn't stored, or nobody can say.
+            CreateFailedError: the Job is not stored, or it is unknown whether it is.
         """
-        budget, in_doubt = self._start_budget(), False
-        lives_seconds = job["spec"].get("ttlSecondsAfterFinished")
+        name = job["metadata"]["name"]
+        budget, in_doubt = RetryBudget(self._retry_policy), False
         while True:
             try:
                 self._client.create_job(job)
-                return False
+                return CreateOutcome.CREATED
             except AlreadyExistsError as error:
-                existing = self._find(job["metadata"]["name"], in_doubt=True)
+                existing = self._find(name)
                 if existing is not None:
-                    return self._identify(existing, call, idempotent, error)
+                    return _identify(existing, call, idempotent, error)
                 if in_doubt:
                     if idempotent is None:
-                        return False  # nobody else knows the name: it was ours, and is gone already
+                        # No other request knows the name: an earlier attempt stored the Job, and it is gone already.
+                        return CreateOutcome.CREATED
                     raise CreateFailedError(error, in_doubt=True) from error
-                # It was another's, and is gone: the name is free.
-                again = True
+                # It was another request's Job, and it is gone: the name is free.
+                retryable = True
                 failure: ClusterError = error
             except ClusterError as error:
-                if in_doubt and not error.retryable and self._has_stored(job["metadata"]["name"], call):
-                    return False  # what refuses a second such run may be the first: it has used up a quota
+                # A refusal may be due to the Job of an earlier attempt: it may have used up a quota.
+                if in_doubt and not error.retryable and self._is_stored(name, call):
+                    return CreateOutcome.CREATED
                 in_doubt = in_doubt or error.outcome_unknown
-                short_lived = lives_seconds is not None and lives_seconds <= _HORIZON_SECONDS
-                again = _retryable(error) and not (error.outcome_unknown and short_lived)
+                retryable = _is_retryable(error) and not (error.outcome_unknown and self._may_end_before_retry(job))
                 failure = error
-            if not again or not budget.wait("storing a run", failure):
-                raise _create_failed(failure, in_doubt=in_doubt)
+            if not retryable or not budget.wait("storing a run", failure):
+                raise _to_create_error(failure, in_doubt=in_doubt)
 
-    def _find(self, name: str, *, in_doubt: bool) -> Json | None:
-        """The Job of this name; `None`: there is none."""
+    def is_replay(self, name: str, idempotent: IdempotentRequest) -> bool:
+        """Return whether a refused request repeats one that was accepted.
+
+        Args:
+            name: of the Job that the request's key leads to.
+            idempotent: the request.
+
+        Raises:
+            CreateFailedError: the API server can't be asked.
+        """
+        existing = self._find(name)
+        return existing is not None and match_job(idempotent, existing) is KeyMatch.SAME_REQUEST
+
+    def _find(self, name: str) -> Json | None:
+        """Return the Job of this name; `None`: there is none.
+
+        Raises:
+            CreateFailedError: the API server can't be asked, so it stays unknown whether the run is stored.
+        """
         try:
             return self._client.get_job(name)
         except NotFoundError:
             return None
         except ClusterError as error:
-            raise CreateFailedError(error, in_doubt=in_doubt) from error
+            raise CreateFailedError(error, in_doubt=True) from error
 
-    def _has_stored(self, name: str, call: str) -> bool:
-        """Whether an earlier try of this call, which had no answer, has been stored."""
-        existing = self._find(name, in_doubt=True)
-        return existing is not None and _is_marked(existing, call)
+    def _is_stored(self, name: str, call: str) -> bool:
+        """Return whether an earlier attempt of this request, whose answer was lost, has stored the Job."""
+        existing = self._find(name)
+        return existing is not None and _has_mark(existing, call)
 
-    def _identify(
-        self, existing: Json, call: str, idempotent: IdempotentRequest | None, error: AlreadyExistsError
-    ) -> bool:
-        """Say of the Job that has the name already whether it is an earlier call's, or else this one's."""
-        if _is_marked(existing, call):
-            return False
-        if idempotent is None:
-            raise CreateFailedError(error, in_doubt=False) from error
-        match match_job(idempotent, existing):
-            case KeyMatch.SAME_REQUEST:
-                return True
-            case KeyMatch.OTHER_REQUEST:
-                raise KeyReusedError(idempotent.run_id) from error
-            case KeyMatch.OTHER_KEY:
-                raise KeyTakenError(idempotent.run_id) from error
-
-    def is_replay(self, name: str, idempotent: IdempotentRequest) -> bool:
-        """Whether a call that is refused repeats one that was accepted.
-
-        Args:
-            name: of the Job that the claim leads to.
-            idempotent: the call's.
-
-        Raises:
-            CreateFailedError: nobody can say.
-        """
-        existing = self._find(name, in_doubt=True)
-        return existing is not None and match_job(idempotent, existing) is KeyMatch.SAME_REQUEST
+    def _may_end_before_retry(self, job: Json) -> bool:
+        """Return whether the Job could end and be removed by its TTL before the last possible attempt is stored."""
+        ttl_seconds = job["spec"].get("ttlSecondsAfterFinished")
+        return ttl_seconds is not None and ttl_seconds <= self._retry_policy.deadline_seconds + CALL_SECONDS
 
 
-def _retryable(error: ClusterError) -> bool:
-    """Whether the same create may do well a moment later.
+def _identify(
+    existing: Json, call: str, idempotent: IdempotentRequest | None, error: AlreadyExistsError
+) -> CreateOutcome:
+    """Decide whose Job has the name already: this request's, or that of an earlier request with the same key.
 
-    Nothing that is created has changed meanwhile: a conflict is that of a ResourceQuota, on which the API server gives
-    up where many calls count against it at once. It has stored nothing then.
+    Raises:
+        KeyReusedError: the key was used for another request.
+        KeyTakenError: an unrelated Job has the name that follows from the key.
+        CreateFailedError: an unrelated Job has the name, and the request has no key.
+    """
+    if _has_mark(existing, call):
+        return CreateOutcome.CREATED
+    if idempotent is None:
+        raise CreateFailedError(error, in_doubt=False) from error
+    match match_job(idempotent, existing):
+        case KeyMatch.SAME_REQUEST:
+            return CreateOutcome.REPLAYED
+        case KeyMatch.OTHER_REQUEST:
+            raise KeyReusedError(idempotent.run_id) from error
+        case KeyMatch.OTHER_KEY:
+            raise KeyTakenError(idempotent.run_id) from error
+
+
+def _is_retryable(error: ClusterError) -> bool:
+    """Return whether the same create may succeed a moment later.
+
+    A conflict is retryable here. A create conflicts with no other write to its object: the conflict is that of a
+    ResourceQuota that many creates count against at once. The API server has stored nothing then.
     """
     return error.retryable or isinstance(error, ConflictError)
 
 
-def _is_marked(job: Json, call: str) -> bool:
+def _has_mark(job: Json, call: str) -> bool:
     found: bool = (job["metadata"].get("annotations") or {}).get(labels.CALL_ANNOTATION) == call
     return found
 
 
-def _create_failed(error: ClusterError, *, in_doubt: bool) -> ClusterError:
-    """What to raise where the last try met this error, in doubt whether an earlier one was stored."""
+def _to_create_error(error: ClusterError, *, in_doubt: bool) -> ClusterError:
+    """Return the error to raise after the last attempt; `in_doubt`: an earlier attempt may have stored the Job."""
     if isinstance(error, InvalidError) and not in_doubt:
         log.warning("the API server does not accept a run: %s", error)
         return error

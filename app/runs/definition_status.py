@@ -1,4 +1,4 @@
-"""How each definition stands: what is queued, what is active, and whether its dependencies are ready."""
+"""The status of definitions: how many runs are queued and active, and whether the dependencies are ready."""
 
 import threading
 import time
@@ -16,35 +16,35 @@ from schemas.definition import Definition
 from schemas.definition_status import DefinitionView, DependencyView
 
 _FRESH_SECONDS = 1.0
-"""How long one look at the cluster serves those who come after it."""
+"""How long one reading of the cluster serves later requests."""
 
-_PATIENCE_SECONDS = 10.0
-"""How long a call waits for another one's look; while the API server is away they fail one after the other."""
+_TURN_SECONDS = 10.0
+"""How long a request waits while another one reads. While the API server is away, they fail one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """What was seen of the cluster.
+class _Snapshot:
+    """The state of the cluster at one moment.
 
     Attributes:
-        until: when it is too old.
+        until: when the snapshot expires.
         phases: how many runs of each definition are in each phase.
-        named: the dependencies that were looked for.
-        workloads: the Deployments and StatefulSets that definitions name, by name.
+        dependencies: the names of the dependencies that were looked up.
+        workloads: the Deployments and StatefulSets of these names, by name.
     """
 
     until: float
     phases: Counter[tuple[str, Phase]]
-    named: frozenset[str]
+    dependencies: frozenset[str]
     workloads: dict[str, list[Workload]]
 
 
 class DefinitionStatuses:
-    """Looks at all definitions at once: three lists, however many there are, and however many ask within a second.
+    """Reads the status of all definitions with three lists, which serve all requests of a second.
 
     Args:
-        client: where the runs are.
-        all_definitions: returns every definition, whoever may see it.
+        client: of the namespace that the runs are in.
+        all_definitions: returns every definition, also those that a caller may not see.
         clock: seconds that never go back.
     """
 
@@ -58,30 +58,31 @@ class DefinitionStatuses:
         self._all_definitions = all_definitions
         self._clock = clock
         self._lock = threading.Lock()
-        self._look: _Look | None = None
+        self._snapshot: _Snapshot | None = None
 
     def describe(self, definitions: Sequence[Definition]) -> list[DefinitionView]:
-        """Say how these definitions stand, as of less than a second ago, in their order.
+        """Return the status of these definitions, in their order and at most a second old.
 
         Raises:
             ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
+            BusyError: too many other requests ask it.
         """
-        look = self._look_around(definitions)
-        return [_view(definition, look) for definition in definitions]
+        snapshot = self._fresh_snapshot(definitions)
+        return [_view(definition, snapshot) for definition in definitions]
 
-    def _look_around(self, definitions: Sequence[Definition]) -> _Look:
-        if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
-            raise BusyError("others look all the time")
+    def _fresh_snapshot(self, definitions: Sequence[Definition]) -> _Snapshot:
+        if not self._lock.acquire(timeout=_TURN_SECONDS):
+            raise BusyError("other requests read the definitions' status all the time")
         try:
             known = (*self._all_definitions(), *definitions)
-            named = frozenset(name for definition in known for name in definition.depends_on)
-            if self._look is None or self._look.until <= self._clock() or not named <= self._look.named:
-                self._look = None  # the old one need not be held beside the new one
+            names = frozenset(name for definition in known for name in definition.depends_on)
+            snapshot = self._snapshot
+            if snapshot is None or snapshot.until <= self._clock() or not names <= snapshot.dependencies:
+                self._snapshot = snapshot = None  # free the old one before the new one is read
                 phases = self._count_runs()
-                workloads = self._find_workloads(named)
-                self._look = _Look(self._clock() + _FRESH_SECONDS, phases, named, workloads)
-            return self._look
+                workloads = self._find_workloads(names)
+                self._snapshot = snapshot = _Snapshot(self._clock() + _FRESH_SECONDS, phases, names, workloads)
+            return snapshot
         finally:
             self._lock.release()
 
@@ -89,25 +90,25 @@ class DefinitionStatuses:
         runs = map(read_run, self._client.objects(self._client.runs))
         return Counter((run.definition, run.phase) for run in runs)
 
-    def _find_workloads(self, named: frozenset[str]) -> dict[str, list[Workload]]:
+    def _find_workloads(self, names: frozenset[str]) -> dict[str, list[Workload]]:
         found: dict[str, list[Workload]] = {}
-        for kind, collection in self._client.workloads.items() if named else ():
+        for kind, collection in self._client.workloads.items() if names else ():
             for workload in self._client.objects(collection):
-                if workload["metadata"]["name"] in named:
+                if workload["metadata"]["name"] in names:
                     found.setdefault(workload["metadata"]["name"], []).append(read_workload(kind, workload))
         return found
 
 
-def _view(definition: Definition, look: _Look) -> DefinitionView:
+def _view(definition: Definition, snapshot: _Snapshot) -> DefinitionView:
     return DefinitionView(
         name=definition.name,
         visibility=definition.visibility,
         image=definition.image,
         number_parallel_job=definition.number_parallel_job,
-        active_runs=look.phases[definition.name, Phase.ADMITTED],
-        queue_length=look.phases[definition.name, Phase.QUEUED],
+        active_runs=snapshot.phases[definition.name, Phase.ADMITTED],
+        queue_length=snapshot.phases[definition.name, Phase.QUEUED],
         max_queued=definition.max_queued,
-        depends_on=tuple(_dependency(name, look.workloads.get(name, ())) for name in definition.depends_on),
+        depends_on=tuple(_dependency(name, snapshot.workloads.get(name, ())) for name in definition.depends_on),
     )
 
 

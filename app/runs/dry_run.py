@@ -1,4 +1,4 @@
-"""What the caller of a dry run gets to see: the Job, without what others have put into it in confidence."""
+"""What the caller of a dry run may see: the Job, without what the definition or the cluster keeps from callers."""
 
 from app.common.types import Json
 from app.domain.request_context import RequestContext
@@ -8,23 +8,23 @@ from schemas.request import Request
 
 _INNER_FIELDS = ("envFrom", "volumeMounts", "volumeDevices")
 _POD_FIELDS = ("imagePullSecrets", "volumes", "initContainers", "ephemeralContainers")
-"""What the service never sets: an admission webhook has, and it may name Secrets."""
+"""Fields that the service never sets: an admission webhook has set them, and they may refer to Secrets."""
 
 
 def redact(job: Json, spec: RunSpec, request: Request, context: RequestContext | None = None) -> Json:
-    """Take out of a Job what its caller may not know.
+    """Return a Job without what its caller may not know.
 
     Guarantees:
-        - a variable's value, or where it comes from, is left in only where the request gave it or the service sets it;
-          of all others the name remains;
-        - of containers that were put beside the definition's own, name and image remain;
-        - nothing remains in the pod that refers to a Secret.
+        - a variable's value or source stays only if the request gave it or the service sets it; of all other variables
+          only the name stays;
+        - of containers other than the definition's own, only name and image stay;
+        - nothing in the pod refers to a Secret.
 
     Args:
-        job: as the API server answered; left as it is.
-        spec: what it was made of.
-        request: of the caller.
-        context: of the call; `None`: nobody knows.
+        job: as the API server returned it; it is not changed.
+        spec: what the Job was made of.
+        request: the caller's.
+        context: where the request comes from; `None`: unknown.
     """
     pod = job["spec"]["template"]["spec"]
     own = {variable.name for variable in request.environments}

@@ -1,7 +1,7 @@
-"""Whether a dispatcher is at work at all, as far as the Lease tells whom nobody follows.
+"""Whether any dispatcher is at work, by its Lease.
 
-A dispatcher counts the Lease's time by its own clock and acts on it. This here only tells people, by comparing the
-holder's clock with ours: it gives both a minute to differ.
+This compares the holder's clock with ours, and allows them to differ by a minute. It is only text for people: a
+dispatcher itself measures the Lease's time by its own clock alone.
 """
 
 from datetime import UTC, datetime
@@ -14,32 +14,32 @@ from app.kube.errors import ClusterError, NotFoundError
 from app.kube.parsing import read_time
 
 NO_DISPATCHER = "NoDispatcher"
-"""Why a run waits that could start: nobody is there to admit it."""
+"""The reason of a queued run that could start, but has no dispatcher to admit it."""
 
 _TOLERANCE_SECONDS = 60
-"""How far two nodes' clocks may be apart, and how late a busy holder may renew."""
+"""How far the clocks of two nodes may differ, and how late a busy holder may renew."""
 
 
 def find_leader_absence(client: NamespacedClient) -> str | None:
-    """Ask whether a dispatcher is at work, in one call.
+    """Read the Lease, and say why no dispatcher is at work. One call.
 
     Returns:
-        Why there is none, for people; `None`: there is one, or nobody can say.
+        Why there is none, as text for people; `None`: there is one, or the Lease can't be read.
     """
     try:
         lease = client.get_lease(labels.LEASE_NAME)
     except NotFoundError:
         lease = None
     except ClusterError:
-        return None  # all that the caller asked for is known; this would only have said it better
+        return None  # the caller has everything but this text
     return describe_leader_absence(lease, datetime.now(UTC))
 
 
 def describe_leader_absence(lease: Json | None, now: datetime) -> str | None:
-    """Say why no dispatcher is at work, by its Lease; `None`: one is.
+    """Say why no dispatcher is at work; `None`: one is.
 
     Args:
-        lease: as it is now; `None`: there is none.
+        lease: the Lease as it is now; `None`: there is none.
         now: by our clock.
     """
     if lease is None:
@@ -47,7 +47,7 @@ def describe_leader_absence(lease: Json | None, now: datetime) -> str | None:
     spec: dict[str, Any] = lease.get("spec") or {}
     if not spec.get("holderIdentity"):
         return f"nobody holds the Lease {labels.LEASE_NAME}"
-    # The holder's name is a pod's: none of a caller's business.
+    # Do not name the holder: callers need not know the names of pods.
     renewed_at = read_time(spec.get("renewTime"))
     if renewed_at is None:
         return f"the holder of the Lease {labels.LEASE_NAME} has never renewed it"

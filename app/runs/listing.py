@@ -1,8 +1,8 @@
-"""The runs of a definition, listed once for all who ask at about the same time.
+"""Lists of a definition's runs, read once for all requests that come at about the same time.
 
-Where a queued run stands, and which runs are the newest, can only be told by looking at all of them: Kubernetes lists
-them by name. Callers that poll would each hold a page of the list in memory at the same time; so one list is read at a
-time, page by page, and what is made of it serves everyone for a moment.
+Kubernetes lists Jobs by name. To tell a queued run's position, or which runs are the newest, all of them have to be
+read. Many polling callers would each hold a page of that list in memory. So one list is read at a time, page by page,
+and its result serves everyone for a second.
 """
 
 import threading
@@ -11,26 +11,25 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from app.common.concurrency_limiter import BusyError
+from app.common.expiring_cache import ExpiringCache
 from app.common.types import Json
 from app.domain.names import id_in, is_id, job_name
 from app.domain.run import Phase, Run, queue_key
 from app.kube.client import NamespacedClient
 from app.kube.parsing import read_run
-from app.runs.pagination import ListQuery, QueueKey, RunPage, TopN
-
-_T = TypeVar("_T")
+from app.runs.pagination import MAX_LIMIT, ListQuery, QueueKey, RunPage, TopN
+from app.runs.run_status import ADMITTED_STATUSES, possible_statuses
 
 _FRESH_SECONDS = 1.0
-"""How long a list serves those who come after it."""
+"""How long a list serves later requests."""
 
 _PAGES_KEPT = 4
-"""Each may take some MiB of memory."""
+"""Each page may take some MiB of memory."""
 
-_PATIENCE_SECONDS = 10.0
-"""How long a call waits for the lists of others; while the API server is away they fail one after the other."""
+_TURN_SECONDS = 10.0
+"""How long a request waits while others list runs. While the API server is away, they fail one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,122 +37,130 @@ class Queue:
     """A definition's queue at one moment.
 
     Attributes:
-        places: of the queued runs, sorted.
+        keys: the queue keys of the queued runs, sorted.
         admitted: how many runs hold a slot.
     """
 
-    places: Sequence[QueueKey]
+    keys: Sequence[QueueKey]
     admitted: int
 
     def position_of(self, run: Run) -> int:
-        """Where a queued run stands, from 1 on."""
-        return bisect_left(self.places, queue_key(run)) + 1
+        """Return the position of a queued run, from 1 on."""
+        return bisect_left(self.keys, queue_key(run)) + 1
 
-    def knows(self, run: Run) -> bool:
-        """Whether the run was in the queue then."""
-        index = bisect_left(self.places, queue_key(run))
-        return index < len(self.places) and self.places[index] == queue_key(run)
+    def contains(self, run: Run) -> bool:
+        """Return whether the run was in the queue at that moment."""
+        index = bisect_left(self.keys, queue_key(run))
+        return index < len(self.keys) and self.keys[index] == queue_key(run)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept(Generic[_T]):
-    until: float
-    value: _T
+class Snapshot:
+    """What one list has to say to a query.
+
+    Attributes:
+        jobs: the newest Jobs that may match the query, with their queue keys, from the newest to the oldest.
+        older_exist: whether older Jobs that may match were left out.
+        queue: the definition's queue at the moment of the list.
+    """
+
+    jobs: Sequence[tuple[QueueKey, Json]]
+    older_exist: bool
+    queue: Queue
 
 
 class Listing:
-    """Lists runs by definition.
+    """Lists the runs of a namespace by definition.
 
     Args:
-        client: whose runs.
+        client: of the namespace.
         clock: seconds that never go back.
+
+    Attributes:
+        pages: finished pages by definition and query. Use them only within `turn`.
     """
 
     def __init__(self, client: NamespacedClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
-        self._clock = clock
         self._lock = threading.Lock()
-        self._queues: dict[str, _Kept[Queue]] = {}
-        self._pages: dict[tuple[str, ListQuery], _Kept[RunPage]] = {}
-
-    def queue_with(self, run: Run) -> Queue:
-        """The queue that a queued run is in, as of less than a second ago.
-
-        A list that doesn't know the run was read before it was queued, and so may lack others that are ahead of it: it
-        is read anew.
-
-        Raises:
-            ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
-        """
-        with self._turn():
-            kept = self._queues.get(run.definition)
-            return kept.value if kept and kept.value.knows(run) else self._read(run.definition, lambda _run, _job: None)
-
-    def page(
-        self,
-        definition: str,
-        list_query: ListQuery,
-        count: int,
-        may_match: Callable[[Json, Run], bool],
-        finish: Callable[[TopN, Queue], RunPage],
-    ) -> RunPage:
-        """The page that a caller wants, as of less than a second ago.
-
-        Args:
-            definition: whose runs.
-            list_query: what the page is known by to others who want the same.
-            count: how many runs to choose among.
-            may_match: judges a run by its Job alone.
-            finish: makes the page; it may call the API server, and is called by one thread at a time.
-
-        Raises:
-            ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
-        """
-        with self._turn():
-            kept = self._pages.get((definition, list_query))
-            if kept is not None:
-                return kept.value
-            top = TopN(count, list_query.before)
-
-            def offer(run: Run, job: Json) -> None:
-                if is_addressable(run) and may_match(job, run):
-                    top.offer(queue_key(run), job)
-
-            page = finish(top, self._read(definition, offer))
-            while len(self._pages) >= _PAGES_KEPT:
-                del self._pages[next(iter(self._pages))]
-            self._pages[definition, list_query] = _Kept(self._clock() + _FRESH_SECONDS, page)
-            return page
+        self._queues: ExpiringCache[str, Queue] = ExpiringCache(_FRESH_SECONDS, clock=clock)
+        self.pages: ExpiringCache[tuple[str, ListQuery], RunPage] = ExpiringCache(
+            _FRESH_SECONDS, max_entries=_PAGES_KEPT, clock=clock
+        )
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
-            raise BusyError("others list runs all the time")
+    def turn(self) -> Iterator[None]:
+        """Wait until no other request lists runs, and keep others from it for as long as the context lasts.
+
+        Raises:
+            BusyError: the others took too long.
+        """
+        if not self._lock.acquire(timeout=_TURN_SECONDS):
+            raise BusyError("other requests list runs all the time")
         try:
-            now = self._clock()
-            self._queues = {name: kept for name, kept in self._queues.items() if kept.until > now}
-            self._pages = {key: kept for key, kept in self._pages.items() if kept.until > now}
+            self._queues.drop_expired()
+            self.pages.drop_expired()
             yield
         finally:
             self._lock.release()
 
-    def _read(self, definition: str, see: Callable[[Run, Json], None]) -> Queue:
-        places: list[QueueKey] = []
+    def queue_with(self, run: Run) -> Queue:
+        """Return the queue that a queued run is in, at most a second old.
+
+        If the kept queue does not contain the run, it was read before the run was queued. It may lack other runs that
+        are ahead of it, so it is read again.
+
+        Raises:
+            ClusterError: the API server can't be asked.
+            BusyError: too many other requests ask it.
+        """
+        with self.turn():
+            queue = self._queues.get(run.definition)
+            if queue is not None and queue.contains(run):
+                return queue
+            return self._read(run.definition, None).queue
+
+    def read(self, definition: str, list_query: ListQuery) -> Snapshot:
+        """Read the runs of a definition now. Call this only within `turn`.
+
+        Raises:
+            ClusterError: the API server can't be asked.
+        """
+        return self._read(definition, list_query)
+
+    def _read(self, definition: str, list_query: ListQuery | None) -> Snapshot:
+        newest = None if list_query is None else TopN(_count_candidates(list_query), list_query.before)
+        keys: list[QueueKey] = []
         admitted = 0
         for job in self._client.objects(self._client.runs_of(definition)):
             run = read_run(job)
             if run.phase is Phase.QUEUED:
-                places.append(queue_key(run))
+                keys.append(queue_key(run))
             admitted += run.phase is Phase.ADMITTED
-            see(run, job)
-        queue = Queue(sorted(places), admitted)
-        self._queues[definition] = _Kept(self._clock() + _FRESH_SECONDS, queue)
-        return queue
+            if newest is not None and list_query is not None and _may_match(list_query, run, job):
+                newest.offer(queue_key(run), job)
+        queue = Queue(sorted(keys), admitted)
+        self._queues.put(definition, queue)
+        return Snapshot([], False, queue) if newest is None else Snapshot(newest.jobs(), newest.older_exist, queue)
 
 
 def is_addressable(run: Run) -> bool:
-    """Whether callers can name the run; Jobs with our labels and names of their own only take part in the queue."""
+    """Return whether callers can name the run. Other Jobs with our labels only take part in the queue."""
     run_id = id_in(run.name)
     return is_id(run_id) and run.name == job_name(run.definition, run_id)
+
+
+def _may_match(list_query: ListQuery, run: Run, job: Json) -> bool:
+    """Return whether a run may be on the page, as far as its Job alone tells."""
+    statuses = list_query.statuses
+    return is_addressable(run) and (not statuses or not statuses.isdisjoint(possible_statuses(job, run)))
+
+
+def _count_candidates(list_query: ListQuery) -> int:
+    """Return how many Jobs to choose for one page.
+
+    Only its pods tell which of `ADMITTED_STATUSES` an admitted run has. If the query wants some of these and not
+    others, some of the Jobs may turn out not to match: choose as many as the largest page has.
+    """
+    wanted = list_query.statuses & ADMITTED_STATUSES
+    return MAX_LIMIT if wanted and wanted != ADMITTED_STATUSES else list_query.limit

@@ -1,7 +1,7 @@
-"""Pages of a definition's runs: which of them one answer holds, and where the next one goes on.
+"""Pages of a definition's runs: which runs are on a page, and where the next page continues.
 
-Runs are listed from the newest to the oldest by their places (`app.kube.parsing.place`), which never change. A page
-ends at a place, not at a number: whatever comes and goes meanwhile, no run that stays is left out or shown twice.
+Runs are listed from the newest to the oldest by their queue keys (`app.domain.run.queue_key`), which never change. A
+page ends at a key, not at a number: whatever comes and goes meanwhile, no run that stays is left out or shown twice.
 """
 
 import base64
@@ -15,28 +15,30 @@ from app.common.types import Json
 from schemas.run import RunView, Status
 
 QueueKey = tuple[int, str]
+"""See `app.domain.run.queue_key`."""
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 500
 
 _PAGE_BYTES = 1024 * 1024
-"""The most that the Jobs of a page have together as JSON; one has about 3 KiB, or up to 100 if its caller likes."""
+"""How long the Jobs of one page are together at most, as JSON. One Job has about 3 KiB, and up to 100 KiB if its
+request is large."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,400}", re.ASCII)
-_PLACE = re.compile(r"(-?[0-9]{1,18}) ([a-z0-9][-.a-z0-9]{0,252})", re.ASCII)
+_QUEUE_KEY = re.compile(r"(-?[0-9]{1,18}) ([a-z0-9][-.a-z0-9]{0,252})", re.ASCII)
 
 
 class NotAContinuationError(ValueError):
-    """The text is no continuation that this service has given out."""
+    """The text is not a continuation that this service has given out."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What a caller wants to see.
+    """Which runs a caller wants to see.
 
     Attributes:
-        limit: runs on the page at most, up to `MAX_LIMIT`.
-        before: only runs whose place is lower, that is, older ones; `None`: all.
+        limit: the most runs on the page, up to `MAX_LIMIT`.
+        before: only runs whose queue key is lower, that is, older runs; `None`: all.
         statuses: only runs that have one of these; empty: any.
     """
 
@@ -47,11 +49,11 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Some runs.
+    """One page of runs.
 
     Attributes:
-        runs: from the newest to the oldest; there may be fewer than the limit, even none, though more follow.
-        next: where to go on; `None`: no more follow.
+        runs: from the newest to the oldest. There may be fewer than the limit, even none, although more follow.
+        next: the queue key at which the next page continues; `None`: no more runs follow.
     """
 
     runs: tuple[RunView, ...]
@@ -59,62 +61,62 @@ class RunPage:
 
 
 class TopN:
-    """Keeps the newest of the Jobs that it is offered: so many, and no more than a bounded amount of JSON.
+    """The newest of the Jobs that it is offered: a number of them, and no more than a bounded amount of JSON.
 
     Args:
-        count: how many at most.
+        count: how many Jobs to keep at most.
         before: see `ListQuery`.
     """
 
     def __init__(self, count: int, before: QueueKey | None) -> None:
         self._count = count
         self._before = before
-        self._floor: QueueKey | None = None
+        self._floor: QueueKey | None = None  # the newest key that was left out
         self._bytes = 0
         self._heap: list[tuple[QueueKey, int, int, Json]] = []  # the number keeps Jobs from being compared
         self._number = 0
 
-    def offer(self, place: QueueKey, job: Json) -> None:
+    def offer(self, key: QueueKey, job: Json) -> None:
         """Keep a Job if it is among the newest; its `managedFields` are dropped."""
-        if self._before is not None and place >= self._before:
+        if self._before is not None and key >= self._before:
             return
-        if len(self._heap) == self._count and place < self._heap[0][0]:
-            self._raise_floor(place)
-        if self._floor is not None and place <= self._floor:
+        if len(self._heap) == self._count and key < self._heap[0][0]:
+            self._raise_floor(key)
+        if self._floor is not None and key <= self._floor:
             return
         job["metadata"].pop("managedFields", None)
         size_bytes = len(json.dumps(job))
         self._number += 1
         self._bytes += size_bytes
-        heapq.heappush(self._heap, (place, self._number, size_bytes, job))
+        heapq.heappush(self._heap, (key, self._number, size_bytes, job))
         while len(self._heap) > max(1, self._count) or (self._bytes > _PAGE_BYTES and len(self._heap) > 1):
             dropped, _, size_bytes, _ = heapq.heappop(self._heap)
             self._bytes -= size_bytes
             self._raise_floor(dropped)
 
-    def _raise_floor(self, place: QueueKey) -> None:
-        self._floor = place if self._floor is None else max(self._floor, place)
+    def _raise_floor(self, key: QueueKey) -> None:
+        self._floor = key if self._floor is None else max(self._floor, key)
 
     @property
-    def left_some_out(self) -> bool:
-        """Whether older ones were offered than those that are kept."""
+    def older_exist(self) -> bool:
+        """Whether Jobs were offered that are older than the kept ones."""
         return self._floor is not None
 
     def jobs(self) -> list[tuple[QueueKey, Json]]:
-        """What was kept, from the newest to the oldest."""
-        return [(place, job) for place, _, _, job in sorted(self._heap, reverse=True, key=lambda kept: kept[0])]
+        """Return the kept Jobs with their queue keys, from the newest to the oldest."""
+        return [(key, job) for key, _, _, job in sorted(self._heap, reverse=True, key=lambda kept: kept[0])]
 
 
-def write_continuation(place: QueueKey) -> str:
-    """A place as callers carry it from one page to the next."""
-    return base64.urlsafe_b64encode(f"{place[0]} {place[1]}".encode()).decode("ascii").rstrip("=")
+def write_continuation(key: QueueKey) -> str:
+    """Return a queue key as text that callers carry from one page to the next."""
+    return base64.urlsafe_b64encode(f"{key[0]} {key[1]}".encode()).decode("ascii").rstrip("=")
 
 
 def read_continuation(text: str) -> QueueKey:
-    """Read what `write_continuation` wrote.
+    """Read a text that `write_continuation` has made.
 
     Raises:
-        NotAContinuationError: it did not write this.
+        NotAContinuationError: it has not made this text.
     """
     if not _TOKEN.fullmatch(text):
         raise NotAContinuationError(text)
@@ -122,7 +124,7 @@ def read_continuation(text: str) -> QueueKey:
         decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
     except (binascii.Error, UnicodeDecodeError) as error:
         raise NotAContinuationError(text) from error
-    found = _PLACE.fullmatch(decoded)
+    found = _QUEUE_KEY.fullmatch(decoded)
     if found is None:
         raise NotAContinuationError(text)
     return int(found[1]), found[2]

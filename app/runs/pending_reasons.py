@@ -1,4 +1,4 @@
-"""Why queued runs wait: their places, what their dependencies look like now, and whether anybody admits runs."""
+"""Why queued runs wait: their positions, the state of their dependencies, and whether a dispatcher is at work."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -13,46 +13,43 @@ from app.runs.listing import Queue
 from app.runs.run_status import QueuedStatus
 
 _READ_BY_NAME = 4
-"""Dependencies that are read one by one, with two calls each; more are found in a list of all workloads."""
+"""Up to this many dependencies are read one by one, with two calls each. More are found in a list of all workloads."""
 
 
 def explain_waiting(
     client: NamespacedClient, slots: Mapping[str, int], runs: Sequence[Run], queue: Queue
 ) -> dict[str, QueuedStatus]:
-    """Say why runs of one definition wait, by their uids.
+    """Say why queued runs of one definition wait, by their uids.
 
-    However many there are, and whatever they depend on, this costs no more than a few calls.
+    This costs no more than a few calls, however many runs there are and whatever they depend on.
 
     Args:
-        client: where they are.
+        client: of the namespace that the runs are in.
         slots: by definition.
         runs: queued.
-        queue: theirs.
+        queue: the queue that they are in.
 
     Raises:
         ClusterError: the API server can't be asked.
     """
-    judged = _judge_all(client, {name for run in runs for name in run.depends_on or ()})
-    told = {
-        run.uid: explain(
-            run, queue.admitted, slots, lambda depends_on: unready_dependencies(depends_on, judged.__getitem__)
-        )
-        for run in runs
+    readiness = _assess_all(client, {name for run in runs for name in run.depends_on or ()})
+    reasons = {
+        run.uid: explain(run, queue.admitted, slots, unready_dependencies(run.depends_on, readiness)) for run in runs
     }
-    # A run that waits for nothing is about to start only where somebody starts runs.
-    waits_for_nothing = any(cause is PendingReason.NOTHING for cause, _ in told.values())
+    # A run that waits for nothing is about to start, but only if there is a dispatcher.
+    waits_for_nothing = any(reason is PendingReason.NOTHING for reason, _ in reasons.values())
     leader_absence = find_leader_absence(client) if waits_for_nothing else None
     found = {}
     for run in runs:
-        cause, message = told[run.uid]
-        reason = cause.value
-        if cause is PendingReason.NOTHING and leader_absence is not None:
-            reason, message = NO_DISPATCHER, f"no dispatcher is at work: {leader_absence}"
-        found[run.uid] = QueuedStatus(queue.position_of(run), reason, message)
+        reason, message = reasons[run.uid]
+        word = reason.value
+        if reason is PendingReason.NOTHING and leader_absence is not None:
+            word, message = NO_DISPATCHER, f"no dispatcher is at work: {leader_absence}"
+        found[run.uid] = QueuedStatus(queue.position_of(run), word, message)
     return found
 
 
-def _judge_all(client: NamespacedClient, names: Collection[str]) -> dict[str, Readiness]:
+def _assess_all(client: NamespacedClient, names: Collection[str]) -> dict[str, Readiness]:
     workloads: dict[str, list[Workload]] = {name: [] for name in names}
     if len(names) <= _READ_BY_NAME:
         for name in names:

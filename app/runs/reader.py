@@ -1,4 +1,4 @@
-"""Reading runs, one or many: what they are doing, and why they wait or failed."""
+"""Reading runs, one or many: what they are doing, and why they are queued or have failed."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -13,10 +13,10 @@ from app.kube.client import NamespacedClient
 from app.kube.errors import NotFoundError
 from app.kube.paging import ResourceSelector
 from app.kube.parsing import is_run, read_run
-from app.runs.listing import Listing, Queue
-from app.runs.pagination import MAX_LIMIT, ListQuery, RunPage, TopN
+from app.runs.listing import Listing, Snapshot
+from app.runs.pagination import ListQuery, RunPage
 from app.runs.pending_reasons import explain_waiting
-from app.runs.run_status import ADMITTED_STATUSES, build_view, possible_statuses
+from app.runs.run_status import build_view
 from schemas.run import RunView
 
 
@@ -28,10 +28,10 @@ class UnknownRunError(ServiceError):
 
 
 class RunReader:
-    """The runs in the namespace.
+    """Reads the runs of a namespace.
 
     Args:
-        client: where they are.
+        client: of the namespace.
         slots: returns how many runs of each definition may be active.
     """
 
@@ -44,9 +44,9 @@ class RunReader:
         """Read a run of a definition.
 
         Raises:
-            UnknownRunError: this definition has no such run; a Job that isn't ours is none.
+            UnknownRunError: this definition has no such run. A Job that is not ours is no run.
             ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
+            BusyError: too many other requests ask it.
         """
         return self.view(self.find(definition, run_id))
 
@@ -54,7 +54,7 @@ class RunReader:
         """Read the Job of a run.
 
         Raises:
-            UnknownRunError: this definition has no such run; a Job that isn't ours is none.
+            UnknownRunError: this definition has no such run. A Job that is not ours is no run.
             ClusterError: the API server can't be asked.
         """
         if not is_id(run_id):
@@ -68,11 +68,11 @@ class RunReader:
         return job
 
     def view(self, job: Json) -> RunView:
-        """Make the view of a run, with what its pods tell, or what it waits for.
+        """Make the view of a run from its Job, and from its pods or the reason why it is queued.
 
         Raises:
             ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
+            BusyError: too many other requests ask it.
         """
         run = read_run(job)
         if run.phase is not Phase.QUEUED:
@@ -81,7 +81,7 @@ class RunReader:
         return build_view(job, waiting=explain_waiting(self._client, self._slots(), [run], queue)[run.uid])
 
     def attempts_at(self, run: Run) -> list[Attempt]:
-        """The attempts at a run whose pods are still there; of very many, the last ones.
+        """Return the attempts at a run whose pods still exist; of very many, the last ones.
 
         Raises:
             ClusterError: the API server can't be asked.
@@ -89,7 +89,7 @@ class RunReader:
         return self._attempts(self._client.pods_of(run.name), [run.uid])[run.uid]
 
     def every_attempt_at(self, run: Run) -> list[Attempt]:
-        """All attempts at a run whose pods are still there, from the first to the last, so that they can be counted.
+        """Return all attempts at a run whose pods still exist, from the first to the last, so that they can be counted.
 
         Raises:
             ClusterError: the API server can't be asked.
@@ -98,43 +98,40 @@ class RunReader:
         return sort_attempts([attempt for attempt in attempts if attempt.owner == run.uid])
 
     def page(self, definition: str, list_query: ListQuery) -> RunPage:
-        """List runs of a definition; this costs one list of Jobs, one of pods, and a few calls about dependencies.
+        """List runs of a definition, as of at most a second ago.
+
+        A page that is not kept costs one list of Jobs, one of pods, and a few calls about dependencies.
 
         Raises:
             ClusterError: the API server can't be asked.
-            BusyError: too many others ask it.
+            BusyError: too many other requests ask it.
         """
-        # Which of these a run has is for its pods to tell, so there must be some to choose among.
-        undecided = list_query.statuses & ADMITTED_STATUSES not in (frozenset(), ADMITTED_STATUSES)
+        # The page is finished within the turn, so that the Jobs of one page at a time are in memory.
+        with self._listing.turn():
+            page = self._listing.pages.get((definition, list_query))
+            if page is None:
+                page = self._make_page(definition, list_query, self._listing.read(definition, list_query))
+                self._listing.pages.put((definition, list_query), page)
+            return page
 
-        def may_match(job: Json, run: Run) -> bool:
-            return not list_query.statuses or not list_query.statuses.isdisjoint(possible_statuses(job, run))
-
-        def finish(top: TopN, queue: Queue) -> RunPage:
-            return self._finish(definition, list_query, top, queue)
-
-        return self._listing.page(
-            definition, list_query, MAX_LIMIT if undecided else list_query.limit, may_match, finish
-        )
-
-    def _finish(self, definition: str, list_query: ListQuery, top: TopN, queue: Queue) -> RunPage:
-        chosen = [(place, job, read_run(job)) for place, job in top.jobs()]
-        waiting = [run for _, _, run in chosen if run.phase is Phase.QUEUED]
+    def _make_page(self, definition: str, list_query: ListQuery, snapshot: Snapshot) -> RunPage:
+        chosen = [(key, job, read_run(job)) for key, job in snapshot.jobs]
+        queued = [run for _, _, run in chosen if run.phase is Phase.QUEUED]
         others = {run.uid: run.name for _, _, run in chosen if run.phase is not Phase.QUEUED}
-        causes = explain_waiting(self._client, self._slots(), waiting, queue)
+        waiting = explain_waiting(self._client, self._slots(), queued, snapshot.queue)
         attempts: dict[str, list[Attempt]] = {}
         if others:
             attempts = self._attempts(self._client.pods_of_some(definition, list(others.values())), others)
         views = [
-            (place, view)
-            for place, job, run in chosen
-            if (view := build_view(job, attempts.get(run.uid, ()), causes.get(run.uid)))
+            (key, view)
+            for key, job, run in chosen
+            if (view := build_view(job, attempts.get(run.uid, ()), waiting.get(run.uid)))
             and (not list_query.statuses or view.status in list_query.statuses)
         ]
         runs = tuple(view for _, view in views[: list_query.limit])
         if len(views) > list_query.limit:
             return RunPage(runs, views[list_query.limit - 1][0])
-        return RunPage(runs, chosen[-1][0] if top.left_some_out else None)
+        return RunPage(runs, chosen[-1][0] if snapshot.older_exist else None)
 
     def _attempts(self, pods: ResourceSelector, uids: Collection[str]) -> dict[str, list[Attempt]]:
         found: dict[str, list[Attempt]] = {uid: [] for uid in uids}

@@ -1,50 +1,70 @@
-"""When a write that got no answer, or none to rely on, is made once more."""
+"""How often, and for how long, a failed write to the API server is retried."""
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from app.common.backoff import Backoff
 from app.kube.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
-_PAUSES_SECONDS = (0.1, 0.4, 1.0)
-"""Between the tries."""
-
-LAST_TRY_SECONDS = 4.0
-"""After so long no further try begins: the caller had better hear that something is wrong."""
+_BACKOFF = Backoff(first_seconds=0.2, last_seconds=1.0)
 
 
-StartBudget = Callable[[], "RetryBudget"]
-"""Begins the tries of one write, as `functools.partial(Tries, sleep, clock)` does."""
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a failed write is sent again.
 
-
-class RetryBudget:
-    """The tries of one write.
-
-    Args:
-        sleep: waits for so many seconds.
+    Attributes:
+        backoff: the waits between two attempts.
+        max_attempts: how often one write is sent at most.
+        deadline_seconds: after this time no further attempt begins, so that the caller is told soon that something is
+            wrong.
+        sleep: waits for a number of seconds.
         clock: seconds that never go back.
     """
 
-    def __init__(self, sleep: Callable[[float], None], clock: Callable[[], float]) -> None:
-        self._sleep = sleep
-        self._clock = clock
-        self._began = clock()
-        self._pauses_seconds = iter(_PAUSES_SECONDS)
+    backoff: Backoff = _BACKOFF
+    max_attempts: int = 4
+    deadline_seconds: float = 4.0
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
 
-    def wait(self, what: str, error: ClusterError) -> bool:
-        """Wait until it is time for the next try; `False`, at once, where there have been enough.
+
+DEFAULT_RETRY_POLICY = RetryPolicy()
+
+
+class RetryBudget:
+    """The retries that are left for one write. The time counts from when this object is made.
+
+    Args:
+        policy: says when to retry.
+    """
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+        self._backoff = policy.backoff
+        self._retries_left = policy.max_attempts - 1
+        self._deadline = policy.clock() + policy.deadline_seconds
+
+    def wait(self, write: str, error: ClusterError) -> bool:
+        """Wait until the next attempt is due.
 
         Args:
-            what: is tried, for the log.
-            error: what the last one met.
+            write: what failed, for the log.
+            error: why the last attempt failed. The wait is no shorter than it asks for.
+
+        Returns:
+            Whether to try again. `False` comes at once: no attempt is left, or the next one would begin too late.
         """
-        pause_seconds = next(self._pauses_seconds, None)
-        if pause_seconds is None:
+        now = self._policy.clock()
+        backoff = self._backoff.next(now, error.retry_after_seconds or 0)
+        if self._retries_left == 0 or backoff.until > self._deadline:
             return False
-        asked_seconds = max(pause_seconds, error.retry_after_seconds or 0)
-        if self._clock() - self._began + asked_seconds > LAST_TRY_SECONDS:
-            return False
-        log.warning("%s once more: %s", what, error)
-        self._sleep(asked_seconds)
+        self._backoff = backoff
+        self._retries_left -= 1
+        log.warning("%s failed, retrying in %.1f s: %s", write, backoff.seconds_left(now), error)
+        self._policy.sleep(backoff.seconds_left(now))
         return True

@@ -1,7 +1,7 @@
-"""What a run is doing, and why: a view made of its Job, its attempts and what it waits for. Nothing here asks anyone.
+"""The status of a run, and the reason for it: a pure view of its Job, its attempts and why it is queued.
 
-The Job is the truth about a run; its pods say more for as long as they are there. Where they are gone, and after they
-have been deleted by hand, the view says less.
+The Job decides what is true of a run. Its pods add details for as long as they exist. When they are gone, the view has
+fewer details.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from app.kube.parsing import find_condition, read_run, read_time, terminal_condi
 from schemas.run import Resources, RunView, Status
 
 ADMITTED_STATUSES = frozenset({Status.PENDING, Status.RUNNING, Status.IMAGE_PULL_BACK_OFF})
-"""Which of these an admitted run has, its pods tell."""
+"""The statuses of an admitted run; its pods tell which one it has."""
 
 _PULL_FAILURES = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 )
 _PENDING_TIMEOUT = "PendingTimeout"
-"""Said of a run that was given up; to Kubernetes its deadline is over like any other."""
+"""The reason of a run that missed its start deadline. To Kubernetes this is any deadline that is exceeded."""
 
 _DEFAULT_BACKOFF_LIMIT = 6
 """https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy"""
@@ -36,9 +36,9 @@ class QueuedStatus:
     """Why a queued run waits.
 
     Attributes:
-        position: its place in the queue, from 1 on.
+        position: its position in the queue, from 1 on.
         reason: as in the dispatcher's Events.
-        message: for people.
+        message: text for people.
     """
 
     position: int
@@ -54,7 +54,7 @@ class _State:
 
 
 def possible_statuses(job: Json, run: Run) -> frozenset[Status]:
-    """What the status of a run can be, as far as its Job alone tells."""
+    """Return the statuses that a run may have, by its Job alone."""
     if run.phase is Phase.ADMITTED:
         return ADMITTED_STATUSES
     ended = terminal_condition(job)
@@ -68,8 +68,8 @@ def build_view(job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | 
 
     Args:
         job: the run's.
-        pods: attempts in any order; those of other Jobs, such as an earlier one of the same name, count for nothing.
-        waiting: why it waits, where it is queued.
+        pods: attempts in any order. Those of other Jobs, such as an earlier one of the same name, are ignored.
+        waiting: why the run waits, if it is queued.
     """
     run = read_run(job)
     attempts = sort_attempts([pod for pod in pods if pod.owner == run.uid])
@@ -92,7 +92,7 @@ def build_view(job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | 
         in_queue_timestamp=queued,
         start_timestamp=started,
         end_timestamp=ended,
-        # Kubernetes cuts times to whole seconds: a run that started at once may seem to have started before its call.
+        # Kubernetes cuts times to whole seconds: a run that starts at once may seem to start before it is queued.
         queue_duration_milliseconds=-1 if started == -1 else max(0, started - queued),
         run_duration_milliseconds=-1 if -1 in (started, ended) else max(0, ended - started),
         attempts=_count_attempts(status, attempts),
@@ -112,7 +112,7 @@ def _milliseconds(text: str | None) -> int:
 
 
 def _container(job: Json, definition: str) -> Json:
-    """The run's own container, which bears the definition's name; an admission policy may have added others."""
+    """Return the run's own container: the one named as the definition. An admission webhook may have added others."""
     found: list[Json] = job["spec"]["template"]["spec"].get("containers") or [{}]
     return next((container for container in found if container.get("name") == definition), found[0])
 
@@ -127,9 +127,9 @@ def _state(
             return _State(Status.QUEUED, "Deleting", "is being deleted before it started")
         if ended["type"] == "Complete":
             return _State(Status.SUCCEEDED)
-        if (why := _why_given_up(job)) and ended.get("reason") == "DeadlineExceeded":
+        if (why := _missed_deadline(job)) and ended.get("reason") == "DeadlineExceeded":
             return _State(Status.FAILED, _PENDING_TIMEOUT, why)
-        message = _join(cut(ended.get("message")), _tell(attempts, ending))
+        message = _join(cut(ended.get("message")), _describe_ending(attempts, ending))
         return _State(Status.FAILED, str(ended.get("reason") or "Failed"), message)
     if run.phase is Phase.QUEUED:
         return _State(Status.QUEUED, waiting.reason, waiting.message) if waiting else _State(Status.QUEUED)
@@ -140,14 +140,14 @@ def _state(
 
 
 def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination | None) -> _State:
-    """What an admitted run is doing, by its last attempt: one that failed is no failed run while retries remain."""
-    if why := _why_given_up(job):
+    """Return the state of an admitted run. While retries remain, a failed attempt does not make it a failed run."""
+    if why := _missed_deadline(job):
         return _State(Status.PENDING, _PENDING_TIMEOUT, _join("is being ended", why))
     target = find_condition(job, ("SuccessCriteriaMet", "FailureTarget"))
     last = attempts[-1] if attempts else None
     if target is not None or (last is not None and last.phase == "Succeeded"):
-        words = _join("its last pod is being ended", cut((target or {}).get("message")))
-        return _State(Status.RUNNING, "Ending", words)
+        message = _join("its last pod is being ended", cut((target or {}).get("message")))
+        return _State(Status.RUNNING, "Ending", message)
     if job["spec"].get("suspend"):
         status = Status.RUNNING if last and last.running else Status.PENDING
         return _State(status, "Suspended", "was suspended again; it holds its slot until its pod is gone")
@@ -157,31 +157,31 @@ def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination 
     retry = f"retry {retries} of {limit}" if retries > 0 else ""
     if last is not None and last.phase != "Failed":
         if last.running:
-            return _State(Status.RUNNING, "Retrying" if retry else "", _join(retry, _tell(attempts, ending)))
-        return _state_of_trouble(last.trouble, _join(retry, _tell(attempts, ending)))
+            return _State(Status.RUNNING, "Retrying" if retry else "", _join(retry, _describe_ending(attempts, ending)))
+        return _state_of_waiting(last.trouble, _join(retry, _describe_ending(attempts, ending)))
     failed = _count_failed(status_of_job, attempts)
     if failed > limit:
-        return _State(Status.RUNNING, "Ending", _join("no retry is left", _tell(attempts, ending)))
+        return _State(Status.RUNNING, "Ending", _join("no retry is left", _describe_ending(attempts, ending)))
     if failed:
-        used = f"waits to be tried again: {max(0, failed - 1)} of {limit} retries used"
-        return _State(Status.PENDING, "Retrying", _join(used, _tell(attempts, ending)))
-    return _State(Status.PENDING, "Starting", "is admitted; Kubernetes hasn't made its pod yet")
+        used = f"waits for a retry: {max(0, failed - 1)} of {limit} retries used"
+        return _State(Status.PENDING, "Retrying", _join(used, _describe_ending(attempts, ending)))
+    return _State(Status.PENDING, "Starting", "is admitted, but its pod is not created yet")
 
 
-def _why_given_up(job: Json) -> str:
-    """Why the dispatcher has given a run up; empty: it hasn't."""
+def _missed_deadline(job: Json) -> str:
+    """Return why a run has missed its start deadline, as the dispatcher wrote it; empty: it has not missed it."""
     return cut((job["metadata"].get("annotations") or {}).get(labels.GAVE_UP_ANNOTATION))
 
 
-def _state_of_trouble(trouble: WaitingReason | None, retry: str) -> _State:
-    if trouble is None:
+def _state_of_waiting(waiting: WaitingReason | None, retry: str) -> _State:
+    if waiting is None:
         return _State(Status.PENDING, "Starting", retry)
-    status = Status.IMAGE_PULL_BACK_OFF if trouble.reason in _PULL_FAILURES else Status.PENDING
-    return _State(status, trouble.reason, _join(trouble.message or trouble.reason, retry))
+    status = Status.IMAGE_PULL_BACK_OFF if waiting.reason in _PULL_FAILURES else Status.PENDING
+    return _State(status, waiting.reason, _join(waiting.message or waiting.reason, retry))
 
 
-def _tell(attempts: Sequence[Attempt], ending: Termination | None) -> str:
-    """How the attempts so far have ended, as far as pods tell; empty: they don't."""
+def _describe_ending(attempts: Sequence[Attempt], ending: Termination | None) -> str:
+    """Say how the last failed pod or the last container ended; empty: the pods do not tell."""
     failed = next((attempt for attempt in reversed(attempts) if attempt.phase == "Failed"), None)
     if failed is not None and failed.ending is None and failed.trouble is not None:
         return _join(f"the last pod that failed: {failed.trouble.reason}", failed.trouble.message)
@@ -192,7 +192,7 @@ def _tell(attempts: Sequence[Attempt], ending: Termination | None) -> str:
 
 
 def _count_attempts(status: Json, attempts: Sequence[Attempt]) -> int:
-    """The pods of a run so far, those that are gone included, and its containers' restarts as far as pods tell."""
+    """Count the pods of a run so far, also those that are gone, and the restarts of its container in existing pods."""
     counted = int(status.get("active") or 0) + int(status.get("succeeded") or 0) + _counted_failures(status)
     counted += len(_uncounted(status).get("succeeded") or ())
     return max(counted, len(attempts)) + sum(attempt.restarts for attempt in attempts)
@@ -207,7 +207,7 @@ def _counted_failures(status: Json) -> int:
 
 
 def _uncounted(status: Json) -> dict[str, Any]:
-    """Uids of pods that have ended and aren't in the counts yet, by how they ended.
+    """Return the uids of pods that have ended and are not in the counts yet, by how they ended.
 
     Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/#job-tracking-with-finalizers
     """

@@ -1,11 +1,11 @@
-"""Waiting for the end of a run, on behalf of a caller who would else ask again and again."""
+"""Waiting until a run has ended, for callers that would otherwise poll."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from app.common.backoff import Backoff, jittered
 from app.common.concurrency_limiter import BusyError
 from app.common.types import Json
 from app.kube.cancel_token import CancelToken
@@ -20,16 +20,16 @@ from schemas.run import RunView, Status
 log = logging.getLogger(__name__)
 
 _WATCH_SECONDS = 50
-"""How long one watch may last; beginning another costs two cheap calls."""
+"""How long one watch lasts at most. Starting the next one costs two cheap calls."""
 
-_FIRST_PAUSE_SECONDS = 0.1
-_LAST_PAUSE_SECONDS = 5.0
+_BACKOFF = Backoff(first_seconds=0.1, last_seconds=5.0)
+
 _STEADY_SECONDS = 1.0
-"""A watch that lasted so long ended the row of failures."""
+"""A watch that lasts this long, and longer than the wait before it, resets the backoff."""
 
 
 def has_ended(view: RunView) -> bool:
-    """Whether a run won't change any more."""
+    """Return whether a run has ended: its status will not change any more."""
     return view.status in (Status.SUCCEEDED, Status.FAILED)
 
 
@@ -37,7 +37,7 @@ class RunWaiter:
     """Waits for runs.
 
     Args:
-        client: where they are.
+        client: of the namespace that the runs are in.
         runs: reads them.
         streams: limits how many wait.
     """
@@ -69,42 +69,42 @@ class RunWaiter:
             yield cancel_token
 
     def wait_for_end(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView:
-        """Return a run when it has ended, or as it is when the interrupt is set.
+        """Return a run when it has ended, or as it is when the token is set.
 
-        An outage of the API server is waited out.
+        While the API server is away, the wait goes on.
 
         Raises:
-            UnknownRunError: there is no such run, or it was deleted meanwhile before it had ended.
-            ClusterError: the API server can't be asked when the time is up.
+            UnknownRunError: there is no such run, or it was deleted before it ended.
+            ClusterError: the token is set, and the API server can't be asked.
         """
-        pause_seconds = _FIRST_PAUSE_SECONDS
+        backoff = _BACKOFF
         while not cancel_token.is_set:
             began = time.monotonic()
             try:
                 job = self._watch(self._runs.find(definition, run_id), cancel_token)
                 if terminal_condition(job) is not None:
-                    # Not read again: where its TTL is short, the run may be gone by now.
+                    # Do not read it again: a run with a short TTL may be gone by now.
                     return self._runs.view(job)
             except ClusterError as error:
                 if not cancel_token.is_set:
-                    log.warning("waiting for a run, reading it again: %s", error)
-            if time.monotonic() - began > max(pause_seconds, _STEADY_SECONDS):
-                pause_seconds = _FIRST_PAUSE_SECONDS
-            # Many may wait when a server breaks: they don't all come back at once.
-            cancel_token.wait(pause_seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
-            pause_seconds = min(pause_seconds * 2, _LAST_PAUSE_SECONDS)
+                    log.warning("waiting for a run failed, reading it again: %s", error)
+            now = time.monotonic()
+            if now - began > max(backoff.seconds, _STEADY_SECONDS):
+                backoff = backoff.reset()
+            backoff = backoff.next(now)
+            cancel_token.wait(jittered(backoff.seconds))
         return self._runs.get(definition, run_id)
 
     def wait_if_possible(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView | None:
-        """Wait as `wait_for_end` does for a run that has just been stored; `None`: nobody can say what became of it."""
+        """Wait as `wait_for_end` does for a run that has just been stored; `None`: the run can't be read."""
         try:
             return self.wait_for_end(definition, run_id, cancel_token)
         except (UnknownRunError, ClusterError, BusyError) as error:
-            log.warning("a run that was waited for can't be read: %s", error)
+            log.warning("waiting for a run failed, answering without its state: %s", error)
             return None
 
     def _watch(self, job: Json, cancel_token: CancelToken) -> Json:
-        """Watch a Job until it has ended, or for as long as the watch lasts; returns its last state."""
+        """Watch a Job until it has ended or the watch ends, and return its last state."""
         if terminal_condition(job) is not None:
             return job
         for change in watch_job(self._client, job, seconds=_WATCH_SECONDS, cancel_token=cancel_token):

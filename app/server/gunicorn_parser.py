@@ -1,8 +1,8 @@
-"""How requests come in, and how those are refused that gunicorn can't read: what lies before Flask.
+"""gunicorn's request parser with further limits, and problem documents for requests that it cannot parse.
 
-gunicorn bounds each line of a request's head and the silence between two pieces. It bounds neither the head as a whole
-(64 fields of 8 KiB are half a MiB, for each thread), nor the time that a request may take to arrive, nor into how many
-chunks its body is cut.
+gunicorn limits each line of a request's head, and the pause between two reads. It does not limit the size of the whole
+head (64 fields of 8 KiB are half a MiB per thread), the time until the request is complete, or the number of chunks of
+its body.
 """
 
 import json
@@ -20,11 +20,11 @@ from app.common.http_limits import MAX_CHUNKS, MAX_HEAD_BYTES, PARSE_ERRORS, Too
 from schemas.problem import CONTENT_TYPE, Problem
 
 _PIECE_BYTES = 64 * 1024
-"""How much of a body is taken in at once: as much as one may have in all. gunicorn's MiB, from many at the same time,
-would be more memory than the whole pod has."""
+"""How much of a body is read at once, which is also the largest body. gunicorn would read 1 MiB per request: with many
+requests at the same time that is more memory than the pod has."""
 
 _REQUEST_SECONDS = 20.0
-"""How long a request may take to arrive, its body included."""
+"""How long a client may take to send a request, its body included."""
 
 
 class _ChunkedReader(ChunkedReader):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class _ChunkedReader(ChunkedReader):  # type: ignore[misc]
 
     def parse_chunk_size(self, *args: Any, **options: Any) -> Any:
         self.chunks += 1
-        if self.chunks > MAX_CHUNKS + 1:  # the last one has nothing in it
+        if self.chunks > MAX_CHUNKS + 1:  # the last chunk is empty
             raise TooManyChunksError
         return super().parse_chunk_size(*args, **options)
 
@@ -57,12 +57,12 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
 
     def chunk(self, *args: Any) -> Any:
         if time.monotonic() > self.deadline:
-            raise BlockingIOError("the request has not arrived in time")  # as for a client that has fallen silent
+            raise BlockingIOError("the request took too long to arrive")  # as after a read timeout
         return super().chunk(*args)
 
 
 class Parser(RequestParser):  # type: ignore[misc]
-    """gunicorn's, for requests whose head is not too large and that arrive in time."""
+    """gunicorn's parser, with limits on the head, the number of chunks, and the time until the request is complete."""
 
     mesg_class = _Request
 
@@ -71,27 +71,27 @@ class Parser(RequestParser):  # type: ignore[misc]
         self.unreader = _Unreader(source)
 
     def __next__(self) -> Any:
-        """The next request on the connection; its time begins now, for some of it is there."""
+        """Return the next request on the connection. Its time begins now, because its first bytes are there."""
         self.unreader.deadline = time.monotonic() + _REQUEST_SECONDS
         return super().__next__()
 
 
 class ProblemWriter:
-    """A client's connection, on which what gunicorn writes of an error arrives as a problem document.
+    """A client's connection that replaces the error page that gunicorn sends with a problem document.
 
-    gunicorn's own page is HTML, and repeats what is wrong with the request.
+    gunicorn's page is HTML, and quotes the request.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def __getattr__(self, name: str) -> Any:
-        """Everything else is the connection's."""
+        """Return an attribute of the connection."""
         return getattr(self._connection, name)
 
-    def sendall(self, written: bytes) -> None:
-        """Send the problem document of the status that was written."""
-        status = HTTPStatus(int(written.split(b" ", 2)[1]))
+    def sendall(self, response: bytes) -> None:
+        """Send a problem document with the status of the given response."""
+        status = HTTPStatus(int(response.split(b" ", 2)[1]))
         problem = PARSE_ERRORS.get(status) or Problem(status, status.phrase)
         body = json.dumps(problem.document()).encode() + b"\n"
         head = (

@@ -1,4 +1,4 @@
-"""How gunicorn serves connections: its threaded worker, mended where one client could take too much from the others."""
+"""gunicorn's threaded worker, changed where one client could slow down all others."""
 
 import selectors
 import socket
@@ -16,24 +16,25 @@ from app.server.gunicorn_parser import Parser, ProblemWriter
 from app.server.request_lanes import READ_AHEAD_BYTES, SHORT_REQUEST_THREADS, Kind, RequestLanes, kind_of
 
 _LINGER_SECONDS = 1.0
-"""How long a client may leave a connection open that has been ended."""
+"""How long to wait for the client to close a connection that the service has ended."""
 
 
 class Logger(gunicorn.glogging.Logger):  # type: ignore[misc] # gunicorn has no annotations
-    """gunicorn's log without its access log: app/api/access_log.py writes one, and this would be made up for nobody."""
+    """gunicorn's log without its access log, which would be formatted for nobody: app/api/access_log.py writes ours."""
 
     access_log_enabled = False
 
 
-class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
-    """gunicorn's threaded worker, but for what a request may take, how it is refused, and how a connection ends.
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn has no annotations
+    """gunicorn's threaded worker with our parser, problem documents, and another way to end connections.
 
-    gunicorn 26 and 27 do that in the one loop that accepts connections: a client that doesn't close would stop the
-    service for two seconds, and fifteen of them have the worker killed as hung. Here the connection's thread waits.
+    gunicorn 26 and 27 wait in the loop that accepts connections until a client closes an ended connection: one slow
+    client would stop the service for two seconds, and fifteen would get the worker killed as hung. Here the
+    connection's own thread waits.
 
     Attributes:
-        on_drain: called once it takes no more connections and only ends those that it has, for which a slow client may
-            take all the time that there is until it is killed; must return at once.
+        on_drain: called when the worker stops accepting connections and only completes those that it has, which slow
+            clients can prolong until the worker is killed. It must return at once.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -42,9 +43,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
         self._lanes: RequestLanes[Any] = RequestLanes(max(0, self.cfg.threads - SHORT_REQUEST_THREADS))
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; gunicorn has no better place to learn that the worker has begun to stop.
+        """Accept connections or not, and call `on_drain` once the worker begins to stop.
 
-        Its signal handler is none: it runs between any two steps of this thread, where it may not touch a lock.
+        gunicorn has no hook for that. Its signal handler is not the place: it interrupts this thread anywhere, so it
+        must not take a lock.
         """
         super().set_accept_enabled(enabled)
         if not self.alive:
@@ -88,19 +90,19 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
         self._give_threads()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        """End at once (SIGQUIT, SIGINT), but without the locks of the pool of threads.
+        """End at once (SIGQUIT, SIGINT), without taking the thread pool's locks.
 
-        The threaded worker's own takes them to shut the pool down. It runs between any two steps of this thread, which
-        may be about to give the pool a connection: it would wait for itself until it is killed.
+        The threaded worker's own handler takes them to shut the pool down. It interrupts this thread anywhere: if that
+        is where the thread holds these locks to hand over a connection, it would wait for itself until it is killed.
         """
         super(ThreadWorker, self).handle_quit(sig, frame)
 
     def handle(self, conn: Any) -> Any:
-        """Serve a request; true, or a mark of gunicorn's own, where the connection is to be used again."""
+        """Serve a request. Return a true value if the connection stays open."""
         arrived_at.set(conn.arrived_at)
-        goes_on = super().handle(conn)
-        if not goes_on:
-            with suppress(OSError):  # the client, or gunicorn, was quicker
+        stays_open = super().handle(conn)
+        if not stays_open:
+            with suppress(OSError):  # closed already
                 conn.sock.shutdown(socket.SHUT_WR)
                 deadline = time.monotonic() + _LINGER_SECONDS
                 while (left_seconds := deadline - time.monotonic()) > 0:
@@ -108,11 +110,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # for the same reason
                     if not conn.sock.recv(65536):
                         break
             with suppress(OSError):
-                conn.sock.shutdown(socket.SHUT_RDWR)  # so that gunicorn finds nothing to wait for
-        return goes_on
+                conn.sock.shutdown(socket.SHUT_RDWR)  # so that gunicorn does not wait
+        return stays_open
 
     def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
-        """Answer what can't be read, or what went wrong beyond Flask."""
+        """Respond to a malformed request, or to an error outside of Flask, with a problem document."""
         super().handle_error(req, ProblemWriter(client), addr, exc)
 
 

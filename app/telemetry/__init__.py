@@ -1,1 +1,1 @@
-"""What operators see of the service: metrics, logs, traces. Knows nothing of the rest; every layer can use it."""
+"""Metrics, logs and traces. Imports nothing above it, so that every layer can use it."""

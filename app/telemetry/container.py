@@ -1,4 +1,4 @@
-"""What the kernel counts of the memory of this container, all its processes together."""
+"""The memory of this container, all its processes together, as the kernel counts it."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ _V2 = Path("/sys/fs/cgroup")
 _V1 = Path("/sys/fs/cgroup/memory")
 
 _NO_LIMIT = 1 << 60
-"""cgroup v1 writes a number of about that size where there is no limit."""
+"""cgroup v1 writes a larger number when there is no limit."""
 
 
 def read_memory(v2: Path = _V2, v1: Path = _V1) -> tuple[int, int | None] | None:
-    """What the container uses and may use, in bytes.
+    """Return the container's memory in use and its limit, in bytes.
 
-    In use is what the kubelet counts as the working set: without the file pages that the kernel takes back first.
+    Memory in use is the kubelet's working set: without inactive file pages, which the kernel reclaims first.
 
     Args:
-        v2: where the files of cgroup v2 are.
-        v1: where the files of cgroup v1 are.
+        v2: the folder of cgroup v2.
+        v1: the folder of cgroup v1's memory controller.
 
     Returns:
-        Use and limit, the limit `None` where there is none; `None`: this is no container, or it can't be read.
+        Use and limit; the limit is `None` if there is none. `None`: not in a container, or the files are unreadable.
     """
     for folder, used, limit, reclaimable in (
         (v2, "memory.current", "memory.max", "inactive_file "),
@@ -31,10 +31,10 @@ def read_memory(v2: Path = _V2, v1: Path = _V1) -> tuple[int, int | None] | None
             inactive = [line for line in _read(folder / "memory.stat").splitlines() if line.startswith(reclaimable)]
             in_use = int(_read(folder / used)) - int(inactive[0].split()[1])
             text = _read(folder / limit)
-            most = None if text == "max" or int(text) > _NO_LIMIT else int(text)
+            maximum = None if text == "max" or int(text) > _NO_LIMIT else int(text)
         except (OSError, ValueError, IndexError):
             continue
-        return max(0, in_use), most
+        return max(0, in_use), maximum
     return None
 
 
@@ -43,14 +43,14 @@ def _read(path: Path) -> str:
 
 
 def memory_metrics() -> list[GaugeMetricFamily]:
-    """The memory as metrics; none outside of containers."""
+    """Return the memory as metrics; none outside of a container."""
     found = read_memory()
     if found is None:
         return []
     in_use, limit = found
-    families = [
-        GaugeMetricFamily("slimfaas_jobs_memory_working_set_bytes", "Memory of this container in use.", value=in_use)
-    ]
+    used = "Memory that this container uses, as the kubelet counts it."
+    families = [GaugeMetricFamily("slimfaas_jobs_memory_working_set_bytes", used, value=in_use)]
     if limit is not None:
-        families.append(GaugeMetricFamily("slimfaas_jobs_memory_limit_bytes", "Its limit.", value=limit))
+        maximum = "The memory limit of this container."
+        families.append(GaugeMetricFamily("slimfaas_jobs_memory_limit_bytes", maximum, value=limit))
     return families

@@ -1,10 +1,10 @@
-"""Every metric of the service, and what its labels may be. docs/operations.md describes each for operators.
+"""Every metric of the service. docs/operations.md describes each for operators.
 
-The values of every label are bounded by what this service is, or by its configuration: nothing that a caller has made
-up becomes a series. `definition` is the name of a configured definition, or `UNKNOWN`.
+The service or its configuration limits the values of every label: nothing that a caller sends becomes a series.
+`definition` is the name of a configured definition, or `UNKNOWN`.
 
-With several gunicorn workers the values live in files that all of them map (docs/adr/0012-eyes.md): gunicorn.conf.py
-names the folder before this module is imported, and gives each worker a number.
+With several gunicorn workers the values are in files that all workers map (docs/adr/0012-observability.md).
+gunicorn.conf.py sets the folder before this module is imported, and gives each worker a number.
 """
 
 import os
@@ -15,31 +15,31 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import mark_process_dead
 
 UNKNOWN = "(unknown)"
-"""The `definition` of what has none, or one that is in no configuration; the parentheses keep it apart from names."""
+"""The value of the label `definition` for a request or run without a configured definition. No name has parentheses."""
 
-_shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # the library's own variable: it reads it, too
+_shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # prometheus_client reads it as well
 SHARED_FOLDER = Path(_shared) if _shared else None
-"""Where the workers share their values; `None`: one process counts for itself."""
+"""The folder in which the workers share their values; `None`: this process has values of its own."""
 
-_worker = 0  # the number of this worker; 0 in the process that forks them
+_worker = 0  # the number of this worker; 0 in the master
 
 if SHARED_FOLDER is not None:
-    # By a number that the next worker takes over, not by process ids: it goes on with what a dead worker has counted,
-    # and there are never more files than there were workers at once.
+    # Name the files by the worker's number instead of its process id. A new worker takes over the number of a dead one
+    # and continues its counters, so that there are never more files than workers.
     values.ValueClass = values.MultiProcessValue(lambda: _worker)  # type: ignore[no-untyped-call]
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # they'd be a second series for each counter
+disable_created_metrics()  # type: ignore[no-untyped-call] # a second series for each counter
 REGISTRY = CollectorRegistry()
 
 
 def become_worker(number: int) -> None:
-    """Count as this worker from now on; to be called in a worker that has just been forked, before it counts."""
-    global _worker  # noqa: PLW0603 - what the library calls back for
+    """Set the number of this worker. Call it right after the fork, before anything is counted."""
+    global _worker  # noqa: PLW0603 - the library calls back for it
     _worker = number
 
 
 def forget_worker(number: int) -> None:
-    """Drop what only a living worker can say, such as how many streams it has; its counters stay."""
+    """Drop the gauges of a worker that has ended, such as its open requests; its counters stay."""
     if SHARED_FOLDER is not None:
         mark_process_dead(number, str(SHARED_FOLDER))  # type: ignore[no-untyped-call]
 
@@ -49,7 +49,7 @@ def _counter(name: str, text: str, *labels: str) -> Counter:
 
 
 def _gauge(name: str, text: str, *labels: str) -> Gauge:
-    """A gauge of which living workers each have a part."""
+    """Declare a gauge that is the sum over the living workers."""
     return Gauge(f"slimfaas_jobs_{name}", text, labels, registry=REGISTRY, multiprocess_mode="livesum")
 
 
@@ -57,13 +57,13 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -
     return Histogram(f"slimfaas_jobs_{name}", text, labels, registry=REGISTRY, buckets=buckets)
 
 
-# What callers get. `call` is one of the service's operations, as in /openapi.json, or `UNKNOWN` where no route matched;
-# `code` an HTTP status; `reason` one of the reasons in app/api/problems.py, empty where nothing was refused.
+# HTTP. `call` is an operation of /openapi.json, or `UNKNOWN` if no route matched; `code` is an HTTP status; `reason` is
+# one of app/api/problems.py, empty if the request was not refused.
 
-HTTP_RESPONSES = _counter("http_answers_total", "Answers by call and HTTP status.", "call", "code")
+HTTP_RESPONSES = _counter("http_answers_total", "HTTP responses by operation and status.", "call", "code")
 HTTP_SECONDS = _histogram(
     "http_answer_seconds",
-    "From the begin of a call to the head of its answer; waits for runs count, too.",
+    "Time from the start of a request to the head of its response, waits for runs included.",
     "call",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
 )
@@ -74,83 +74,89 @@ REQUESTS = _counter(
     "outcome",
     "reason",
 )
-LONG_REQUESTS = _gauge("streams", "Calls that wait for a run or read a log now.")
-LONG_REQUESTS_LIMIT = _gauge("streams_limit", "How many of them there may be.")
+LONG_REQUESTS = _gauge("streams", "Open requests that wait for a run or read a log.")
+LONG_REQUESTS_LIMIT = _gauge("streams_limit", "Limit of open requests that wait for a run or read a log.")
 LIMITER_REFUSALS = _counter(
-    "gate_refusals_total", "Calls that found no place. Gate: calls, reads, lookups, cancels, streams or probes.", "gate"
+    "gate_refusals_total",
+    "Requests refused by a limit. Gate: calls, reads, lookups, cancels, streams or probes.",
+    "gate",
 )
 LOOKUPS = _counter(
     "caller_lookups_total",
-    "Look-ups of callers. Kind: pod or token. Outcome: remembered, or asked (of the API server).",
+    "Look-ups of callers. Kind: pod or token. Outcome: remembered (cached) or asked (of the API server).",
     "kind",
     "outcome",
 )
 
-# The queue, as the dispatcher that leads sees it; nobody else exports these (`QUEUE`).
+# The queue. Only the leading dispatcher exports these (`QUEUE`).
 
-QUEUED = _gauge("queued_runs", "Runs that wait to be admitted.", "definition")
+QUEUED = _gauge("queued_runs", "Runs that wait for admission.", "definition")
 ACTIVE = _gauge("active_runs", "Runs that hold a slot.", "definition")
-SLOTS = _gauge("slots", "How many runs may be active at once.", "definition")
+SLOTS = _gauge("slots", "Limit of active runs.", "definition")
 OLDEST_QUEUED_SECONDS = _gauge(
-    "oldest_queued_seconds", "For how long the first run of the queue has waited; 0: none waits.", "definition"
+    "oldest_queued_seconds", "Waiting time of the first run of the queue; 0: the queue is empty.", "definition"
 )
-IN_DOUBT = _gauge("runs_in_doubt", "Runs whose admission was sent and not answered; each holds a slot.")
+IN_DOUBT = _gauge("runs_in_doubt", "Runs whose admission was sent without a response. Each holds a slot.")
 
 QUEUE = frozenset(
     f"slimfaas_jobs_{name}"
     for name in ("queued_runs", "active_runs", "slots", "oldest_queued_seconds", "runs_in_doubt")
 )
-"""The metrics that only the dispatcher that leads can know."""
+"""The metrics that only the leading dispatcher knows."""
 
-_LONG = (0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)
-QUEUED_SECONDS = _histogram("queued_seconds", "From the call of a run to its admission.", "definition", buckets=_LONG)
+QUEUED_SECONDS = _histogram(
+    "queued_seconds",
+    "Time from the request of a run to its admission.",
+    "definition",
+    buckets=(0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0),
+)
 STARTING_SECONDS = _histogram(
     "starting_seconds",
-    "From the admission of a run to the moment at which its Job's status showed a pod that is ready, or has succeeded.",
+    "Time from the admission of a run until its Job has a pod that is ready or has succeeded.",
     "definition",
     buckets=(0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0),
 )
 
 # The dispatcher.
 
-LEADING = _gauge("dispatcher_leading", "1 where this replica's dispatcher leads.")
+LEADING = _gauge("dispatcher_leading", "1 if this replica's dispatcher leads.")
 CYCLE_SECONDS = _histogram(
-    "dispatcher_cycle_seconds", "What each cycle of the dispatcher took.", buckets=(0.001, 0.01, 0.1, 1.0, 10.0)
+    "dispatcher_cycle_seconds", "Duration of each cycle of the dispatcher.", buckets=(0.001, 0.01, 0.1, 1.0, 10.0)
 )
 ADMISSION_WRITES = _counter(
     "admission_writes_total",
-    "Writes of the dispatcher to runs. Outcome: admitted, fenced, conflict, gone, refused or unanswered.",
+    "Writes to runs by the dispatcher. Outcome: admitted, fenced, conflict, gone, refused or unanswered.",
     "outcome",
 )
 GIVEN_UP = _counter(
     "given_up_runs_total",
-    "Runs given up because they had not started within their PendingTimeoutSeconds.",
+    "Runs ended because they did not start within their PendingTimeoutSeconds.",
     "definition",
 )
 LEASE_EVENTS = _counter(
-    "lease_events_total", "What happened to the Lease. Event: gained, renewed, lost, released or failed.", "event"
+    "lease_events_total", "Changes of the Lease. Event: gained, renewed, lost, released or failed.", "event"
 )
 WATCH_ENDS = _counter(
     "watch_ends_total",
-    "Watches that ended. Reason: ended (as asked), broken, expired, refused or unreadable.",
+    "Watches that ended. Reason: ended (by their timeout), broken, expired, refused or unreadable.",
     "collection",
     "reason",
 )
 
-# Calls to the API server. `verb` and `resource` are Kubernetes' own, `code` an HTTP status, `unreachable` (nothing was
-# sent) or `unanswered`.
+# Calls to the API server. `verb` and `resource` are Kubernetes' own; `code` is an HTTP status, `unreachable` (nothing
+# was sent) or `unanswered` (sent, without a response).
 
 API_CALLS = _counter("api_calls_total", "Calls to the API server.", "verb", "resource", "code")
 API_SECONDS = _histogram(
     "api_call_seconds",
-    "From the begin of a call to the API server to the head of its answer; logs and watches aside.",
+    "Time from the start of a call to the API server to the head of its response, without logs and watches.",
     "verb",
     "resource",
     buckets=(0.005, 0.025, 0.1, 0.5, 2.0, 6.0),
 )
-API_CALLS_OPEN = _gauge("api_calls_open", "Calls to the API server under way. Kind: call or stream.", "kind")
+API_CALLS_OPEN = _gauge("api_calls_open", "Open calls to the API server. Kind: call or stream.", "kind")
 
-# The configuration, by worker: the oldest one, and whether any refuses a newer one.
+# The configuration: of several workers the oldest one, and whether any worker refuses a newer one.
 
 CONFIGURATION_LOADED = Gauge(
     "slimfaas_jobs_configuration_loaded_timestamp_seconds",
@@ -160,7 +166,7 @@ CONFIGURATION_LOADED = Gauge(
 )
 CONFIGURATION_REFUSED = Gauge(
     "slimfaas_jobs_configuration_refused",
-    "1 while there is a newer configuration that has faults, and an older one is in force.",
+    "1 while the newest configuration has faults and an older one stays in force.",
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
@@ -169,7 +175,7 @@ CONFIGURATION_RELOADS = _counter(
 )
 
 
-# What is known to happen is there from the start, at 0: the first time would else be no increase to Prometheus.
+# Create the known series at 0: Prometheus sees no increase when a series begins at 1.
 for _metric, _values in (
     (ADMISSION_WRITES, ("admitted", "fenced", "conflict", "gone", "refused", "unanswered")),
     (LEASE_EVENTS, ("gained", "renewed", "lost", "released", "failed")),
@@ -182,23 +188,23 @@ for _metric, _values in (
 
 
 def configuration_in_force(at: float, *, refused: bool = False) -> None:
-    """Say what configuration this process works with.
+    """Set the gauges of the configuration.
 
     Args:
-        at: when it was loaded, seconds since the epoch.
-        refused: whether there is a newer one that has faults.
+        at: when it was loaded, in seconds since the epoch.
+        refused: whether a newer configuration was refused.
     """
     CONFIGURATION_LOADED.set(at)
     CONFIGURATION_REFUSED.set(refused)
 
 
 def configuration_changed(*, refused: bool) -> None:
-    """Count a change of the configuration: taken, or refused for its faults."""
+    """Count a change of the configuration that was taken, or refused for its faults."""
     CONFIGURATION_RELOADS.labels("refused" if refused else "taken").inc()
 
 
 class QueueGauges:
-    """Shows the queue; definitions that are there no more are set to 0, and not exported (exposition.py)."""
+    """The gauges of the queue. Those of removed definitions are set to 0, and not exported (exposition.py)."""
 
     def __init__(self) -> None:
         self._shown: set[str] = set()
@@ -210,13 +216,13 @@ class QueueGauges:
         oldest: Mapping[str, float],
         slots: Mapping[str, int],
     ) -> None:
-        """Show these figures, each by definition; the ages are in seconds."""
-        for gauge, figures in ((QUEUED, queued), (ACTIVE, active), (OLDEST_QUEUED_SECONDS, oldest), (SLOTS, slots)):
+        """Set the gauges, each by definition; ages are in seconds."""
+        for gauge, numbers in ((QUEUED, queued), (ACTIVE, active), (OLDEST_QUEUED_SECONDS, oldest), (SLOTS, slots)):
             for definition in self._shown | slots.keys() | {UNKNOWN}:
-                gauge.labels(definition).set(figures.get(definition, 0))
+                gauge.labels(definition).set(numbers.get(definition, 0))
         self._shown |= slots.keys()
 
     def clear(self) -> None:
-        """Show nothing: this dispatcher doesn't lead."""
+        """Set all gauges to 0: this dispatcher does not lead."""
         self.show({}, {}, {}, {})
         IN_DOUBT.set(0)

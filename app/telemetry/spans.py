@@ -1,7 +1,7 @@
-"""Spans for OpenTelemetry, where `slimfaas-jobs[opentelemetry]` is installed and the environment names a collector.
+"""OpenTelemetry spans, if `slimfaas-jobs[opentelemetry]` is installed and the environment names a collector.
 
-Else nothing of it is imported, and what stands here does nothing. Spans are made by hand, at three places
-(docs/adr/0012-eyes.md): a call, the calls to the API server that it makes, and the admission of its run.
+Otherwise nothing of OpenTelemetry is imported, and the functions here do nothing. There are three kinds of spans
+(docs/adr/0012-observability.md): a request, the calls to the API server that it makes, and the admission of its run.
 """
 
 import logging
@@ -23,25 +23,25 @@ log = logging.getLogger(__name__)
 Attributes = Mapping[str, str | int]
 
 _FLUSH_SECONDS = 3.0
-"""How long the end of the process may wait for a collector to take the last spans."""
+"""How long the end of the process waits until the collector has the last spans."""
 
 _tracer: "Tracer | None" = None
 _provider: "TracerProvider | None" = None
 
 
 def set_up_spans(processor: "SpanProcessor | None" = None) -> None:
-    """Make spans from now on; in the process that is to make them, for a thread sends them.
+    """Start to record spans. Call this after the last fork: a thread sends them.
 
-    The service's name, the collector's address and which traces are kept are for OpenTelemetry's own variables to say:
+    OpenTelemetry's own variables set the service's name, the collector's address and the sampling:
     https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
     Args:
-        processor: what takes the spans; `None`: one that sends them by OTLP over HTTP.
+        processor: receives the spans; `None`: send them by OTLP over HTTP.
     """
-    global _tracer, _provider  # noqa: PLW0603 - one process makes spans or doesn't
+    global _tracer, _provider  # noqa: PLW0603 - a state of the process
     wanted = ("opentelemetry", "opentelemetry.sdk") + (() if processor else ("opentelemetry.exporter.otlp.proto.http",))
-    if not all(_is_there(name) for name in wanted):
-        log.warning("a collector is named, but slimfaas-jobs[opentelemetry] is not installed: no spans are made")
+    if not all(map(_is_installed, wanted)):
+        log.warning("no spans are recorded: a collector is set, but slimfaas-jobs[opentelemetry] is not installed")
         return
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -52,7 +52,7 @@ def set_up_spans(processor: "SpanProcessor | None" = None) -> None:
 
         processor = BatchSpanProcessor(OTLPSpanExporter())
     resource = Resource.create()
-    if str(resource.attributes.get("service.name")).startswith("unknown_service"):  # nobody has named it
+    if str(resource.attributes.get("service.name")).startswith("unknown_service"):  # no variable sets it
         resource = resource.merge(Resource({"service.name": "slimfaas-jobs"}))
     _provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     _provider.add_span_processor(processor)
@@ -60,7 +60,7 @@ def set_up_spans(processor: "SpanProcessor | None" = None) -> None:
 
 
 def end_spans() -> None:
-    """Make no more spans, and send what there is; does not wait for a collector that is away."""
+    """Stop recording, and send the last spans; waits 3 s at most for the collector."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     if provider is not None:
@@ -70,8 +70,8 @@ def end_spans() -> None:
 
 
 @contextmanager
-def call_span(name: str, caller: TraceContext | None) -> Iterator[None]:
-    """A span for a call that is answered within the context, as a part of its caller's trace."""
+def request_span(name: str, caller: TraceContext | None) -> Iterator[None]:
+    """Record the block as the span of a request, within its caller's trace if it has one."""
     if _tracer is None:
         yield
         return
@@ -81,8 +81,8 @@ def call_span(name: str, caller: TraceContext | None) -> Iterator[None]:
         yield
 
 
-def describe_span(name: str, attributes: Attributes, *, failed: bool) -> None:
-    """Say of the present call's span what has become known since it began."""
+def describe_request_span(name: str, attributes: Attributes, *, failed: bool) -> None:
+    """Set the name, attributes and status of the current request's span."""
     if _tracer is None:
         return
     from opentelemetry.trace import StatusCode, get_current_span
@@ -94,8 +94,8 @@ def describe_span(name: str, attributes: Attributes, *, failed: bool) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def begin_request_span(name: str, attributes: Attributes) -> "Span | None":
-    """Begin the span of a call to the API server; `None`: there are no spans, or nobody's call is behind it."""
+def begin_api_call_span(name: str, attributes: Attributes) -> "Span | None":
+    """Begin the span of a call to the API server; returns `None` outside of a request, or if spans are off."""
     if _tracer is None:
         return None
     from opentelemetry.trace import SpanKind, get_current_span
@@ -105,8 +105,13 @@ def begin_request_span(name: str, attributes: Attributes) -> "Span | None":
     return _tracer.start_span(name, kind=SpanKind.CLIENT, attributes=dict(attributes))
 
 
-def end_request_span(span: "Span | None", code: str) -> None:
-    """End such a span with what came of the call: its status, or what else `app.kube.api_call_metrics` calls it."""
+def end_api_call_span(span: "Span | None", code: str) -> None:
+    """End the span of a call to the API server.
+
+    Args:
+        span: the span; `None`: do nothing.
+        code: the call's HTTP status, or `unreachable` or `unanswered` (`app.kube.api_call_metrics`).
+    """
     if span is None:
         return
     from opentelemetry.trace import StatusCode
@@ -121,7 +126,7 @@ def end_request_span(span: "Span | None", code: str) -> None:
 
 
 def record_span(name: str, *, seconds: float, parent: TraceContext | None, attributes: Attributes) -> None:
-    """Make a span of what has just ended and took so many seconds."""
+    """Record a span that ends now and began `seconds` ago."""
     if _tracer is None:
         return
     now = time.time_ns()
@@ -132,16 +137,14 @@ def record_span(name: str, *, seconds: float, parent: TraceContext | None, attri
 
 
 def current_context() -> TraceContext | None:
-    """The place of the present call's span in its trace; `None`: there are no spans."""
+    """Return the trace context of the current request's span; `None` outside of a request, or if spans are off."""
     if _tracer is None:
         return None
-    from opentelemetry.trace import get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    context = get_current_span().get_span_context()
-    if not context.is_valid:
-        return None
-    traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags & 1:02x}"
-    return TraceContext(traceparent, context.trace_state.to_header())
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return TraceContext(carrier["traceparent"], carrier.get("tracestate", "")) if carrier else None
 
 
 def _context_of(parent: TraceContext | None) -> Any:
@@ -154,8 +157,8 @@ def _context_of(parent: TraceContext | None) -> Any:
     return TraceContextTextMapPropagator().extract(carrier, Context())
 
 
-def _is_there(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # a package above it isn't
+    except ModuleNotFoundError:  # its parent package is missing
         return False

@@ -1,4 +1,8 @@
-"""The caller's place in a trace, as the W3C writes it down: https://www.w3.org/TR/trace-context/."""
+"""The W3C trace context of a request: https://www.w3.org/TR/trace-context/.
+
+OpenTelemetry's API has a parser, too, but is an optional dependency; and it lets through what must not become an
+annotation of a Job (ADR 12).
+"""
 
 import re
 from dataclasses import dataclass
@@ -11,18 +15,18 @@ _KEY = r"(?:[a-z][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_
 _VALUE = r"[ -+\--<>-~]{0,255}[!-+\--<>-~]"
 _MEMBER = re.compile(rf"(?P<key>{_KEY})={_VALUE}", re.ASCII)
 
-_MOST_MEMBERS = 32
-_MOST_STATE = 512
-"""The standard asks for at least so many characters to be passed on."""
+_MAX_MEMBERS = 32
+_MAX_STATE_CHARACTERS = 512
+"""The standard requires that at least this many are passed on."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceContext:
-    """Where in which trace something happens.
+    """A position in a trace.
 
     Attributes:
-        traceparent: in version 00 of the standard.
-        tracestate: what tracing systems have added, in the standard's form; empty: nothing.
+        traceparent: the header, in version 00 of the standard.
+        tracestate: the header with the tracing systems' own values; empty: none.
     """
 
     traceparent: str
@@ -30,12 +34,15 @@ class TraceContext:
 
 
 def read_trace_context(traceparent: str | None, tracestate: str | None) -> TraceContext | None:
-    """Read the two headers of a call; `None`: there is no valid `traceparent`, so the call belongs to no trace.
+    """Parse the two headers of a request.
 
-    Guarantees:
-        - what the standard calls invalid is ignored: upper case, zero ids, version ff, a version 00 that goes on;
-        - of a later version, which may go on, remain the parts that version 00 knows;
-        - a `tracestate` that is invalid or too long is dropped, and `traceparent` counts all the same.
+    - A `traceparent` that the standard calls invalid is ignored: upper case, zero ids, version ff, or a version 00 with
+      further parts.
+    - Of a later version, only the parts of version 00 are kept.
+    - A `tracestate` that is invalid or too long is dropped; `traceparent` is kept.
+
+    Returns:
+        The context; `None` without a valid `traceparent`.
     """
     found = _TRACEPARENT.fullmatch(traceparent or "")
     if found is None or found["version"] == "ff" or not found["trace"].strip("0") or not found["parent"].strip("0"):
@@ -50,6 +57,6 @@ def _read_state(text: str) -> str:
     members = [member.strip(" \t") for member in text.split(",")]
     found = [_MEMBER.fullmatch(member) for member in members if member]
     names = [member["key"] for member in found if member is not None]
-    valid = len(names) == len(found) == len(set(names)) and len(found) <= _MOST_MEMBERS
+    valid = len(names) == len(found) == len(set(names)) and len(found) <= _MAX_MEMBERS
     state = ",".join(member for member in members if member)
-    return state if valid and len(state) <= _MOST_STATE else ""
+    return state if valid and len(state) <= _MAX_STATE_CHARACTERS else ""

@@ -14,7 +14,7 @@ from devcluster.controllers.recorder import Recorder
 from devcluster.kinds import POD
 from devcluster.node.container import Container, Ended, Waiting, should_restart
 from devcluster.node.environment import ConfigError, Host, Invocation, resolve
-from devcluster.node.images import ImageTable, is_reference
+from devcluster.node.images import FollowedTable, ImageTable, is_reference
 from devcluster.node.logs import Logs
 from devcluster.node.probes import Readiness
 from devcluster.node.processes import Processes
@@ -34,7 +34,7 @@ class Runtime:
     recorder: Recorder
     processes: Processes
     probes: ThreadPoolExecutor
-    images: ImageTable
+    images: ImageTable | FollowedTable
     logs: Logs
     folder: Path  # of the containers' working directories
     host: Host

@@ -7,6 +7,7 @@ image name. An empty list is an image without an entrypoint: it runs its contain
 """
 
 import json
+import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,8 @@ SHIPPED: Mapping[str, Sequence[str]] = {
     "axaguildev/fibonacci-batch:*": ("{python}", "-I", "-S", "{programs}/fibonacci.py"),
     "busybox:*": (),
 }
+
+_log = logging.getLogger(__name__)
 
 _PROGRAMS = Path(__file__).parent / "programs"
 _DEFAULT_REGISTRY = re.compile(r"^(docker\.io/|index\.docker\.io/)?(library/)?")
@@ -51,6 +54,38 @@ class ImageTable:
             if _matches(pattern, image):
                 return [_fill(word) for word in command]
         return None
+
+
+class FollowedTable:
+    """The table of a file, whose changes count for the containers that start afterwards. Not thread-safe.
+
+    Raises:
+        ImageTableError: the file can't be read, or is no table. A later change like that is logged and not taken up.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_when = _last_change(path)
+        self._table = load_table(path)
+
+    def entrypoint(self, image: str) -> list[str] | None:
+        """The command that stands for the image's entrypoint; None when no row has the image."""
+        changed = _last_change(self._path)
+        if changed != self._read_when:
+            self._read_when = changed
+            try:
+                self._table = load_table(self._path)
+            except ImageTableError as error:
+                _log.warning("the table of images stays as it was: %s", error)
+        return self._table.entrypoint(image)
+
+
+def _last_change(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def load_table(path: Path | None) -> ImageTable:

@@ -1,4 +1,4 @@
-"""docs/ci.md: its recipes are run as they stand, in a repository like its reader's; the schema by check-jsonschema."""
+"""docs/ci.md: the tests run its recipes unchanged, in a repository like a user's."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import yaml
 
 from schemas.configuration import load_schema, parse_configuration
 from schemas.faults import Refused
+from tests.support.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text("utf-8")
@@ -40,7 +41,7 @@ def config_map(configuration: object) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with our manifests, a configuration in a file of its own, and files of other sorts."""
+    """A repository with our manifests, a configuration file, and unrelated files."""
     shutil.copytree(ROOT / "k8s", tmp_path / "k8s")
     (tmp_path / "jobs.json").write_text(json.dumps(GOOD), "utf-8")
     (tmp_path / "package.json").write_text('{"name": "x"}', "utf-8")
@@ -57,7 +58,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
 
@@ -70,8 +71,7 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_each_recipe_passes_on_what_is_right(line: str, repository: Path) -> None:
-    """As a reader runs it."""
+def test_recipes__pass_for_valid_configurations(line: str, repository: Path) -> None:
     if "kubectl" in line and shutil.which("kubectl") is None:
         pytest.skip("there is no kubectl")
     done = run(line, repository)
@@ -79,8 +79,7 @@ def test_each_recipe_passes_on_what_is_right(line: str, repository: Path) -> Non
 
 
 @pytest.mark.parametrize("line", [line for line in LINES if line.endswith("k8s/")])
-def test_each_recipe_fails_on_what_is_wrong(line: str, repository: Path) -> None:
-    """And names the file."""
+def test_recipes__fail_and_name_the_file_for_faults(line: str, repository: Path) -> None:
     (repository / "k8s" / "bad.yaml").write_text(config_map(BAD), "utf-8")
     done = run(line, repository)
     assert done.returncode == 1
@@ -88,16 +87,15 @@ def test_each_recipe_fails_on_what_is_wrong(line: str, repository: Path) -> None
     assert done.stdout.startswith("::error ") == ("github" in line)
 
 
-def test_the_schema_recipe_passes_and_fails_as_it_should(repository: Path) -> None:
-    """Both of its lines, with the installed validator."""
+def test_schema_recipe__passes_and_fails_with_the_installed_validator(repository: Path) -> None:
     (recipe,) = [block for block in blocks("sh") if "check-jsonschema" in block]
     assert run(recipe, repository).returncode == 0
     (repository / "jobs.json").write_text(json.dumps(BAD), "utf-8")
     assert run(recipe, repository).returncode == 1
 
 
-def test_the_hook_checks_what_it_is_given(repository: Path) -> None:
-    """Its entry with the files that pre-commit would give it: all that git has of its types."""
+def test_pre_commit_hook__checks_the_given_files(repository: Path) -> None:
+    """All files in git of the hook's types."""
     (hook,) = HOOKS
     assert hook["id"] == yaml_block("repos:")["repos"][0]["hooks"][0]["id"]
     assert (hook["language"], set(hook["types_or"])) == ("python", {"yaml", "json"})
@@ -114,11 +112,10 @@ def test_the_hook_checks_what_it_is_given(repository: Path) -> None:
     assert run(f"{hook['entry']} package.json", repository).returncode == 0
 
 
-def test_the_exit_codes_of_the_page_are_those_of_the_help(repository: Path) -> None:
-    """Neither tells of one that the other leaves out."""
+def test_exit_codes__are_the_same_in_the_docs_and_in_the_help(repository: Path) -> None:
     codes = re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)
     help_text = " ".join(run("slimfaas-jobs validate --help", repository).stdout.split())
-    assert re.findall(r"(\d) (?:no|faults|wrong)", help_text.partition("Exit codes:")[2]) == codes
+    assert re.findall(r"(\d): ", help_text.partition("Exit codes:")[2]) == codes
 
 
 def with_field(**fields: Any) -> dict[str, Any]:
@@ -163,8 +160,7 @@ SEMANTIC_FAULTS: dict[str, Any] = {
 }
 
 
-def test_check_jsonschema_says_what_our_validator_says_but_for_what_a_schema_can_not_say(tmp_path: Path) -> None:
-    """Over the demo's configuration and faulty ones; both see each of the latter but for the semantic ones."""
+def test_check_jsonschema__agrees_with_our_validator_except_for_rules_beyond_the_schema(tmp_path: Path) -> None:
     right = {
         "the demo": SEED,
         "a schema named": {"$schema": load_schema()["$id"], **GOOD},
@@ -187,7 +183,7 @@ def test_check_jsonschema_says_what_our_validator_says_but_for_what_a_schema_can
                 parse_configuration(json.dumps(configuration))
 
 
-def test_the_page_names_the_schema_as_the_schema_does() -> None:
-    """With the major version in its identifier."""
+def test_docs__name_the_schema_by_its_identifier() -> None:
+    """With its major version."""
     assert f"`{load_schema()['$id']}`" in PAGE
     assert re.search(r"/v\d+\.json$", load_schema()["$id"])

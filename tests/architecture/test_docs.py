@@ -1,7 +1,8 @@
-"""The docs say what the code does: what they show is parsed, merged and validated here."""
+"""The docs agree with the code: the tests parse, merge and validate what the docs show."""
 
 import json
 import re
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -40,13 +41,11 @@ def readme_bodies() -> list[bytes]:
     return [body.encode() for body in re.findall(r"-d '(\{.*?\})'$", blocks, re.MULTILINE | re.DOTALL)]
 
 
-def test_the_readme_configuration_is_valid() -> None:
-    """The configuration that a newcomer copies works as it stands."""
+def test_readme__shows_a_valid_configuration() -> None:
     assert readme_definition().number_parallel_job == 2
 
 
-def test_the_readme_bodies_are_accepted_or_refused_as_shown() -> None:
-    """Each body of the README is applied, but for the one that is shown being refused, with the faults shown."""
+def test_readme__shows_bodies_that_are_accepted_or_refused_as_it_says() -> None:
     accepted, replaced, refused = readme_bodies()
     for body in (accepted, replaced):
         assert merge(readme_definition(), *read_request(body)).args == ("42",)
@@ -56,11 +55,44 @@ def test_the_readme_bodies_are_accepted_or_refused_as_shown() -> None:
     assert json.loads(answer) == problem_of(refusal.value).document()
 
 
-def test_every_relative_link_leads_somewhere() -> None:
-    """No page sends its reader to a page that is not there."""
+def test_docs__link_to_existing_files() -> None:
     for page in DOCS:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_comments_and_docstrings__name_pages_that_exist() -> None:
+    folders = ("app", "schemas", "devcluster", "tools", "benchmarks", "k8s")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
+    named = {(path, page) for path in sources for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
+    assert len(named) > 20
+    assert [(str(path), page) for path, page in named if not (ROOT / page).exists()] == []
+
+
+PATHS = re.compile(
+    r"`((?:\.github|app|benchmarks|devcluster|docs|k8s|schemas|tests|tools)/[\w./-]+|[\w.-]+\.(?:py|cfg|toml|lock))`"
+)
+"""A path of the repository in Markdown; of root files those with a known suffix."""
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/architecture.md", "docs/testing.md"])
+def test_docs__name_existing_files_of_the_repository(page: str) -> None:
+    paths = PATHS.findall(read(page))
+    assert paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_architecture_page__has_the_contracts_of_import_linter() -> None:
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg", "utf-8")
+    prefix = "importlinter:contract:"
+    contracts = {section.removeprefix(prefix) for section in settings.sections() if section.startswith(prefix)}
+    page = read("docs/architecture.md").partition("## Layers")[2].partition("\n## ")[0]
+    assert set(re.findall(r"\| `(\w+)` \|$", page, re.MULTILINE)) == contracts - {"layers"}
+    layers = settings[f"{prefix}layers"]["layers"].split("\n")
+    documented = re.search(r"^`cli` → .*?\n\n", page, re.MULTILINE | re.DOTALL)
+    assert documented is not None
+    assert re.findall(r"`(.*?)`", documented[0]) == [layer.strip() for layer in layers if layer.strip()]
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -70,15 +102,13 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_anchor_leads_to_a_heading() -> None:
-    """No link drops its reader at the top of a long page."""
+def test_docs__link_to_existing_headings() -> None:
     for page in DOCS:
         for target, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)]+)\)", page.read_text("utf-8")):
             assert anchor in anchors_of(page.parent / target if target else page), f"{page.name}: {target}#{anchor}"
 
 
-def test_every_field_of_a_definition_is_in_the_configuration_reference() -> None:
-    """The reference names every field that the JSON Schema knows."""
+def test_configuration_reference__has_every_field_of_a_definition() -> None:
     reference = read("docs/configuration.md")
     definitions = load_schema()["$defs"]
     parts = ("definition", "environment", "keyReference", "securityContext", "capabilities", "seccompProfile")
@@ -87,31 +117,27 @@ def test_every_field_of_a_definition_is_in_the_configuration_reference() -> None
             assert f"`{field}" in reference or f'"{field}"' in reference, field
 
 
-def test_every_field_of_a_request_is_in_the_configuration_reference() -> None:
-    """The reference names every field that a request may have."""
+def test_configuration_reference__has_every_field_of_a_request() -> None:
     table = read("docs/configuration.md").partition("## What a request may change")[2]
     for field in RequestSchema().fields.values():
         assert f"`{field.data_key}`" in table, field.data_key
 
 
-def test_every_key_and_status_of_a_run_is_in_the_http_reference() -> None:
-    """The reference names all that an answer can hold."""
+def test_http_reference__has_every_key_and_status_of_a_run() -> None:
     reference = read("docs/http.md")
     schemas = (RunSchema(), DefinitionSchema(), DependencySchema())
     for word in [*(field.data_key for schema in schemas for field in schema.fields.values()), *Status]:
         assert f"`{word}`" in reference, word
 
 
-def test_every_setting_is_in_the_operations_page() -> None:
-    """No environment variable is read that operators aren't told of."""
+def test_docs__name_every_environment_variable() -> None:
     operations = read("docs/operations.md") + read("docs/configuration.md")
     sources = read("app/settings.py") + read("gunicorn.conf.py") + read("schemas/manifests.py")
     for name in set(re.findall(r'"((?:SLIMFAAS_|SlimFaas__|WEB_)[A-Za-z_]+|PORT|KUBECONFIG)"', sources)):
         assert f"`{name}`" in operations, name
 
 
-def test_the_image_patterns_of_the_reference_match_as_shown() -> None:
-    """Each row of the table of patterns holds."""
+def test_configuration_reference__shows_image_patterns_that_match_as_it_says() -> None:
     rows = re.findall(r"^\| `(\S*\*\S*)` \| (.*?) \| (.*?) \|$", read("docs/configuration.md"), re.MULTILINE)
     assert len(rows) == 3
     for pattern, matching, others in rows:
@@ -119,16 +145,14 @@ def test_the_image_patterns_of_the_reference_match_as_shown() -> None:
         assert not any(matches(pattern, image) for image in re.findall(r"`(.*?)`", others))
 
 
-def test_our_manifests_hold_valid_configurations(capsys: pytest.CaptureFixture[str]) -> None:
-    """`slimfaas-jobs validate` accepts what we ship."""
+def test_manifests__have_valid_configurations(capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted((ROOT / "k8s").rglob("configmap.yaml"))
     assert {file.parent.name for file in files} == {"common", "demo", "production"}
     assert main(["validate", *map(str, files)]) == 0
     assert capsys.readouterr().out == ""
 
 
-def test_the_demo_configuration_is_the_documented_example() -> None:
-    """The demo runs the example of the source document, field for field."""
+def test_demo__has_the_documented_configuration() -> None:
     shipped = yaml.safe_load(read("k8s/overlays/demo/configmap.yaml"))["data"]["SLIMFAAS_JOBS_CONFIGURATION"]
     (example,) = [
         document
@@ -138,8 +162,7 @@ def test_the_demo_configuration_is_the_documented_example() -> None:
     assert json.loads(shipped) == json.loads(example["data"]["SLIMFAAS_JOBS_CONFIGURATION"])
 
 
-def test_the_make_targets_of_the_docs_exist() -> None:
-    """Every `make x` that the docs tell people to type is a target."""
+def test_docs__name_existing_make_targets() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
     for page in DOCS:
         for block in code_blocks(page.read_text("utf-8"), "sh"):

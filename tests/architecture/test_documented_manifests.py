@@ -1,4 +1,4 @@
-"""The manifests that the docs show, and those that show what the docs say."""
+"""The manifests in the docs, and the demo's manifests."""
 
 import json
 import re
@@ -32,14 +32,14 @@ ROOT = K8S.parent
 
 
 def documents(page: str) -> list[Any]:
-    """The YAML blocks of a page, each read."""
+    """The YAML blocks of a page, parsed."""
     text = (ROOT / "docs" / page).read_text("utf-8")
     return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> list[Manifest]:
-    """What the overlay of the operations page makes, written where that page puts it."""
+    """The objects of the operations page's overlay, written where that page puts it."""
     (overlay,) = [one for one in documents("operations.md") if one.get("kind") == "Kustomization"]
     copy = tmp_path / "k8s"
     shutil.copytree(K8S, copy)
@@ -50,8 +50,8 @@ def shop(tmp_path: Path) -> list[Manifest]:
     return build(folder)
 
 
-def test_the_demo_is_the_documented_example() -> None:
-    """What this service uses of the source document's manifests stands in the demo as it stands there."""
+def test_demo__has_the_documented_manifests() -> None:
+    """The parts of them that this service uses."""
     demo = build(INSTALLATIONS["demo"])
     seed = list(yaml.safe_load_all((ROOT / "tests/data/seed/slimfaas.yaml").read_text("utf-8")))
     assert named(demo, "Namespace", "slimfaas-demo")["metadata"]["labels"].items() >= {"name": "slimfaas"}.items()
@@ -74,18 +74,17 @@ def test_the_demo_is_the_documented_example() -> None:
     assert {name for definition in definitions for name in definition["DependsOn"]} <= workloads
 
 
-def test_the_documented_overlay_does_what_it_says(shop: list[Manifest]) -> None:
-    """Its namespace, image and callers arrive, and the right to review tokens is bound in that namespace."""
+def test_documented_overlay__sets_namespace_image_callers_and_token_review(shop: list[Manifest]) -> None:
     assert {one["metadata"]["name"] for one in of_kind(shop, "Namespace")} == {"shop-jobs"}
-    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.1.0"}
+    assert {container(one)["image"] for one in our_workloads(shop)} == {"registry.shop.example/slimfaas-jobs:0.2.0"}
     trusted = {"name": "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "value": "shop:caller"}
     assert trusted in container(named(shop, "Deployment", "slimfaas"))["env"]
     (binding,) = of_kind(shop, "ClusterRoleBinding")
     assert [(one["name"], one["namespace"]) for one in binding["subjects"]] == [("slimfaas", "shop-jobs")]
 
 
-def test_the_documented_caller_is_the_one_that_the_overlay_lets_in(shop: list[Manifest]) -> None:
-    """Its account, its token's audience and the URL are those of the overlay and of its definitions."""
+def test_documented_caller__is_trusted_by_the_overlay(shop: list[Manifest]) -> None:
+    """Its account, its token's audience and its URL match the overlay."""
     (pod,) = [one for one in documents("operations.md") if one.get("kind") == "Pod"]
     assert (pod["metadata"]["namespace"], pod["spec"]["serviceAccountName"]) == ("shop", "caller")
     (volume,) = pod["spec"]["volumes"]
@@ -101,8 +100,8 @@ def test_the_documented_caller_is_the_one_that_the_overlay_lets_in(shop: list[Ma
     assert parse_configuration(configuration)[job].visibility == "Private"
 
 
-def test_the_namespace_can_be_left_out_as_documented(tmp_path: Path) -> None:
-    """For who may not make one."""
+def test_documented_overlay__works_without_the_namespace(tmp_path: Path) -> None:
+    """For users who may not create one."""
     (fields,) = [one for one in documents("operations.md") if one.keys() == {"patches"}]
     shutil.copytree(K8S, tmp_path / "k8s")
     kustomization = tmp_path / "kustomization.yaml"
@@ -111,8 +110,7 @@ def test_the_namespace_can_be_left_out_as_documented(tmp_path: Path) -> None:
     assert build(tmp_path) == [one for one in whole if one["kind"] != "Namespace"]
 
 
-def test_the_documented_network_policy_is_about_runs_alone() -> None:
-    """It confines every run, and neither the service nor what runs depend on."""
+def test_documented_network_policy__selects_only_runs() -> None:
     (policy,) = [one for one in documents("security.md") if one.get("kind") == "NetworkPolicy"]
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert labels_of_a_run().items() >= labels.items()

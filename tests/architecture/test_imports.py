@@ -1,4 +1,4 @@
-"""What importing a module loads."""
+"""The packages that importing a module loads."""
 
 import subprocess
 import sys
@@ -19,14 +19,14 @@ def loaded_by(modules: list[str]) -> set[str]:
     return {name.partition(".")[0] for name in done.stdout.split()}
 
 
-def test_modules_outside_of_the_api_and_the_factory__load_no_flask() -> None:
-    """A contract of import-linter sees the imports of our own modules; this sees what really is loaded."""
+def test_modules_outside_of_api_and_factory__load_no_flask() -> None:
+    """import-linter sees the import statements of our modules; this test sees everything that is loaded."""
     others = [name for name in MODULES if not name.startswith("app.api") and name != "app.factory"]
     assert len(others) > 60
     assert "app.kube.transport" in others
     assert loaded_by(others).isdisjoint({"flask", "werkzeug"})
 
 
-def test_the_settings__load_nothing_of_the_house_but_the_data_contract() -> None:
-    """So a check of the environment costs no client and no server."""
+def test_settings__load_neither_client_nor_server() -> None:
+    """So reading the settings needs neither the Kubernetes client nor the server."""
     assert loaded_by(["app.settings"]).isdisjoint({"flask", "gunicorn", "kubernetes", "prometheus_client", "urllib3"})

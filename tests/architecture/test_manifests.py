@@ -1,4 +1,4 @@
-"""The manifests in `k8s/` mean what they say: read as kubectl makes them, without a cluster."""
+"""The manifests in `k8s/`, as `kubectl kustomize` builds them, without a cluster."""
 
 import json
 import runpy
@@ -35,12 +35,12 @@ ROOT = K8S.parent
 
 @pytest.fixture(scope="module", params=INSTALLATIONS)
 def installation(request: pytest.FixtureRequest) -> list[Manifest]:
-    """Everything that one of them applies."""
+    """All objects of one installation."""
     return build(INSTALLATIONS[request.param])
 
 
 def violations_of_restricted(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Where a pod leaves the Pod Security Standard "restricted", as far as our manifests go.
+    """Where a pod violates the Pod Security Standard "restricted", for the fields that our manifests use.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/
     """
@@ -73,15 +73,14 @@ def violations_of_restricted(spec: Mapping[str, Any]) -> Iterator[str]:
             yield "hostPort"
 
 
-def test_every_pod_is_within_restricted(installation: list[Manifest]) -> None:
-    """Those of the service, and what the demo brings along."""
+def test_pods__meet_the_restricted_standard(installation: list[Manifest]) -> None:
     for workload in of_kind(installation, *WORKLOADS):
         assert list(violations_of_restricted(pod_spec(workload))) == [], workload["metadata"]["name"]
         assert container(workload)["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_the_check_of_restricted_finds_what_is_missing() -> None:
-    """Each part that is taken away is missed: the test above can fail."""
+def test_restricted_check__finds_each_missing_part() -> None:
+    """So the test above can fail."""
     (workload,) = our_workloads(build(INSTALLATIONS["base"]))
     for field in ("runAsNonRoot", "seccompProfile"):
         spec = json.loads(json.dumps(pod_spec(workload)))
@@ -94,8 +93,7 @@ def test_the_check_of_restricted_finds_what_is_missing() -> None:
     assert list(violations_of_restricted({**pod_spec(workload), "hostNetwork": True}))
 
 
-def test_everything_is_in_one_namespace_that_runs_can_live_in(installation: list[Manifest]) -> None:
-    """The namespace comes along, and enforces no more than every definition keeps to."""
+def test_objects__are_in_one_namespace_that_enforces_baseline(installation: list[Manifest]) -> None:
     (namespace,) = of_kind(installation, "Namespace")
     labels = namespace["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "baseline"
@@ -104,21 +102,20 @@ def test_everything_is_in_one_namespace_that_runs_can_live_in(installation: list
     assert placed == {namespace["metadata"]["name"]}
 
 
-def test_our_objects_carry_the_recommended_labels(installation: list[Manifest]) -> None:
-    """All that is installed for the service can be listed by one label; what a run depends on is not the service's."""
+def test_objects__have_the_recommended_labels(installation: list[Manifest]) -> None:
+    """A run's dependencies do not belong to the service."""
     others = {one["metadata"]["name"] for one in installation if not is_ours(one["metadata"].get("labels", {}))}
     assert others <= {"fibonacci1"}
 
 
-def test_selectors_pick_the_pods_of_their_own_template(installation: list[Manifest]) -> None:
-    """A workload owns what it makes, and no two workloads lay hands on each other's pods."""
+def test_selectors__match_only_the_pods_of_their_workload(installation: list[Manifest]) -> None:
     for workload in of_kind(installation, *WORKLOADS):
         name = workload["metadata"]["name"]
         assert selected(installation, workload["spec"]["selector"]["matchLabels"]) == {name}
 
 
-def test_the_service_leads_to_those_who_serve_http(installation: list[Manifest]) -> None:
-    """The seed's Service, and no dispatcher behind it: that one knows no jobs."""
+def test_service__selects_only_pods_that_serve_http(installation: list[Manifest]) -> None:
+    """Not the stand-alone dispatcher."""
     service = named(installation, "Service", "slimfaas")
     assert service["spec"]["ports"] == [{"name": "http", "port": 5000}]
     (name,) = selected(installation, service["spec"]["selector"])
@@ -127,8 +124,8 @@ def test_the_service_leads_to_those_who_serve_http(installation: list[Manifest])
     assert {port["containerPort"] for port in container(server)["ports"]} == {5000}
 
 
-def test_the_network_policy_is_about_our_pods_alone(installation: list[Manifest]) -> None:
-    """It neither cuts off what runs depend on, nor the runs."""
+def test_network_policy__selects_only_the_services_pods(installation: list[Manifest]) -> None:
+    """Neither the runs nor their dependencies."""
     (policy,) = of_kind(installation, "NetworkPolicy")
     labels = policy["spec"]["podSelector"]["matchLabels"]
     assert selected(installation, labels) == {one["metadata"]["name"] for one in our_workloads(installation)}
@@ -137,8 +134,8 @@ def test_the_network_policy_is_about_our_pods_alone(installation: list[Manifest]
     assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == [5000]
 
 
-def test_each_workload_has_a_budget_that_lets_nodes_be_drained(installation: list[Manifest]) -> None:
-    """One budget each: two for one pod make its eviction fail. And never all of them at once, never none."""
+def test_disruption_budgets__allow_drains(installation: list[Manifest]) -> None:
+    """One budget per pod: with two, evictions fail."""
     budgets = of_kind(installation, "PodDisruptionBudget")
     covered = [name for budget in budgets for name in selected(installation, budget["spec"]["selector"]["matchLabels"])]
     assert sorted(covered) == sorted(one["metadata"]["name"] for one in our_workloads(installation))
@@ -146,8 +143,8 @@ def test_each_workload_has_a_budget_that_lets_nodes_be_drained(installation: lis
     assert not any(labels_of_a_run().items() >= one["spec"]["selector"]["matchLabels"].items() for one in budgets)
 
 
-def test_the_autoscaler_alone_says_how_many_there_are() -> None:
-    """Its target exists, asks for processor time, and has no number that `kubectl apply` would put back."""
+def test_autoscaler__is_the_only_one_to_set_replicas() -> None:
+    """`kubectl apply` would reset a number in the Deployment."""
     production = build(INSTALLATIONS["production"])
     (scaler,) = of_kind(production, "HorizontalPodAutoscaler")
     target = scaler["spec"]["scaleTargetRef"]
@@ -157,8 +154,7 @@ def test_the_autoscaler_alone_says_how_many_there_are() -> None:
     assert scaler["spec"]["minReplicas"] >= 2
 
 
-def test_production_has_two_dispatchers_and_no_other() -> None:
-    """Whoever serves HTTP there doesn't dispatch, and who dispatches isn't told not to."""
+def test_production__has_two_dispatchers_outside_of_the_web_pods() -> None:
     production = build(INSTALLATIONS["production"])
     api, dispatcher = (named(production, "Deployment", name) for name in ("slimfaas", "slimfaas-dispatcher"))
     assert {"name": "SLIMFAAS_DISPATCHER", "value": "off"} in container(api)["env"]
@@ -172,8 +168,8 @@ def test_production_has_two_dispatchers_and_no_other() -> None:
             assert selected(production, constraint["labelSelector"]["matchLabels"]) == {name}
 
 
-def test_a_file_with_the_configuration_is_mounted_where_it_is_looked_for() -> None:
-    """As a whole volume: what is mounted by subPath never changes."""
+def test_configuration_file__is_mounted_as_a_whole_volume() -> None:
+    """A subPath mount never changes."""
     production = build(INSTALLATIONS["production"])
     for workload in our_workloads(production):
         (file,) = [one["value"] for one in container(workload)["env"] if one["name"].endswith("_CONFIGURATION_FILE")]
@@ -186,10 +182,9 @@ def test_a_file_with_the_configuration_is_mounted_where_it_is_looked_for() -> No
         assert item["key"] in named(production, "ConfigMap", volume["configMap"]["name"])["data"]
 
 
-def test_pods_are_given_the_time_that_they_need_to_end(
+def test_grace_period__covers_pre_stop_and_graceful_timeout(
     installation: list[Manifest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PreStop's pause, and then gunicorn's own patience with the calls under way; the dispatcher stops within it."""
     monkeypatch.setenv("SLIMFAAS_JOBS_CONFIGURATION", "{}")
     graceful_seconds = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["graceful_timeout"]
     for workload in our_workloads(installation):
@@ -198,8 +193,8 @@ def test_pods_are_given_the_time_that_they_need_to_end(
         assert pause + graceful_seconds < pod_spec(workload)["terminationGracePeriodSeconds"]
 
 
-def test_probes_ask_what_they_are_for(installation: list[Manifest]) -> None:
-    """Liveness must not depend on the API server, readiness must."""
+def test_probes__use_health_for_liveness_and_ready_for_readiness(installation: list[Manifest]) -> None:
+    """Liveness must not depend on the API server."""
     for workload in our_workloads(installation):
         paths = {kind: container(workload)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
         assert {kind: probe["path"] for kind, probe in paths.items()} == {
@@ -210,8 +205,7 @@ def test_probes_ask_what_they_are_for(installation: list[Manifest]) -> None:
         assert {probe["port"] for probe in paths.values()} == {5000}
 
 
-def test_accounts_are_bound_to_roles_that_exist(installation: list[Manifest]) -> None:
-    """Each workload has an account, each account one Role, and there is no other right."""
+def test_accounts__have_exactly_one_role(installation: list[Manifest]) -> None:
     accounts = {one["metadata"]["name"] for one in of_kind(installation, "ServiceAccount")}
     assert {pod_spec(one)["serviceAccountName"] for one in our_workloads(installation)} == accounts
     bound = {
@@ -223,8 +217,7 @@ def test_accounts_are_bound_to_roles_that_exist(installation: list[Manifest]) ->
     assert of_kind(installation, "ClusterRole", "ClusterRoleBinding") == []
 
 
-def test_the_rights_of_both_parts_are_those_of_the_whole() -> None:
-    """The two Roles of production share out what one account has in the base."""
+def test_production_roles__add_up_to_the_base_role() -> None:
     (whole,) = of_kind(build(INSTALLATIONS["base"]), "Role")
     parts = of_kind(build(INSTALLATIONS["production"]), "Role")
     assert set.union(*map(rights_in, parts)) == rights_in(whole)
@@ -232,8 +225,8 @@ def test_the_rights_of_both_parts_are_those_of_the_whole() -> None:
         assert rights_in(part) < rights_in(whole)
 
 
-def test_production_names_an_image_of_this_version() -> None:
-    """The base's is what `make image` builds; production's is of a version, or of a digest."""
+def test_production__names_an_image_of_this_version() -> None:
+    """Or a digest."""
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg", encoding="utf-8")
     base, production = (our_workloads(build(INSTALLATIONS[name])) for name in ("base", "production"))
@@ -242,8 +235,7 @@ def test_production_names_an_image_of_this_version() -> None:
     assert image.endswith(f"/slimfaas-jobs:{setup['metadata']['version']}")
 
 
-def test_the_token_review_component_serves_every_installation() -> None:
-    """It is bound to the account of whoever serves HTTP."""
+def test_token_review__is_bound_to_the_account_that_serves_http() -> None:
     _, binding = yaml.safe_load_all((K8S / "components/token-review/rbac.yaml").read_text("utf-8"))
     (account,) = [subject["name"] for subject in binding["subjects"]]
     for folder in INSTALLATIONS.values():

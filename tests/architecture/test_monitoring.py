@@ -1,4 +1,4 @@
-"""Metrics, alerts, the dashboard and their docs name the same things."""
+"""Metrics, alerts, the dashboard and the docs use the same names."""
 
 import ast
 import json
@@ -20,7 +20,7 @@ ALERTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.yaml").read_text
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text("utf-8"))
 
 OF_CONTAINERS = {"slimfaas_jobs_memory_working_set_bytes", "slimfaas_jobs_memory_limit_bytes"}
-"""What is exported where there is a cgroup, and its limit."""
+"""Exported only in a container, and one of them only with a memory limit."""
 
 LOUD = {"warning", "error", "exception"}
 
@@ -31,7 +31,7 @@ EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]
 
 
 def exported() -> dict[str, set[str]]:
-    """Every metric of the service by the name that a query uses, with its labels."""
+    """Every metric by the name that queries use, with its labels."""
     found: dict[str, set[str]] = {}
     for collector in list(REGISTRY._collector_to_names):
         labels = set(collector._labelnames)  # type: ignore[attr-defined]
@@ -54,8 +54,7 @@ def documented_names() -> set[str]:
 
 
 @pytest.mark.parametrize("expression", [*EXPRESSIONS, *(alert["expr"] for alert in ALERTS)])
-def test_every_metric_and_label_that_is_asked_for_is_exported(expression: str) -> None:
-    """No panel stays empty, and no alert silent, because of a name."""
+def test_queries__use_only_exported_metrics_and_labels(expression: str) -> None:
     metrics = exported()
     asked = re.findall(r"slimfaas_jobs_\w+", expression)
     assert asked
@@ -69,15 +68,13 @@ def test_every_metric_and_label_that_is_asked_for_is_exported(expression: str) -
         assert label in known, label
 
 
-def test_every_metric_is_described_and_nothing_else() -> None:
-    """The table of the operations page has a row for each metric; names in it exist."""
+def test_operations_page__has_a_row_for_each_metric_and_no_other() -> None:
     table = OPERATIONS.partition("## Metrics")[2].partition("\n## ")[0]
     rows = set(re.findall(r"^\| `(slimfaas_jobs_\w+)` \|", table, re.MULTILINE))
     assert rows == documented_names()
 
 
-def test_every_label_of_a_metric_is_in_its_row() -> None:
-    """Whoever writes a query finds what to group by."""
+def test_operations_page__has_every_label_of_a_metric() -> None:
     for name, labels in exported().items():
         shown = re.sub(r"_(bucket|sum|count)$", "", name)
         (row,) = re.findall(rf"^\| `{shown}` \| (.*)$", OPERATIONS, re.MULTILINE)
@@ -85,8 +82,7 @@ def test_every_label_of_a_metric_is_in_its_row() -> None:
             assert f"`{label}`" in row, f"{shown}: {label}"
 
 
-def test_every_metric_is_on_the_dashboard() -> None:
-    """What is worth counting is worth a look."""
+def test_dashboard__shows_every_metric() -> None:
     shown = {
         re.sub(r"_(bucket|sum|count)$", "", name)
         for text in EXPRESSIONS
@@ -96,8 +92,8 @@ def test_every_metric_is_on_the_dashboard() -> None:
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
-def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
-    """A section that says what it means, the first commands, and what mends it."""
+def test_alerts__have_a_runbook(alert: dict[str, Any]) -> None:
+    """What it means, the first commands, and the remedy."""
     page, _, anchor = alert["annotations"]["runbook"].partition("#")
     assert page == "docs/operations.md"
     assert anchor == alert["alert"].lower()
@@ -108,21 +104,18 @@ def test_every_alert_has_a_runbook(alert: dict[str, Any]) -> None:
     assert alert["labels"]["severity"] in ("critical", "warning")
 
 
-def test_there_is_no_runbook_without_an_alert() -> None:
-    """An alert that is gone takes its section with it."""
+def test_runbooks__have_an_alert() -> None:
     sections = re.findall(r"^### (SlimFaasJobs\w+)$", OPERATIONS, re.MULTILINE)
     assert sorted(sections) == sorted(alert["alert"] for alert in ALERTS)
 
 
-def test_the_rules_for_the_operator_are_the_same() -> None:
-    """One list of alerts, in two wrappings."""
+def test_prometheus_rule__has_the_same_alerts() -> None:
     wrapped = yaml.safe_load((FOLDER / "prometheus-rule.yaml").read_text("utf-8"))
     assert wrapped["kind"] == "PrometheusRule"
     assert wrapped["spec"] == yaml.safe_load((FOLDER / "alerts.yaml").read_text("utf-8"))
 
 
-def test_the_dashboard_is_well_formed() -> None:
-    """Panels with ids of their own that don't overlap, each with a sentence about itself."""
+def test_dashboard__has_unique_ids_descriptions_and_no_overlap() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     assert all(panel["description"].endswith(".") for panel in PANELS)
@@ -137,7 +130,7 @@ def test_the_dashboard_is_well_formed() -> None:
 
 
 def log_lines() -> Iterator[str]:
-    """What the service says when something is wrong, with … for what differs from case to case."""
+    """The service's log lines of level warning and above, with … for their variable parts."""
     for path in sorted((ROOT / "app").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             match node:
@@ -148,14 +141,13 @@ def log_lines() -> Iterator[str]:
 
 
 def shown(line: ast.expr) -> str:
-    """The text of a line, a constant or an f-string."""
+    """The text of a log line, which is a constant or an f-string."""
     parts = line.values if isinstance(line, ast.JoinedStr) else [line]
     text = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
     return re.sub(r"(%[sd])+", "…", text)
 
 
-def test_every_line_about_something_wrong_is_explained() -> None:
-    """Whoever is woken by one finds it on the operations page, as it is printed."""
+def test_operations_page__explains_every_warning_and_error_line() -> None:
     lines = {line for line in log_lines() if line.strip("…: ")}  # what consists of an error alone has its own rows
     assert len(lines) > 20
     assert [line for line in sorted(lines) if f"`{line}" not in OPERATIONS] == []

@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md are those that the JSON Schema makes."""
+"""The tables of docs/configuration.md, which are generated from the JSON Schema."""
 
 import re
 
@@ -10,21 +10,19 @@ from tools.reference import PAGE, write_tables
 DEFINITIONS = load_schema()["$defs"]
 
 
-def test_the_tables_are_up_to_date() -> None:
-    """`make docs` brings them up to date."""
+def test_reference_tables__are_up_to_date() -> None:
+    """`make docs` generates them."""
     page = PAGE.read_text("utf-8")
     assert page == write_tables(page), "docs/configuration.md is stale: run `make docs`"
 
 
-def test_every_part_of_the_schema_with_fields_has_a_table() -> None:
-    """None is forgotten when one is added."""
+def test_reference_tables__exist_for_every_part_of_the_schema() -> None:
     named = set(re.findall(r"<!-- fields: ([\w/]+) -->", PAGE.read_text("utf-8")))
     assert {name for name, part in DEFINITIONS.items() if "properties" in part} <= named
     assert {"definition/Resources", "environment/FieldRef", "environment/ResourceFieldRef"} <= named
 
 
-def test_a_stale_table_is_written_anew_and_what_is_around_it_is_kept() -> None:
-    """With each field once, in the schema's order."""
+def test_write_tables__replaces_a_table_and_keeps_the_text_around_it() -> None:
     written = write_tables("before\n<!-- fields: keyReference -->\nold\n<!-- end -->\nafter\n")
     assert written.startswith("before\n<!-- fields: keyReference -->\n| field |")
     assert re.findall(r"^\| `(\w+)`", written, re.MULTILINE) == ["Name", "Key"]
@@ -32,7 +30,6 @@ def test_a_stale_table_is_written_anew_and_what_is_around_it_is_kept() -> None:
     assert written.endswith("<!-- end -->\nafter\n")
 
 
-def test_a_mark_that_names_nothing_is_an_error() -> None:
-    """Rather than an empty table."""
+def test_write_tables__fails_for_an_unknown_mark() -> None:
     with pytest.raises(KeyError):
         write_tables("<!-- fields: nothing -->\n<!-- end -->")

@@ -12,7 +12,7 @@ from tests.chaos.processes import Member
 from tests.chaos.schedule import Stroke
 from tests.support.faults import Fault, GoSilent, LoseAnswer
 
-ONE_REQUEST = {
+ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseAnswer, str, str]] = {
     Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),
     Kind.SILENT_STORED: (GoSilent(forward=True), "POST", r"/jobs$"),
     Kind.SILENT_ADMIT: (GoSilent(), "PATCH", r"/jobs/"),

@@ -9,8 +9,8 @@ import requests
 
 from tests.support.observer import Observer
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
-_DEADLINE_SECONDS = 150.0
 _TRIES = 400
 
 Replica = Callable[..., ServiceProcess]
@@ -65,7 +65,7 @@ class Authorizer:
     def wait(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition over what was heard holds."""
         with self._changed:
-            assert self._changed.wait_for(condition, _DEADLINE_SECONDS)
+            assert self._changed.wait_for(condition, 5 * DEADLINE_SECONDS)
 
     def wait_for(self, count: int) -> None:
         """Wait until so many runs are accepted."""
@@ -74,7 +74,7 @@ class Authorizer:
 
 def check_runs(seen: Observer, accepted: set[str], slots: Mapping[str, int]) -> None:
     """Wait for the end of all accepted runs; each was started once, and never were there more than slots."""
-    seen.wait(lambda: seen.finished >= accepted, seconds=_DEADLINE_SECONDS)
+    seen.wait(lambda: seen.finished >= accepted, seconds=5 * DEADLINE_SECONDS)
     assert {name: seen.starts.get(name) for name in accepted} == dict.fromkeys(accepted, 1)
     assert max(seen.starts.values()) == 1  # also those that were stored though nobody was told so
     assert {name: most for name, most in seen.most_active.items() if most > slots[name]} == {}

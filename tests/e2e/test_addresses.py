@@ -11,6 +11,7 @@ from tests.e2e.callers import Replica
 from tests.integration.dispatching import until
 from tests.support.servers import SERVICE_ACCOUNT, Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 PRIVATE: dict[str, Any] = {"secret": {"Image": "busybox:1", "DependsOn": ["nobody"]}}
 """Runs of it stay queued."""
@@ -32,7 +33,7 @@ def call_from(address: str, service: ServiceProcess) -> requests.Response:
     """Start a run of the private definition from an address."""
     with requests.Session() as session:
         session.mount("http://", BoundAdapter(address))
-        return session.post(f"{service.url}/job/secret", timeout=20)
+        return session.post(f"{service.url}/job/secret", timeout=DEADLINE_SECONDS)
 
 
 @pytest.mark.embedded_only("the addresses of its pods are the machine's own, so that a test can call from them")
@@ -73,7 +74,7 @@ def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
 
     def call(service: ServiceProcess) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
-        return requests.post(f"{service.url}/job/secret", headers=headers, timeout=20)
+        return requests.post(f"{service.url}/job/secret", headers=headers, timeout=DEADLINE_SECONDS)
 
     with replica(PRIVATE, SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS=f"{namespace}:*") as service:
         until(lambda: call(service).status_code == 202)
@@ -85,7 +86,7 @@ def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
             rights.create_cluster_role_binding(binding)  # deleted with the namespace
         answer = answers[-1]
         assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
-        assert "who calls" in answer.json()["detail"]
+        assert "could not identify the caller" in answer.json()["detail"]
         assert "tokenreviews" in service.log_text
         assert token not in service.log_text
         # Once it is granted, nothing has to be started anew.

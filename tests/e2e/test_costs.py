@@ -2,12 +2,15 @@
 
 from collections import Counter
 
+import pytest
+
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import until
 from tests.support.faults import FaultProxy, Request
 from tests.support.observer import Observer
 from tests.support.servers import Server
 from tests.support.service import replicas
+from tests.support.waiting import DEADLINE_SECONDS
 
 RUNS = 30
 LIMITS = {"Visibility": "Public", "MaxQueued": 1000, "TimeoutSeconds": 3600, "PendingTimeoutSeconds": 3600}
@@ -22,6 +25,7 @@ def is_of_the_lease(request: Request) -> bool:
     return "/leases" in request.path
 
 
+@pytest.mark.slow
 def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_lease(
     server: Server, namespace: str, replica: Replica
 ) -> None:
@@ -44,7 +48,9 @@ def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_le
                 return sum(request.method == "POST" and "/events" in request.path for request in proxy.requests)
 
             until(lambda: told() >= 5)
-            proxy.wait_for(is_of_the_lease, count=sum(map(is_of_the_lease, proxy.requests)) + 5, timeout_seconds=30)
+            proxy.wait_for(
+                is_of_the_lease, count=sum(map(is_of_the_lease, proxy.requests)) + 5, timeout_seconds=DEADLINE_SECONDS
+            )
             writes = [request for request in proxy.requests if request.method in ("POST", "PUT", "PATCH", "DELETE")]
             costs = Counter(
                 name
@@ -59,6 +65,8 @@ def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_le
             # 2. What it costs that they are there.
             before = len(proxy.requests)
             renewals = sum(request.method == "PUT" for request in proxy.requests)
-            proxy.wait_for(lambda request: request.method == "PUT", count=renewals + 4, timeout_seconds=60)
+            proxy.wait_for(
+                lambda request: request.method == "PUT", count=renewals + 4, timeout_seconds=DEADLINE_SECONDS
+            )
             idle = [request for request in proxy.requests[before:] if not is_of_the_lease(request)]
             assert all(request.watching for request in idle), idle

@@ -15,11 +15,12 @@ import requests
 from app.common.concurrency_limiter import MAX_CALLS, MAX_READS
 from app.runs.pagination import write_continuation
 from tests.e2e.callers import Replica
-from tests.http.clients import CONTINUE, DEFINITIONS, Wire
+from tests.http.clients import CONTINUE, DEFINITIONS, RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 CROWD = MAX_CALLS + 6
 BURST = 64
@@ -62,18 +63,21 @@ def check_others_are_served(service: ServiceProcess) -> None:
     assert [answer.status_code for answer in answers] == [202, 200, 200]
 
 
+@pytest.mark.slow
 def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
     """Every list is another one, and all are slow: who finds no place is told so, and the other places stay free."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs$", times=None))
-        call = partial(requests.get, f"{service.url}/job/public", timeout=60)
+        call = partial(requests.get, f"{service.url}/job/public", timeout=DEADLINE_SECONDS)
         with crowd(lambda number: call(params={"continue": write_continuation((number, "a"))})) as statuses:
             try:
                 assert set(statuses) == {503}
                 check_others_are_served(service)
                 # Its place in the queue would take a list; that it is stored can be said all the same.
-                waited = requests.post(f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=60)
+                waited = requests.post(
+                    f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=DEADLINE_SECONDS
+                )
                 assert (waited.status_code, waited.json()["Status"]) == (202, "Queued")
             finally:
                 slow.release()
@@ -86,7 +90,7 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
 
         def call(number: int) -> requests.Response:
             headers = {"Authorization": f"Bearer {token(number)}"}
-            return requests.get(f"{service.url}/job/private", headers=headers, timeout=20)
+            return requests.get(f"{service.url}/job/private", headers=headers, timeout=DEADLINE_SECONDS)
 
         slow = Hold()
         proxy.add(Fault(slow, method="POST", path=r"/tokenreviews$", times=None))
@@ -101,7 +105,7 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
 def test_those_who_send_slowly_keep_nobody_from_starting_runs(replica: Replica) -> None:
     """A place is for a call that waits for the API server, not for one whose body isn't there yet."""
     with replica(DEFINITIONS["Configurations"], SLIMFAAS_DISPATCHER="off") as service:
-        wires = [Wire(service.port) for _ in range(CROWD)]
+        wires = [RawClient(service.port) for _ in range(CROWD)]
         try:
             for wire in wires:
                 wire.send_request("POST", "/job/public", "Content-Length: 2", "Expect: 100-continue")
@@ -118,7 +122,7 @@ def test_burst__over_many_connections_is_stored_without_a_refusal(replica: Repli
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="POST", path=r"/jobs$", times=None))
-        wires = [Wire(service.port, timeout_seconds=60) for _ in range(BURST)]
+        wires = [RawClient(service.port, timeout_seconds=60) for _ in range(BURST)]
         try:
             for wire in wires:
                 wire.send_request("POST", "/job/public")
@@ -143,7 +147,7 @@ def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: Fault
         location = service.post("/job/public").headers["Location"]
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", times=None))
-        wires = [Wire(service.port, timeout_seconds=60).send_request("GET", location) for _ in range(BURST)]
+        wires = [RawClient(service.port, timeout_seconds=60).send_request("GET", location) for _ in range(BURST)]
         try:
             slow.wait_held(MAX_READS, 30)
             check_others_are_served(service)
@@ -155,7 +159,7 @@ def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: Fault
                 wire.close()
 
 
-def read_status(wire: Wire) -> int:
+def read_status(wire: RawClient) -> int:
     """Read a whole answer, so that its connection can be used again."""
     answer = wire.answer()
     answer.read()

@@ -1,6 +1,5 @@
 """The session of docs/http.md, as a reader would type it."""
 
-import contextlib
 import re
 import shutil
 import subprocess
@@ -9,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.demo import load_dependency, start_cluster, start_service
+from devcluster.launch import Processes, create_demo_dependency, write_demo_jobs
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "http.md"
 SERVED_AT = "http://localhost:30021"
@@ -38,10 +38,10 @@ def alike(text: str) -> str:
 @pytest.fixture
 def url() -> Iterator[str]:
     """The service as `make dev` starts it, on a port that is free."""
-    with contextlib.ExitStack() as stack:
-        kubeconfig = start_cluster(stack)
-        load_dependency(kubeconfig)
-        yield start_service(stack, kubeconfig, find_free_port())
+    with Processes() as processes:
+        kubeconfig = processes.start_cluster()
+        create_demo_dependency(kubeconfig)
+        yield processes.start_service(kubeconfig, find_free_port(), write_demo_jobs(processes.folder))
 
 
 @pytest.mark.embedded_only("it starts a cluster of its own, whose runs are real processes")
@@ -51,7 +51,9 @@ def test_the_session_of_the_reference_goes_as_it_is_written(url: str) -> None:
     session = read_session()
     assert len(session) > 15
     lines = [f"{command.replace(SERVED_AT, url)}\necho '{_MARK}'" for command, _ in session]
-    ended = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
     printed = ended.stdout.split(f"{_MARK}\n")[:-1]
     for (command, expected), actual in zip(session, printed, strict=True):
         assert alike(actual) == alike(expected), command

@@ -1,6 +1,5 @@
 """Metrics of whole processes: several workers, one of them killed, and a dispatcher that stands alone."""
 
-import fcntl
 import json
 import os
 import signal
@@ -15,13 +14,14 @@ import pytest
 import requests
 
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.integration.dispatching import ROOT, until
 from tests.support.faults import FaultProxy
 from tests.support.metrics import Scrape
 from tests.support.ports import find_free_port
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = 12
 DEFINITIONS: dict[str, Any] = {
@@ -33,7 +33,7 @@ DEFINITIONS: dict[str, Any] = {
 
 def scrape(url: str) -> Scrape:
     # A connection of its own: the kernel gives each to any of the workers.
-    return Scrape(requests.get(f"{url}/metrics", timeout=10, headers={"Connection": "close"}).text)
+    return Scrape(requests.get(f"{url}/metrics", timeout=DEADLINE_SECONDS, headers={"Connection": "close"}).text)
 
 
 def workers_of(service: ServiceProcess) -> list[int]:
@@ -43,6 +43,7 @@ def workers_of(service: ServiceProcess) -> list[int]:
     return [pid for pid in booted if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"])
 def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: Replica, how: str) -> None:
     """Whichever answers, the figures are everybody's; a killed worker takes nothing away, and leaves nothing behind."""
@@ -50,7 +51,9 @@ def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: R
     with replica(DEFINITIONS, **{how: value}) as service:
         until(lambda: len(workers_of(service)) == 3)
         for _ in range(24):
-            session = requests.post(f"{service.url}/job/fast", timeout=20, headers={"Connection": "close"})
+            session = requests.post(
+                f"{service.url}/job/fast", timeout=DEADLINE_SECONDS, headers={"Connection": "close"}
+            )
             assert session.status_code == 202
         accepted = {"definition": "fast", "outcome": "accepted"}
         for _ in range(6):
@@ -87,36 +90,24 @@ def metrics_folder(service: ServiceProcess) -> Path:
     return folder
 
 
-def test_what_a_killed_service_leaves_is_removed_by_the_next_one(replica: Replica, tmp_path: Path) -> None:
-    """And nothing else: neither the files of one that lives, nor what a link of such a name leads to."""
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    several = {"WEB_CONCURRENCY": "2", "SLIMFAAS_DISPATCHER": "off"}
-    with replica(DEFINITIONS, **several) as living, replica(DEFINITIONS, **several) as killed:
-        left, used = metrics_folder(killed), metrics_folder(living)
-        link = left.with_name(f"{left.name}-link")
-        link.symlink_to(kept)
-        try:
-            killed.kill()
-            assert left.exists()
-            await_unlocked(left)
-            with replica(DEFINITIONS, **several):
-                assert not left.exists()
-                assert used.exists()
-                assert link.is_symlink()
-                assert kept.exists()
-                assert scrape(living.url).value("streams_limit") == 50
-        finally:
-            link.unlink()
-
-
-def await_unlocked(folder: Path) -> None:
-    """Return once the last of the processes is gone that use a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    finally:
-        os.close(descriptor)
+def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_process_id(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """As in a container, whose first process always has the same process id."""
+    folder = "/dev/shm/slimfaas-jobs-metrics-$$"
+    leave_files = f'mkdir {folder} && echo "not metrics" > {folder}/counter_1.db && exec "$@"'
+    service = ServiceProcess(
+        write_kubeconfig(tmp_path, server, namespace),
+        {"Configurations": DEFINITIONS},
+        tmp_path / "log",
+        prefix=("sh", "-c", leave_files, "sh"),
+        WEB_CONCURRENCY="2",
+        SLIMFAAS_DISPATCHER="off",
+    )
+    with service:
+        assert metrics_folder(service).name.endswith(f"-{service.pid}")
+        until(lambda: scrape(service.url).value("streams_limit") == 50)
+        assert service.stop() == 0
 
 
 def test_one_worker_needs_no_files(replica: Replica) -> None:
@@ -157,7 +148,7 @@ class DispatcherCommand:
     def get(self, path: str) -> requests.Response | None:
         """Ask it; `None`: nobody listens yet."""
         try:
-            return requests.get(self.url + path, timeout=10)
+            return requests.get(self.url + path, timeout=DEADLINE_SECONDS)
         except requests.ConnectionError:
             assert self.process.poll() is None, self._log.read_text()
             return None
@@ -184,14 +175,14 @@ def test_a_dispatcher_that_stands_alone_answers_probes_and_scrapes(
     """As a web worker does, and nothing else; and it ends with 0."""
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/ready")))
-        assert requests.get(f"{command.url}/health", timeout=10).text == "OK\n"
-        until(lambda: requests.get(f"{command.url}/ready", timeout=10).json()["Dispatcher"] == "leading")
+        assert requests.get(f"{command.url}/health", timeout=DEADLINE_SECONDS).text == "OK\n"
+        until(lambda: requests.get(f"{command.url}/ready", timeout=DEADLINE_SECONDS).json()["Dispatcher"] == "leading")
         until(lambda: scrape(command.url).value("slots", definition="fast") == SLOTS)
         assert scrape(command.url).value("streams_limit") == 0  # it serves nobody
-        refused = requests.post(f"{command.url}/job/fast", timeout=10)
+        refused = requests.post(f"{command.url}/job/fast", timeout=DEADLINE_SECONDS)
         assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
         command.process.terminate()
-        assert command.process.wait(20) == 0
+        assert command.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_an_outage_of_the_api_server_gets_no_dispatcher_killed(server: Server, namespace: str, tmp_path: Path) -> None:
@@ -201,7 +192,7 @@ def test_an_outage_of_the_api_server_gets_no_dispatcher_killed(server: Server, n
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
         with dispatching(kubeconfig, tmp_path / "log", SLIMFAAS_LOG_FORMAT="json") as command:
             until(lambda: is_ok(command.get("/health")))
-            answer = requests.get(f"{command.url}/ready", timeout=20)
+            answer = requests.get(f"{command.url}/ready", timeout=DEADLINE_SECONDS)
             assert answer.status_code == 503
             lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
             assert "the dispatcher's lease can't be read or written" in " ".join(line["message"] for line in lines)
@@ -214,7 +205,7 @@ def test_clients_that_say_nothing_or_little_do_not_keep_probes_out(
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/health")))
         port = int(command.url.rpartition(":")[2])
-        wires = [Wire(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
+        wires = [RawClient(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
         try:
             until(lambda: is_ok(command.get("/health")))
         finally:
@@ -230,8 +221,8 @@ def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tm
         until(lambda: is_ok(first.get("/health")))
         port = first.url.rpartition(":")[2]
         with dispatching(kubeconfig, tmp_path / "two", PORT=port) as second:
-            assert second.process.wait(20) == 1
-            assert f"PORT={port} can't be had" in (tmp_path / "two").read_text()
+            assert second.process.wait(DEADLINE_SECONDS) == 1
+            assert f"cannot serve probes and metrics on port {port} (set PORT)" in (tmp_path / "two").read_text()
 
 
 def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -> None:

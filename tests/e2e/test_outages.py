@@ -217,7 +217,11 @@ def test_runs_that_are_queued_when_history_expires_start_when_they_may(
         plane.restart_controllers()
         # A witness who has seen what came before would have a gap.
         with Observer(server.admin, namespace) as seen:
-            until(lambda: any(re.search("over after .*: the watch of runs", service.log_text) for service in services))
+            until(
+                lambda: any(
+                    re.search("recovered after .*: the watch of runs", service.log_text) for service in services
+                )
+            )
             assert seen.starts.keys() == others
             apps.patch_namespaced_deployment(DEPENDENCY, namespace, {"spec": {"replicas": 1}})
             for number in range(len(TURNS)):

@@ -11,11 +11,11 @@ from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer,
 from tests.support.observer import Observer
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess, replicas
+from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = {"one": 1, "two": 2, "three": 3, "single": 1, "triple": 3}
 TURNS = [name for name, slots in SLOTS.items() for _ in range(slots)]
 RUNS = 200
-DEADLINE_SECONDS = 150.0
 
 DEFINITIONS = {
     name: {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": slots, "Args": ["true"]}
@@ -50,6 +50,7 @@ def restart_leader(services: list[ServiceProcess]) -> None:
     killed.start()
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
     server: Server, seen: Observer, replica: Replica
 ) -> None:
@@ -73,7 +74,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
             calls = [pool.submit(callers.start_run, number) for number in range(RUNS)]
             callers.wait_for(RUNS // 4)
             restart_leader(services)
-            seen.wait(lambda: seen.has_started(RUNS // 2), seconds=DEADLINE_SECONDS)
+            seen.wait(lambda: seen.has_started(RUNS // 2), seconds=5 * DEADLINE_SECONDS)
             restart_leader(services)
             for call in calls:
                 call.result()
@@ -83,6 +84,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
         assert all(proxy.strikes(fault) for fault in faults)
 
 
+@pytest.mark.slow
 def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
     server: Server, seen: Observer, replica: Replica
 ) -> None:

@@ -14,13 +14,14 @@ from kubernetes import client
 
 from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.http.clients import CONTINUE, Wire
+from tests.http.clients import CONTINUE, RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import FaultProxy
 from tests.support.mounted import MountedConfigMap
 from tests.support.ports import find_free_port
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import DISPATCH, Program, ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
@@ -59,7 +60,9 @@ def state(service: ServiceProcess) -> dict[str, Any]:
 
 def is_known(service: ServiceProcess, definition: str) -> bool:
     """Whether each of some calls, which go to any of the workers, finds a definition."""
-    answers = [requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=20) for _ in range(12)]
+    answers = [
+        requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=DEADLINE_SECONDS) for _ in range(12)
+    ]
     return all(answer.status_code == 200 for answer in answers)
 
 
@@ -69,6 +72,7 @@ def workers_of(service: ServiceProcess) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
+@pytest.mark.slow
 def test_queues_are_watched_while_one_of_them_is_bounded(
     server: Server, follower: Follower, volume: MountedConfigMap
 ) -> None:
@@ -113,6 +117,7 @@ def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume
         assert state(service) | {"LoadTimestamp": 0} == {"Status": "Current", "LoadTimestamp": 0, "Faults": 0}
 
 
+@pytest.mark.slow
 def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower, volume: MountedConfigMap) -> None:
     """A worker that is killed while the file is faulty is followed by one that serves what the others serve."""
     with follower(WEB_CONCURRENCY="3", SLIMFAAS_DISPATCHER="off") as service:
@@ -134,7 +139,7 @@ def test_a_call_that_is_still_arriving_is_judged_by_what_is_in_force(
     follower: Follower, volume: MountedConfigMap
 ) -> None:
     """A stranger who began to call a public definition, and takes his time, starts no run once it is private."""
-    with follower() as service, Wire(service.port) as stranger, Wire(service.port) as curious:
+    with follower() as service, RawClient(service.port) as stranger, RawClient(service.port) as curious:
         for wire, target in ((stranger, "/job/first"), (curious, "/job/first?dryRun=true")):
             wire.send_request("POST", target, "Content-Length: 2", "Expect: 100-continue")
             assert wire.receive(len(CONTINUE)) == CONTINUE  # it has been let in
@@ -156,6 +161,7 @@ def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConf
             service.delete(location)
 
 
+@pytest.mark.slow
 def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Follower, volume: MountedConfigMap) -> None:
     """The queue is not watched before; from then on its length is known, and a higher bound has places again."""
     waits = {"DependsOn": ["nobody"]}
@@ -173,6 +179,7 @@ def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Followe
         until(lambda: service.post("/job/long").status_code == 202)
 
 
+@pytest.mark.slow
 def test_a_run_whose_definition_is_removed_is_told_so(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str
 ) -> None:
@@ -195,6 +202,7 @@ def test_a_run_whose_definition_is_removed_is_told_so(
             service.delete(run.headers["Location"])
 
 
+@pytest.mark.slow
 def test_a_dispatcher_alone_follows_too(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str, tmp_path: Path
 ) -> None:
@@ -215,6 +223,7 @@ def test_a_dispatcher_alone_follows_too(
         assert dispatcher.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
     """While it changes again and again, whatever is answered is wholly of one of the two."""
     editions = [
@@ -226,7 +235,7 @@ def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfig
 
     def look(service: ServiceProcess) -> None:
         while not done.is_set():
-            job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=20).json()
+            job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=DEADLINE_SECONDS).json()
             [container] = job["spec"]["template"]["spec"]["containers"]
             seen.add((container["image"], container["args"][0], job["spec"]["backoffLimit"]))
 

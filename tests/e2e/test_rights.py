@@ -34,6 +34,7 @@ from tests.support.servers import (
     write_kubeconfig,
 )
 from tests.support.service import DISPATCH, Program, ServiceProcess, replicas
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
 
@@ -145,7 +146,7 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
 def wait_for_a_run(service: ServiceProcess) -> None:
     """A caller that stays until its run has ended."""
     headers = {"Prefer": "wait=30"}
-    answer = requests.post(f"{service.url}/job/slow", headers=headers, timeout=60)
+    answer = requests.post(f"{service.url}/job/slow", headers=headers, timeout=DEADLINE_SECONDS)
     assert answer.json()["Status"] == "Succeeded"
 
 
@@ -154,7 +155,7 @@ def show_a_token(stage: Stage, service: ServiceProcess) -> None:
     spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
     token = stage.core.create_namespaced_service_account_token("default", stage.name, spec).status.token
     headers = {"Authorization": f"Bearer {token}"}
-    assert requests.post(f"{service.url}/job/private", headers=headers, timeout=20).status_code == 202
+    assert requests.post(f"{service.url}/job/private", headers=headers, timeout=DEADLINE_SECONDS).status_code == 202
 
 
 def use_dependencies(stage: Stage, service: ServiceProcess) -> None:

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from tests.e2e.callers import Replica
+from tests.support.waiting import DEADLINE_SECONDS
 
 _EXAMPLES = 190
 """The most that is generated for each call of the API in each phase."""
@@ -77,12 +78,13 @@ def interactions(report: Path) -> Iterator[tuple[str, str, int]]:
                 yield recorder["label"], interaction["request"]["method"], status
 
 
+@pytest.mark.slow
 @pytest.mark.embedded_only("thousands of Jobs, of which many would be run by a real node")
 def test_whatever_is_called_no_answer_is_outside_the_description(replica: Replica, tmp_path: Path) -> None:
     """All checks of schemathesis hold, and there is no 5xx; what is switched off is in schemathesis.toml, with why."""
     with replica(_DEFINITIONS) as service:
         schema = tmp_path / "openapi.json"
-        description = requests.get(f"{service.url}/openapi.json", timeout=20).json()
+        description = requests.get(f"{service.url}/openapi.json", timeout=DEADLINE_SECONDS).json()
         schema.write_text(json.dumps(prepared(description)), "utf-8")
         report = tmp_path / "report.ndjson"
         done = subprocess.run(

@@ -9,10 +9,10 @@ from kubernetes import client
 
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 Replica = Callable[..., ServiceProcess]
 
-DEADLINE_SECONDS = 30.0
 
 ECHO = {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": 3}
 

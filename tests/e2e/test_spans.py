@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ROOT, until
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"blocked": {"Image": "busybox:1", "Visibility": "Public", "DependsOn": ["nobody"]}}
 
@@ -31,11 +32,11 @@ MISSING = """
 import sys
 sys.modules["opentelemetry"] = None  # as where it is not installed
 from app.telemetry.logs import set_up_logs
-from app.telemetry.spans import call_span, end_spans, present_context, set_up_spans
+from app.telemetry.spans import request_span, end_spans, current_context, set_up_spans
 set_up_logs("text", "INFO")
 set_up_spans()
-with call_span("call", None):
-    assert present_context() is None
+with request_span("call", None):
+    assert current_context() is None
 end_spans()
 """
 
@@ -92,6 +93,7 @@ def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Co
     assert b"slimfaas-jobs" in sent
 
 
+@pytest.mark.slow
 def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
     """Neither calls nor the end of the service."""
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as service:
@@ -102,7 +104,9 @@ def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
 
 
 def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
@@ -118,4 +122,4 @@ def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
 def test_a_collector_without_the_extra_is_said_in_the_log() -> None:
     """And the service goes on without spans."""
     (line,) = run(MISSING).stderr.splitlines()
-    assert line.endswith("a collector is named, but slimfaas-jobs[opentelemetry] is not installed: no spans are made")
+    assert line.endswith("no spans are recorded: a collector is set, but slimfaas-jobs[opentelemetry] is not installed")

@@ -15,11 +15,12 @@ from kubernetes import client
 
 from app.kube import labels
 from tests.e2e.callers import Replica
-from tests.http.clients import Wire
+from tests.http.clients import RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
+from tests.support.waiting import DEADLINE_SECONDS
 
 DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Public"}}
 
@@ -48,7 +49,7 @@ class Leases:
 def trickling(service: ServiceProcess) -> Iterator[None]:
     """A client that sends its body, which is never complete, a byte at a time."""
     stop = threading.Event()
-    with Wire(service.port) as wire:
+    with RawClient(service.port) as wire:
         wire.send_request("POST", "/job/echo", "Content-Length: 10000", body=b"{")
 
         def send() -> None:
@@ -77,11 +78,11 @@ class Knocker:
     def await_answer(self) -> None:
         """Return once a call has been answered that is under way, or comes later."""
         self._answered.clear()
-        assert self._answered.wait(30)
+        assert self._answered.wait(DEADLINE_SECONDS)
 
     def _knock(self) -> None:
         while not self._stop.is_set():
-            with suppress(OSError, HTTPException), Wire(self._service.port) as wire:
+            with suppress(OSError, HTTPException), RawClient(self._service.port) as wire:
                 wire.send_request("GET", "/health", "Connection: close").answer()
                 self._answered.set()
 
@@ -115,6 +116,7 @@ def test_a_client_that_takes_its_time_does_not_keep_the_lease(replica: Replica, 
             assert "Worker exiting" not in service.log_text
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_quit_ends_whatever_it_is_doing(replica: Replica) -> None:
     """Also in the middle of handing a connection to a thread, whose locks it holds then."""
     with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, Knocker(service) as knocker:

@@ -1,4 +1,4 @@
-"""How the tests call the service: through Flask's test client, or byte by byte."""
+"""Clients of the service: Flask's test client, or raw bytes on a connection."""
 
 import socket
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any
 
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
+
+from tests.support.waiting import DEADLINE_SECONDS
 
 SECRET = "the-value-of-a-variable"
 
@@ -22,55 +24,55 @@ DEFINITIONS: dict[str, Any] = {
         "private": {"Image": "busybox:1"},
     }
 }
-"""What the tests call: runs of both stay queued, for nobody is ever ready."""
+"""The definitions of most tests. Their runs stay queued, because `nobody` is never ready."""
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-"""What the service sends when it is about to read the body of a call that expects it."""
+"""Sent by the service when it is about to read the body of a request with `Expect: 100-continue`."""
 
-ANYBODY = {"REMOTE_ADDR": "203.0.113.7"}
+UNTRUSTED_CLIENT = {"REMOTE_ADDR": "203.0.113.7"}
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls the application without a network in between."""
+    """Sends requests to the application without a network."""
 
     client: FlaskClient
 
     def post(self, path: str, body: bytes | str = b"", **options: Any) -> TestResponse:
         """Start a run."""
-        return self.client.post(path, data=body, environ_base=ANYBODY, **options)
+        return self.client.post(path, data=body, environ_base=UNTRUSTED_CLIENT, **options)
 
     def get(self, path: str, **options: Any) -> TestResponse:
-        """Read something."""
-        return self.client.get(path, environ_base=ANYBODY, **options)
+        """Send a GET."""
+        return self.client.get(path, environ_base=UNTRUSTED_CLIENT, **options)
 
     def call(self, method: str, path: str, **options: Any) -> TestResponse:
-        """Use any method."""
-        return self.client.open(path, method=method, environ_base=ANYBODY, **options)
+        """Send a request with any method."""
+        return self.client.open(path, method=method, environ_base=UNTRUSTED_CLIENT, **options)
 
 
 def faults(response: TestResponse) -> dict[str, str]:
-    """The faults of a problem document: messages by pointer."""
+    """Return the faults of a problem document: messages by pointer."""
     return {fault["pointer"]: fault["message"] for fault in check_problem(response).get("errors", ())}
 
 
 def check_problem(response: TestResponse, status: int | None = None) -> dict[str, Any]:
-    """Hold an answer against the one shape of problem documents; returns the document.
+    """Check that a response is a well-formed problem document, and return the document.
 
     Args:
-        response: the answer.
-        status: what its status must be; `None`: any.
+        response: the response.
+        status: the expected status; `None`: any.
     """
     if status is not None:
         assert response.status_code == status, response.text
     assert response.content_type == "application/problem+json"
-    document = response.json
+    document: dict[str, Any] = response.get_json()
     check_document(document, response.status_code)
-    return dict(document)
+    return document
 
 
 def check_document(document: Any, status: int) -> None:
-    """Hold a problem document against the one shape that all of them have."""
+    """Check that a problem document is well-formed and reveals no secret."""
     assert isinstance(document, dict)
     assert set(document) - {"errors"} == {"type", "title", "status", "detail"}
     assert document["status"] == status
@@ -86,41 +88,41 @@ def check_document(document: Any, status: int) -> None:
     assert SECRET not in text
 
 
-class Wire:
-    """One connection to the service, on which anything can be sent."""
+class RawClient:
+    """A connection to the service on which any bytes can be sent."""
 
-    def __init__(self, port: int, *, timeout_seconds: float = 20.0) -> None:
+    def __init__(self, port: int, *, timeout_seconds: float = DEADLINE_SECONDS) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
 
-    def send(self, *parts: bytes) -> "Wire":
+    def send(self, *parts: bytes) -> "RawClient":
         """Send bytes as they are."""
         self._socket.sendall(b"".join(parts))
         return self
 
-    def send_request(self, method: str, target: str, *headers: str, body: bytes = b"") -> "Wire":
-        """Send a request; a body is announced by its length, unless a header announces it otherwise."""
+    def send_request(self, method: str, target: str, *headers: str, body: bytes = b"") -> "RawClient":
+        """Send a request, with Content-Length unless a header says how long the body is."""
         lines = [f"{method} {target} HTTP/1.1", "Host: service", *headers]
         if not any(line.lower().startswith(("content-length", "transfer-encoding")) for line in headers):
             lines.append(f"Content-Length: {len(body)}")
         return self.send("\r\n".join([*lines, "", ""]).encode("latin-1"), body)
 
-    def end(self) -> "Wire":
-        """Say that nothing more will be sent."""
+    def end(self) -> "RawClient":
+        """Close the sending side."""
         self._socket.shutdown(socket.SHUT_WR)
         return self
 
     def answer(self, method: str = "GET") -> HTTPResponse:
-        """Wait for the head of the answer to a method; its body can be read."""
+        """Wait for the head of the response to a method; its body can then be read."""
         response = HTTPResponse(self._socket, method=method)
         response.begin()
         return response
 
     def receive(self, length: int) -> bytes:
-        """Wait for so many bytes, or for the end of what is sent."""
+        """Wait for this number of bytes, or for the end of the response."""
         return self._socket.recv(length, socket.MSG_WAITALL)
 
     def hung_up(self) -> bool:
-        """Wait until the service closes the connection, or sends something."""
+        """Wait until the service closes the connection or sends something; return whether it has closed it."""
         try:
             return self._socket.recv(1) == b""
         except ConnectionResetError:
@@ -130,7 +132,7 @@ class Wire:
         """Close the connection."""
         self._socket.close()
 
-    def __enter__(self) -> "Wire":
+    def __enter__(self) -> "RawClient":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The real application behind Flask's test client, its API server behind a proxy that can fail, and gunicorn."""
+"""The application behind Flask's test client or under gunicorn, with its API server behind a proxy that can fail."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.service import ServiceProcess
 
 @pytest.fixture(scope="session")
 def session_namespace(server: Server) -> Iterator[str]:
-    """A namespace that the tests share which look at answers only."""
+    """Return a namespace that is shared by tests that look only at responses."""
     name = server.create_namespace()
     yield name
     server.delete_namespace(name)
@@ -25,26 +25,26 @@ def session_namespace(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def batch(server: Server) -> client.BatchV1Api:
-    """The Jobs as an administrator sees them."""
+    """Return the Jobs API with an administrator's rights."""
     return client.BatchV1Api(server.admin)
 
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[FaultProxy]:
-    """Stands between the application and the API server."""
+    """Run a proxy between the application and the API server."""
     with FaultProxy(server.url, ca=server.ca_file) as running:
         yield running
 
 
 @pytest.fixture
 def caller(server: Server, namespace: str, tmp_path: Path) -> Caller:
-    """Calls the application; its dispatcher does not run."""
+    """Send requests to the application, whose dispatcher does not run."""
     return _caller(write_kubeconfig(tmp_path, server, namespace))
 
 
 @pytest.fixture
 def caller_by_proxy(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Caller:
-    """Calls the application whose API server is behind the proxy."""
+    """Send requests to the application, whose API server is behind the proxy."""
     return _caller(write_kubeconfig(tmp_path, server, namespace, url=proxy.url))
 
 
@@ -55,7 +55,7 @@ def _caller(kubeconfig: Path) -> Caller:
 
 @pytest.fixture(scope="session")
 def live(server: Server, session_namespace: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """The service under gunicorn, shared by the tests that look at bytes on the wire."""
+    """Run the service under gunicorn, shared by the tests that send raw bytes."""
     folder = tmp_path_factory.mktemp("live")
     kubeconfig = write_kubeconfig(folder, server, session_namespace)
     with ServiceProcess(kubeconfig, DEFINITIONS, folder / "log") as running:

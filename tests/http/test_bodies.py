@@ -1,4 +1,4 @@
-"""The body of a call: read as JSON whatever it is called, whole, or not at all."""
+"""Request bodies: read as JSON whatever their content type, completely or not at all."""
 
 import contextlib
 import gzip
@@ -8,7 +8,7 @@ import time
 import pytest
 from kubernetes import client
 
-from tests.http.clients import Caller, Wire, check_document, check_problem, faults
+from tests.http.clients import Caller, RawClient, check_document, check_problem, faults
 from tests.support.service import ServiceProcess
 
 LIMIT = 64 * 1024
@@ -20,19 +20,18 @@ def padded(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("content_type", [CURL, "multipart/form-data", "text/plain", "application/json", "\xff", None])
-def test_the_body_is_json_whatever_its_content_type_says(
+def test_body__is_read_as_json_whatever_its_content_type(
     caller: Caller, batch: client.BatchV1Api, namespace: str, content_type: str | None
 ) -> None:
-    """`curl -d` sends a form's content type; the arguments arrive all the same."""
-    answer = caller.post("/job/public", '{"Args": ["42"]}', content_type=content_type)
+    """`curl -d` sends the content type of a form."""
+    response = caller.post("/job/public", '{"Args": ["42"]}', content_type=content_type)
 
-    assert answer.status_code == 202
+    assert response.status_code == 202
     (job,) = batch.list_namespaced_job(namespace).items
     assert job.spec.template.spec.containers[0].args == ["42"]
 
 
-def test_no_body_takes_every_default(caller: Caller) -> None:
-    """`curl -X POST` alone starts a run."""
+def test_body__may_be_absent(caller: Caller) -> None:
     assert caller.post("/job/public").status_code == 202
 
 
@@ -53,23 +52,21 @@ def test_no_body_takes_every_default(caller: Caller) -> None:
         pytest.param(gzip.compress(b"{}"), id="compressed"),
     ],
 )
-def test_what_is_no_json_gets_400(caller: Caller, body: bytes) -> None:
-    """The detail says what is wrong with it."""
+def test_body__that_is_not_json_gets_400(caller: Caller, body: bytes) -> None:
     assert "not JSON" in check_problem(caller.post("/job/public", body), 400)["detail"]
 
 
 @pytest.mark.parametrize("body", ["[]", '"{}"', "null", "1", "true"])
-def test_json_that_is_no_object_gets_422(caller: Caller, body: str) -> None:
-    """The whole document is at fault."""
-    answer = caller.post("/job/public", body)
-    check_problem(answer, 422)
-    assert faults(answer) == {"": "must be a JSON object"}
+def test_body__that_is_not_an_object_gets_422(caller: Caller, body: str) -> None:
+    response = caller.post("/job/public", body)
+    check_problem(response, 422)
+    assert faults(response) == {"": "must be a JSON object"}
 
 
-def test_every_fault_is_named_at_once_whoever_finds_it(
+def test_body__with_several_faults_gets_all_of_them_in_one_response(
     caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    """Wrong types, unknown fields, and what the definition doesn't allow come in one answer; no value is repeated."""
+    """Wrong types, unknown fields, and what the definition does not allow; no value is repeated."""
     body = {
         "args": [],
         "BackoffLimit": "1",
@@ -78,10 +75,10 @@ def test_every_fault_is_named_at_once_whoever_finds_it(
         "DependsOn": ["Not_A_Name"],
         "Environments": [{"Name": "SLIMFAAS_JOB_ID", "Value": "caller's own secret"}],
     }
-    answer = caller.post("/job/public", json.dumps(body))
+    response = caller.post("/job/public", json.dumps(body))
 
-    check_problem(answer, 422)
-    assert set(faults(answer)) >= {
+    check_problem(response, 422)
+    assert set(faults(response)) >= {
         "/args",
         "/BackoffLimit",
         "/Image",
@@ -90,7 +87,7 @@ def test_every_fault_is_named_at_once_whoever_finds_it(
         "/DependsOn/0",
         "/Environments/0/Name",
     }
-    assert "caller's own secret" not in answer.text
+    assert "caller's own secret" not in response.text
     assert batch.list_namespaced_job(namespace).items == []
 
 
@@ -106,42 +103,41 @@ def test_every_fault_is_named_at_once_whoever_finds_it(
         ('{"a/b~c": 1}', "/a~1b~0c"),
     ],
 )
-def test_a_value_that_can_not_be_applied_as_given_gets_422(caller: Caller, body: str, pointer: str) -> None:
-    """The pointer says where it is, escaped as RFC 6901 has it."""
-    answer = caller.post("/job/public", body)
-    check_problem(answer, 422)
-    assert pointer in faults(answer)
+def test_body__with_an_inapplicable_value_gets_its_pointer(caller: Caller, body: str, pointer: str) -> None:
+    """Pointers are escaped as in RFC 6901."""
+    response = caller.post("/job/public", body)
+    check_problem(response, 422)
+    assert pointer in faults(response)
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT - 1, 202), (LIMIT, 202), (LIMIT + 1, 413), (20 * LIMIT, 413)])
-def test_a_body_has_at_most_64_kib(caller: Caller, size: int, status: int) -> None:
-    """The last byte that is allowed is taken, the first one more refused."""
-    answer = caller.post("/job/public", padded(size))
-    assert answer.status_code == status
+def test_body__over_64_kib_gets_413(caller: Caller, size: int, status: int) -> None:
+    response = caller.post("/job/public", padded(size))
+    assert response.status_code == status
     if status == 413:
-        assert "64 KiB" in check_problem(answer)["detail"]
+        assert "64 KiB" in check_problem(response)["detail"]
 
 
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 202), (LIMIT + 1, 413), (3 * LIMIT, 413)])
-def test_a_chunked_body_has_at_most_64_kib_too(live: ServiceProcess, size: int, status: int) -> None:
-    """What comes without a length is not cut off at the bound: half a request would be another request."""
+def test_chunked_body__over_64_kib_gets_413(live: ServiceProcess, size: int, status: int) -> None:
+    """A truncated body would be another request."""
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (size, padded(size))
-    with Wire(live.port) as wire:
-        answer = wire.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
-        assert answer.status == status
+    with RawClient(live.port) as connection:
+        response = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
+        assert response.status == status
         if status == 413:
-            check_document(json.loads(answer.read()), 413)
+            check_document(json.loads(response.read()), 413)
 
 
 @pytest.mark.parametrize(("chunks", "status"), [(1024, 202), (1025, 400), (5000, 400)])
-def test_a_body_comes_in_at_most_1024_chunks(live: ServiceProcess, chunks: int, status: int) -> None:
-    """Each costs as much as a whole body: a few clients that send theirs byte by byte would keep all others waiting."""
+def test_chunked_body__of_more_than_1024_chunks_gets_400(live: ServiceProcess, chunks: int, status: int) -> None:
+    """Each chunk costs as much as a whole body, so clients that send single bytes could block the service."""
     body = b"".join(b"1\r\n%c\r\n" % character for character in padded(chunks)) + b"0\r\n\r\n"
-    with Wire(live.port) as wire:
-        answer = wire.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
-        assert answer.status == status
+    with RawClient(live.port) as connection:
+        response = connection.send_request("POST", "/job/public", "Transfer-Encoding: chunked", body=body).answer()
+        assert response.status == status
         if status == 400:
-            document = json.loads(answer.read())
+            document = json.loads(response.read())
             check_document(document, 400)
             assert "1024 chunks" in document["detail"]
 
@@ -154,30 +150,30 @@ def test_a_body_comes_in_at_most_1024_chunks(live: ServiceProcess, chunks: int, 
         pytest.param("Transfer-Encoding: chunked", b"5\r\n{}", id="less than the chunk"),
         pytest.param("Transfer-Encoding: chunked", b"2\r\n{}\r\n", id="no last chunk"),
         pytest.param("Transfer-Encoding: chunked", b"xyz\r\n{}", id="a chunk without a size"),
-        pytest.param("Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\na\0b\r\n\r\n", id="a trailer that is none"),
+        pytest.param("Transfer-Encoding: chunked", b"2\r\n{}\r\n0\r\na\0b\r\n\r\n", id="a malformed trailer"),
     ],
 )
-def test_a_body_that_does_not_come_to_its_end_starts_nothing(live: ServiceProcess, header: str, body: bytes) -> None:
-    """A caller that dies while it sends has not asked for a run of the defaults."""
-    with Wire(live.port) as wire:
-        answer = wire.send_request("POST", "/job/public", header, body=body).end().answer()
-        assert answer.status == 400
-        assert answer.getheader("Content-Type") == "application/problem+json"
-        check_document(json.loads(answer.read()), 400)
+def test_body__that_is_incomplete_gets_400(live: ServiceProcess, header: str, body: bytes) -> None:
+    """A client that dies while sending must not start a run with the defaults."""
+    with RawClient(live.port) as connection:
+        response = connection.send_request("POST", "/job/public", header, body=body).end().answer()
+        assert response.status == 400
+        assert response.getheader("Content-Type") == "application/problem+json"
+        check_document(json.loads(response.read()), 400)
 
 
-def test_a_caller_that_falls_silent_in_its_body_gets_400(live: ServiceProcess) -> None:
-    """It doesn't hold a thread for as long as it likes."""
-    with Wire(live.port) as wire:
-        answer = wire.send_request("POST", "/job/public", "Content-Length: 20", body=b"{").answer()
-        check_document(json.loads(answer.read()), 400)
-        assert answer.status == 400
+def test_body__of_a_client_that_falls_silent_gets_400(live: ServiceProcess) -> None:
+    with RawClient(live.port) as connection:
+        response = connection.send_request("POST", "/job/public", "Content-Length: 20", body=b"{").answer()
+        check_document(json.loads(response.read()), 400)
+        assert response.status == 400
 
 
-def test_a_caller_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever(live: ServiceProcess) -> None:
-    """Each byte comes in time, the request doesn't: neither its head nor its body may take as long as it likes."""
+@pytest.mark.slow
+def test_body__of_a_client_that_sends_single_bytes_gets_400(live: ServiceProcess) -> None:
+    """Each byte arrives in time, but neither the head nor the body may take unlimited time."""
     body = b"POST /job/public HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n"
-    with Wire(live.port) as slow_head, Wire(live.port) as slow_body:
+    with RawClient(live.port) as slow_head, RawClient(live.port) as slow_body:
         slow_head.send(b"GET /health HTTP/1.1\r\nA: ")
         slow_body.send(body)
         for _ in range(30):
@@ -186,21 +182,20 @@ def test_a_caller_that_sends_a_byte_now_and_then_does_not_hold_a_thread_for_ever
                 slow_head.send(b"b")
             with contextlib.suppress(ConnectionError):
                 slow_body.send(b" ")
-        answer = slow_body.answer()
-        assert answer.status == 400
-        check_document(json.loads(answer.read()), 400)
+        response = slow_body.answer()
+        assert response.status == 400
+        check_document(json.loads(response.read()), 400)
         assert slow_head.hung_up()
 
 
-def test_a_refused_body_is_not_taken_for_the_next_request(live: ServiceProcess) -> None:
-    """On a kept-alive connection an unread body is thrown away, or the connection ended."""
+def test_body__that_is_unread_does_not_become_the_next_request(live: ServiceProcess) -> None:
     smuggled = b"POST /job/public HTTP/1.1\r\nHost: service\r\n\r\n"
-    with Wire(live.port) as wire:
-        first = wire.send_request("POST", "/job/unknown", body=smuggled).answer()
+    with RawClient(live.port) as connection:
+        first = connection.send_request("POST", "/job/unknown", body=smuggled).answer()
         check_document(json.loads(first.read()), 404)
-        second = wire.send_request("GET", "/health", "Connection: close").answer()
+        second = connection.send_request("GET", "/health", "Connection: close").answer()
         assert (second.status, second.read()) == (200, b"OK\n")
-        assert wire.hung_up()
+        assert connection.hung_up()
 
 
 @pytest.mark.parametrize(
@@ -211,22 +206,21 @@ def test_a_refused_body_is_not_taken_for_the_next_request(live: ServiceProcess) 
         pytest.param("{" + ",".join(f'"f{number}": 1' for number in range(5_000)) + "}", id="fields"),
     ],
 )
-def test_of_very_many_faults_the_first_are_told_and_that_there_are_more(caller: Caller, body: str) -> None:
-    """A body within the bounds makes no answer of megabytes."""
-    answer = caller.post("/job/public", body)
-    errors = check_problem(answer, 422)["errors"]
+def test_body__with_over_100_faults_gets_the_first_100(caller: Caller, body: str) -> None:
+    """The last entry says that there are more."""
+    response = caller.post("/job/public", body)
+    errors = check_problem(response, 422)["errors"]
     assert len(errors) == 101
-    assert errors[-1] == {"pointer": "", "message": "more is wrong than these 100 things"}
-    assert len(answer.data) < 32 * 1024
+    assert errors[-1] == {"pointer": "", "message": "there are more faults than these 100"}
+    assert len(response.data) < 32 * 1024
 
 
-def test_of_very_many_dependencies_only_that_is_told(caller: Caller) -> None:
-    """How many there may be is said once, and none of them is looked at."""
-    answer = caller.post("/job/public", '{"DependsOn": [' + ",".join(['"*"'] * 15_000) + "]}")
-    assert [error["pointer"] for error in check_problem(answer, 422)["errors"]] == ["/DependsOn"]
+def test_body__with_too_many_dependencies_gets_one_fault(caller: Caller) -> None:
+    """The single dependencies are not checked."""
+    response = caller.post("/job/public", '{"DependsOn": [' + ",".join(['"*"'] * 15_000) + "]}")
+    assert [error["pointer"] for error in check_problem(response, 422)["errors"]] == ["/DependsOn"]
 
 
-def test_a_hundred_faults_are_all_told(caller: Caller) -> None:
-    """Nothing is said to be left out that isn't."""
+def test_body__with_100_faults_gets_all_of_them(caller: Caller) -> None:
     errors = check_problem(caller.post("/job/public", '{"Args": [' + ",".join(["1"] * 100) + "]}"), 422)["errors"]
     assert {error["pointer"] for error in errors} == {f"/Args/{number}" for number in range(100)}

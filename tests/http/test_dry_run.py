@@ -1,4 +1,4 @@
-"""`?dryRun=true`: everything that starting a run takes, but nothing is stored and nothing is given away."""
+"""`?dryRun=true`: all checks of a real request, but nothing is stored and no secret is shown."""
 
 import json
 from pathlib import Path
@@ -29,8 +29,8 @@ CONFIGURATION = {
 
 
 @pytest.fixture
-def careful(server: Server, namespace: str, tmp_path: Path) -> Caller:
-    """Calls a service whose definition has secrets."""
+def caller_with_secrets(server: Server, namespace: str, tmp_path: Path) -> Caller:
+    """Send requests to a service whose definition has secrets."""
     settings = Settings(
         configuration=json.dumps(CONFIGURATION), kubeconfig=str(write_kubeconfig(tmp_path, server, namespace))
     )
@@ -42,14 +42,12 @@ def container_in(job: dict[str, Any]) -> dict[str, Any]:
     return dict(container)
 
 
-def test_a_dry_run_answers_with_the_job_and_stores_nothing(
-    caller: Caller, batch: client.BatchV1Api, namespace: str
-) -> None:
-    """The Job as the API server would store it, its defaults included."""
-    answer = caller.post("/job/public/path?dryRun=true&a=b", '{"Args": ["$1"], "BackoffLimit": 3}')
-    assert answer.status_code == 200
-    assert "Location" not in answer.headers
-    job = answer.json
+def test_dry_run__returns_the_job_and_stores_nothing(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
+    """The Job has the API server's defaults."""
+    response = caller.post("/job/public/path?dryRun=true&a=b", '{"Args": ["$1"], "BackoffLimit": 3}')
+    assert response.status_code == 200
+    assert "Location" not in response.headers
+    job = response.json
     assert (job["kind"], job["metadata"]["namespace"]) == ("Job", namespace)
     assert "managedFields" not in job["metadata"]
     assert job["spec"]["backoffLimit"] == 3
@@ -62,11 +60,11 @@ def test_a_dry_run_answers_with_the_job_and_stores_nothing(
     assert batch.list_namespaced_job(namespace).items == []
 
 
-def test_a_dry_run_shows_of_the_definitions_environment_the_names_only(careful: Caller) -> None:
-    """Neither values nor references; what the request gives itself is shown as it gave it."""
+def test_dry_run__hides_the_values_of_the_definitions_environment(caller_with_secrets: Caller) -> None:
+    """Values of the request are shown."""
     body = '{"Environments": [{"Name": "LEVEL", "Value": "high"}, {"Name": "OWN", "Value": "mine"}]}'
-    answer = careful.post("/job/public?dryRun=true", body)
-    ours = container_in(answer.json)["env"]
+    response = caller_with_secrets.post("/job/public?dryRun=true", body)
+    ours = container_in(response.json)["env"]
     assert [variable for variable in ours if not variable["name"].startswith("SLIMFAAS_")] == [
         {"name": "PASSWORD"},
         {"name": "TOKEN"},
@@ -74,11 +72,10 @@ def test_a_dry_run_shows_of_the_definitions_environment_the_names_only(careful: 
         {"name": "OWN", "value": "mine"},
     ]
     for word in (SECRET, "the-name-of-a-secret", "the-key"):
-        assert word not in answer.text
+        assert word not in response.text
 
 
-def test_a_dry_run_is_refused_like_the_call_itself(caller: Caller) -> None:
-    """The same checks, the same answers."""
+def test_dry_run__is_refused_like_a_real_request(caller: Caller) -> None:
     assert "errors" in check_problem(caller.post("/job/public?dryRun=true", '{"Image": "evil:1"}'), 422)
     check_problem(caller.post("/job/public?dryRun=true", "no JSON"), 400)
     check_problem(caller.post("/job/private?dryRun=true"), 403)
@@ -98,26 +95,24 @@ def test_a_dry_run_is_refused_like_the_call_itself(caller: Caller) -> None:
         "dry%52un",
     ],
 )
-def test_what_only_looks_like_a_dry_run_starts_nothing(
+def test_dry_run__that_is_misspelt_gets_400(
     caller: Caller, batch: client.BatchV1Api, namespace: str, query: str
 ) -> None:
-    """Who meant to try something out must not find it running."""
     assert "dryRun" in check_problem(caller.post(f"/job/public?{query}"), 400)["detail"]
     assert batch.list_namespaced_job(namespace).items == []
 
 
-def test_no_dry_run_starts_a_run_which_sees_the_query_as_it_was_sent(
+def test_dry_run__that_is_false_starts_a_run_with_the_query_unchanged(
     caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    """`dryRun=false` is part of the query that the run gets, like all of it."""
     assert caller.post("/job/public?dryRun=false").status_code == 202
     (job,) = batch.list_namespaced_job(namespace).items
     variables = {variable.name: variable.value for variable in job.spec.template.spec.containers[0].env}
     assert variables["SLIMFAAS_JOB_QUERY"] == "dryRun=false"
 
 
-def test_a_dry_run_takes_no_notice_of_a_key(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
-    """It neither uses the key up nor is answered with the key's run; but what is no key is refused as ever."""
+def test_dry_run__does_not_use_the_idempotency_key(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
+    """A malformed key is refused all the same."""
     headers = {"Idempotency-Key": "a"}
     assert caller.post("/job/public?dryRun=true", headers=headers).status_code == 200
     first = caller.post("/job/public", headers=headers)
@@ -133,10 +128,10 @@ def test_a_dry_run_takes_no_notice_of_a_key(caller: Caller, batch: client.BatchV
     ("refusal", "status"),
     [(Refuse(500, "InternalError"), 503), (Refuse(403, "Forbidden", "exceeded quota: jobs"), 429)],
 )
-def test_a_dry_run_that_the_api_server_can_not_do_gets_the_answer_of_the_call(
+def test_dry_run__that_the_api_server_refuses_is_not_retried(
     caller_by_proxy: Caller, proxy: FaultProxy, refusal: Refuse, status: int
 ) -> None:
-    """It is asked once; the caller may ask again as often as they like."""
+    """The status is that of a real request."""
     proxy.add(Fault(refusal, method="POST"))
     detail = check_problem(caller_by_proxy.post("/job/public?dryRun=true"), status)["detail"]
     assert ("quota" in detail) == (status == 429)

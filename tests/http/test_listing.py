@@ -1,4 +1,4 @@
-"""Callers that poll a queue share one look at it."""
+"""Callers that poll a queue share one list."""
 
 import threading
 from datetime import UTC, datetime
@@ -25,8 +25,8 @@ def queue_run(namespace: NamespacedClient) -> Run:
     return read_run(namespace.create_job(build_job(spec, new_id(), queued_at=datetime.now(UTC), call="test")))
 
 
-def test_many_callers_at_once_cost_one_list(server: Server, namespace: str, tmp_path: Path) -> None:
-    """However many poll a queue, it is read once in a moment; a run that is newer than the list has it read anew."""
+def test_listing__serves_many_concurrent_callers_with_one_list(server: Server, namespace: str, tmp_path: Path) -> None:
+    """A run that is newer than the list makes it read again."""
     now = [0.0]
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)

@@ -1,4 +1,4 @@
-"""What a run has printed: which attempt's log an answer is, which part of it, and why there is none."""
+"""The log of a run: which attempt, which part of it, and the errors if there is none."""
 
 import json
 import sys
@@ -14,8 +14,7 @@ from app.settings import Settings
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse
 from tests.support.servers import Server, write_kubeconfig
-
-DEADLINE_SECONDS = 20.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 PRINTS = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 
@@ -31,7 +30,7 @@ DEFINITIONS: dict[str, Any] = {
 
 @pytest.fixture
 def dispatching(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Iterator[Caller]:
-    """Calls the application while its dispatcher runs; its API server is behind the proxy."""
+    """Send requests to the application while its dispatcher runs; its API server is behind the proxy."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
     app = create_app(Settings(configuration=json.dumps(DEFINITIONS), kubeconfig=str(kubeconfig)))
     dispatcher = app.extensions["slimfaas-jobs"].dispatcher
@@ -41,7 +40,7 @@ def dispatching(server: Server, namespace: str, tmp_path: Path, proxy: FaultProx
 
 
 def run(caller: Caller, *args: str, status: str = "Succeeded", definition: str = "shell", **fields: Any) -> str:
-    """Start a run and wait until it has this status; its location."""
+    """Start a run, wait until it has this status, and return its location."""
     body = json.dumps({"Args": list(args), **fields}) if args else b""
     accepted = caller.post(f"/job/{definition}", body)
     assert accepted.status_code == 202, accepted.text
@@ -54,21 +53,19 @@ def run(caller: Caller, *args: str, status: str = "Succeeded", definition: str =
 
 
 @PRINTS
-def test_a_log_is_passed_on_as_the_container_wrote_it(dispatching: Caller) -> None:
-    """Bytes that are no text, and a last line without an end, included."""
+def test_log__is_passed_on_byte_for_byte(dispatching: Caller) -> None:
     program = "import sys; sys.stdout.buffer.write(bytes(range(256)) * 2000 + b'end')"
     location = run(dispatching, sys.executable, "-c", program)
-    answer = dispatching.get(f"{location}/logs")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert answer.headers["X-Accel-Buffering"] == "no"
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.data.rstrip(b"\n") == bytes(range(256)) * 2000 + b"end"
+    response = dispatching.get(f"{location}/logs")
+    assert response.status_code == 200
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.headers["X-Accel-Buffering"] == "no"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.data.rstrip(b"\n") == bytes(range(256)) * 2000 + b"end"
 
 
 @PRINTS
-def test_tail_lines_and_since_seconds_choose_the_end_of_a_log(dispatching: Caller) -> None:
-    """As kubectl's options do."""
+def test_log__is_cut_by_tail_lines_and_since_seconds(dispatching: Caller) -> None:
     location = run(dispatching, "sh", "-c", "for i in 1 2 3 4 5; do echo $i; done")
     assert dispatching.get(f"{location}/logs?tailLines=2").text == "4\n5\n"
     assert dispatching.get(f"{location}/logs?tailLines=0").text == ""
@@ -77,23 +74,21 @@ def test_tail_lines_and_since_seconds_choose_the_end_of_a_log(dispatching: Calle
 
 
 @PRINTS
-def test_head_says_that_there_is_a_log_and_reads_none_of_it(dispatching: Caller, proxy: FaultProxy) -> None:
-    """Also with `follow`, which would last."""
+def test_log__is_not_read_for_head(dispatching: Caller, proxy: FaultProxy) -> None:
     location = run(dispatching, "echo", "one")
-    answer = dispatching.call("HEAD", f"{location}/logs?follow=true")
-    assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
+    response = dispatching.call("HEAD", f"{location}/logs?follow=true")
+    assert (response.status_code, response.content_type) == (200, "text/plain; charset=utf-8")
     assert not [request for request in proxy.requests if request.path.endswith("/log")]
 
 
 def count_up(folder: Path, text: str) -> str:
-    """A script that prints which attempt it is, and goes on as `$n`, that number, makes it."""
-    # Longer than the second to which Kubernetes cuts the times by which attempts are ordered.
+    """Return a script that prints the number of its attempt, `$n`, and then continues with `text`."""
+    # Longer than a second, to which Kubernetes rounds the times that order the attempts.
     return f"cd {folder}; echo >> count; n=$(wc -l < count); echo attempt $n; sleep 1.1; {text}"
 
 
 @PRINTS
-def test_every_attempt_has_its_log(dispatching: Caller, tmp_path: Path) -> None:
-    """The last one's, unless another is asked for."""
+def test_log__is_the_last_attempts_unless_another_is_asked_for(dispatching: Caller, tmp_path: Path) -> None:
     location = run(dispatching, "sh", "-c", count_up(tmp_path, "exit $((3 - n))"), BackoffLimit=4)
     assert dispatching.get(f"{location}/logs").text == "attempt 3\n"
     assert dispatching.get(f"{location}/logs?previous=true").text == "attempt 2\n"
@@ -103,9 +98,10 @@ def test_every_attempt_has_its_log(dispatching: Caller, tmp_path: Path) -> None:
     assert "attempt 4" in check_problem(dispatching.get(f"{location}/logs?attempt=4"), 404)["detail"]
 
 
+@pytest.mark.slow
 @PRINTS
-def test_a_restarted_container_is_an_attempt_like_any_other(dispatching: Caller, tmp_path: Path) -> None:
-    """The kubelet keeps the log of the last container and of the one before."""
+def test_log__counts_a_restarted_container_as_an_attempt(dispatching: Caller, tmp_path: Path) -> None:
+    """The kubelet keeps the logs of the last container and of the one before."""
     text = count_up(tmp_path, "exit $((3 - n))")
     location = run(dispatching, "sh", "-c", text, BackoffLimit=4, RestartPolicy="OnFailure")
     assert dispatching.get(f"{location}/logs").text == "attempt 3\n"
@@ -116,10 +112,7 @@ def test_a_restarted_container_is_an_attempt_like_any_other(dispatching: Caller,
 
 @PRINTS
 @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
-def test_following_goes_on_with_the_next_attempt_until_the_run_ends(
-    dispatching: Caller, tmp_path: Path, policy: str
-) -> None:
-    """Whoever follows a run sees all that is printed from then on."""
+def test_followed_log__continues_with_the_next_attempt(dispatching: Caller, tmp_path: Path, policy: str) -> None:
     text = count_up(tmp_path, "exit $((3 - n))")
     location = run(dispatching, "sh", "-c", text, status="Running", BackoffLimit=4, RestartPolicy=policy)
     assert dispatching.get(f"{location}/logs?follow=true").text == "attempt 1\nattempt 2\nattempt 3\n"
@@ -127,39 +120,36 @@ def test_following_goes_on_with_the_next_attempt_until_the_run_ends(
 
 
 @PRINTS
-def test_following_one_attempt_ends_with_it(dispatching: Caller, tmp_path: Path) -> None:
-    """Though the run goes on."""
+def test_followed_log__of_one_attempt_ends_with_the_attempt(dispatching: Caller, tmp_path: Path) -> None:
     text = count_up(tmp_path, "exit $((2 - n))")
     location = run(dispatching, "sh", "-c", text, status="Running", BackoffLimit=4)
     assert dispatching.get(f"{location}/logs?follow=true&attempt=1").text == "attempt 1\n"
 
 
 @PRINTS
-def test_there_is_no_attempt_before_the_first(dispatching: Caller) -> None:
-    """Nor one for `previous` to mean."""
+def test_log__of_the_attempt_before_the_first_gets_404(dispatching: Caller) -> None:
     location = run(dispatching, "echo", "one")
     assert "before" in check_problem(dispatching.get(f"{location}/logs?previous=true"), 404)["detail"]
 
 
-def test_any_run_that_ended_has_a_log(dispatching: Caller) -> None:
-    """On every server, followed or not."""
+def test_log__exists_for_a_finished_run(dispatching: Caller) -> None:
     location = run(dispatching, "echo", "nothing runs here")
     assert dispatching.get(f"{location}/logs").text == "nothing runs here\n"
     assert dispatching.get(f"{location}/logs?follow=true").text == "nothing runs here\n"
 
 
-def test_a_queued_run_has_no_log_and_says_what_it_waits_for(dispatching: Caller) -> None:
-    """In the words of the run itself."""
+def test_log__of_a_queued_run_gets_409_with_the_reason(dispatching: Caller) -> None:
+    """The detail is the run's own message."""
     location = run(dispatching, definition="waiting", status="Queued")
     message = dispatching.get(location).json["Message"]
     for query in ("", "?follow=true", "?attempt=1"):
-        answer = dispatching.get(f"{location}/logs{query}")
-        assert check_problem(answer, 409)["detail"] == message
+        response = dispatching.get(f"{location}/logs{query}")
+        assert check_problem(response, 409)["detail"] == message
     assert "nobody" in message
 
 
-def test_a_run_that_can_not_start_has_no_log_and_says_why(dispatching: Caller) -> None:
-    """In the kubelet's words."""
+def test_log__of_a_run_that_can_not_start_gets_409_with_the_reason(dispatching: Caller) -> None:
+    """The detail is the kubelet's message."""
     location = run(dispatching, definition="broken", status="ImagePullBackOff")
     detail = check_problem(dispatching.get(f"{location}/logs"), 409)["detail"]
     assert "ImagePull" in detail
@@ -187,33 +177,30 @@ def test_a_run_that_can_not_start_has_no_log_and_says_why(dispatching: Caller) -
         ("container=other", "container"),
     ],
 )
-def test_a_parameter_that_can_not_be_is_named(caller: Caller, query: str, named: str) -> None:
-    """Nothing is ignored, and nothing but what is meant reaches the API server."""
+def test_log__with_an_invalid_parameter_gets_400(caller: Caller, query: str, named: str) -> None:
     assert named in check_problem(caller.get(f"/job/public/aaaaaaaaaaaa/logs?{query}"), 400)["detail"]
 
 
-def test_a_run_that_is_not_there_has_no_log(caller: Caller) -> None:
-    """404, as for the run itself."""
+def test_log__of_an_unknown_run_gets_404(caller: Caller) -> None:
     for run_id in ("aaaaaaaaaaaa", "a", ".."):
         check_problem(caller.get(f"/job/public/{run_id}/logs"), 404)
     check_problem(caller.get("/job/unknown/aaaaaaaaaaaa/logs"), 404)
 
 
-def test_the_log_of_a_private_run_is_private(caller: Caller) -> None:
-    """Whether there is such a run or not."""
+def test_log__of_a_private_definition_gets_403(caller: Caller) -> None:
     check_problem(caller.get("/job/private/aaaaaaaaaaaa/logs"), 403)
 
 
-def test_an_api_server_that_can_not_give_the_log_means_503(dispatching: Caller, proxy: FaultProxy) -> None:
-    """And the place is free again."""
+def test_log__that_the_api_server_can_not_read_gets_503(dispatching: Caller, proxy: FaultProxy) -> None:
+    """Each failed request frees its place, so 70 in a row are not refused for another reason."""
     location = run(dispatching, "echo", "one")
     proxy.add(Fault(Refuse(500, "InternalError", "no kubelet"), path=r"/log$", times=None))
     for _ in range(70):
         check_problem(dispatching.get(f"{location}/logs"), 503)
 
 
-def test_a_silent_api_server_means_503_in_the_end(dispatching: Caller, proxy: FaultProxy) -> None:
-    """A log that is there already comes at once, or not at all."""
+@pytest.mark.slow
+def test_log__of_a_silent_api_server_gets_503(dispatching: Caller, proxy: FaultProxy) -> None:
     location = run(dispatching, "echo", "one")
     proxy.add(Fault(GoSilent(), path=r"/log$"))
     check_problem(dispatching.get(f"{location}/logs"), 503)

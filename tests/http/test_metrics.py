@@ -1,4 +1,4 @@
-"""`/metrics`: what is counted, and that no caller can make it grow or learn from it what is hidden."""
+"""`/metrics`: what is counted. Callers can neither make it grow nor learn from it what is hidden."""
 
 import json
 import re
@@ -12,21 +12,20 @@ from hypothesis import strategies as st
 from app.factory import create_app
 from app.settings import Settings
 from app.telemetry.exposition import write_metrics
-from tests.http.clients import ANYBODY, DEFINITIONS, SECRET, Caller
+from tests.http.clients import DEFINITIONS, SECRET, UNTRUSTED_CLIENT, Caller
 from tests.support.faults import FaultProxy
 from tests.support.metrics import Scrape
 from tests.support.servers import Server, write_kubeconfig
 
 
 def scrape(caller: Caller) -> Scrape:
-    answer = caller.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.content_type == "text/plain; version=0.0.4; charset=utf-8"
-    return Scrape(answer.text)
+    response = caller.get("/metrics")
+    assert response.status_code == 200
+    assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    return Scrape(response.text)
 
 
-def test_requests_are_counted_by_definition_outcome_and_reason(caller: Caller) -> None:
-    """Accepted, replayed, tried, and refused for what."""
+def test_metrics__count_requests_by_definition_outcome_and_reason(caller: Caller) -> None:
     before = scrape(caller)
     key = {"Idempotency-Key": secrets.token_hex(8)}
     caller.post("/job/public", headers=key)
@@ -50,16 +49,14 @@ def test_requests_are_counted_by_definition_outcome_and_reason(caller: Caller) -
         assert after.value("requests_total", **labels) == before.value("requests_total", **labels) + 1, labels
 
 
-def test_a_scrape_asks_the_api_server_nothing(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    """However often, and also while it is away."""
+def test_metrics__cost_no_call_to_the_api_server(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     proxy.refuse_connections()
     for _ in range(3):
         assert caller_by_proxy.get("/metrics").status_code == 200
     assert proxy.requests == []
 
 
-def test_calls_to_the_api_server_are_counted(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    """By what they do to what, and how they end."""
+def test_metrics__count_calls_to_the_api_server(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     before = scrape(caller_by_proxy)
     proxy.refuse_connections()
     assert caller_by_proxy.get("/job/public").status_code == 503
@@ -75,8 +72,8 @@ def test_calls_to_the_api_server_are_counted(caller_by_proxy: Caller, proxy: Fau
     assert after.value("api_calls_open") == before.value("api_calls_open")
 
 
-def test_ten_thousand_made_up_names_methods_and_headers_make_no_series(caller: Caller) -> None:
-    """A caller can choose among what there is, and add nothing to it."""
+@pytest.mark.slow
+def test_metrics__do_not_grow_with_invented_names_methods_and_headers(caller: Caller) -> None:
     requests = [
         lambda word: caller.post(f"/job/{word}"),
         lambda word: caller.get(f"/{word}"),
@@ -99,27 +96,24 @@ def test_ten_thousand_made_up_names_methods_and_headers_make_no_series(caller: C
     assert after.labels("definition") <= {"public", "private", "(unknown)"}
 
 
-def test_nothing_of_a_call_or_of_the_configuration_is_shown(caller: Caller) -> None:
-    """No values, images or addresses."""
+def test_metrics__show_no_values_images_or_addresses(caller: Caller) -> None:
     caller.post("/job/public", '{"Args": ["hush-hush"]}')
     text = scrape(caller).text
-    for word in ("hush-hush", SECRET, "busybox", ANYBODY["REMOTE_ADDR"]):
+    for word in ("hush-hush", SECRET, "busybox", UNTRUSTED_CLIENT["REMOTE_ADDR"]):
         assert word not in text
 
 
-def test_openmetrics_for_those_who_ask_for_it(caller: Caller) -> None:
-    """As Prometheus does."""
-    answer = caller.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
-    assert answer.content_type.startswith("application/openmetrics-text; version=1.0.0")
-    assert answer.text.endswith("# EOF\n")
+def test_metrics__are_openmetrics_on_request(caller: Caller) -> None:
+    response = caller.get("/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"})
+    assert response.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert response.text.endswith("# EOF\n")
 
 
 FORMS = r"(application/openmetrics-text|text/plain)(;(version|escaping|q)=[^,]*)*"
 
 
 @given(st.text() | st.from_regex(FORMS, fullmatch=True))
-def test_whatever_is_accepted_one_of_two_forms_is_answered(accept: str) -> None:
-    """A header of the scraper's own making fails nothing, and is not said back."""
+def test_write_metrics__accepts_any_accept_header(accept: str) -> None:
     text = write_metrics(accept, ["public"])
     assert text.content_type in (
         "text/plain; version=0.0.4; charset=utf-8",
@@ -128,8 +122,8 @@ def test_whatever_is_accepted_one_of_two_forms_is_answered(accept: str) -> None:
 
 
 @pytest.fixture
-def hiding(server: Server, namespace: str, tmp_path: Path) -> Caller:
-    """The application where private definitions are hidden."""
+def hiding_caller(server: Server, namespace: str, tmp_path: Path) -> Caller:
+    """Send requests to an application that hides private definitions."""
     settings = Settings(
         configuration=json.dumps(DEFINITIONS),
         kubeconfig=str(write_kubeconfig(tmp_path, server, namespace)),
@@ -139,25 +133,27 @@ def hiding(server: Server, namespace: str, tmp_path: Path) -> Caller:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer rubbish"}])
-def test_a_hidden_definition_can_not_be_found_by_the_metrics(hiding: Caller, headers: dict[str, str]) -> None:
-    """A call for it leaves the same behind as one for a name that there isn't; its own name is nowhere."""
+def test_metrics__do_not_reveal_a_hidden_definition(hiding_caller: Caller, headers: dict[str, str]) -> None:
+    """A request for it changes the same series as one for an unknown name."""
 
-    def left_behind(name: str) -> list[tuple[str, str]]:
-        before = scrape(hiding)
-        hiding.post(f"/job/{name}", headers=headers)
-        changed = set(scrape(hiding)) - set(before)
-        # But for how long it took, and what answering scrapes adds.
-        wanted = [re.split(r" (?=\S+$)", line) for line in changed if "_seconds" not in line and '"metrics' not in line]
-        return sorted((name, str(float(value) - before_value(before, name))) for name, value in wanted)
+    def changed_series(name: str) -> list[tuple[str, str]]:
+        before = scrape(hiding_caller)
+        hiding_caller.post(f"/job/{name}", headers=headers)
+        changed = set(scrape(hiding_caller)) - set(before)
+        # Without durations and what the scrape itself adds.
+        compared = [
+            re.split(r" (?=\S+$)", line) for line in changed if "_seconds" not in line and '"metrics' not in line
+        ]
+        return sorted((name, str(float(value) - before_value(before, name))) for name, value in compared)
 
     def before_value(before: Scrape, name: str) -> float:
         return next((float(line.rsplit(" ", 1)[1]) for line in before if line.startswith(f"{name} ")), 0.0)
 
-    left_behind("private")  # so that no series is new
-    left_behind("unknown")
-    hidden, unknown = left_behind("private"), left_behind("unknown")
+    changed_series("private")  # creates all series
+    changed_series("unknown")
+    hidden, unknown = changed_series("private"), changed_series("unknown")
     drop = ("process_", "slimfaas_jobs_memory")
     assert [one for one in hidden if not one[0].startswith(drop)] == [
         one for one in unknown if not one[0].startswith(drop)
     ]
-    assert '"private"' not in scrape(hiding).text
+    assert '"private"' not in scrape(hiding_caller).text

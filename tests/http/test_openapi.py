@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: they cover every route, tell no secrets, and cost only who asks for them."""
+"""`/openapi.json` and `/docs` cover every route, reveal no secrets, and cost nothing until they are requested."""
 
 import base64
 import hashlib
@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def read_document(caller: Caller) -> dict[str, Any]:
-    answer = caller.get("/openapi.json")
-    assert answer.status_code == 200
-    assert answer.content_type == "application/json"
-    return dict(answer.json)
+    response = caller.get("/openapi.json")
+    assert response.status_code == 200
+    assert response.content_type == "application/json"
+    return dict(response.json)
 
 
 def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every call by its method and path."""
+    """Return every operation by method and path."""
     return {
         f"{method.upper()} {path}": operation
         for path, methods in document["paths"].items()
@@ -41,15 +42,13 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_the_description_is_valid_openapi_3_1(caller: Caller) -> None:
-    """Every tool that reads OpenAPI 3.1 can read it."""
+def test_document__is_valid_openapi_3_1(caller: Caller) -> None:
     document = read_document(caller)
     assert document["openapi"].startswith("3.1.")
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_and_method_is_described(caller: Caller) -> None:
-    """There is no call that the description leaves out, and none in it that there isn't."""
+def test_document__describes_exactly_the_routes(caller: Caller) -> None:
     described = {re.sub(r"\{\w+\}", "{}", call) for call in operations(read_document(caller))}
     rules = caller.client.application.url_map.iter_rules()
     assert described == {
@@ -59,16 +58,14 @@ def test_every_route_and_method_is_described(caller: Caller) -> None:
     }
 
 
-def test_a_route_without_a_description_has_no_document() -> None:
-    """Who adds a route is told by every test here what is missing."""
+def test_build_document__fails_for_a_route_without_a_description() -> None:
     app = Flask("test", static_folder=None)
     app.add_url_rule("/new", view_func=lambda: "")
     with pytest.raises(LookupError, match="has no description"):
         build_document(app)
 
 
-def test_every_call_has_its_examples_and_problems(caller: Caller) -> None:
-    """Each JSON answer comes with an example; each call says what is answered to a wrong method and to a defect."""
+def test_document__has_examples_and_problems_for_every_operation(caller: Caller) -> None:
     for call, operation in operations(read_document(caller)).items():
         assert operation["summary"]
         assert {"400", "405", "500"} <= set(operation["responses"]), call
@@ -83,8 +80,7 @@ def test_every_call_has_its_examples_and_problems(caller: Caller) -> None:
         assert "Allow" in operation["responses"]["405"]["headers"]
 
 
-def test_the_allowed_methods_in_the_examples_are_those_of_the_service(caller: Caller) -> None:
-    """An example of `Allow` is what a caller would be told."""
+def test_document__shows_the_methods_that_the_service_allows(caller: Caller) -> None:
     for call, operation in operations(read_document(caller)).items():
         path = call.partition(" ")[2].replace("{name}", "public").replace("{id}", "aaaaaaaaaaaa")
         allowed = caller.call("TRACE", path).headers["Allow"]
@@ -92,8 +88,7 @@ def test_the_allowed_methods_in_the_examples_are_those_of_the_service(caller: Ca
         assert set(example.split(", ")) == set(allowed.split(", ")), call
 
 
-def test_every_key_is_explained(caller: Caller) -> None:
-    """No reader has to guess what a field means; the schemas are what the service reads and writes."""
+def test_document__describes_every_key(caller: Caller) -> None:
     schemas = read_document(caller)["components"]["schemas"]
     for name, schema in schemas.items():
         for key, described in schema["properties"].items():
@@ -102,8 +97,9 @@ def test_every_key_is_explained(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-def test_nothing_of_the_definitions_is_told(server: Server, namespace: str, tmp_path: Path, path: str) -> None:
-    """Who may not call a private definition can't learn of it here, either."""
+def test_description__contains_nothing_of_the_definitions(
+    server: Server, namespace: str, tmp_path: Path, path: str
+) -> None:
     definitions = {"Configurations": {"quite-secret": DEFINITIONS["Configurations"]["public"]}}
     kubeconfig = str(write_kubeconfig(tmp_path, server, namespace))
     app = create_app(Settings(configuration=json.dumps(definitions), kubeconfig=kubeconfig))
@@ -113,8 +109,7 @@ def test_nothing_of_the_definitions_is_told(server: Server, namespace: str, tmp_
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
-def test_what_has_not_changed_is_not_sent_again(caller: Caller, path: str) -> None:
-    """A cache that asks with the ETag gets 304, without a body."""
+def test_description__is_not_sent_again_if_its_etag_matches(caller: Caller, path: str) -> None:
     first = caller.get(path)
     assert first.headers["Cache-Control"] == "no-cache"
     again = caller.get(path, headers={"If-None-Match": first.headers["ETag"]})
@@ -123,18 +118,18 @@ def test_what_has_not_changed_is_not_sent_again(caller: Caller, path: str) -> No
 
 
 class _Page(HTMLParser):
-    """What a page consists of."""
+    """The elements of a page."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.targets: list[str] = []
         self.ids: list[str] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
-        self.tags.add(tag)
+        """Collect an element and refuse attributes that load or run something."""
+        self.tags.append(tag)
         for name, value in attrs:
             assert not name.startswith("on")
             assert name not in ("src", "style")
@@ -144,44 +139,110 @@ class _Page(HTMLParser):
                 self.ids.append(value or "")
 
 
-def test_the_page_loads_nothing_and_runs_nothing(caller: Caller) -> None:
-    """It works without scripts and without other hosts, and its policy has the browser see to that."""
-    answer = caller.get("/docs")
-    assert answer.content_type == "text/html; charset=utf-8"
-    page = _Page(answer.text)
-    assert page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "form", "base"})
+def _digest(html: str, element: str) -> str:
+    (text,) = re.findall(rf"<{element}>(.*?)</{element}>", html, re.DOTALL)
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def test_page__loads_nothing_and_runs_only_its_own_script(caller: Caller) -> None:
+    response = caller.get("/docs")
+    assert response.content_type == "text/html; charset=utf-8"
+    page = _Page(response.text)
+    assert set(page.tags).isdisjoint({"link", "img", "iframe", "object", "embed", "form", "base"})
+    assert page.tags.count("script") == 1
     assert {target for target in page.targets if not target.startswith("#")} == {"openapi.json"}
-    assert "url(" not in answer.text
-    assert "@import" not in answer.text
-    (style,) = re.findall(r"<style>(.*?)</style>", answer.text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    directives = answer.headers["Content-Security-Policy"].split("; ")
-    assert directives[:2] == ["default-src 'none'", f"style-src 'sha256-{digest}'"]
+    assert "url(" not in response.text
+    assert "@import" not in response.text
+    directives = response.headers["Content-Security-Policy"].split("; ")
+    assert directives[:3] == [
+        "default-src 'none'",
+        f"style-src '{_digest(response.text, 'style')}'",
+        f"script-src '{_digest(response.text, 'script')}'",
+    ]
     assert "unsafe" not in str(directives)
 
 
-def test_the_page_shows_every_call_and_its_links_lead_somewhere(caller: Caller) -> None:
-    """It is the same description: nothing is in one of both only."""
-    answer = caller.get("/docs")
-    page = _Page(answer.text)
+def test_page__shows_every_operation_and_has_no_broken_links(caller: Caller) -> None:
+    page = _Page(caller.get("/docs").text)
     assert len(page.ids) == len(set(page.ids))
     assert {target[1:] for target in page.targets if target.startswith("#")} <= set(page.ids)
     for operation in operations(read_document(caller)).values():
         assert operation["operationId"] in page.ids
+        assert f"#{operation['operationId']}" in page.targets, "not in the index"
 
 
-def test_text_on_the_page_is_text(caller: Caller) -> None:
-    """Whatever stands in a description, none of it becomes markup."""
+def test_page__hides_the_filter_until_the_script_runs(caller: Caller) -> None:
+    html = caller.get("/docs").text
+    assert re.search(r'<div class="filter" hidden>\s*<input id="filter"', html)
+    assert len(re.findall(r" hidden\b", re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL))) == 1
+
+
+def test_page__escapes_text_of_the_document(caller: Caller) -> None:
     document = read_document(caller)
     next(iter(operations(document).values()))["summary"] = "<script>alert(1)</script>"
     document["info"]["description"] = "`<b>` <i>"
-    html = render(document).html.decode()
-    assert "<script>" not in html
+    html = render(document).for_server("http://jobs.example").decode()
+    assert "<script>alert" not in html
     assert "<code>&lt;b&gt;</code> &lt;i&gt;" in html
 
 
-def test_a_service_that_is_not_asked_does_not_load_what_describes_it() -> None:
-    """Its memory is for runs: apispec, the generator and the page come with the first question."""
+def _articles(html: str) -> dict[str, str]:
+    return dict(re.findall(r'<article id="([^"]+)"[^>]*>(.*?)</article>', html, re.DOTALL))
+
+
+def test_page__lists_shared_errors_once(caller: Caller) -> None:
+    """The errors of all operations, and those of all operations on a definition, are not repeated."""
+    articles = _articles(caller.get("/docs").text)
+    own = "".join(html for name, html in articles.items() if name not in ("errors", "errors-definition"))
+    for detail in ("internal error", "The method is not allowed", "the request line is longer"):
+        assert articles["errors"].count(detail) == 1
+        assert detail not in own
+    for detail in ("there is no such job", "this job is private"):
+        assert articles["errors-definition"].count(detail) == 1
+        assert detail not in own
+
+
+def test_page__names_every_error_of_every_operation(caller: Caller) -> None:
+    """An operation's own errors, together with the shared ones that it links to, are those of the document."""
+    articles = _articles(caller.get("/docs").text)
+    details = {name: set(map(unescape, re.findall(r"<li>([^<\n]+)", html))) for name, html in articles.items()}
+    for operation in operations(read_document(caller)).values():
+        expected = {
+            example["summary"]
+            for response in operation["responses"].values()
+            for example in response.get("content", {}).get("application/problem+json", {}).get("examples", {}).values()
+        }
+        name = operation["operationId"]
+        if name == "jobs.start.path":
+            assert 'href="#jobs.start"' in articles[name]
+            continue
+        linked = [shared for shared in ("errors", "errors-definition") if f'href="#{shared}"' in articles[name]]
+        assert set.union(details[name], *(details[shared] for shared in linked)) == expected, name
+
+
+@pytest.mark.parametrize(
+    "url", ["http://jobs.example", "https://jobs.example:8443", "http://10.0.0.1:5000", "http://[fd00::1]:5000"]
+)
+def test_page__uses_the_url_of_the_request_in_its_examples(caller: Caller, url: str) -> None:
+    """The ETag depends on it, so that no cache serves the page of another URL."""
+    response = caller.get("/docs", base_url=url)
+    examples = re.sub("<[^>]+>", "", response.text)
+    assert f"curl &#39;{url}/jobs/status&#39;" in examples
+    assert "@SERVER" not in response.text
+    assert response.headers["ETag"] != caller.get("/docs", base_url="http://other.example").headers["ETag"]
+
+
+@pytest.mark.parametrize("suffix", ["'x", ";id", "$(id)", "`id`", "<b>", '"x', " x", "\\x", ":port", "/?"])
+def test_page__ignores_a_host_that_is_not_a_plain_name(caller: Caller, suffix: str) -> None:
+    """A reader copies the examples into a shell, and the Host header may be any text."""
+    response = caller.get("/docs", headers={"Host": f"evil.example{suffix}"})
+    assert response.status_code == 200
+    assert "evil" not in response.text
+    assert '<span class="server">http://localhost:5000</span>' in response.text
+
+
+def test_factory__does_not_load_the_generator() -> None:
+    """Its memory is needed only if the description is requested."""
     code = (
         "import sys, app.factory; print([name for name in sys.modules if 'apispec' in name or 'api.openapi.' in name])"
     )

@@ -1,4 +1,4 @@
-"""What a call says arrives in the process that it starts, byte for byte."""
+"""Arguments, variables, path and query of a request reach the run's process byte for byte."""
 
 import json
 import sys
@@ -14,10 +14,10 @@ from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 
-DEADLINE_SECONDS = 15.0
 
 TEXTS = [
     "",
@@ -41,7 +41,7 @@ TEXTS = [
     "null",
     "x" * 10_000,
 ]
-"""What shells, templates and Kubernetes' own expansion of `$(NAME)` would change."""
+"""Texts that shells, templates or Kubernetes' expansion of `$(NAME)` would change."""
 
 REPORT = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
 
@@ -60,7 +60,7 @@ DEFINITIONS: dict[str, Any] = {
 
 @pytest.fixture
 def dispatching(server: Server, namespace: str, tmp_path: Path) -> Iterator[Caller]:
-    """Calls the application while its dispatcher runs."""
+    """Send requests to the application while its dispatcher runs."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace)
     app = create_app(Settings(configuration=json.dumps(DEFINITIONS), kubeconfig=str(kubeconfig)))
     dispatcher = app.extensions["slimfaas-jobs"].dispatcher
@@ -84,10 +84,10 @@ def output(server: Server, namespace: str, run: dict[str, Any]) -> str:
     return bytes(response.data).decode("utf-8")
 
 
-def test_arguments_variables_path_and_query_arrive_exactly_as_they_were_given(
+def test_process__gets_arguments_variables_path_and_query_unchanged(
     dispatching: Caller, server: Server, namespace: str
 ) -> None:
-    """Nothing expands, unquotes, trims or re-encodes them on the way."""
+    """Nothing expands, unquotes, trims or encodes them."""
     body = {
         "Args": [sys.executable, "-I", "-c", REPORT, *TEXTS],
         "Environments": [{"Name": f"TEXT_{index}", "Value": text} for index, text in enumerate(TEXTS)],
@@ -107,10 +107,10 @@ def test_arguments_variables_path_and_query_arrive_exactly_as_they_were_given(
     assert environment["SLIMFAAS_JOB_ID"] == accepted.json["Id"]
 
 
-def test_a_definitions_own_values_are_expanded_as_kubernetes_does(
+def test_process__gets_the_definitions_values_expanded_by_kubernetes(
     dispatching: Caller, server: Server, namespace: str
 ) -> None:
-    """Who writes the configuration may refer to other variables, ours among them."""
+    """The author of the configuration may refer to other variables."""
     accepted = dispatching.post("/job/report")
     run = finish(dispatching, accepted.headers["Location"])
     arguments, environment = json.loads(output(server, namespace, run))
@@ -119,8 +119,7 @@ def test_a_definitions_own_values_are_expanded_as_kubernetes_does(
     assert environment["GREETING"] == "hello hidden"
 
 
-def test_a_shell_sees_the_script_as_it_was_sent(dispatching: Caller, server: Server, namespace: str) -> None:
-    """`sh -c` expands its own `$(...)`, because nobody has done so before."""
+def test_process__gets_a_shell_script_unchanged(dispatching: Caller, server: Server, namespace: str) -> None:
     script = 'printf "%s|" "$X" "$(printf inner)" \'$(printf quoted)\'; exit 3'
     body = {"Args": ["sh", "-c", script], "Environments": [{"name": "X", "value": "a  b\n"}], "BackoffLimit": 0}
     accepted = dispatching.post("/job/report", json.dumps(body))

@@ -1,4 +1,4 @@
-"""Reading runs: the answer to 202's Location, and what is none of the caller's business."""
+"""Reading a run at its Location, and what is not a run."""
 
 import time
 
@@ -8,8 +8,8 @@ from kubernetes import client
 from tests.http.clients import SECRET, Caller, check_problem
 
 
-def test_the_location_of_a_run_shows_it_queued(caller: Caller) -> None:
-    """All keys are there from the start; times that are yet to come are -1."""
+def test_location__shows_the_queued_run(caller: Caller) -> None:
+    """All keys are present; times that have not come yet are -1."""
     before = int(time.time() * 1000)
     accepted = caller.post("/job/public")
     run = caller.get(accepted.headers["Location"]).json
@@ -39,8 +39,7 @@ def test_the_location_of_a_run_shows_it_queued(caller: Caller) -> None:
     assert SECRET not in str(run)
 
 
-def test_places_in_the_queue_follow_the_order_of_the_calls(caller: Caller) -> None:
-    """The first is 1."""
+def test_position_in_queue__follows_the_order_of_the_requests(caller: Caller) -> None:
     locations = [caller.post("/job/public").headers["Location"] for _ in range(3)]
     assert [caller.get(location).json["PositionInQueue"] for location in locations] == [1, 2, 3]
 
@@ -48,8 +47,7 @@ def test_places_in_the_queue_follow_the_order_of_the_calls(caller: Caller) -> No
 @pytest.mark.parametrize(
     "run_id", ["aaaaaaaaaaaa", "AAAAAAAAAAAA", "a", "aaaaaaaaaaa1", "aaaaaaaaaaaa%0a", "%00", ".."]
 )
-def test_an_id_that_is_no_run_gets_404(caller: Caller, run_id: str) -> None:
-    """Whether it has the form of one or not."""
+def test_unknown_id__gets_404(caller: Caller, run_id: str) -> None:
     assert check_problem(caller.get(f"/job/public/{run_id}"), 404)["detail"] == "there is no such run"
 
 
@@ -57,16 +55,16 @@ def test_an_id_that_is_no_run_gets_404(caller: Caller, run_id: str) -> None:
     "labels",
     [
         pytest.param({}, id="without labels"),
-        pytest.param({"slimfaas.dev/job": "public"}, id="made by others"),
+        pytest.param({"slimfaas.dev/job": "public"}, id="not managed by the service"),
         pytest.param(
             {"app.kubernetes.io/managed-by": "slimfaas-jobs", "slimfaas.dev/job": "private"}, id="of another definition"
         ),
     ],
 )
-def test_a_job_that_is_no_run_of_the_definition_does_not_exist(
+def test_job_that_is_not_a_run_of_the_definition__gets_404(
     caller: Caller, batch: client.BatchV1Api, namespace: str, labels: dict[str, str]
 ) -> None:
-    """Its name alone makes no Job a run of ours."""
+    """Its name alone does not make a Job a run."""
     pod = {"restartPolicy": "Never", "containers": [{"name": "a", "image": "busybox:1"}]}
     spec = {"suspend": True, "template": {"spec": pod}}
     metadata = {"name": "public-slimfaas-job-aaaaaaaaaaaa", "labels": labels}
@@ -75,8 +73,7 @@ def test_a_job_that_is_no_run_of_the_definition_does_not_exist(
     check_problem(caller.get("/job/public/aaaaaaaaaaaa"), 404)
 
 
-def test_a_run_that_was_deleted_gets_404(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
-    """`kubectl delete job` is a way to cancel it."""
+def test_deleted_run__gets_404(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     accepted = caller.post("/job/public")
     batch.delete_namespaced_job(accepted.json["Name"], namespace, propagation_policy="Background")
     check_problem(caller.get(accepted.headers["Location"]), 404)

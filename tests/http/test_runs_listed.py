@@ -1,4 +1,4 @@
-"""Listing and cancelling over HTTP: parameters, pages, and what each call costs."""
+"""Listing and cancelling over HTTP: parameters, pages, and the calls that each request costs."""
 
 import re
 from typing import Any
@@ -16,10 +16,10 @@ def ids(runs: Any) -> list[str]:
 def follow(caller: Caller, path: str) -> list[Any]:
     pages = []
     while True:
-        answer = caller.get(path)
-        assert answer.status_code == 200, answer.text
-        pages.append(answer.json)
-        link = answer.headers.get("Link")
+        response = caller.get(path)
+        assert response.status_code == 200, response.text
+        pages.append(response.json)
+        link = response.headers.get("Link")
         if link is None:
             return pages
         found = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', link)
@@ -27,8 +27,8 @@ def follow(caller: Caller, path: str) -> list[Any]:
         path = found[1]
 
 
-def test_runs_are_listed_from_the_newest_to_the_oldest_page_by_page(caller: Caller) -> None:
-    """Each is what its own address shows; the link keeps limit and filter."""
+def test_list__shows_the_newest_runs_first_in_pages(caller: Caller) -> None:
+    """The link to the next page keeps limit and filter."""
     accepted = [caller.post("/job/public").json["Id"] for _ in range(5)]
     pages = follow(caller, "/job/public?limit=2&status=Queued&status=Failed")
     assert [len(page) for page in pages] == [2, 2, 1]
@@ -37,8 +37,7 @@ def test_runs_are_listed_from_the_newest_to_the_oldest_page_by_page(caller: Call
     assert caller.get("/job/public?status=Running").json == []
 
 
-def test_a_page_goes_on_where_the_one_before_ended(caller: Caller) -> None:
-    """Runs that come, and one that goes at the very place, disturb nobody."""
+def test_list__continues_a_page_while_runs_are_added_and_deleted(caller: Caller) -> None:
     accepted = [caller.post("/job/public").json["Id"] for _ in range(4)]
     first = caller.get("/job/public?limit=2")
     caller.post("/job/public")
@@ -47,8 +46,8 @@ def test_a_page_goes_on_where_the_one_before_ended(caller: Caller) -> None:
     assert ids(first.json) + ids(rest) == accepted[::-1]
 
 
-def test_a_list_costs_the_same_calls_however_many_runs_it_has(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    """One list of Jobs, and the dependency that all wait for."""
+def test_list__costs_the_same_calls_for_any_number_of_runs(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
+    """One list of Jobs, and the dependency that all runs share."""
     for _ in range(12):
         caller_by_proxy.post("/job/public")
     before = len(proxy.requests)
@@ -58,8 +57,7 @@ def test_a_list_costs_the_same_calls_however_many_runs_it_has(caller_by_proxy: C
     assert sorted(paths) == ["jobs", "nobody", "nobody"]
 
 
-def test_many_dependencies_are_found_in_one_list(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    """A caller that names thirty workloads doesn't make us ask sixty times."""
+def test_read__looks_up_many_dependencies_in_one_list(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     names = ", ".join(f'"w{number}"' for number in range(30))
     location = caller_by_proxy.post("/job/public", f'{{"DependsOn": [{names}]}}').headers["Location"]
     before = len(proxy.requests)
@@ -84,30 +82,26 @@ def test_many_dependencies_are_found_in_one_list(caller_by_proxy: Caller, proxy:
         ("%FF=1", "unknown query parameter"),
     ],
 )
-def test_a_parameter_that_is_not_right_is_refused(caller: Caller, query: str, words: str) -> None:
-    """In words that help."""
+def test_list__with_an_invalid_parameter_gets_400(caller: Caller, query: str, words: str) -> None:
     assert words in check_problem(caller.get(f"/job/public?{query}"), 400)["detail"]
 
 
 @pytest.mark.parametrize(
     "query", ["", "?status=Running", "?status=Queued&status=Running", "?Status=Queued", "?status="]
 )
-def test_a_queue_is_not_emptied_by_accident(caller: Caller, query: str) -> None:
-    """Who doesn't say exactly that queued runs are meant deletes none."""
+def test_empty__needs_exactly_status_queued(caller: Caller, query: str) -> None:
     location = caller.post("/job/public").headers["Location"]
     check_problem(caller.call("DELETE", f"/job/public{query}"), 400)
     assert caller.get(location).status_code == 200
 
 
-def test_a_queue_is_emptied_over_http(caller: Caller) -> None:
-    """And says how many there were."""
+def test_empty__deletes_all_queued_runs(caller: Caller) -> None:
     for _ in range(3):
         caller.post("/job/public")
     assert caller.call("DELETE", "/job/public?status=Queued").json == {"Deleted": 3, "Remaining": 0}
 
 
-def test_a_run_is_cancelled_over_http(caller: Caller) -> None:
-    """200 with its last state, then 404."""
+def test_cancel__returns_the_last_state_then_404(caller: Caller) -> None:
     location = caller.post("/job/public").headers["Location"]
     assert caller.call("DELETE", location).json["Reason"] == "Deleting"
     check_problem(caller.call("DELETE", location), 404)
@@ -115,6 +109,5 @@ def test_a_run_is_cancelled_over_http(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", "?status=Queued"), ("DELETE", "/aaaaaaaaaaaa")])
-def test_private_runs_are_nobodys_business(caller: Caller, method: str, path: str) -> None:
-    """For every verb."""
+def test_runs_of_a_private_definition__get_403(caller: Caller, method: str, path: str) -> None:
     check_problem(caller.call(method, f"/job/private{path}"), 403)

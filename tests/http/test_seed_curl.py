@@ -1,4 +1,4 @@
-"""The calls of the documentation, as `curl -d` sends them, against its own configuration."""
+"""The examples of the source document, as `curl -d` sends them, with its configuration."""
 
 import json
 import time
@@ -13,10 +13,10 @@ from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import Caller
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 SEED = Path(__file__).parents[1] / "data" / "seed"
 CURL = {"content_type": "application/x-www-form-urlencoded", "headers": {"User-Agent": "curl/8.5.0", "Accept": "*/*"}}
-DEADLINE_SECONDS = 20.0
 
 
 def read(name: str) -> str:
@@ -25,7 +25,7 @@ def read(name: str) -> str:
 
 @pytest.fixture
 def seed_caller(server: Server, namespace: str, tmp_path: Path) -> Iterator[Caller]:
-    """Calls the application with the documented configuration while its dispatcher runs."""
+    """Send requests to the application with the documented configuration while its dispatcher runs."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace)
     app = create_app(Settings(configuration=read("configuration.json"), kubeconfig=str(kubeconfig)))
     dispatcher = app.extensions["slimfaas-jobs"].dispatcher
@@ -48,10 +48,9 @@ def wait_for(caller: Caller, location: str, status: str) -> dict[str, Any]:
 
 
 @pytest.mark.embedded_only("the nodes of the real control plane run no processes")
-def test_the_first_example_waits_for_fibonacci1_and_prints_the_42nd_fibonacci_number(
+def test_first_example__waits_for_fibonacci1_and_prints_the_result(
     seed_caller: Caller, server: Server, namespace: str
 ) -> None:
-    """It is accepted as written, says what it waits for, and ends with its result."""
     accepted = seed_caller.post("/job/fibonacci", read("request-args.json"), **CURL)
     assert accepted.status_code == 202
     location = accepted.headers["Location"]
@@ -72,10 +71,7 @@ def test_the_first_example_waits_for_fibonacci1_and_prints_the_42nd_fibonacci_nu
     assert run["PositionInQueue"] == -1
 
 
-def test_the_second_example_replaces_what_it_names(
-    seed_caller: Caller, batch: client.BatchV1Api, namespace: str
-) -> None:
-    """Image, arguments, resources, dependencies, retries and time to live are those of the request."""
+def test_second_example__overrides_what_it_names(seed_caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     accepted = seed_caller.post("/job/fibonacci", read("request-full.json"), **CURL)
     assert accepted.status_code == 202, accepted.text
 
@@ -91,10 +87,9 @@ def test_the_second_example_replaces_what_it_names(
     assert "fibonacci2" in wait_for(seed_caller, accepted.headers["Location"], "Queued")["Message"]
 
 
-def test_a_call_without_a_body_takes_the_configurations_values(
+def test_request_without_a_body__uses_the_definitions_values(
     seed_caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    """`curl -X POST http://<slimfaas>/job/fibonacci` is enough."""
     assert seed_caller.post("/job/fibonacci").status_code == 202
 
     job = stored(batch, namespace)
@@ -105,10 +100,9 @@ def test_a_call_without_a_body_takes_the_configurations_values(
     assert job.spec.ttl_seconds_after_finished == 36000
 
 
-def test_the_first_example_after_its_path_gets_the_path(
+def test_first_example__with_a_path_passes_it_to_the_run(
     seed_caller: Caller, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    """Any suffix may be passed along; the program finds it in its environment."""
     seed_caller.post("/job/fibonacci/any/suffix", read("request-args.json"), **CURL)
     variables = stored(batch, namespace).spec.template.spec.containers[0].env
     assert {variable.name: variable.value for variable in variables}["SLIMFAAS_JOB_PATH"] == "any/suffix"

@@ -1,4 +1,4 @@
-"""`GET /jobs/status`: how the definitions stand, for those who may use them."""
+"""`GET /jobs/status`: the state of the definitions that the caller may use."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ CONFIGURATION = json.dumps(
 
 @pytest.fixture
 def start(server: Server, namespace: str, tmp_path: Path) -> Callable[..., Caller]:
-    """Start the service without its dispatcher."""
+    """Return a function that starts the service without its dispatcher."""
 
     def create(**settings: Any) -> Caller:
         kubeconfig = str(write_kubeconfig(tmp_path, server, namespace))
@@ -57,10 +57,10 @@ def make_workload(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": spec}
 
 
-def test_each_definition_tells_its_slots_its_runs_and_its_dependencies(
+def test_status__shows_slots_runs_and_dependencies(
     start: Callable[..., Caller], server: Server, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    """Queued and active runs are counted, finished ones not; a dependency says what is missing."""
+    """Finished runs are not counted."""
     apps: Any = client.AppsV1Api(server.admin)
     apps.create_namespaced_deployment(namespace, make_workload("web"))
     apps.create_namespaced_stateful_set(namespace, make_workload("store") | {})
@@ -89,8 +89,7 @@ def test_each_definition_tells_its_slots_its_runs_and_its_dependencies(
     assert messages["absent"] == "not found"
 
 
-def test_private_definitions_are_listed_for_trusted_callers_only(start: Callable[..., Caller]) -> None:
-    """Others don't learn that there are any."""
+def test_status__lists_private_definitions_for_trusted_callers_only(start: Callable[..., Caller]) -> None:
     assert [view["Name"] for view in start().get("/jobs/status").json] == ["public"]
     trusting = start(trusted_networks=(ip_network("203.0.113.0/24"),))
     listed = trusting.get("/jobs/status").json
@@ -100,42 +99,39 @@ def test_private_definitions_are_listed_for_trusted_callers_only(start: Callable
     assert [view["Name"] for view in forwarded.json] == ["public"]
 
 
-def test_a_definition_tells_nothing_of_its_environment(start: Callable[..., Caller]) -> None:
-    """Neither names nor values."""
+def test_status__shows_nothing_of_the_environment(start: Callable[..., Caller]) -> None:
     text = start().get("/jobs/status").text
     assert "PASSWORD" not in text
     assert "the-value" not in text
 
 
-def test_whoever_polls_shares_three_lists_a_second(server: Server, namespace: str, tmp_path: Path) -> None:
-    """Runs, Deployments, StatefulSets: however many definitions there are, and however many ask."""
+def test_status__costs_three_lists_a_second_for_all_callers(server: Server, namespace: str, tmp_path: Path) -> None:
+    """Runs, Deployments and StatefulSets, however many definitions there are."""
     now = [0.0]
     definitions = parse_configuration(CONFIGURATION)
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
         registry = Registry(definitions)
-        overview = DefinitionStatuses(
+        statuses = DefinitionStatuses(
             NamespacedClient(connect(str(kubeconfig), namespace)), registry.all, clock=lambda: now[0]
         )
         for _ in range(5):
-            overview.describe(registry.all())
+            statuses.describe(registry.all())
         assert len(proxy.requests) == 3
         now[0] = 1.0
-        overview.describe(registry.all())
+        statuses.describe(registry.all())
         assert len(proxy.requests) == 6
         alone = Registry({"private": definitions["private"]})
         DefinitionStatuses(NamespacedClient(connect(str(kubeconfig), namespace)), alone.all).describe(alone.all())
         assert len(proxy.requests) == 7, "where nothing depends on anything no workload is read"
 
 
-def test_without_an_api_server_there_is_no_status(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    """503, and when to try again; afterwards all is as before."""
+def test_status__gets_503_during_an_api_server_outage(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     proxy.refuse_connections()
     check_problem(caller_by_proxy.get("/jobs/status"), 503)
     proxy.heal()
     assert caller_by_proxy.get("/jobs/status").status_code == 200
 
 
-def test_a_query_parameter_is_refused(start: Callable[..., Caller]) -> None:
-    """There is none to be had: a filter that isn't one must not look like one."""
+def test_status__with_a_query_parameter_gets_400(start: Callable[..., Caller]) -> None:
     assert "status" in check_problem(start().get("/jobs/status?status=Queued"), 400)["detail"]

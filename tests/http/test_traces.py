@@ -1,4 +1,4 @@
-"""A caller's trace goes on in the run, and where OpenTelemetry is there, through the service."""
+"""The caller's trace continues in the run and, if OpenTelemetry is installed, in the service."""
 
 import json
 import sys
@@ -39,8 +39,8 @@ DEFINITIONS: dict[str, Any] = {
 
 
 @pytest.fixture
-def calling(server: Server, namespace: str, tmp_path: Path) -> Iterator[Caller]:
-    """Calls the application while a dispatcher runs."""
+def live_caller(server: Server, namespace: str, tmp_path: Path) -> Iterator[Caller]:
+    """Send requests to the application while a dispatcher runs."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace)
     with dispatching(kubeconfig, DEFINITIONS):
         yield make_caller(kubeconfig, DEFINITIONS)
@@ -48,7 +48,7 @@ def calling(server: Server, namespace: str, tmp_path: Path) -> Iterator[Caller]:
 
 @pytest.fixture
 def exporter() -> Iterator[InMemorySpanExporter]:
-    """Takes the spans of the application."""
+    """Collect the spans of the application."""
     found = InMemorySpanExporter()
     set_up_spans(SimpleSpanProcessor(found))
     yield found
@@ -60,7 +60,7 @@ def jobs(server: Server, namespace: str) -> Any:
 
 
 def variables(server: Server, namespace: str) -> dict[str, str]:
-    """What the one run of the test gets for its environment, names given once each."""
+    """Return the trace variables of the test's only run, whose names must be unique."""
     (job,) = jobs(server, namespace)
     env = job.spec.template.spec.containers[0].env
     assert len({variable.name for variable in env}) == len(env)
@@ -68,11 +68,10 @@ def variables(server: Server, namespace: str) -> dict[str, str]:
 
 
 @pytest.mark.embedded_only("the nodes of the real control plane run no processes")
-def test_a_trace_reaches_the_process_of_the_run(calling: Caller, server: Server, namespace: str) -> None:
-    """As the caller has sent it, whatever Kubernetes would make of its characters."""
-    accepted = calling.post("/job/report", headers=HEADERS)
-    run = wait_for(calling, accepted.headers["Location"], has(Status="Succeeded"))
-    assert json.loads(calling.get(f"{accepted.headers['Location']}/logs").text) == {
+def test_trace__reaches_the_process_of_the_run_unchanged(live_caller: Caller, server: Server, namespace: str) -> None:
+    accepted = live_caller.post("/job/report", headers=HEADERS)
+    run = wait_for(live_caller, accepted.headers["Location"], has(Status="Succeeded"))
+    assert json.loads(live_caller.get(f"{accepted.headers['Location']}/logs").text) == {
         "TRACEPARENT": TRACEPARENT,
         "TRACESTATE": TRACESTATE,
     }
@@ -81,42 +80,44 @@ def test_a_trace_reaches_the_process_of_the_run(calling: Caller, server: Server,
     assert {"TRACEPARENT", "TRACESTATE"} <= set(run["Environments"])
 
 
-def test_an_invalid_trace_is_ignored(calling: Caller, server: Server, namespace: str) -> None:
-    """The run is started without one."""
-    start_answer = calling.post("/job/report", headers={"traceparent": TRACEPARENT.upper(), "tracestate": TRACESTATE})
-    assert start_answer.status_code == 202
+def test_trace__is_ignored_if_invalid(live_caller: Caller, server: Server, namespace: str) -> None:
+    response = live_caller.post("/job/report", headers={"traceparent": TRACEPARENT.upper(), "tracestate": TRACESTATE})
+    assert response.status_code == 202
     assert variables(server, namespace) == {}
     assert "slimfaas.dev/traceparent" not in jobs(server, namespace)[0].metadata.annotations
 
 
-def test_what_the_definition_sets_wins(calling: Caller, server: Server, namespace: str) -> None:
-    """And there is no state of another trace beside it."""
-    assert calling.post("/job/own", headers=HEADERS).status_code == 202
+def test_trace__does_not_override_the_variables_of_the_definition(
+    live_caller: Caller, server: Server, namespace: str
+) -> None:
+    """`TRACESTATE` is not set either, because it would belong to another trace."""
+    assert live_caller.post("/job/own", headers=HEADERS).status_code == 202
     assert variables(server, namespace) == {"TRACEPARENT": "mine"}
 
 
-def test_what_the_request_sets_wins(calling: Caller, server: Server, namespace: str) -> None:
-    """Each variable for itself, as long as the trace is the caller's."""
+def test_trace__does_not_override_the_variables_of_the_request(
+    live_caller: Caller, server: Server, namespace: str
+) -> None:
     body = json.dumps({"Environments": [{"Name": "TRACESTATE", "Value": "mine=1"}]})
-    assert calling.post("/job/report", body, headers=HEADERS).status_code == 202
+    assert live_caller.post("/job/report", body, headers=HEADERS).status_code == 202
     assert variables(server, namespace) == {"TRACEPARENT": TRACEPARENT, "TRACESTATE": "mine=1"}
 
 
-def test_a_dry_run_shows_the_callers_own_trace(calling: Caller) -> None:
-    """It has nothing to hide there; the definition's value it does hide."""
-    own = calling.post("/job/own?dryRun=true", headers=HEADERS).json
+def test_trace__is_shown_by_a_dry_run(live_caller: Caller) -> None:
+    """A value of the definition is hidden as always."""
+    own = live_caller.post("/job/own?dryRun=true", headers=HEADERS).json
     assert {"name": "TRACEPARENT"} in own["spec"]["template"]["spec"]["containers"][0]["env"]
-    report = calling.post("/job/report?dryRun=true", headers=HEADERS).json
+    report = live_caller.post("/job/report?dryRun=true", headers=HEADERS).json
     env = report["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "TRACEPARENT", "value": TRACEPARENT} in env
 
 
-def test_spans_tell_of_the_call_what_it_asked_and_the_admission(
-    calling: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
+def test_spans__cover_the_request_the_create_and_the_admission(
+    live_caller: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
 ) -> None:
-    """One trace: the caller's span, the call, the create, the admission, and the run below the call."""
-    accepted = calling.post("/job/report", headers={**HEADERS, "X-Request-Id": "the-call"})
-    wait_for(calling, accepted.headers["Location"], lambda run: run["Status"] != "Queued")
+    """All belong to the caller's trace; the run's parent is the span of the request."""
+    accepted = live_caller.post("/job/report", headers={**HEADERS, "X-Request-Id": "the-call"})
+    wait_for(live_caller, accepted.headers["Location"], lambda run: run["Status"] != "Queued")
     ours = [span for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
     call, create, admit = (next(span for span in ours if span.name.startswith(name)) for name in ("POST", "cre", "adm"))
     assert call.name == "POST /job/<name>"
@@ -134,12 +135,12 @@ def test_spans_tell_of_the_call_what_it_asked_and_the_admission(
     assert len(ours) == 3
 
 
-def test_a_call_without_a_trace_begins_one(
-    calling: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
+def test_spans__begin_a_trace_if_the_request_has_none(
+    live_caller: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
 ) -> None:
-    """Which the run continues; what is wrong is an error of ours only from 500 on."""
-    start(calling, "report")
-    assert calling.get("/job/report/nothing").status_code == 404
+    """The run continues it. A 404 is not an error of the span."""
+    start(live_caller, "report")
+    assert live_caller.get("/job/report/nothing").status_code == 404
     found = {span.name: span for span in exporter.get_finished_spans() if span.name.startswith(("POST", "GET /job"))}
     call = found["POST /job/<name>"]
     assert call.parent is None
@@ -147,11 +148,11 @@ def test_a_call_without_a_trace_begins_one(
     assert found["GET /job/<name>/<run_id>"].status.is_unset
 
 
-def test_unsampled_traces_stay_so(
-    calling: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
+def test_spans__are_not_exported_for_an_unsampled_trace(
+    live_caller: Caller, exporter: InMemorySpanExporter, server: Server, namespace: str
 ) -> None:
-    """The caller decides; the trace is passed on all the same."""
-    calling.post("/job/report", headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
+    """The trace is passed on all the same."""
+    live_caller.post("/job/report", headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
     assert variables(server, namespace)["TRACEPARENT"].startswith(f"00-{TRACE}-")
     assert variables(server, namespace)["TRACEPARENT"].endswith("-00")
     assert not [span for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]

@@ -1,4 +1,4 @@
-"""Paths, queries and methods: what a run is told of them is what was sent."""
+"""Paths, queries and methods: a run gets path and query exactly as sent."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from kubernetes import client
 
 from app.common.http_limits import PARSE_ERRORS
-from tests.http.clients import Caller, Wire, check_document, check_problem
+from tests.http.clients import Caller, RawClient, check_document, check_problem
 from tests.support.service import ServiceProcess
 
 
@@ -34,28 +34,23 @@ def environment(batch: client.BatchV1Api, namespace: str) -> dict[str, Any]:
         ("/job/public/aaaaaaaaaaaa", "aaaaaaaaaaaa"),
     ],
 )
-def test_the_rest_of_the_path_reaches_the_run_decoded_and_otherwise_untouched(
+def test_path__reaches_the_run_decoded_but_not_normalized(
     caller: Caller, batch: client.BatchV1Api, namespace: str, target: str, path: str | None
 ) -> None:
-    """No redirect, no tidying up: dots and slashes are the caller's data."""
-    answer = caller.post(target)
+    response = caller.post(target)
 
-    assert answer.status_code == 202
-    assert answer.headers["Location"] == f"/job/public/{answer.json['Id']}"
+    assert response.status_code == 202
+    assert response.headers["Location"] == f"/job/public/{response.json['Id']}"
     assert environment(batch, namespace).get("SLIMFAAS_JOB_PATH") == path
 
 
 @pytest.mark.parametrize("query", ["a=b&a=c", "%00%2F%zz", "a+b", "?", "x=%F0%9F%98%80"])
-def test_the_query_reaches_the_run_as_it_was_sent(
-    caller: Caller, batch: client.BatchV1Api, namespace: str, query: str
-) -> None:
-    """Nothing in it is decoded."""
+def test_query__reaches_the_run_undecoded(caller: Caller, batch: client.BatchV1Api, namespace: str, query: str) -> None:
     assert caller.post(f"/job/public?{query}").status_code == 202
     assert environment(batch, namespace)["SLIMFAAS_JOB_QUERY"] == query
 
 
-def test_an_empty_query_is_none(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
-    """Programs see no variable where there is nothing to say."""
+def test_query__that_is_empty_sets_no_variable(caller: Caller, batch: client.BatchV1Api, namespace: str) -> None:
     assert caller.post("/job/public?").status_code == 202
     assert {"SLIMFAAS_JOB_PATH", "SLIMFAAS_JOB_QUERY"}.isdisjoint(environment(batch, namespace))
 
@@ -66,18 +61,17 @@ def test_an_empty_query_is_none(caller: Caller, batch: client.BatchV1Api, namesp
         pytest.param("/job/public/a%2Fb", id="an encoded slash"),
         pytest.param("/job/public%2fb", id="an encoded slash after the name"),
         pytest.param("/job/public/%00", id="a NUL"),
-        pytest.param("/job/public/%ff", id="no UTF-8"),
+        pytest.param("/job/public/%ff", id="bytes that are not UTF-8"),
         pytest.param("/job/public/%ED%A0%80", id="half of a surrogate pair"),
         pytest.param("/job/public/a#b", id="a fragment"),
         pytest.param("/job/public?a#b", id="a fragment after the query"),
     ],
 )
-def test_a_url_that_a_run_could_not_be_told_exactly_is_refused(live: ServiceProcess, target: str) -> None:
-    """It gets 400, not a run that sees another path."""
-    with Wire(live.port) as wire:
-        answer = wire.send_request("POST", target).answer()
-        assert answer.status == 400
-        check_document(json.loads(answer.read()), 400)
+def test_url__that_a_run_would_not_get_exactly_gets_400(live: ServiceProcess, target: str) -> None:
+    with RawClient(live.port) as connection:
+        response = connection.send_request("POST", target).answer()
+        assert response.status == 400
+        check_document(json.loads(response.read()), 400)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +93,7 @@ def test_a_url_that_a_run_could_not_be_told_exactly_is_refused(live: ServiceProc
         "/static/app.py",
     ],
 )
-def test_what_is_not_there_gets_404(caller: Caller, target: str) -> None:
-    """A name is what the configuration calls it, to the letter."""
+def test_url__that_is_unknown_gets_404(caller: Caller, target: str) -> None:
     check_problem(caller.post(target), 404)
 
 
@@ -115,30 +108,29 @@ def test_what_is_not_there_gets_404(caller: Caller, target: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "PUT", "PATCH", "QUERY", "MADE-UP"])
-def test_other_methods_get_405_and_are_told_which_are_allowed(
+def test_method__that_is_not_allowed_gets_405_with_those_that_are(
     caller: Caller, method: str, target: str, allowed: set[str]
 ) -> None:
-    """Also where HTTP has a meaning for the method that this service doesn't offer."""
-    answer = caller.call(method, target)
-    check_problem(answer, 405)
-    assert set(answer.headers["Allow"].split(", ")) == allowed
+    """Also OPTIONS and TRACE, which HTTP defines but this service does not offer."""
+    response = caller.call(method, target)
+    check_problem(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_no_header_turns_a_call_into_another_one(caller: Caller) -> None:
-    """Method overrides and rewritten hosts or prefixes are conventions of others."""
+def test_headers__do_not_override_method_host_or_prefix(caller: Caller) -> None:
     headers = {"X-HTTP-Method-Override": "DELETE", "X-Forwarded-Prefix": "/x", "X-Forwarded-Host": "evil.example"}
-    answer = caller.post("/job/public", headers=headers, base_url="http://evil.example")
-    assert answer.status_code == 202
-    assert "evil" not in answer.headers["Location"]
+    response = caller.post("/job/public", headers=headers, base_url="http://evil.example")
+    assert response.status_code == 202
+    assert "evil" not in response.headers["Location"]
 
 
-def test_head_is_get_without_its_body(live: ServiceProcess) -> None:
-    """Errors included."""
+def test_head__is_get_without_a_body(live: ServiceProcess) -> None:
+    """Also for errors."""
     for target, status in {"/health": 200, "/job/public/aaaaaaaaaaaa": 404}.items():
-        with Wire(live.port) as wire:
-            answer = wire.send(f"HEAD {target} HTTP/1.0\r\n\r\n".encode()).answer("HEAD")
-            assert (answer.status, answer.read()) == (status, b"")
-            assert wire.hung_up()
+        with RawClient(live.port) as connection:
+            response = connection.send(f"HEAD {target} HTTP/1.0\r\n\r\n".encode()).answer("HEAD")
+            assert (response.status, response.read()) == (status, b"")
+            assert connection.hung_up()
 
 
 @pytest.mark.parametrize(
@@ -160,20 +152,20 @@ def test_head_is_get_without_its_body(live: ServiceProcess) -> None:
         pytest.param(b"POST /job/public HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", id="two hosts"),
     ],
 )
-def test_what_is_no_http_is_refused_and_the_connection_ended(live: ServiceProcess, request_bytes: bytes) -> None:
-    """Two readers could take them for different things; the problem document repeats nothing of what came."""
-    with Wire(live.port) as wire:
-        answer = wire.send(request_bytes).answer()
-        assert answer.status in (400, 414, 431, 501)
-        assert answer.getheader("Content-Type") == "application/problem+json"
-        document = json.loads(answer.read())
-        check_document(document, answer.status)
-        assert document["detail"] == PARSE_ERRORS[answer.status].detail
-        assert wire.hung_up()
+def test_malformed_request__is_refused_and_its_connection_closed(live: ServiceProcess, request_bytes: bytes) -> None:
+    """Another server might parse the rest differently. The problem document repeats nothing of the request."""
+    with RawClient(live.port) as connection:
+        response = connection.send(request_bytes).answer()
+        assert response.status in (400, 414, 431, 501)
+        assert response.getheader("Content-Type") == "application/problem+json"
+        document = json.loads(response.read())
+        check_document(document, response.status)
+        assert document["detail"] == PARSE_ERRORS[response.status].detail
+        assert connection.hung_up()
 
 
 def head_of(fields: int, length: int) -> bytes:
-    """A request whose head has so many fields of so many bytes."""
+    """Return a request with this number of header fields of this length."""
     return b"GET /health HTTP/1.1\r\n" + (b"A: " + b"b" * (length - 5) + b"\r\n") * fields + b"\r\n"
 
 
@@ -181,12 +173,12 @@ def head_of(fields: int, length: int) -> bytes:
     ("fields", "length", "status"),
     [(1, 8000, 200), (1, 8200, 431), (64, 400, 200), (65, 10, 431), (4, 8000, 200), (8, 8000, 431), (63, 8000, 431)],
 )
-def test_a_head_is_bounded_by_its_fields_and_as_a_whole(
+def test_request_head__is_limited_in_fields_and_bytes(
     live: ServiceProcess, fields: int, length: int, status: int
 ) -> None:
-    """Whoever opens many connections must not fill the memory with what was never a call."""
-    with Wire(live.port) as wire:
-        assert wire.send(head_of(fields, length)).answer().status == status
+    """Many connections must not fill the memory with incomplete requests."""
+    with RawClient(live.port) as connection:
+        assert connection.send(head_of(fields, length)).answer().status == status
 
 
 @pytest.mark.parametrize(
@@ -201,14 +193,12 @@ def test_a_head_is_bounded_by_its_fields_and_as_a_whole(
         (b"GET /" + b"hush" * 2000 + b" HTTP/1.1\r\n\r\n", "Request Line is too large"),
     ],
 )
-def test_the_log_says_what_kind_of_fault_no_http_has_and_nothing_of_what_it_holds(
-    live: ServiceProcess, fault: bytes, kind: str
-) -> None:
-    """A token in a header that is misspelt is a token."""
+def test_malformed_request__is_logged_without_its_content(live: ServiceProcess, fault: bytes, kind: str) -> None:
+    """A misspelt header may hold a token."""
     before = len(live.log_text)
-    with Wire(live.port) as wire:
-        wire.send(fault).answer().read()
-        assert wire.hung_up()
+    with RawClient(live.port) as connection:
+        connection.send(fault).answer().read()
+        assert connection.hung_up()
     added = live.log_text[before:]
     assert f"Invalid request from ip=127.0.0.1: {kind}\n" in added
     assert "hush" not in added

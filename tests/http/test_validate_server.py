@@ -1,4 +1,4 @@
-"""`slimfaas-jobs validate --server`: what an API server says of definitions, by dry run."""
+"""`slimfaas-jobs validate --server`: definitions checked by a dry run on an API server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ def check(
     monkeypatch: pytest.MonkeyPatch,
     batch: client.BatchV1Api,
 ) -> Iterator[Check]:
-    """Check one definition on the API server; gives exit code, output and errors. It has stored nothing in the end."""
+    """Check one definition on the API server; returns exit code, output and errors. Nothing may be stored."""
     monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path, server, namespace)))
     monkeypatch.delenv("SLIMFAAS_NAMESPACE", raising=False)
 
@@ -43,8 +43,7 @@ def check(
     assert batch.list_namespaced_job(namespace).items == []
 
 
-def test_a_definition_that_the_api_server_takes_has_no_fault(check: Check) -> None:
-    """Silence and 0."""
+def test_validate_server__prints_nothing_for_a_valid_definition(check: Check) -> None:
     assert check({"Resources": {"Limits": {"cpu": "1"}}, "Environments": [{"Name": "A", "Value": "b"}]})[:2] == (0, [])
 
 
@@ -62,10 +61,10 @@ def test_a_definition_that_the_api_server_takes_has_no_fault(check: Check) -> No
         ),
     ],
 )
-def test_what_the_api_server_refuses_is_told_at_the_field_of_the_definition(
+def test_validate_server__points_to_the_field_of_the_definition(
     check: Check, definition: dict[str, Any], pointer: str
 ) -> None:
-    """A reader of the configuration has never seen the Job."""
+    """The reader of the configuration has never seen the Job."""
     code, lines, _ = check(definition)
     assert code == 1
     assert lines
@@ -73,7 +72,7 @@ def test_what_the_api_server_refuses_is_told_at_the_field_of_the_definition(
 
 
 def _grant_service_accounts(server: Server, namespace: str) -> None:
-    """Beyond the service's own rights; the embedded cluster asks for none."""
+    """Grant what the service's own rights do not include; the embedded cluster needs no rights."""
     if server.token(namespace) is None:
         return
     rights = client.RbacAuthorizationV1Api(server.admin)
@@ -85,7 +84,9 @@ def _grant_service_accounts(server: Server, namespace: str) -> None:
     rights.create_namespaced_role_binding(namespace, binding)
 
 
-def test_what_a_run_needs_to_start_is_looked_up(check: Check, server: Server, namespace: str) -> None:
+def test_validate_server__looks_up_service_accounts_and_dependencies(
+    check: Check, server: Server, namespace: str
+) -> None:
     """The API server stores a Job whatever it names."""
     _grant_service_accounts(server, namespace)
     definition = {"ServiceAccountName": "writer", "DependsOn": ["database"]}
@@ -108,32 +109,30 @@ def test_what_a_run_needs_to_start_is_looked_up(check: Check, server: Server, na
     assert check(definition)[:2] == (0, [])
 
 
-def test_an_api_server_that_is_away_has_a_code_of_its_own(
+def test_validate_server__exits_with_3_if_the_api_server_is_unreachable(
     check: Check, tmp_path: Path, server: Server, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pipeline can tell a faulty configuration from a cluster that is down; a fault found without it counts."""
+    """A fault that was found without the API server takes precedence."""
     (tmp_path / "away").mkdir()
     away = write_kubeconfig(tmp_path / "away", server, namespace, url="http://127.0.0.1:9")
     monkeypatch.setenv("KUBECONFIG", str(away))
     code, lines, errors = check({})
     assert (code, lines) == (3, [])
-    assert errors.startswith("the API server couldn't be asked: no connection")
+    assert errors.startswith("cannot check with the API server: no connection")
     assert check({"BackoffLimit": -1})[0] == 1
 
 
-def test_without_a_kubeconfig_nothing_can_be_asked(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says which variable to set."""
+def test_validate_server__exits_with_3_without_a_kubeconfig(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBECONFIG")
     code, _, errors = check({})
     assert code == 3
     assert "KUBECONFIG isn't set" in errors
 
 
-def test_a_name_that_can_be_no_namespace_is_refused(check: Check) -> None:
-    """Before it becomes part of an address."""
+def test_validate_server__refuses_a_malformed_namespace(check: Check) -> None:
     code, _, errors = check({}, "--namespace", "../x")
     assert code == 2
-    assert "is not the name of a namespace" in errors
+    assert "must be the name of a Kubernetes namespace" in errors
 
 
 @pytest.mark.parametrize(
@@ -145,13 +144,13 @@ def test_a_name_that_can_be_no_namespace_is_refused(check: Check) -> None:
             1,
             "/Configurations/a: refused by an admission policy: ",
         ),
-        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "couldn't be asked: "),
+        (Refuse(403, "Forbidden", 'User "x" cannot create resource "jobs"'), 3, "cannot check with the API server: "),
         (Refuse(404, "NotFound"), 1, "takes no Jobs: "),
-        (Refuse(429, "TooManyRequests"), 3, "couldn't be asked: "),
-        (Refuse(500, "InternalError"), 3, "couldn't be asked: "),
+        (Refuse(429, "TooManyRequests"), 3, "cannot check with the API server: "),
+        (Refuse(500, "InternalError"), 3, "cannot check with the API server: "),
     ],
 )
-def test_each_refusal_is_told_apart(
+def test_validate_server__tells_faults_from_outages(
     check: Check,
     proxy: FaultProxy,
     tmp_path: Path,
@@ -162,7 +161,6 @@ def test_each_refusal_is_told_apart(
     code: int,
     words: str,
 ) -> None:
-    """A fault of the definition is one thing, an API server that gives no answer another."""
     (tmp_path / "proxied").mkdir()
     proxied = write_kubeconfig(tmp_path / "proxied", server, namespace, url=proxy.url)
     monkeypatch.setenv("KUBECONFIG", str(proxied))
@@ -173,12 +171,11 @@ def test_each_refusal_is_told_apart(
 
 
 @ENFORCED
-def test_a_quota_is_told_as_one(check: Check, server: Server, namespace: str) -> None:
-    """Of the namespace."""
+def test_validate_server__reports_a_quota(check: Check, server: Server, namespace: str) -> None:
     core = client.CoreV1Api(server.admin)
     hard = {"count/jobs.batch": "0"}
     core.create_namespaced_resource_quota(namespace, {"metadata": {"name": "jobs"}, "spec": {"hard": hard}})
-    # A controller counts what is used; until it has, any answer is "status unknown", which is no refusal by a quota.
+    # Until a controller has counted the usage, the error is "status unknown", which is not a refusal by a quota.
     status = {"status": {"hard": hard, "used": {"count/jobs.batch": "0"}}}
     core.patch_namespaced_resource_quota_status("jobs", namespace, status)
 
@@ -189,12 +186,12 @@ def test_a_quota_is_told_as_one(check: Check, server: Server, namespace: str) ->
 
 
 @ENFORCED
-def test_a_pod_security_standard_warns(check: Check, server: Server, namespace: str) -> None:
-    """The Job is stored, its pods are not: the API server says so in a header."""
+def test_validate_server__warns_of_a_pod_security_violation(check: Check, server: Server, namespace: str) -> None:
+    """The Job is stored but its pods are not: the API server says so in a header."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     client.CoreV1Api(server.admin).patch_namespace(namespace, {"metadata": {"labels": labels}})
 
-    until(lambda: check({})[2])  # the label is seen a moment later
+    until(lambda: check({})[2])  # the label takes effect a moment later
     code, lines, errors = check({})
     assert (code, lines) == (0, [])
     assert 'would violate PodSecurity "restricted' in errors
@@ -203,24 +200,22 @@ def test_a_pod_security_standard_warns(check: Check, server: Server, namespace: 
 
 
 @ENFORCED
-def test_a_namespace_without_rights_can_not_be_asked(check: Check) -> None:
-    """That is no fault of the definition."""
+def test_validate_server__exits_with_3_without_rights_in_the_namespace(check: Check) -> None:
     code, lines, errors = check({}, "--namespace", "not-there")
     assert (code, lines) == (3, [])
     assert 'in the namespace "not-there"' in errors
 
 
 @ENFORCED
-def test_what_may_not_be_looked_up_is_a_warning(check: Check) -> None:
-    """The service's own rights don't have ServiceAccounts in them."""
+def test_validate_server__warns_of_what_it_may_not_look_up(check: Check) -> None:
+    """The service's own rights do not include ServiceAccounts."""
     code, lines, errors = check({"ServiceAccountName": "writer"})
     assert (code, lines) == (0, [])
     assert "/Configurations/a/ServiceAccountName: not looked up: " in errors
 
 
 @ENFORCED
-def test_an_admission_policy_is_told_as_one(check: Check, server: Server, namespace: str) -> None:
-    """With its own words; it takes the API server a moment to begin with a policy."""
+def test_validate_server__reports_an_admission_policy(check: Check, server: Server, namespace: str) -> None:
     policies = client.AdmissionregistrationV1Api(server.admin)
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
     rule = {"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}

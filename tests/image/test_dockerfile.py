@@ -1,7 +1,9 @@
 """What is read from a Dockerfile; and what ours says, whoever builds it."""
 
+import importlib.metadata
 import json
 import re
+import subprocess
 
 import pytest
 
@@ -66,16 +68,29 @@ def last_stage() -> Stage:
 
 
 def test_our_image_says_what_a_cluster_needs_to_know() -> None:
-    """A user by number, so that `runAsNonRoot` can be checked; the manifests' port; the version of the project."""
+    """A user by number, so that `runAsNonRoot` can be checked; the manifests' port; where it comes from."""
     stage = last_stage()
     user, group = stage.user.split(":")
     assert int(user) > 0
     assert int(group) > 0
     assert stage.ports == [5000]
-    version = re.search(r"^version = (\S+)$", (ROOT / "setup.cfg").read_text("utf-8"), re.MULTILINE)
-    assert version is not None
-    assert stage.labels["org.opencontainers.image.version"] == version[1]
-    assert {"org.opencontainers.image.title", "org.opencontainers.image.description"} <= stage.labels.keys()
+    metadata = importlib.metadata.metadata("slimfaas-jobs")
+    label = "org.opencontainers.image"
+    assert stage.labels[f"{label}.description"] == metadata["Summary"]
+    assert stage.labels[f"{label}.authors"] == metadata["Author"]
+    assert stage.labels[f"{label}.licenses"] == metadata["License-Expression"]
+    assert stage.labels[f"{label}.source"] == metadata["Home-page"]
+    assert {f"{label}.title", f"{label}.url", f"{label}.documentation"} <= stage.labels.keys()
+
+
+def test_make_image__labels_the_image_with_version_and_revision() -> None:
+    """The version comes from setup.cfg, the only place where it is written."""
+    planned = subprocess.run(
+        ["make", "--dry-run", "image", "CONTAINERS=engine"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    labels = dict(re.findall(r"--label org\.opencontainers\.image\.(\w+)=(\S*)", planned))
+    assert labels["version"] == importlib.metadata.version("slimfaas-jobs")
+    assert labels.keys() == {"version", "revision"}
 
 
 def test_the_program_is_started_by_no_shell() -> None:

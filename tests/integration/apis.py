@@ -54,7 +54,7 @@ class Apis:
 class Eventually(Protocol):
     """Waits for something to come about."""
 
-    def __call__(self, condition: Callable[[], Any], seconds: float = ...) -> Any:
+    def __call__(self, condition: Callable[[], Any]) -> Any:
         """Wait until a condition holds, and return what it returned; the test fails when that takes too long."""
 
 

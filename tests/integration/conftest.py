@@ -1,8 +1,7 @@
 """One embedded cluster for all tests of a session, and the official client for it."""
 
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from tests.integration.dispatching import Stage
 from tests.support.faults import FaultProxy
 from tests.support.observer import Observer
 from tests.support.servers import Server
-
-DEADLINE_SECONDS = 15.0
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +53,7 @@ def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
 @pytest.fixture
 def eventually() -> Eventually:
     """Wait until a condition holds."""
-
-    def wait(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"did not come about within {seconds} s; last seen: {found!r}"
-            time.sleep(0.01)
-        return found
-
-    return wait
+    return until
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,9 +31,9 @@ from schemas.request import Request
 from tests.support.faults import FaultProxy
 from tests.support.faults import Request as ApiRequest
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DEADLINE_SECONDS = 30.0
 
 QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1, margin_seconds=0.5)
 
@@ -53,15 +52,6 @@ def is_admission(request: ApiRequest) -> bool:
 def is_new_event(request: ApiRequest) -> bool:
     """Whether the dispatcher tells somebody something."""
     return request.method == "POST" and request.path.endswith("/events")
-
-
-def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS) -> Any:
-    """Wait for a condition, and return what it returned; the test fails when that takes too long."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not come about within {seconds} s; last seen: {found!r}"
-        time.sleep(0.01)
-    return found
 
 
 class Stage:

@@ -14,6 +14,7 @@ from devcluster.http import ApiServer
 from devcluster.http.logs import LogOptions
 from devcluster.store import Store
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = OF_THE_EMBEDDED_CLUSTER
 
@@ -76,7 +77,7 @@ def manifest(name="one", **spec):
 
 def raw(server, method, path, body=None, **headers):
     """One request without a client library: (status, decoded body, headers)."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     connection.request(method, path, data, {"Content-Type": "application/json", **names})
@@ -384,7 +385,7 @@ def test_a_pods_log_is_streamed_with_its_options(core, namespace):
 
 def test_one_connection_carries_many_requests(server, namespace):
     """Keep-alive survives answers of every kind, errors and bodies included."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     connection.connect()
     socket = connection.sock
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"

@@ -1,30 +1,30 @@
-"""Cancelling runs while others admit them, and while the way to the API server fails."""
+"""Cancelling runs while a dispatcher admits them, and while the connection to the API server fails."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.definitions.registry import Registry
 from app.domain.names import id_in
 from app.runs.cancel import Canceller, EmptyResult
 from app.runs.deletion import CancelFailedError
 from app.runs.reader import RunReader, UnknownRunError
-from schemas.definition import Definition
+from app.runs.retry_budget import RetryPolicy
 from schemas.run import RunView, Status
 from tests.integration.dispatching import LONG, Stage, until
 from tests.support.clock import Clock
 from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.support.observer import Observer
+from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = {"fib": 1}
 
 
 @pytest.fixture
 def canceller(stage: Stage) -> Canceller:
-    """Cancels through the stage's proxy; its pauses are short."""
+    """A canceller that uses the stage's proxy, with retries that wait no time."""
     namespace = stage.connect()
-    runs = RunReader(namespace, Registry({"fib": Definition("fib", "busybox:1")}))
-    return Canceller(namespace, runs, sleep=lambda _seconds: None)
+    runs = RunReader(namespace, lambda: SLOTS)
+    return Canceller(namespace, runs, retry_policy=RetryPolicy(sleep=lambda _seconds: None))
 
 
 def cancel(canceller: Canceller, name: str) -> RunView:
@@ -39,8 +39,7 @@ def names(stage: Stage) -> set[str]:
     return {job.metadata.name for job in stage.batch.list_namespaced_job(stage.name).items}
 
 
-def test_a_queued_run_is_gone_at_once(stage: Stage, canceller: Canceller) -> None:
-    """Its last state is that it was queued; then nobody knows it."""
+def test_cancel__deletes_a_queued_run_at_once(stage: Stage, canceller: Canceller) -> None:
     [name] = stage.queue()
     view = cancel(canceller, name)
     assert (view.status, view.reason, view.position_in_queue) == (Status.QUEUED, "Deleting", -1)
@@ -49,10 +48,10 @@ def test_a_queued_run_is_gone_at_once(stage: Stage, canceller: Canceller) -> Non
         cancel(canceller, name)
 
 
-def test_the_slot_of_an_active_run_is_free_when_its_pod_is_gone(
+def test_cancel__frees_the_slot_of_an_active_run_only_when_its_pod_is_gone(
     stage: Stage, seen: Observer, canceller: Canceller
 ) -> None:
-    """While the dispatcher runs and others wait for the slot, there are never two pods."""
+    """A dispatcher and two queued runs wait for the slot; there are never two pods."""
     running = stage.queue(args=LONG)
     waiting = stage.queue(count=2)
     with stage.dispatching(SLOTS):
@@ -66,8 +65,10 @@ def test_the_slot_of_an_active_run_is_free_when_its_pod_is_gone(
     assert seen.most_pods["fib"] == 1
 
 
-def test_cancelling_an_active_run_again_writes_nothing(stage: Stage, seen: Observer, canceller: Canceller) -> None:
-    """While it is going every call gets its state; once it is gone, none does."""
+def test_cancel__sends_no_second_delete_for_a_run_that_is_being_deleted(
+    stage: Stage, seen: Observer, canceller: Canceller
+) -> None:
+    """Each request gets the run's state until the run is gone."""
     [name] = stage.queue(args=LONG)
     with stage.dispatching(SLOTS):
         seen.wait(lambda: bool(seen.pods.get(name)))
@@ -78,7 +79,7 @@ def test_cancelling_an_active_run_again_writes_nothing(stage: Stage, seen: Obser
     again = cancel(canceller, name)
     assert again.reason in ("Deleting", "BackoffLimitExceeded")  # the latter once its pod has been killed
     assert len(deletions(stage)) == 1
-    # Once the garbage collector has let it go, only our own finalizer holds it.
+    # Once the garbage collector has removed its finalizer, only the one of this test holds the Job.
     until(lambda: stage.job(name).metadata.finalizers == ["tests.example/hold"])
     assert pod not in {one.metadata.name for one in stage.core.list_namespaced_pod(stage.name).items}
     stage.batch.patch_namespaced_job(name, stage.name, {"metadata": {"finalizers": None}})
@@ -87,8 +88,7 @@ def test_cancelling_an_active_run_again_writes_nothing(stage: Stage, seen: Obser
         cancel(canceller, name)
 
 
-def test_a_finished_run_is_removed_with_its_last_state(stage: Stage, seen: Observer, canceller: Canceller) -> None:
-    """The caller learns how it ended."""
+def test_cancel__returns_the_end_of_a_finished_run(stage: Stage, seen: Observer, canceller: Canceller) -> None:
     [name] = stage.queue()
     with stage.dispatching(SLOTS):
         seen.wait(lambda: name in seen.finished)
@@ -101,8 +101,9 @@ def test_a_finished_run_is_removed_with_its_last_state(stage: Stage, seen: Obser
     "action",
     [LoseAnswer(), LoseRequest(), Truncate(10), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests")],
 )
-def test_a_deletion_that_got_no_answer_is_made_sure_of(stage: Stage, canceller: Canceller, action: Action) -> None:
-    """Whether it was carried out or not, the run is gone and the caller hears of success."""
+def test_cancel__succeeds_where_a_delete_failed_or_its_response_was_lost(
+    stage: Stage, canceller: Canceller, action: Action
+) -> None:
     [name] = stage.queue()
     fault = stage.proxy.add(Fault(action, method="DELETE"))
     assert cancel(canceller, name).name == name
@@ -110,8 +111,9 @@ def test_a_deletion_that_got_no_answer_is_made_sure_of(stage: Stage, canceller: 
     assert names(stage) == set()
 
 
-def test_a_run_that_can_not_be_deleted_is_not_said_to_be(stage: Stage, canceller: Canceller) -> None:
-    """The caller hears whether it may be gone all the same."""
+def test_cancel__says_whether_the_outcome_is_unknown_where_every_delete_fails(
+    stage: Stage, canceller: Canceller
+) -> None:
     [name] = stage.queue()
     refusal = stage.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="DELETE", times=None))
     with pytest.raises(CancelFailedError) as refused:
@@ -125,8 +127,8 @@ def test_a_run_that_can_not_be_deleted_is_not_said_to_be(stage: Stage, canceller
     assert names(stage) == {name}
 
 
-def test_conflicts_without_end_end(stage: Stage, canceller: Canceller) -> None:
-    """The last try asks for no version of the run."""
+def test_cancel__gives_up_after_a_few_conflicts(stage: Stage, canceller: Canceller) -> None:
+    """The last attempt names no version of the run."""
     [name] = stage.queue()
     conflict = stage.proxy.add(Fault(Refuse(409, "Conflict"), method="DELETE", times=None))
     with pytest.raises(CancelFailedError):
@@ -136,10 +138,10 @@ def test_conflicts_without_end_end(stage: Stage, canceller: Canceller) -> None:
     assert b"Foreground" in deletions(stage)[-1]
 
 
-def test_a_run_that_is_admitted_before_its_deletion_arrives_is_deleted_as_an_active_one(
+def test_cancel__deletes_in_the_foreground_where_the_run_is_admitted_before_the_delete_arrives(
     stage: Stage, seen: Observer, canceller: Canceller
 ) -> None:
-    """The deletion of the queued run conflicts, and the second look finds its pod."""
+    """The delete of the queued run conflicts; the run is read again, and has a pod."""
     [name] = stage.queue(args=LONG)
     behind = stage.queue()
     hold = Hold()
@@ -150,7 +152,7 @@ def test_a_run_that_is_admitted_before_its_deletion_arrives_is_deleted_as_an_act
         with stage.dispatching(SLOTS, proxy=other):
             seen.wait(lambda: bool(seen.pods.get(name)))
             hold.release()
-            assert future.result(30).reason == "Deleting"
+            assert future.result(DEADLINE_SECONDS).reason == "Deleting"
             seen.wait(lambda: seen.finished >= set(behind))
     assert b"Background" in deletions(stage)[0]
     assert b"Foreground" in deletions(stage)[-1]
@@ -158,10 +160,9 @@ def test_a_run_that_is_admitted_before_its_deletion_arrives_is_deleted_as_an_act
     assert seen.most_pods["fib"] == 1
 
 
-def test_an_admission_that_arrives_after_the_deletion_starts_nothing(
+def test_cancel__starts_no_pod_where_an_admission_arrives_after_the_delete(
     stage: Stage, seen: Observer, canceller: Canceller
 ) -> None:
-    """The run was cancelled before it started: no pod of it was ever there."""
     [name] = stage.queue()
     hold = Hold()
     with FaultProxy(stage.server.url, ca=stage.server.ca_file) as other:
@@ -176,8 +177,10 @@ def test_an_admission_that_arrives_after_the_deletion_starts_nothing(
     assert seen.pods.get(name) is None
 
 
-def test_a_deletion_that_arrives_late_spares_a_later_run_of_the_same_name(stage: Stage, canceller: Canceller) -> None:
-    """Its uid is another one."""
+def test_cancel__spares_a_later_run_of_the_same_name_where_the_delete_arrives_late(
+    stage: Stage, canceller: Canceller
+) -> None:
+    """The later run has another uid."""
     [name] = stage.queue()
     job = stage.job(name)
     hold = Hold()
@@ -193,13 +196,15 @@ def test_a_deletion_that_arrives_late_spares_a_later_run_of_the_same_name(stage:
         stage.batch.create_namespaced_job(stage.name, job)
         hold.release()
         with pytest.raises(UnknownRunError):
-            future.result(30)
+            future.result(DEADLINE_SECONDS)
     assert names(stage) == {name}
 
 
 @pytest.mark.parametrize("action", [None, LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")])
-def test_a_queue_is_emptied_and_counted(stage: Stage, canceller: Canceller, action: Action | None) -> None:
-    """Each queued run counts once, whatever happens on the way; runs of other definitions stay."""
+def test_empty__deletes_and_counts_each_queued_run_once(
+    stage: Stage, canceller: Canceller, action: Action | None
+) -> None:
+    """Some requests or responses are lost; runs of other definitions stay."""
     stage.queue(count=12)
     others = stage.queue("other", count=2)
     if action is not None:
@@ -209,30 +214,27 @@ def test_a_queue_is_emptied_and_counted(stage: Stage, canceller: Canceller, acti
     assert names(stage) == set(others)
 
 
-def test_emptying_a_queue_leaves_a_run_alone_that_is_admitted_meanwhile(
+def test_empty__leaves_a_run_alone_that_is_admitted_meanwhile(
     stage: Stage, seen: Observer, canceller: Canceller
 ) -> None:
-    """It was looked at when it was queued, and has started since."""
+    """It was listed as queued, and has started since."""
     [name] = stage.queue(args=LONG)
     stage.queue(count=3)
     hold = Hold()
     stage.proxy.add(Fault(hold, method="DELETE", path=name))
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as other, ThreadPoolExecutor(1) as caller:
+    with ThreadPoolExecutor(1) as caller:
         future = caller.submit(canceller.empty, "fib")
         hold.wait_held()
-        until(lambda: names(stage) == {name})
-        with stage.dispatching(SLOTS, proxy=other):
-            seen.wait(lambda: bool(seen.pods.get(name)))
+        stage.suspend(name, False)  # what an admission does; the call that is held has only seconds
         hold.release()
-        assert future.result(30) == EmptyResult(deleted=3, remaining=0)
+        assert future.result(DEADLINE_SECONDS) == EmptyResult(deleted=3, remaining=0)
     assert names(stage) == {name}
     assert stage.job(name).metadata.deletion_timestamp is None
 
 
-def test_a_queue_whose_emptying_takes_too_long_says_what_remains(stage: Stage) -> None:
-    """The caller asks again; nobody waits for minutes."""
+def test_empty__says_how_many_runs_remain_when_its_time_is_up(stage: Stage) -> None:
     namespace = stage.connect()
-    runs = RunReader(namespace, Registry({}))
+    runs = RunReader(namespace, lambda: SLOTS)
     seconds = iter(range(0, 1000, 2))
     canceller = Canceller(namespace, runs, clock=lambda: float(next(seconds)))
     stage.queue(count=12)
@@ -243,10 +245,10 @@ def test_a_queue_whose_emptying_takes_too_long_says_what_remains(stage: Stage) -
     assert len(names(stage)) == emptied.remaining
 
 
-def test_a_queue_that_takes_long_to_list_is_emptied_all_the_same(stage: Stage) -> None:
-    """Else no call would ever come to the first of its runs."""
+def test_empty__does_not_count_the_time_that_the_list_takes(stage: Stage) -> None:
+    """Otherwise a request could never delete a run of a queue that takes long to list."""
     namespace, clock, hold = stage.connect(), Clock(), Hold()
-    canceller = Canceller(namespace, RunReader(namespace, Registry({})), clock=clock)
+    canceller = Canceller(namespace, RunReader(namespace, lambda: SLOTS), clock=clock)
     stage.queue(count=3)
     stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
     with ThreadPoolExecutor(1) as caller:
@@ -254,12 +256,15 @@ def test_a_queue_that_takes_long_to_list_is_emptied_all_the_same(stage: Stage) -
         hold.wait_held()
         clock.now += 3600
         hold.release()
-        assert future.result(30) == EmptyResult(deleted=3, remaining=0)
+        assert future.result(DEADLINE_SECONDS) == EmptyResult(deleted=3, remaining=0)
 
 
-def test_a_queue_that_can_not_be_emptied_says_how_far_it_came(stage: Stage, canceller: Canceller) -> None:
-    """What is certainly deleted is counted, also when the API server goes away."""
+def test_empty__says_how_many_runs_are_certainly_deleted_where_a_delete_fails(
+    stage: Stage, canceller: Canceller
+) -> None:
     stage.queue(count=6)
+    # Otherwise the Job controller's first write to a Job may conflict with a delete.
+    until(lambda: all(job.status.conditions for job in stage.batch.list_namespaced_job(stage.name).items))
     stage.proxy.add(Fault(LoseRequest(), method="DELETE", skip=2, times=None))
     with pytest.raises(CancelFailedError) as failure:
         canceller.empty("fib")

@@ -10,6 +10,7 @@ from app.kube.cancel_token import CancelToken
 from app.kube.errors import ClusterError, UnavailableError
 from tests.integration.dispatching import LONG, Stage, until
 from tests.support.faults import Fault, GoSilent, Request, Trickle
+from tests.support.waiting import DEADLINE_SECONDS
 
 SLOW = Trickle(pause_seconds=0.2)
 SLOW_BODY = Trickle(pause_seconds=0.2, head=False)
@@ -80,7 +81,7 @@ def silent_log(stage: Stage) -> Iterator[Callable[[], bytes]]:
 
         reading = reader.submit(read)
         try:
-            yield lambda: reading.result(30)
+            yield lambda: reading.result(DEADLINE_SECONDS)
         finally:
             cancel_token.set()
 
@@ -97,6 +98,7 @@ def test_a_silent_log_goes_on_for_as_long_as_the_api_server_is_there(stage: Stag
     assert sum(request.path.endswith("/log") for request in stage.proxy.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.embedded_only("no container of it is silent: nothing is run there")
 def test_a_silent_log_ends_where_the_api_server_hangs(stage: Stage) -> None:
     """Its connection is open, and so is every other: only an answer tells."""

@@ -99,6 +99,7 @@ def test_a_run_with_an_unknown_dependency_says_so_and_waits(stage: Stage, seen: 
     assert lost not in seen.starts
 
 
+@pytest.mark.slow
 def test_runs_of_a_definition_that_left_the_configuration_stay_queued_and_say_so(stage: Stage, seen: Observer) -> None:
     """They hold no slot, and wait for the definition to come back; those of other definitions go on."""
     slots = {"fib": 1}

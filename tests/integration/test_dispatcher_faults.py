@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from app.dispatcher.lease import LeaseTiming
 from app.kube import labels
 from tests.integration.dispatching import LONG, Stage, is_admission, is_new_event, until
 from tests.support.faults import (
@@ -20,6 +21,7 @@ from tests.support.faults import (
     Truncate,
 )
 from tests.support.observer import Observer
+from tests.support.selection import slow
 
 RUNS = 4
 SLOTS = {"fib": 2}
@@ -38,6 +40,7 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
+    seen.wait(lambda: all(seen.pods[name] for name in names))  # the pods have a watch of their own
     assert all(len(seen.pods[name]) == 1 for name in names)
     for fault in faults:
         assert stage.proxy.strikes(fault)
@@ -47,12 +50,14 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
     "action",
     [
         LoseAnswer(),
-        LoseRequest(),
         Truncate(40),
         Refuse(409, "Conflict"),
-        Refuse(429, "TooManyRequests", retry_after_seconds=1),
-        Refuse(503, "ServiceUnavailable"),
         Delay(after_seconds=0.3),
+        *slow(
+            LoseRequest(),
+            Refuse(429, "TooManyRequests", retry_after_seconds=1),
+            Refuse(503, "ServiceUnavailable"),
+        ),
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
@@ -87,6 +92,7 @@ def test_a_gateway_that_knows_nothing_makes_no_run_vanish(stage: Stage, seen: Ob
     dispatch_all(stage, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [LoseAnswer(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
 def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, action: Action) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
@@ -97,6 +103,7 @@ def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, ac
         until(lambda: stage.reasons(waiting) == ["WaitingForDependencies"])
 
 
+@pytest.mark.slow
 def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: Observer) -> None:
     """Telling why runs wait comes second: with an Event that gets no answer, admissions go on after one call's time."""
     stage.queue(count=5, depends_on=("nowhere",))
@@ -104,15 +111,16 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
     with stage.dispatching(SLOTS):
         until(lambda: stage.proxy.strikes(hang))
         names = stage.queue(count=2)
-        seen.wait(lambda: set(names) <= set(seen.starts), seconds=7)
+        seen.wait(lambda: set(names) <= set(seen.starts))
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy")]
+    "action", [LoseAnswer(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
 )
 def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
-    with stage.dispatching(SLOTS) as dispatcher:
+    timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=0.1)
+    with stage.dispatching(SLOTS, timing=timing) as dispatcher:
         failing = stage.proxy.add(Fault(action, method="PUT", path="/leases/", every=2, times=6))
         until(lambda: stage.proxy.strikes(failing) == 6 or not dispatcher.leading)
         assert dispatcher.leading
@@ -177,6 +185,7 @@ def test_lists_that_fail_hold_back_every_admission(stage: Stage, seen: Observer)
     assert list(seen.starts) == [running]
 
 
+@pytest.mark.slow
 def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(stage: Stage, seen: Observer) -> None:
     """A dependency that was ready may have gone meanwhile: old news admits nobody."""
     stage.deploy("db", replicas=1)
@@ -244,6 +253,7 @@ def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: 
     assert seen.most_active["fib"] == 1
 
 
+@pytest.mark.slow
 def test_an_admission_that_lands_before_its_doubt_is_settled(stage: Stage, seen: Observer) -> None:
     """It was late, but it counts: the watch shows it, and no other run gets its slot."""
     hold = Hold()
@@ -291,7 +301,7 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage
     assert not dispatcher.leading
 
 
-@pytest.mark.parametrize("call", ["admission", "watch", "lease"])
+@pytest.mark.parametrize("call", ["admission", *slow("watch", "lease")])
 def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, seen: Observer, call: str) -> None:
     """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.news import Newsroom
-from app.dispatcher.tables import Changes, RunTable, judge_from
+from app.dispatcher.tables import Changes, ReadinessByName, RunTable
 from app.domain.readiness import unready_dependencies
 from app.kube.parsing import read_run
 from tests.integration.dispatching import Stage, is_new_event, until
@@ -51,7 +51,7 @@ class Desk:
         """Have a second pass, and what is new be told; whether something is left."""
         self.clock.now += 1
         self.seconds += 1
-        unready = partial(unready_dependencies, assess_by_name=judge_from(()))
+        unready = partial(unready_dependencies, readiness=ReadinessByName(()))
         return self._newsroom.publish(self._changes, self._runs, unready, {"fib": 1}, lambda: True)
 
 
@@ -68,6 +68,7 @@ def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
 
 
+@pytest.mark.slow
 def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage) -> None:
     """However many were told already: no write is spent on them, so the one that wasn't need not wait for its turn."""
     waiting = stage.queue(count=_MANY, depends_on=("nowhere",))
@@ -81,8 +82,10 @@ def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage
     assert {request.status for request in told(stage)} == {201}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")]
+    "action",
+    [LoseAnswer(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")],
 )
 def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Action) -> None:
     """Until it is known, nothing is told; then what is missing is."""
@@ -97,6 +100,7 @@ def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Actio
     assert {request.status for request in told(stage)} == {201}
 
 
+@pytest.mark.slow
 def test_events_that_trickle_in_do_not_keep_the_lease(stage: Stage) -> None:
     """A dispatcher that is to stop while it reads them gives it back: the next one need not wait for its end."""
     stage.queue(depends_on=("nowhere",))
@@ -107,6 +111,7 @@ def test_events_that_trickle_in_do_not_keep_the_lease(stage: Stage) -> None:
     assert stage.holder() == ""
 
 
+@pytest.mark.slow
 def test_where_events_cannot_be_read_they_are_still_written(stage: Stage) -> None:
     """With the rights of an earlier version, what was told is told once more, which the API server refuses."""
     [waiting] = stage.queue(depends_on=("nowhere",))

@@ -8,6 +8,7 @@ from app.telemetry.metrics import REGISTRY
 from tests.integration.dispatching import LONG, Stage, until
 from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
 from tests.support.observer import Observer
+from tests.support.selection import slow
 
 MISSING = "missing.invalid/app:1"
 """Can't be pulled: no row of the embedded node's table has it, and the real one's refuses it."""
@@ -75,10 +76,10 @@ def test_a_run_that_starts_in_time_is_left_alone(stage: Stage, seen: Observer) -
 
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests")],
+    [LoseAnswer(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
-@pytest.mark.parametrize("call", ["the look", "the write"])
+@pytest.mark.parametrize("call", ["the write", *slow("the look")])
 def test_a_call_that_fails_is_made_again(stage: Stage, seen: Observer, action: Action, call: str) -> None:
     """Lost, repeated or refused for the moment: the run is given up all the same, once."""
     [stuck] = stage.queue(annotations=SOON, image=MISSING)
@@ -163,6 +164,7 @@ def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, se
     assert stage.proxy.strikes(refusal) == 2, "once for each dispatcher"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["the look", "the write"])
 def test_a_run_that_gets_no_answer_keeps_no_other_waiting(stage: Stage, seen: Observer, call: str) -> None:
     """Each of its calls fails: the others have their turn, and it is tried less and less often."""

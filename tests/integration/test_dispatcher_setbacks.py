@@ -16,6 +16,7 @@ from tests.integration.dispatching import LONG, Stage, is_admission, until
 from tests.support.clock import Clock
 from tests.support.faults import Action, Delay, Fault, FaultProxy, GoSilent, Hold, LoseRequest, Refuse, Request
 from tests.support.observer import Observer
+from tests.support.selection import slow
 
 FORBIDDEN = Refuse(403, "Forbidden")
 
@@ -57,7 +58,9 @@ def silence(proxy: FaultProxy) -> None:
     proxy.cut_all()
 
 
-@pytest.mark.parametrize("action", [Refuse(500, "InternalError"), GoSilent()], ids=["refused", "without an answer"])
+@pytest.mark.parametrize(
+    "action", [Refuse(500, "InternalError"), *slow(GoSilent())], ids=["refused", "without an answer"]
+)
 def test_a_definition_whose_admissions_fail_keeps_no_other_waiting(
     stage: Stage, seen: Observer, action: Action
 ) -> None:
@@ -183,6 +186,7 @@ def test_a_slow_api_server_has_no_run_admitted_on_old_news(stage: Stage, seen: O
     assert len(seen.starts) == 1
 
 
+@pytest.mark.slow
 def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt_on(
     stage: Stage, seen: Observer, cut_off: FaultProxy
 ) -> None:

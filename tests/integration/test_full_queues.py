@@ -1,4 +1,4 @@
-"""Queues that may become only so long, whatever happens to the calls that would make them longer."""
+"""Limits on queued runs, whatever happens to the requests that store runs."""
 
 import threading
 import time
@@ -11,6 +11,7 @@ import pytest
 from app.kube.errors import InvalidError
 from app.runs.create import CreateFailedError
 from app.runs.limits.queue_limiter import QueueFullError, QueueLimiter, QueueUnknownError
+from app.runs.retry_budget import RetryPolicy
 from app.runs.submit import Accepted, Submitter
 from schemas.definition import Definition
 from tests.integration.dispatching import SHORT, Stage, until
@@ -19,7 +20,7 @@ from tests.support.faults import Fault, Hold, LoseAnswer, LoseRequest, Refuse, R
 from tests.support.threads import no_threads
 
 CREATE = r"/jobs$"
-BOUNDED = Definition("fib", "busybox:1", args=SHORT, max_queued=3)
+LIMITED = Definition("fib", "busybox:1", args=SHORT, max_queued=3)
 
 
 def is_watch(request: Request) -> bool:
@@ -28,22 +29,22 @@ def is_watch(request: Request) -> bool:
 
 @pytest.fixture
 def open_queues(stage: Stage) -> Iterator[Callable[..., Submitter]]:
-    """Makes processes that start runs, each with a watch of its own."""
+    """Make submitters as of several processes, each with a watch of its own."""
     opened: list[QueueLimiter] = []
 
     def open_some(most: int | None = None, clock: Callable[[], float] = time.monotonic) -> Submitter:
         namespace = stage.connect()
         queues = QueueLimiter(namespace, most, clock=clock)
         opened.append(queues)
-        return Submitter(namespace, queues, sleep=lambda seconds: None)
+        return Submitter(namespace, queues, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 
     yield open_some
     for queues in opened:
         queues.stop()
 
 
-def submit(submitter: Submitter, definition: Definition = BOUNDED, key: str | None = None) -> Accepted | Exception:
-    """Start a run, however long it takes until the queue's length is known."""
+def submit(submitter: Submitter, definition: Definition = LIMITED, key: str | None = None) -> Accepted | Exception:
+    """Start a run, once the number of queued runs is known."""
 
     def known() -> Accepted | Exception | None:
         try:
@@ -65,10 +66,10 @@ def kinds(outcomes: list[Accepted | Exception]) -> Counter[str]:
     return Counter(type(outcome).__name__ for outcome in outcomes)
 
 
-def test_of_many_concurrent_calls_exactly_as_many_are_accepted_as_may_wait(
+def test_submit__accepts_exactly_as_many_concurrent_requests_as_may_be_queued(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """64 calls, 10 places: a place is taken before the run is sent, so none is given away twice."""
+    """64 requests, 10 places. A place is reserved before the run is sent."""
     submitter, definition = open_queues(), Definition("fib", "busybox:1", max_queued=10)
     with ThreadPoolExecutor(64) as threads:
         outcomes = list(threads.map(lambda _: submit(submitter, definition), range(64)))
@@ -76,8 +77,9 @@ def test_of_many_concurrent_calls_exactly_as_many_are_accepted_as_may_wait(
     assert len(queued(stage)) == 10
 
 
-def test_a_place_is_free_again_once_a_run_has_left(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """Admitted or deleted; the watch shows it."""
+def test_submit__accepts_another_run_once_one_was_admitted_or_deleted(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
     submitter = open_queues()
     accepted = [submit(submitter) for _ in range(4)]
     assert kinds(accepted) == {"Accepted": 3, "QueueFullError": 1}
@@ -88,21 +90,20 @@ def test_a_place_is_free_again_once_a_run_has_left(stage: Stage, open_queues: Ca
         until(lambda: isinstance(submit(submitter), Accepted))
 
 
-def test_runs_that_were_there_before_and_those_of_others_count(
+def test_submit__counts_earlier_runs_and_those_of_other_processes(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """The cluster is the queue: whoever stored a run, it waits in it."""
     stage.queue(count=2)
     one, other = open_queues(), open_queues()
     assert isinstance(submit(one), Accepted)
     until(lambda: isinstance(submit(other), QueueFullError))
-    assert len(queued(stage)) <= 4, "one beyond the bound at most, while the watch was on its way"
+    assert len(queued(stage)) <= 4, "at most one over the limit, before the watch showed the other process's run"
 
 
-def test_the_bound_on_all_queues_tells_nothing_of_the_others(
+def test_submit__names_no_definition_where_the_limit_of_all_queues_is_reached(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """It holds for definitions without a bound of their own, too."""
+    """It applies to definitions without a limit of their own, too."""
     submitter = open_queues(2)
     free = Definition("free", "busybox:1")
     assert isinstance(submit(submitter), Accepted)
@@ -113,10 +114,9 @@ def test_the_bound_on_all_queues_tells_nothing_of_the_others(
 
 
 @pytest.mark.parametrize("refusal", [Refuse(422, "Invalid", "no"), Refuse(403, "Forbidden", "exceeded quota: x")])
-def test_a_run_that_is_refused_gives_its_place_back(
+def test_submit__releases_the_place_of_a_refused_run(
     stage: Stage, open_queues: Callable[..., Submitter], refusal: Refuse
 ) -> None:
-    """However often."""
     submitter = open_queues()
     stage.proxy.add(Fault(refusal, method="POST", path=CREATE, times=5))
     outcomes = [submit(submitter) for _ in range(8)]
@@ -124,8 +124,9 @@ def test_a_run_that_is_refused_gives_its_place_back(
     assert kinds(outcomes[5:]) == {"Accepted": 3}
 
 
-def test_a_run_that_may_have_been_stored_keeps_its_place(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """It may wait, so it counts, until the watch has had the time to show it."""
+def test_submit__keeps_the_place_of_a_run_that_may_be_stored(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
     submitter = open_queues()
     assert isinstance(submit(submitter), Accepted)
     fault = stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
@@ -136,18 +137,20 @@ def test_a_run_that_may_have_been_stored_keeps_its_place(stage: Stage, open_queu
     assert kinds([submit(submitter) for _ in range(2)]) == {"Accepted": 1, "QueueFullError": 1}
 
 
-def test_a_run_whose_answer_was_lost_counts_once(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """The watch may show it before the next try finds it."""
+def test_submit__counts_a_run_once_where_its_response_was_lost(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
+    """The watch may show the run before the retry finds it."""
     submitter = open_queues()
     assert isinstance(submit(submitter), Accepted)
     stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=1))
     assert kinds([submit(submitter) for _ in range(3)]) == {"Accepted": 2, "QueueFullError": 1}
 
 
-def test_a_call_that_was_accepted_is_repeated_at_a_full_queue(
+def test_submit__replays_an_accepted_request_at_a_full_queue(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """Its run has its place already; another key has none."""
+    """Its run has a place already; a run of another key has none."""
     submitter = open_queues()
     outcomes = [submit(submitter, key=key) for key in ("a", "b", "c", "d", "a")]
     assert kinds(outcomes) == {"Accepted": 4, "QueueFullError": 1}
@@ -160,8 +163,9 @@ def test_a_call_that_was_accepted_is_repeated_at_a_full_queue(
     assert replayed.replayed
 
 
-def test_concurrent_calls_with_one_key_take_one_place(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """They are one run."""
+def test_submit__reserves_one_place_for_concurrent_requests_with_one_key(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
     submitter = open_queues()
     with ThreadPoolExecutor(8) as threads:
         outcomes = list(threads.map(lambda _: submit(submitter, key="same"), range(8)))
@@ -169,10 +173,8 @@ def test_concurrent_calls_with_one_key_take_one_place(stage: Stage, open_queues:
     assert kinds([submit(submitter) for _ in range(3)]) == {"Accepted": 2, "QueueFullError": 1}
 
 
-def test_while_the_watch_is_broken_no_more_are_accepted_than_there_are_places(
-    stage: Stage, open_queues: Callable[..., Submitter]
-) -> None:
-    """What it has shown last counts, with what has been stored since."""
+def test_submit__keeps_the_limit_while_the_watch_is_broken(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
+    """The runs that it showed last count, and those that were stored since."""
     [listed] = stage.queue()
     submitter = open_queues()
     assert isinstance(submit(submitter), Accepted)
@@ -181,14 +183,14 @@ def test_while_the_watch_is_broken_no_more_are_accepted_than_there_are_places(
     stage.proxy.cut_watches()
     assert kinds([submit(submitter) for _ in range(9)]) == {"Accepted": 1, "QueueFullError": 8}
     stage.proxy.heal()
-    stage.delete(listed)  # of another one the watch may have shown nothing: it counts until it could have been seen
+    stage.delete(listed)  # the watch may not have shown the other run yet: that one counts until it is seen
     until(lambda: isinstance(submit(submitter), Accepted))
 
 
-def test_however_long_the_watch_is_silent_no_more_are_accepted_than_there_are_places(
+def test_submit__keeps_the_limit_however_long_the_watch_is_silent(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """A half-open connection looks like a quiet one: that it hasn't shown a run doesn't mean that there is none."""
+    """A half-open connection looks like a quiet one. That it has not shown a run proves nothing."""
     clock = Clock()
     submitter = open_queues(clock=clock)
     assert isinstance(submit(submitter), Accepted)
@@ -204,10 +206,10 @@ def test_however_long_the_watch_is_silent_no_more_are_accepted_than_there_are_pl
     until(lambda: isinstance(submit(submitter), Accepted))
 
 
-def test_a_run_that_is_never_seen_leaves_its_place_when_the_watch_shows_later_ones(
+def test_submit__releases_the_place_of_a_run_that_the_watch_never_shows_but_shows_later_ones(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """It may have been stored, and wasn't."""
+    """The run may have been stored, and was not."""
     clock = Clock()
     submitter = open_queues(clock=clock)
     assert isinstance(submit(submitter), Accepted)
@@ -221,36 +223,35 @@ def test_a_run_that_is_never_seen_leaves_its_place_when_the_watch_shows_later_on
     assert kinds([submit(submitter) for _ in range(3)]) == {"Accepted": 1, "QueueFullError": 2}
 
 
-def test_until_the_runs_are_listed_nothing_is_accepted(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """A bound that isn't known to be kept is none."""
+def test_submit__accepts_nothing_until_the_runs_are_listed(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
     hold = Hold()
     stage.proxy.add(Fault(hold, method="GET", path=CREATE))
     submitter = open_queues()
     with pytest.raises(QueueUnknownError):
-        submitter.submit(BOUNDED, b"")
+        submitter.submit(LIMITED, b"")
     hold.release()
     assert isinstance(submit(submitter), Accepted)
 
 
-def test_a_call_that_finds_no_thread_for_the_watch_does_not_close_the_queue(
+def test_submit__starts_the_watch_later_where_no_thread_can_be_started(
     stage: Stage, open_queues: Callable[..., Submitter]
 ) -> None:
-    """The next one begins to watch."""
     submitter = open_queues()
     with no_threads(), pytest.raises(RuntimeError):
-        submitter.submit(BOUNDED, b"")
+        submitter.submit(LIMITED, b"")
     assert isinstance(submit(submitter), Accepted)
 
 
-def test_where_nothing_is_bounded_nothing_is_watched(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """And a run costs its one call."""
+def test_submit__watches_nothing_and_costs_one_call_without_a_limit(
+    stage: Stage, open_queues: Callable[..., Submitter]
+) -> None:
     assert isinstance(submit(open_queues(), Definition("fib", "busybox:1")), Accepted)
     assert [request.method for request in stage.proxy.requests] == ["POST"]
     assert not [thread for thread in threading.enumerate() if thread.name == "watch-queues" and thread.is_alive()]
 
 
-def test_a_run_costs_one_call_where_its_queue_is_bounded(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
-    """No list for each, however many wait: one list and one watch for all."""
+def test_submit__costs_one_call_for_each_run_with_a_limit(stage: Stage, open_queues: Callable[..., Submitter]) -> None:
+    """One list and one watch serve all requests."""
     submitter = open_queues()
     assert kinds([submit(submitter) for _ in range(9)]) == {"Accepted": 3, "QueueFullError": 6}
     calls = Counter(request.method for request in stage.proxy.requests if not request.watching)

@@ -11,6 +11,7 @@ from devcluster.http import ApiServer
 from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD
 from devcluster.store import Store
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER
+from tests.support.waiting import DEADLINE_SECONDS
 
 KUBECTL = shutil.which("kubectl")
 
@@ -55,7 +56,7 @@ def kubectl(store, tmp_path):
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE_SECONDS,
             check=False,
             env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
         )
@@ -89,7 +90,7 @@ def test_logs_of_a_job_find_its_pod(kubectl):
 
 def test_delete_waits_until_the_job_is_gone(kubectl, store):
     """`kubectl delete job` sees the object go."""
-    assert 'job.batch "one" deleted' in kubectl("delete", "job", "one", "--timeout=10s")
+    assert 'job.batch "one" deleted' in kubectl("delete", "job", "one", "--timeout=120s")
     assert store.list(JOB, None)[0] == []
 
 
@@ -119,7 +120,7 @@ def test_the_commands_of_a_curious_user_work(kubectl):
     assert "jobs" in kubectl("api-resources", "--verbs=list", "-o", "name")
     assert "Waiting" in kubectl("events", "--for", "job/one")
     assert json.loads(kubectl("get", "job", "one", "-o", "json"))["kind"] == "Job"
-    assert "condition met" in kubectl("wait", "--for=jsonpath={.spec.suspend}=true", "job/one", "--timeout=5s")
+    assert "condition met" in kubectl("wait", "--for=jsonpath={.spec.suspend}=true", "job/one", "--timeout=120s")
     manifest = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "two"}, "spec": SPEC}
     assert "job.batch/two created" in kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     kubectl("annotate", "job", "two", "slimfaas.dev/note=x")

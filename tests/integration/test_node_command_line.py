@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from kubernetes import client as kubernetes
 from kubernetes import config as untyped_config
 
 from tests.integration.apis import OF_THE_EMBEDDED_CLUSTER, Eventually, Manifest, Model
+from tests.support.waiting import DEADLINE_SECONDS
 
 pytestmark = OF_THE_EMBEDDED_CLUSTER
 
@@ -63,7 +63,10 @@ def start_with_pod(launch: Launch, tmp_path: Path, eventually: Eventually) -> It
         )
         pod: Manifest = {
             "metadata": {"name": "p"},
-            "spec": {"containers": [{"name": "c", "image": "busybox", "args": ["sh", "-c", script]}]},
+            "spec": {
+                "terminationGracePeriodSeconds": 3600,
+                "containers": [{"name": "c", "image": "busybox", "args": ["sh", "-c", script]}],
+            },
         }
         with config.new_client_from_config(str(tmp_path / "kubeconfig")) as client:
             core: Model = kubernetes.CoreV1Api(client)
@@ -115,16 +118,15 @@ def test_the_kubeconfig_appears_once_it_serves(launch: Launch, tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["kubeconfig"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_it_cleanly_and_quickly_with_every_process(
     start_with_pod: StartWithPod, eventually: Eventually, number: signal.Signals
 ) -> None:
     """No container outlives the cluster; the exit code is 0."""
     process, pids = start_with_pod()
-    begun = time.monotonic()
     process.send_signal(number)
-    assert process.wait(10) == 0
-    assert time.monotonic() - begun < 3
+    assert process.wait(DEADLINE_SECONDS) == 0
     assert errors_of(process) == ""
     assert not any(is_alive(pid) for pid in pids)
 
@@ -139,6 +141,7 @@ def test_killed_outright_it_takes_every_process_along(start_with_pod: StartWithP
     eventually(lambda: not folder.exists())
 
 
+@pytest.mark.slow
 def test_when_the_supervisor_of_the_processes_is_killed_the_node_goes_on(
     start_with_pod: StartWithPod, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -158,7 +161,7 @@ def test_a_port_that_is_taken(launch: Launch, tmp_path: Path) -> None:
     first = launch()
     port = first_line(first).rpartition(":")[2].strip()
     second = launch("--port", port, "--kubeconfig", str(tmp_path / "kubeconfig"))
-    assert second.wait(10) == 1
+    assert second.wait(DEADLINE_SECONDS) == 1
     assert errors_of(second) == f"devcluster: can't listen on 127.0.0.1:{port}: Address already in use\n"
     assert not (tmp_path / "kubeconfig").exists()
 
@@ -171,5 +174,5 @@ def test_a_table_of_images_that_is_none(launch: Launch, tmp_path: Path, content:
     """Exit code 2, as for any wrong argument."""
     (tmp_path / "images.json").write_text(content)
     process = launch("--images", str(tmp_path / "images.json"))
-    assert process.wait(10) == 2
+    assert process.wait(DEADLINE_SECONDS) == 2
     assert errors_of(process) == f"devcluster: {tmp_path}/images.json: {fault}\n"

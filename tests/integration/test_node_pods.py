@@ -431,12 +431,13 @@ class TestDeletion:
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
         """`kubectl delete --now` after a `kubectl delete`."""
-        run_pod("slow", f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done")
+        script = f"trap '' TERM; touch {tmp_path}/up; while :; do sleep 0.1; done"
+        run_pod("slow", script, spec={"terminationGracePeriodSeconds": 3600})
         eventually((tmp_path / "up").exists)
         apis.core.delete_namespaced_pod("slow", apis.namespace)
-        assert apis.pod("slow").metadata.deletion_grace_period_seconds == 30
+        assert apis.pod("slow").metadata.deletion_grace_period_seconds == 3600
         apis.core.delete_namespaced_pod("slow", apis.namespace, grace_period_seconds=1)
-        eventually(lambda: not apis.pods(), seconds=5)
+        eventually(lambda: not apis.pods())
 
     def test_what_a_container_started_in_the_background_ends_with_it(
         self, run_pod: RunPod, outcome: Outcome, eventually: Eventually, tmp_path: Path

@@ -1,4 +1,4 @@
-"""Accepting runs while the way to the API server fails: what is accepted is stored, once."""
+"""Accepting runs while the connection to the API server fails: an accepted run is stored exactly once."""
 
 import threading
 from collections.abc import Callable
@@ -12,12 +12,14 @@ from app.kube.errors import ClusterError, InvalidError, UnreachableError
 from app.kube.transport import ApiTransport
 from app.runs.create import CreateFailedError
 from app.runs.limits.queue_limiter import QueueLimiter
+from app.runs.retry_budget import RetryPolicy
 from app.runs.submit import Accepted, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
 from tests.integration.dispatching import Stage
 from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 CREATE = r"/jobs$"
 
@@ -27,7 +29,7 @@ QUOTA_CONFLICT = Refuse(
     'Operation cannot be fulfilled on resourcequotas "jobs": the object has been modified; please apply your changes '
     "to the latest version and try again",
 )
-"""What the API server says where it has given up to count a create against a quota that others change all the time."""
+"""What the API server answers when many creates count against one quota at the same time."""
 
 
 def definition(extra: str = "") -> Definition:
@@ -37,7 +39,7 @@ def definition(extra: str = "") -> Definition:
 
 @pytest.fixture
 def submit(stage: Stage) -> Callable[..., Accepted]:
-    """Start a run, with pauses between the tries that take no time."""
+    """Start a run, with retries that wait no time."""
     submitter = _submitter(stage, sleep=lambda seconds: None)
 
     def start(extra: str = "") -> Accepted:
@@ -48,7 +50,7 @@ def submit(stage: Stage) -> Callable[..., Accepted]:
 
 def _submitter(stage: Stage, sleep: Callable[[float], None]) -> Submitter:
     namespace = stage.connect()
-    return Submitter(namespace, QueueLimiter(namespace, None), sleep=sleep)
+    return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep))
 
 
 def stored(stage: Stage) -> list[str]:
@@ -70,18 +72,19 @@ def stored(stage: Stage) -> list[str]:
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
 @pytest.mark.parametrize("times", [1, 3])
-def test_a_create_that_fails_is_repeated_until_the_run_is_stored_once(
+def test_submit__retries_a_failed_create_until_the_run_is_stored_once(
     stage: Stage, submit: Callable[..., Accepted], action: Action, times: int
 ) -> None:
-    """Stored without an answer, never arrived, or refused for the moment: one run comes of it."""
+    """The response was lost, the request was lost, or the API server refused it for the moment."""
     fault = stage.proxy.add(Fault(action, method="POST", path=CREATE, times=times))
     accepted = submit()
     assert stored(stage) == [accepted.name]
     assert stage.proxy.strikes(fault) == times or isinstance(action, LoseAnswer | Truncate)
 
 
-def test_a_run_that_nobody_could_store_is_not_accepted(stage: Stage, submit: Callable[..., Accepted]) -> None:
-    """The caller hears that it may or may not be there."""
+def test_submit__says_that_the_outcome_is_unknown_where_every_request_is_lost(
+    stage: Stage, submit: Callable[..., Accepted]
+) -> None:
     stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
@@ -90,10 +93,10 @@ def test_a_run_that_nobody_could_store_is_not_accepted(stage: Stage, submit: Cal
 
 
 @pytest.mark.parametrize("refusal", [Refuse(429, "TooManyRequests"), QUOTA_CONFLICT], ids=lambda one: one.reason)
-def test_a_run_that_was_refused_for_the_moment_is_known_not_to_be_stored(
+def test_submit__knows_that_nothing_is_stored_where_every_create_is_refused_for_the_moment(
     stage: Stage, submit: Callable[..., Accepted], refusal: Refuse
 ) -> None:
-    """429 says that nobody has looked at it, a conflict that it was not counted against a quota: 503, in the end."""
+    """After a 429 or a quota conflict the API server has stored nothing. The caller gets 503."""
     fault = stage.proxy.add(Fault(refusal, method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
@@ -106,10 +109,9 @@ def test_a_run_that_was_refused_for_the_moment_is_known_not_to_be_stored(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(422, InvalidError), (403, ClusterError)])
-def test_a_run_that_is_refused_is_not_tried_again(
+def test_submit__does_not_retry_a_refusal(
     stage: Stage, submit: Callable[..., Accepted], status: int, kind: type[Exception]
 ) -> None:
-    """What the API server doesn't want it won't want a moment later."""
     refusal = stage.proxy.add(Fault(Refuse(status, "Refused"), method="POST", path=CREATE, times=None))
     with pytest.raises(kind):
         submit()
@@ -117,10 +119,10 @@ def test_a_run_that_is_refused_is_not_tried_again(
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
-def test_a_refusal_after_a_lost_answer_is_looked_into(
+def test_submit__finds_the_run_of_an_earlier_attempt_where_a_retry_is_refused(
     stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
 ) -> None:
-    """The first try may have been stored, and be the very run that has used up the quota."""
+    """The run of the first attempt may have used up the quota."""
     lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
     stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
     accepted = submit()
@@ -129,8 +131,10 @@ def test_a_refusal_after_a_lost_answer_is_looked_into(
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
-def test_a_refusal_settles_no_doubt(stage: Stage, submit: Callable[..., Accepted], status: int, reason: str) -> None:
-    """The first try isn't there, but may still be on its way."""
+def test_submit__stays_in_doubt_where_a_retry_is_refused_and_no_run_is_found(
+    stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
+) -> None:
+    """The first attempt may still be on its way."""
     stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE))
     stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
@@ -139,10 +143,10 @@ def test_a_refusal_settles_no_doubt(stage: Stage, submit: Callable[..., Accepted
     assert stored(stage) == []
 
 
-def test_a_run_that_may_be_gone_before_the_next_try_is_not_tried_again(
+def test_submit__does_not_retry_a_run_with_a_short_ttl_after_a_lost_response(
     stage: Stage, submit: Callable[..., Accepted]
 ) -> None:
-    """It could have been stored, run and removed within the pause: a second try would start it twice."""
+    """It could have been stored, run and removed before the retry, which would start it twice."""
     lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit(', "TtlSecondsAfterFinished": 1')
@@ -152,10 +156,10 @@ def test_a_run_that_may_be_gone_before_the_next_try_is_not_tried_again(
 
 
 @pytest.mark.parametrize("action", [LoseRequest(), Refuse(503, "ServiceUnavailable")])
-def test_a_repeated_create_that_cannot_be_checked_is_not_accepted(
+def test_submit__stays_in_doubt_where_the_name_is_taken_and_its_job_cannot_be_read(
     stage: Stage, submit: Callable[..., Accepted], action: Action
 ) -> None:
-    """The name is taken, most likely by the same call: nobody says 202 to what is most likely."""
+    """The Job is most likely the first attempt's, but that is not certain."""
     stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
     stage.proxy.add(Fault(action, method="GET", path="/jobs/", times=None))
     with pytest.raises(CreateFailedError) as raised:
@@ -163,24 +167,23 @@ def test_a_repeated_create_that_cannot_be_checked_is_not_accepted(
     assert raised.value.outcome_unknown
 
 
-def test_a_connection_that_is_refused_is_tried_again_and_leaves_no_doubt(stage: Stage) -> None:
-    """Nothing was sent: also a run that lives but a moment can be sent once more."""
+def test_submit__retries_any_run_where_the_connection_was_refused(stage: Stage) -> None:
+    """Nothing was sent, so even a run with a short TTL can be sent again."""
     stage.proxy.refuse_connections()
     submitter = _submitter(stage, sleep=lambda seconds: stage.proxy.heal())
     accepted = submitter.submit(definition(', "TtlSecondsAfterFinished": 1'), b"")
     assert stored(stage) == [accepted.name]
 
 
-def test_an_unknown_host_and_a_closed_port_mean_that_nothing_was_sent() -> None:
-    """Whatever is asked, and however it is asked."""
+def test_call__knows_that_nothing_was_sent_to_an_unknown_host_or_a_closed_port() -> None:
     for url in (f"http://127.0.0.1:{find_free_port()}", "http://api-server.invalid"):
         with pytest.raises(UnreachableError) as raised:
             ApiTransport(Configuration(host=url), "default").call("POST", "/apis")
         assert (raised.value.outcome_unknown, raised.value.retryable) == (False, True)
 
 
-def test_one_key_over_a_bad_network_makes_one_run(stage: Stage) -> None:
-    """Two replicas, answers and requests lost, each caller repeating its call until it is accepted: one Job."""
+def test_submit__stores_one_run_for_one_key_over_a_bad_network(stage: Stage) -> None:
+    """Two replicas, lost requests and responses, and callers that repeat their request until it is accepted."""
     for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
         stage.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
     stage.proxy.add(Fault(LoseAnswer(), method="GET", every=3, times=8))
@@ -201,8 +204,10 @@ def test_one_key_over_a_bad_network_makes_one_run(stage: Stage) -> None:
     assert sum(not run.replayed for run in accepted) <= 1
 
 
-def test_the_first_try_arrives_after_the_second(stage: Stage, submit: Callable[..., Accepted]) -> None:
-    """A request that the network held back finds the name taken: still one run."""
+def test_submit__stores_one_run_where_the_first_attempt_arrives_after_the_second(
+    stage: Stage, submit: Callable[..., Accepted]
+) -> None:
+    """The late request finds the name taken."""
     hold = Hold()
     stage.proxy.add(Fault(hold, method="POST", path=CREATE))
     accepted: list[Accepted] = []
@@ -210,15 +215,17 @@ def test_the_first_try_arrives_after_the_second(stage: Stage, submit: Callable[.
     caller.start()
     hold.wait_held()
     stage.proxy.cut_all()
-    caller.join(20)
+    caller.join(DEADLINE_SECONDS)
     hold.release()
     late = stage.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
     assert late
     assert stored(stage) == [run.name for run in accepted]
 
 
-def test_many_callers_at_once_over_a_bad_network(stage: Stage, submit: Callable[..., Accepted]) -> None:
-    """Every accepted run is there once; what else is there belongs to calls that were told that it may be."""
+def test_submit__stores_each_accepted_run_of_many_callers_over_a_bad_network(
+    stage: Stage, submit: Callable[..., Accepted]
+) -> None:
+    """Every accepted run is stored once. Any other stored run belongs to a request whose outcome was said unknown."""
 
     def call(_: int) -> Accepted | CreateFailedError:
         try:

@@ -45,6 +45,15 @@ def find_promtool(*, build: bool) -> Path:
     return program
 
 
+def has_promtool() -> bool:
+    """Whether it is there, so that nothing has to be built."""
+    try:
+        find_promtool(build=False)
+    except PromtoolUnavailable:
+        return False
+    return True
+
+
 def _cache_folder() -> Path:
     digest = hashlib.sha256()
     for name in ("go.mod", "go.sum"):

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.promtool.build import PromtoolUnavailable, find_promtool
+from tests.support.waiting import DEADLINE_SECONDS
 
 HERE = Path(__file__).resolve().parent
 MONITORING = HERE.parents[1] / "k8s" / "components" / "monitoring"
 RULES = MONITORING / "alerts.yaml"
+
+pytestmark = pytest.mark.needs_promtool
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +27,9 @@ def promtool(request: pytest.FixtureRequest) -> Path:
 
 
 def run(promtool: Path, *arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([promtool, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [promtool, *arguments], cwd=folder, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False
+    )
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs
 
 import h11
 
+from tests.support.waiting import DEADLINE_SECONDS
+
 
 @dataclass(frozen=True)
 class Request:
@@ -159,7 +161,7 @@ class Hold:
             self._released = True
             self._changed.notify_all()
 
-    def wait_held(self, count: int = 1, timeout_seconds: float = 10.0) -> None:
+    def wait_held(self, count: int = 1, timeout_seconds: float = DEADLINE_SECONDS) -> None:
         """Returns once `count` requests are held at the same time.
 
         Raises:

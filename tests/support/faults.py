@@ -45,6 +45,7 @@ from tests.support.fault_rules import (
     Truncate,
 )
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 __all__ = [
     "Action",
@@ -140,7 +141,7 @@ class FaultProxy:
             return sum(link.watching for link in self._links)
 
     def wait_for(
-        self, wanted: Callable[[Request], bool], *, count: int = 1, timeout_seconds: float = 10.0
+        self, wanted: Callable[[Request], bool], *, count: int = 1, timeout_seconds: float = DEADLINE_SECONDS
     ) -> list[Request]:
         """Returns the requests that satisfy `wanted` once there are at least `count` of them.
 

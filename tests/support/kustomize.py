@@ -18,6 +18,7 @@ from app.kube.manifests import build_job
 from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
+from tests.support.waiting import DEADLINE_SECONDS
 
 K8S = Path(__file__).resolve().parents[2] / "k8s"
 
@@ -42,7 +43,7 @@ def kubectl(*arguments: str | Path, kubeconfig: Path | str = os.devnull) -> subp
     assert KUBECTL is not None
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     return subprocess.run(
-        [KUBECTL, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
+        [KUBECTL, *arguments], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False, env=environment
     )
 
 

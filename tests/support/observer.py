@@ -21,8 +21,8 @@ import urllib3
 from kubernetes import client
 
 from tests.support.revisions import Revisions
+from tests.support.waiting import DEADLINE_SECONDS
 
-_DEADLINE_SECONDS = 30.0
 _READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.05
 
@@ -88,7 +88,7 @@ class Observer:
         if error is None and self._failure is not None:
             raise AssertionError("the observer has a gap in what it saw") from self._failure
 
-    def wait(self, condition: Callable[[], bool], *, seconds: float = _DEADLINE_SECONDS) -> None:
+    def wait(self, condition: Callable[[], bool], *, seconds: float = DEADLINE_SECONDS) -> None:
         """Returns once a condition over what was seen holds.
 
         Raises:

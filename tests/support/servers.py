@@ -18,6 +18,7 @@ import yaml
 from kubernetes import client, config
 
 from devcluster.cluster import Cluster, Options
+from tests.support.waiting import DEADLINE_SECONDS
 
 _K8S = Path(__file__).resolve().parents[2] / "k8s"
 
@@ -32,7 +33,6 @@ TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 
 SERVICE_ACCOUNT = "slimfaas"
 DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
-_DEADLINE_SECONDS = 30.0
 
 
 class Server(Protocol):
@@ -172,11 +172,11 @@ class _Real:
     def create_namespace(self) -> str:
         name = _new_name()
         core, rights = client.CoreV1Api(self.admin), client.RbacAuthorizationV1Api(self.admin)
-        core.create_namespace({"metadata": {"name": name}})
+        core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
         grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
         # Pods are refused until the namespace has its default ServiceAccount.
-        deadline = time.monotonic() + _DEADLINE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._has_default_account(core, name):
             assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
             time.sleep(0.02)
@@ -193,8 +193,8 @@ class _Real:
 
     @staticmethod
     def _has_default_account(core: client.CoreV1Api, namespace: str) -> bool:
-        names = [account.metadata.name for account in core.list_namespaced_service_account(namespace).items]
-        return "default" in names
+        accounts = core.list_namespaced_service_account(namespace).items
+        return any(account.metadata is not None and account.metadata.name == "default" for account in accounts)
 
     def delete_namespace(self, name: str) -> None:
         client.CoreV1Api(self.admin).delete_namespace(name)
@@ -203,9 +203,10 @@ class _Real:
         rights.delete_cluster_role(f"slimfaas-token-review-{name}")
 
     def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
-        request = {"spec": {"expirationSeconds": 3600}}
-        core = client.CoreV1Api(self.admin)
-        token: str = core.create_namespaced_service_account_token(account, namespace, request).status.token
+        body = {"spec": {"expirationSeconds": 3600}}
+        # The generated class insists on audiences, which the API doesn't.
+        create: Callable[..., Any] = client.CoreV1Api(self.admin).create_namespaced_service_account_token
+        token: str = create(account, namespace, body).status.token
         return token
 
 

@@ -15,12 +15,16 @@ from typing import Any, Self
 import requests
 
 from tests.support.ports import find_free_port
+from tests.support.waiting import DEADLINE_SECONDS
 
 _ROOT = Path(__file__).resolve().parents[2]
-_DEADLINE_SECONDS = 30.0
 
 DISPATCH = (str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher")
 """The command of the dispatcher alone."""
+
+
+PATIENT = {"GUNICORN_CMD_ARGS": "--graceful-timeout 3600"}
+"""Variables of a service that is ended by nobody but itself, so that a stop which waits for too much never ends."""
 
 
 class Program:
@@ -64,7 +68,7 @@ class Program:
         """Stop it as Kubernetes does; returns its exit code."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(_DEADLINE_SECONDS)
+        return self._process.wait(DEADLINE_SECONDS)
 
     def send_signal(self, number: signal.Signals, *, whole: bool = False) -> None:
         """Send its first process, or all of them, a signal; one that has ended is left alone."""
@@ -132,7 +136,7 @@ class ServiceProcess(Program):
 
     def await_ready(self) -> None:
         """Wait until it is ready."""
-        deadline = time.monotonic() + _DEADLINE_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._is_ready():
             assert self.running, f"the service ended:\n{self.log_text}"
             assert time.monotonic() < deadline, f"the service is not ready:\n{self.log_text}"
@@ -140,22 +144,22 @@ class ServiceProcess(Program):
 
     def _is_ready(self) -> bool:
         try:
-            return requests.get(f"{self.url}/ready", timeout=5).status_code == 200
-        except requests.ConnectionError:
+            return requests.get(f"{self.url}/ready", timeout=DEADLINE_SECONDS).status_code == 200
+        except requests.RequestException:
             return False
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> requests.Response:
         """Call it with POST."""
         data = None if body is None else json.dumps(body)
-        return requests.post(self.url + path, data=data, timeout=20)
+        return requests.post(self.url + path, data=data, timeout=DEADLINE_SECONDS)
 
     def get(self, path: str) -> requests.Response:
         """Call it with GET."""
-        return requests.get(self.url + path, timeout=20)
+        return requests.get(self.url + path, timeout=DEADLINE_SECONDS)
 
     def delete(self, path: str) -> requests.Response:
         """Call it with DELETE."""
-        return requests.delete(self.url + path, timeout=20)
+        return requests.delete(self.url + path, timeout=DEADLINE_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()

@@ -16,22 +16,3 @@ def no_threads() -> Iterator[None]:
         yield
     finally:
         threading.stack_size(before)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One more thread can be started, and no others."""
-    before = threading.stack_size()
-    taken = threading.Event()
-
-    def take_the_others(*_: object) -> None:
-        if not taken.is_set():
-            taken.set()
-            threading.stack_size(_TOO_LARGE_BYTES)
-
-    threading.setprofile(take_the_others)  # called by each new thread before it does anything else
-    try:
-        yield
-    finally:
-        threading.setprofile(None)
-        threading.stack_size(before)

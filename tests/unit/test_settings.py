@@ -1,25 +1,24 @@
-"""The environment is read in one place, strictly, and all that is wrong with it is said at once."""
+"""`app.settings`: each variable, its default, and the faults that a start names."""
 
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, read_cluster_settings
 
 JSON = '{"Configurations": {}}'
-GIVEN = {"SLIMFAAS_JOBS_CONFIGURATION": JSON}
+MINIMAL = {"SLIMFAAS_JOBS_CONFIGURATION": JSON}
 
 
-def refuse(**environment: str) -> list[str]:
+def faults_of(**environment: str) -> list[str]:
     with pytest.raises(SettingsError) as refusal:
         Settings.from_environment(environment)
     return str(refusal.value).splitlines()
 
 
-def test_a_configuration_is_enough_and_the_rest_has_defaults() -> None:
-    """Everything else has a value that suits a pod."""
-    assert Settings.from_environment(GIVEN) == Settings(
+def test_from_environment__has_defaults_for_all_but_the_configuration() -> None:
+    assert Settings.from_environment(MINIMAL) == Settings(
         configuration=JSON,
         kubeconfig=None,
         namespace=None,
@@ -31,8 +30,7 @@ def test_a_configuration_is_enough_and_the_rest_has_defaults() -> None:
     )
 
 
-def test_every_variable_is_read() -> None:
-    """Each to its field."""
+def test_from_environment__reads_every_variable() -> None:
     environment = {
         "SlimFaas__JobsConfiguration": JSON,
         "KUBECONFIG": "/a:/b",
@@ -71,97 +69,105 @@ def test_every_variable_is_read() -> None:
     )
 
 
-def test_empty_variables_count_as_absent() -> None:
+def test_from_environment__takes_empty_variables_as_unset() -> None:
     """Manifests often carry them."""
-    names = ("SlimFaas__JobsConfiguration", "SLIMFAAS_JOBS_CONFIGURATION_FILE", "KUBECONFIG", "SLIMFAAS_NAMESPACE")
-    others = (
+    names = (
+        "SlimFaas__JobsConfiguration",
+        "SLIMFAAS_JOBS_CONFIGURATION_FILE",
+        "KUBECONFIG",
+        "SLIMFAAS_NAMESPACE",
         "SLIMFAAS_DISPATCHER",
         "SLIMFAAS_TRUSTED_NETWORKS",
+        "SLIMFAAS_TRUSTED_PROXIES",
+        "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS",
+        "SLIMFAAS_TOKEN_AUDIENCE",
+        "SLIMFAAS_HIDE_PRIVATE",
         "SLIMFAAS_MAX_STREAMS",
         "SLIMFAAS_MAX_QUEUED",
+        "SLIMFAAS_LOG_FORMAT",
+        "SLIMFAAS_LOG_LEVEL",
         "HOSTNAME",
         "PORT",
     )
-    assert Settings.from_environment(GIVEN | dict.fromkeys((*names, *others), "")) == Settings.from_environment(GIVEN)
+    assert Settings.from_environment(MINIMAL | dict.fromkeys(names, "")) == Settings.from_environment(MINIMAL)
 
 
-def test_the_configuration_can_be_in_a_file(tmp_path: Path) -> None:
-    """As where a ConfigMap is mounted."""
+def test_from_environment__reads_the_configuration_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "configuration.json"
     file.write_text(JSON, "utf-8")
     settings = Settings.from_environment({"SLIMFAAS_JOBS_CONFIGURATION_FILE": str(file)})
     assert settings.configuration == JSON
+    assert settings.configuration_file == file
 
 
-@pytest.mark.parametrize("content", [b"\xff", None])
-def test_a_file_that_can_not_be_read_is_a_fault(tmp_path: Path, content: bytes | None) -> None:
-    """Missing, a folder, or no text."""
+@pytest.mark.parametrize("content", [b"\xff", None], ids=["not UTF-8", "a folder"])
+def test_from_environment__refuses_an_unreadable_configuration_file(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "configuration"
     if content is None:
         file.mkdir()
     else:
         file.write_bytes(content)
-    (fault,) = refuse(SLIMFAAS_JOBS_CONFIGURATION_FILE=str(file))
-    assert fault.startswith("SLIMFAAS_JOBS_CONFIGURATION_FILE can't be read")
+    (fault,) = faults_of(SLIMFAAS_JOBS_CONFIGURATION_FILE=str(file))
+    assert fault.startswith("SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read: ")
 
 
-def test_no_configuration_is_a_fault_that_names_the_three_ways() -> None:
-    """A newcomer learns what to set."""
-    (fault,) = refuse()
+def test_from_environment__names_the_three_variables_when_there_is_no_configuration() -> None:
+    (fault,) = faults_of()
     assert "SLIMFAAS_JOBS_CONFIGURATION, SlimFaas__JobsConfiguration, SLIMFAAS_JOBS_CONFIGURATION_FILE" in fault
 
 
-def test_two_configurations_are_a_fault_not_a_choice() -> None:
-    """Nobody has to guess which one is in force."""
-    (fault,) = refuse(**GIVEN, SLIMFAAS_JOBS_CONFIGURATION_FILE="/x")
+def test_from_environment__refuses_two_configurations() -> None:
+    (fault,) = faults_of(**MINIMAL, SLIMFAAS_JOBS_CONFIGURATION_FILE="/x")
     assert fault.endswith("SLIMFAAS_JOBS_CONFIGURATION, SLIMFAAS_JOBS_CONFIGURATION_FILE")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("PORT", "http"),
-        ("PORT", "-1"),
-        ("PORT", "65536"),
-        ("PORT", "9" * 5000),
-        ("PORT", "\u00b2"),
-        ("SLIMFAAS_NAMESPACE", "Upper"),
-        ("SLIMFAAS_NAMESPACE", "../kube-system"),
-        ("SLIMFAAS_NAMESPACE", "a\n"),
-        ("SLIMFAAS_NAMESPACE", "a" * 64),
-        ("SLIMFAAS_DISPATCHER", "true"),
-        ("SLIMFAAS_LOG_FORMAT", "xml"),
-        ("SLIMFAAS_LOG_LEVEL", "critical"),
-        ("SLIMFAAS_LOG_LEVEL", "20"),
-        ("SLIMFAAS_MAX_STREAMS", "-1"),
-        ("SLIMFAAS_MAX_QUEUED", "0"),
-        ("SLIMFAAS_MAX_QUEUED", "-1"),
-        ("SLIMFAAS_MAX_QUEUED", "1000000000"),
-        ("SLIMFAAS_MAX_STREAMS", "1001"),
-        ("SLIMFAAS_MAX_STREAMS", "many"),
-        ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8"),
-        ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.0/8 192.168.0.0/16"),
-        ("SLIMFAAS_TRUSTED_NETWORKS", "everybody"),
-        ("SLIMFAAS_TRUSTED_PROXIES", "10.0.0.1/8"),
-        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "*"),
-        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:w*"),
-        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:web:x"),
-        ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "Shop:web"),
-        ("SLIMFAAS_TOKEN_AUDIENCE", "two words"),
-        ("SLIMFAAS_HIDE_PRIVATE", "yes"),
-    ],
-)
-def test_a_value_that_can_not_be_is_a_fault_that_names_the_variable_only(name: str, value: str) -> None:
-    """What stands in an environment may be secret, also where it stands by mistake."""
-    (fault,) = refuse(**GIVEN, **{name: value})
-    assert fault.startswith(name)
+INVALID = [
+    ("PORT", "http", "65535"),
+    ("PORT", "-1", "65535"),
+    ("PORT", "65536", "65535"),
+    ("PORT", "9" * 5000, "65535"),
+    ("PORT", "\u00b2", "65535"),
+    ("SLIMFAAS_NAMESPACE", "Upper", "DNS label"),
+    ("SLIMFAAS_NAMESPACE", "../kube-system", "DNS label"),
+    ("SLIMFAAS_NAMESPACE", "a\n", "DNS label"),
+    ("SLIMFAAS_NAMESPACE", "a" * 64, "DNS label"),
+    ("SLIMFAAS_DISPATCHER", "true", "on or off"),
+    ("SLIMFAAS_LOG_FORMAT", "xml", "text or json"),
+    ("SLIMFAAS_LOG_LEVEL", "critical", "debug, info, warning or error"),
+    ("SLIMFAAS_LOG_LEVEL", "20", "debug, info, warning or error"),
+    ("SLIMFAAS_MAX_STREAMS", "-1", "from 0 to 1000"),
+    ("SLIMFAAS_MAX_QUEUED", "0", "from 1 to 999999999"),
+    ("SLIMFAAS_MAX_QUEUED", "-1", "from 1 to 999999999"),
+    ("SLIMFAAS_MAX_QUEUED", "1000000000", "from 1 to 999999999"),
+    ("SLIMFAAS_MAX_STREAMS", "1001", "from 0 to 1000"),
+    ("SLIMFAAS_MAX_STREAMS", "many", "from 0 to 1000"),
+    ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8", "CIDR blocks"),
+    ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.0/8 192.168.0.0/16", "CIDR blocks"),
+    ("SLIMFAAS_TRUSTED_NETWORKS", "everybody", "CIDR blocks"),
+    ("SLIMFAAS_TRUSTED_PROXIES", "10.0.0.1/8", "CIDR blocks"),
+    ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "*", "namespace:name"),
+    ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:w*", "namespace:name"),
+    ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "shop:web:x", "namespace:name"),
+    ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "Shop:web", "namespace:name"),
+    ("SLIMFAAS_TOKEN_AUDIENCE", "two words", "ASCII"),
+    ("SLIMFAAS_HIDE_PRIVATE", "yes", "true or false"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "must_be"), INVALID)
+def test_from_environment__names_an_invalid_variable_and_what_it_must_be_but_not_its_value(
+    name: str, value: str, must_be: str
+) -> None:
+    """The value may be a secret, also where it was set by mistake."""
+    (fault,) = faults_of(**MINIMAL, **{name: value})
+    assert fault.startswith(f"{name} must be ")
+    assert must_be in fault
     assert value not in fault
 
 
-def test_all_faults_are_named_at_once() -> None:
-    """One start tells them all."""
+def test_from_environment__names_all_faults_at_once() -> None:
     environment = dict.fromkeys(("SLIMFAAS_NAMESPACE", "SLIMFAAS_DISPATCHER", "SLIMFAAS_TRUSTED_NETWORKS", "PORT"), "?")
-    assert [fault.split()[0] for fault in refuse(**environment)] == ["no", *environment]
+    assert [fault.split()[0] for fault in faults_of(**environment)] == ["no", *environment]
 
 
 @pytest.mark.parametrize(
@@ -173,6 +179,17 @@ def test_all_faults_are_named_at_once() -> None:
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
     ],
 )
-def test_spans_are_made_where_a_collector_is_named(environment: dict[str, str], expected: bool) -> None:
-    """By OpenTelemetry's own variables."""
-    assert Settings.from_environment(GIVEN | environment).traces is expected
+def test_from_environment__records_spans_when_a_collector_is_named(environment: dict[str, str], expected: bool) -> None:
+    assert Settings.from_environment(MINIMAL | environment).traces is expected
+
+
+def test_read_cluster_settings__ignores_all_other_variables() -> None:
+    environment = {"KUBECONFIG": "/a", "SLIMFAAS_NAMESPACE": "jobs", "PORT": "http"}
+    assert read_cluster_settings(environment=environment) == ("/a", "jobs")
+    assert read_cluster_settings("other", environment) == ("/a", "other")
+    assert read_cluster_settings(environment={}) == (None, None)
+
+
+def test_read_cluster_settings__refuses_an_invalid_namespace() -> None:
+    with pytest.raises(SettingsError, match="SLIMFAAS_NAMESPACE must be"):
+        read_cluster_settings("../kube-system", {})

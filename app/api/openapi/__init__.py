@@ -1,5 +1,5 @@
-"""The API's description: OpenAPI 3.1 and a page for people, made of the routes, their metadata and the schemas.
+"""The API's description: an OpenAPI 3.1 document and an HTML page, generated from routes, metadata and schemas.
 
-What is imported with the routes (`operations`, `faults`, `parameters`) is plain data. What makes a document of it
-(`document`, `fields`, `page`) is imported when somebody asks for one: docs/adr/0007-openapi.md.
+Routes import `operations`, `parameters`, `examples` and `error_examples`, which hold plain data. `document`, `fields`
+and `page` are imported only when the description is first requested: docs/adr/0007-openapi.md.
 """

@@ -1,4 +1,4 @@
-"""Examples of the errors that calls can raise. `app.api.problems` turns them into the documented answers."""
+"""Examples of the errors that operations can raise. `app.api.problems` makes the documented problems of them."""
 
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
@@ -16,10 +16,10 @@ from app.runs.reader import UnknownRunError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 
-_AWAY = ClusterError("example")
+_UNAVAILABLE = ClusterError("example")
 
 ALWAYS: tuple[Exception, ...] = (RuntimeError("example"),)
-"""A defect of ours."""
+"""A defect of this service."""
 
 CALLER: tuple[Exception, ...] = (InvalidTokenError("example"), UndecidedError("example"))
 
@@ -29,7 +29,7 @@ ACCESS: tuple[Exception, ...] = (
     *CALLER,
 )
 
-URL: tuple[Exception, ...] = (BadRequest("the URL has a fragment, which is no part of a request"),)
+URL: tuple[Exception, ...] = (BadRequest("the URL has a fragment (#), which a request must not contain"),)
 
 QUERY: tuple[Exception, ...] = (BadRequest("sort: unknown query parameter"),)
 
@@ -39,12 +39,12 @@ BODY: tuple[Exception, ...] = (
     Refused([Fault("/Image", "not an image that this job allows")]),
 )
 
-API_SERVER: tuple[Exception, ...] = (_AWAY, BusyError("example"))
+API_SERVER: tuple[Exception, ...] = (_UNAVAILABLE, BusyError("example"))
 
 CREATE: tuple[Exception, ...] = (
     InvalidError("example", causes=(("spec.template.spec.containers[0].image", "Required value"),)),
-    CreateFailedError(_AWAY, in_doubt=False),
-    CreateFailedError(_AWAY, in_doubt=True),
+    CreateFailedError(_UNAVAILABLE, in_doubt=False),
+    CreateFailedError(_UNAVAILABLE, in_doubt=True),
     CreateFailedError(QuotaError("example"), in_doubt=False),
     CreateFailedError(DeniedError("example"), in_doubt=False),
     BusyError("example"),
@@ -56,14 +56,14 @@ CREATE: tuple[Exception, ...] = (
 IDEMPOTENCY: tuple[Exception, ...] = (KeyReusedError("example"), KeyTakenError("example"))
 
 CANCEL: tuple[Exception, ...] = (
-    CancelFailedError(_AWAY, in_doubt=False),
-    CancelFailedError(_AWAY, in_doubt=True),
+    CancelFailedError(_UNAVAILABLE, in_doubt=False),
+    CancelFailedError(_UNAVAILABLE, in_doubt=True),
     BusyError("example"),
 )
 
 EMPTY_QUEUE: tuple[Exception, ...] = (
-    CancelFailedError(_AWAY, in_doubt=True, deleted=3),
-    _AWAY,
+    CancelFailedError(_UNAVAILABLE, in_doubt=True, deleted=3),
+    _UNAVAILABLE,
     BusyError("example"),
 )
 

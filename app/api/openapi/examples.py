@@ -1,4 +1,4 @@
-"""Runs, definitions and requests to show."""
+"""Example runs, definitions and request bodies."""
 
 from schemas.definition_status import DefinitionView, DependencyView
 from schemas.run import Resources, RunView, Status
@@ -50,7 +50,7 @@ DEFINITION = DefinitionView(
     ),
 )
 
-REQUESTS = {
+REQUEST_BODIES = {
     "arguments": {"Args": ["42"]},
     "everything": {
         "Args": ["42", "43"],
@@ -63,4 +63,4 @@ REQUESTS = {
         "RestartPolicy": "Never",
     },
 }
-"""Bodies of a call that starts a run, by what they show."""
+"""Example bodies of `POST /job/<name>`, by what they show."""

@@ -1,4 +1,4 @@
-"""Marshmallow schemas as JSON Schema: apispec's conversion, and what it can't know of ours."""
+"""Converts marshmallow schemas to JSON Schema: apispec's conversion plus what only our schemas know."""
 
 import inspect
 import re
@@ -28,16 +28,16 @@ _DESCRIBED_BY: dict[type[Schema], type] = {
     DefinitionSchema: DefinitionView,
     DependencySchema: DependencyView,
 }
-"""The class whose docstring describes the fields of a schema, where their metadata doesn't."""
+"""The class whose docstring describes the fields of a schema that have no description in their metadata."""
 
 
-def plugin() -> MarshmallowPlugin:
-    """The plugin of apispec, with our converter."""
-    return _Plugin(schema_name_resolver=_name)
+def make_plugin() -> MarshmallowPlugin:
+    """Build apispec's marshmallow plugin with our converter."""
+    return _Plugin(schema_name_resolver=_component_name)
 
 
 class _Converter(OpenAPIConverter):
-    """apispec's converter; it adds what a field or a schema says of itself in `json_schema`, and the descriptions."""
+    """apispec's converter, which also adds the `json_schema` of our fields and the descriptions."""
 
     def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
         """Convert one field."""
@@ -49,19 +49,19 @@ class _Converter(OpenAPIConverter):
     def schema2jsonschema(self, schema: Schema | type[Schema]) -> dict[str, Any]:
         """Convert one schema.
 
-        What a caller sends may have no other keys. What is answered has every key, but for those whose metadata says
-        `optional`; clients must bear new ones.
+        A request may have no unknown keys. A response has every key except those whose metadata says `optional`, and
+        clients must accept new keys.
         """
         instance = schema() if isinstance(schema, type) else schema
         cls = type(instance)
-        converted: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call] # apispec's
+        converted: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call] # untyped in apispec
         described = _attributes(_DESCRIBED_BY[cls]) if cls in _DESCRIBED_BY else {}
         for name, field in instance.fields.items():
             key = field.data_key or name
             if name in described:
                 converted["properties"][key].setdefault("description", described[name])
         converted["description"] = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
-        if not _is_sent(cls):
+        if not _is_request(cls):
             del converted["additionalProperties"]
             optional = [name for name, field in instance.fields.items() if field.metadata.get("optional")]
             converted["required"] = [f.data_key or name for name, f in instance.fields.items() if name not in optional]
@@ -75,7 +75,7 @@ class _Plugin(MarshmallowPlugin):
 
 
 def _add_alias(schema: dict[str, Any], alias: str, key: str) -> None:
-    """Let a required key be written in another way, too; one of both."""
+    """Allow an alias for a required key; exactly one of the two must be present."""
     schema["properties"][alias] = schema["properties"][key] | {"description": f"The same as `{key}`."}
     schema["required"].remove(key)
     if not schema["required"]:
@@ -83,19 +83,19 @@ def _add_alias(schema: dict[str, Any], alias: str, key: str) -> None:
     schema.setdefault("allOf", []).append({"oneOf": [{"required": [key]}, {"required": [alias]}]})
 
 
-def _is_sent(schema: type[Schema]) -> bool:
+def _is_request(schema: type[Schema]) -> bool:
     return schema.__module__ == RequestSchema.__module__
 
 
-def _name(schema: Schema | type[Schema]) -> str:
-    """The name among the components; two modules may use one name."""
+def _component_name(schema: Schema | type[Schema]) -> str:
+    """Return the schema's component name, which is unique even if two modules use one class name."""
     cls = schema if isinstance(schema, type) else type(schema)
     name = cls.__name__.removesuffix("Schema")
-    return name if not _is_sent(cls) or name.startswith("Request") else f"Request{name}"
+    return name if not _is_request(cls) or name.startswith("Request") else f"Request{name}"
 
 
 def _attributes(cls: type) -> Mapping[str, str]:
-    """The section `Attributes:` of a Google-style docstring, as sentences."""
+    """Return the section `Attributes:` of a Google-style docstring, as sentences by name."""
     section = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE)
     return {name: _sentence(" ".join(text.split())) for name, text in entries}

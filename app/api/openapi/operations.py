@@ -1,4 +1,4 @@
-"""What the description says of a route and the route itself can't: written beside the view, kept with it."""
+"""What the description says about a route beyond the route itself. Each view has it in a `@describe` decorator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,31 +13,31 @@ _ATTRIBUTE = "operation"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A parameter of a call.
+    """A request parameter.
 
     Attributes:
-        name: as it is sent.
-        place: where it is sent.
+        name: its name.
+        location: where it is sent.
         text: what it means.
-        schema: JSON Schema of its value.
-        example: a value; `None`: there is none that would tell anything.
-        required: whether the call must have it, as it must have every parameter of its path.
+        schema: the JSON Schema of its value.
+        example: an example value; `None` if no example helps.
+        required: whether it is mandatory; path parameters always are.
     """
 
     name: str
-    place: Literal["path", "query", "header"]
+    location: Literal["path", "query", "header"]
     text: str
     schema: Mapping[str, Any]
     example: Any = None
     required: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The OpenAPI Parameter Object."""
+        """Return the OpenAPI Parameter Object."""
         document: dict[str, Any] = {
             "name": self.name,
-            "in": self.place,
+            "in": self.location,
             "description": self.text,
-            "required": self.required or self.place == "path",
+            "required": self.required or self.location == "path",
             "schema": dict(self.schema),
         }
         return document if self.example is None else document | {"example": self.example}
@@ -45,12 +45,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """A header of an answer.
+    """A response header.
 
     Attributes:
-        text: what it says.
-        example: a value.
-        always: whether every answer of this status has it.
+        text: what it means.
+        example: an example value.
+        always: whether every response of this status has it.
     """
 
     text: str
@@ -60,10 +60,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What an answer lets its reader call next.
+    """An operation that can follow a response.
 
     Attributes:
-        operation: the endpoint of that call, which is its operationId, too.
+        operation: the endpoint of that operation, which is also its operationId.
         parameters: its parameters by name, as OpenAPI runtime expressions.
     """
 
@@ -72,17 +72,17 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer that is no problem.
+class SuccessResponse:
+    """A response that is not a problem document.
 
     Attributes:
-        text: when it is given.
+        text: when it is sent.
         status: its HTTP status.
-        schema: of its JSON; `None`: it isn't JSON, or has no body where `content_type` is empty, too.
-        alternative: the schema that its JSON may be of instead.
-        many: whether it is a list of them.
-        content_type: of what isn't JSON.
-        example: what the schema makes an example of, or the text of an answer that isn't JSON.
+        schema: the schema of its JSON body; `None` if the body is not JSON or there is no body.
+        alternative: another schema that its JSON body may have.
+        many: whether the body is a list of such objects.
+        content_type: the content type of a body without a schema; empty if there is no body.
+        example: what the schema dumps as the example, or the text of a body that is not JSON.
         headers: by name.
         links: by name.
     """
@@ -100,50 +100,50 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One call of the API.
+    """An operation of the API.
 
     Attributes:
         tag: the group that it belongs to.
         summary: what it does, in a few words.
-        text: what a caller has to know besides, Markdown.
-        answers: what is answered when nothing is wrong.
-        faults: what can be wrong, each as an example: `app.api.problems` makes problem documents of them.
-        parameters: of query and headers; those of the path follow from the route (`parameters.of_path`).
-        body: the schema of the request's body; `None`: a body is not looked at.
-        bodies: examples of it by what they show.
-        guarded: whether the caller has to be let in (`app.api.access_control`).
-        personal: whether who calls makes a difference, though everybody is let in.
+        text: what else a caller needs to know, as Markdown.
+        successes: the responses without an error.
+        errors: an example of each error that it can raise; `app.api.problems` makes problem documents of them.
+        parameters: its query and header parameters; the path's follow from the route (`parameters.path_parameter`).
+        body: the schema of the request body; `None` if a body is ignored.
+        body_examples: example bodies by name.
+        requires_access: whether the caller needs access to a definition (`app.api.access_control`).
+        varies_by_caller: whether the response depends on the caller, though every caller gets one.
     """
 
     tag: str
     summary: str
     text: str = ""
-    answers: tuple[Answer, ...]
+    successes: tuple[SuccessResponse, ...]
     errors: tuple[Exception, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: type[Schema] | None = None
-    bodies: Mapping[str, Any] = field(default_factory=dict)
-    guarded: bool = False
-    personal: bool = False
+    body_examples: Mapping[str, Any] = field(default_factory=dict)
+    requires_access: bool = False
+    varies_by_caller: bool = False
 
 
 def describe(operation: Operation) -> Callable[[_View], _View]:
-    """Describe a view; stands below the decorators that route to it."""
+    """Attach a description to a view. The decorator goes below those that add the routes."""
 
-    def keep(view: _View) -> _View:
+    def attach(view: _View) -> _View:
         view.__dict__[_ATTRIBUTE] = operation
         return view
 
-    return keep
+    return attach
 
 
-def operation_of(view: Callable[..., Any]) -> Operation:
-    """What a view was described as.
+def get_operation(view: Callable[..., Any]) -> Operation:
+    """Return the description of a view.
 
     Raises:
-        LookupError: nobody has described it.
+        LookupError: the view has none.
     """
     operation = getattr(view, _ATTRIBUTE, None)
     if not isinstance(operation, Operation):
-        raise LookupError(f"{view.__module__}.{view.__qualname__} has no description")
+        raise LookupError(f"{view.__module__}.{view.__qualname__} has no description: decorate it with @describe(...)")
     return operation

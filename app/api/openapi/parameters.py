@@ -1,104 +1,105 @@
-"""The parameters that more than one call has."""
+"""The parameters that several operations share."""
 
 from app.api.openapi.operations import Header, Parameter
 
-_OF_PATH = {
+_PATH_PARAMETERS = {
     "name": Parameter(
         name="name",
-        place="path",
-        text="The definition's name.",
+        location="path",
+        text="The name of the definition.",
         schema={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 30},
         example="fibonacci",
     ),
     "run_id": Parameter(
         name="id",
-        place="path",
-        text="The run's id within its definition, from the answer that accepted it.",
+        location="path",
+        text="The run's id, from the response that accepted it.",
         schema={"type": "string", "pattern": "^[a-z2-7]{12}$"},
         example="flskh5ipglrj",
     ),
     "path": Parameter(
         name="path",
-        place="path",
-        text="Handed to the run, decoded, as `SLIMFAAS_JOB_PATH`. It may have any number of segments, which OpenAPI "
-        "can't say.",
+        location="path",
+        text="Passed to the run, decoded, as `SLIMFAAS_JOB_PATH`. It may have any number of segments, which OpenAPI "
+        "cannot express.",
         schema={"type": "string", "minLength": 1},
         example="reports",
     ),
 }
 
-QUERY_OF_A_RUN = Parameter(
+RUN_QUERY = Parameter(
     name="query",
-    place="query",
-    text="Any query string; it is handed to the run as it was sent, as `SLIMFAAS_JOB_QUERY`.",
+    location="query",
+    text="Any query string. It is passed to the run unchanged, as `SLIMFAAS_JOB_QUERY`.",
     schema={"type": "object", "additionalProperties": True},
 )
 
 DRY_RUN = Parameter(
     name="dryRun",
-    place="query",
-    text="`true`: check everything and store nothing.",
-    schema={"type": "string", "enum": ["true", "false"]},
+    location="query",
+    text="`true`: check everything but store nothing.",
+    schema={"type": "string", "enum": ["true", "false"], "default": "false"},
     example="false",
 )
 
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
-    place="header",
-    text="Calls with the same key and the same request start one run, for as long as that run is in the cluster. "
-    "Visible ASCII characters but commas and backslashes; double quotes around them make no difference.",
+    location="header",
+    text="Requests with the same key and the same content start only one run, as long as that run exists in the "
+    "cluster. Visible ASCII characters except commas and backslashes; double quotes around the key are ignored.",
     schema={"type": "string", "pattern": r"^[!#-+.-\[\]-~-]{1,255}$"},
 )
 
 PREFER = Parameter(
     name="Prefer",
-    place="header",
-    text="`wait=N`: answer when the run has ended, or after N seconds, at most 300 (RFC 7240).",
+    location="header",
+    text="`wait=N`: respond when the run has ended, or after N seconds, at most 300 (RFC 7240).",
     schema={"type": "string"},
     example="wait=10",
 )
 
 REQUEST_ID = Parameter(
     name="X-Request-Id",
-    place="header",
-    text="The call's id, in the answer, the log and the run's annotations; one that isn't well-formed is replaced.",
+    location="header",
+    text="The request's id, for the response, the log and the run's annotations. A malformed one is replaced.",
     schema={"type": "string"},
     example="3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10",
 )
 
-REQUEST_ID_ANSWERED = Header(
-    text="The call's id: its own, or a new one.", example="3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10"
+REQUEST_ID_RESPONSE = Header(
+    text="The request's id: the one that it was sent with, or a new one.",
+    example="3f2b8c1e-77aa-4c53-9c3e-0d7d5f6a9b10",
 )
 
 TRACEPARENT = Parameter(
     name="traceparent",
-    place="header",
-    text="Reaches the container as `TRACEPARENT` (W3C Trace Context); one that is invalid is ignored.",
+    location="header",
+    text="Passed to the container as `TRACEPARENT` (W3C Trace Context). An invalid one is ignored.",
     schema={"type": "string"},
     example="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 )
 
 TRACESTATE = Parameter(
     name="tracestate",
-    place="header",
-    text="Reaches the container as `TRACESTATE`, beside a valid `traceparent`.",
+    location="header",
+    text="Passed to the container as `TRACESTATE`, if `traceparent` is valid.",
     schema={"type": "string"},
     example="rojo=00f067aa0ba902b7",
 )
 
 PREFERENCE_APPLIED = Header(
-    text="How long the answer could wait; absent if nobody asked, or too many others wait.",
+    text="The wait that was applied; absent if the request asked for none, or too many others wait.",
     example="wait=10",
     always=False,
 )
 
 
-def of_path(argument: str) -> Parameter:
-    """The parameter that a route calls by this argument.
+def path_parameter(argument: str) -> Parameter:
+    """Return the description of a route's path argument.
 
     Raises:
-        LookupError: nobody has described it.
+        LookupError: it has none.
     """
-    if argument not in _OF_PATH:
-        raise LookupError(f"no parameter of a path is called {argument}")
-    return _OF_PATH[argument]
+    if argument not in _PATH_PARAMETERS:
+        raise LookupError(f"the path argument {argument} has no description: add it to {__name__}")
+    return _PATH_PARAMETERS[argument]

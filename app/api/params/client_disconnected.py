@@ -1,4 +1,4 @@
-"""Clients that leave before they are answered."""
+"""Detects clients that disconnect before they get their response."""
 
 import select
 import socket
@@ -7,26 +7,25 @@ from collections.abc import Callable
 
 from flask import Request
 
-# Linux tells that the other side has closed its connection whatever it has sent before; elsewhere nothing tells it
-# before the next write.
-_LEFT = select.POLLHUP | select.POLLERR | (select.POLLRDHUP if sys.platform == "linux" else 0)
+# Linux reports that the peer has closed its side even if data is unread. Other systems report it on the next write.
+_DISCONNECTED = select.POLLHUP | select.POLLERR | (select.POLLRDHUP if sys.platform == "linux" else 0)
 
 
-def client_disconnected(request: Request) -> Callable[[], bool]:
-    """What says, from any thread, whether the client of a request has left.
+def make_disconnect_check(request: Request) -> Callable[[], bool]:
+    """Return a function that tells, from any thread, whether the client of the request has disconnected.
 
-    A client that only ends its own side of the connection has left, too: nobody can tell one from the other.
+    A client that closed only its sending side counts as disconnected, because the two cannot be told apart.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
-    def look() -> bool:
+    def is_disconnected() -> bool:
         if connection is None:  # not under gunicorn
             return False
         poll = select.poll()
         try:
-            poll.register(connection, _LEFT)
+            poll.register(connection, _DISCONNECTED)
             return bool(poll.poll(0))
-        except (OSError, ValueError):  # it is closed: the request has just been answered
+        except (OSError, ValueError):  # closed here: the response has just been sent
             return True
 
-    return look
+    return is_disconnected

@@ -1,7 +1,4 @@
-"""What the query string of a call says.
-
-A parameter that isn't known is refused, like a field that isn't: a misspelt filter would otherwise be no filter.
-"""
+"""Reads query parameters. An unknown parameter is refused, because a misspelt filter would filter nothing."""
 
 from urllib.parse import urlencode
 
@@ -22,22 +19,22 @@ from schemas.run import Status
 
 
 def check_parameters(request: Request, *known: str) -> None:
-    """Refuse parameters that a route doesn't know.
+    """Refuse query parameters that the route does not know.
 
     Raises:
-        BadRequest: there are some; it names the first.
+        BadRequest: there is an unknown parameter; the message names the first one.
     """
     for name in request.args:
         if name not in known:
-            words = unknown_field(name, known).replace("field", "query parameter", 1)
-            raise BadRequest(f"{printable(name)[:64]}: {words}")
+            message = unknown_field(name, known).replace("field", "query parameter", 1)
+            raise BadRequest(f"{printable(name)[:64]}: {message}")
 
 
 def read_list_query(request: Request) -> ListQuery:
-    """Read which runs a caller wants to see.
+    """Read which runs to list.
 
     Raises:
-        BadRequest: a parameter isn't known, or its value can't be.
+        BadRequest: a parameter is unknown or has an invalid value.
     """
     check_parameters(request, "limit", "continue", "status")
     limit, before = read_integer(request, "limit", least=1, most=MAX_LIMIT), read_single(request, "continue")
@@ -49,10 +46,10 @@ def read_list_query(request: Request) -> ListQuery:
 
 
 def read_single(request: Request, name: str) -> str | None:
-    """The value of a parameter that can be given once; `None`: it isn't given.
+    """Return the value of a parameter that may be given once; `None` if it is absent.
 
     Raises:
-        BadRequest: it is given more than once.
+        BadRequest: the parameter is given more than once.
     """
     values = request.args.getlist(name)
     if len(values) > 1:
@@ -61,33 +58,33 @@ def read_single(request: Request, name: str) -> str | None:
 
 
 def read_integer(request: Request, name: str, *, least: int, most: int) -> int | None:
-    """The value of a parameter that is a number within bounds; `None`: it isn't given.
+    """Return the value of an integer parameter; `None` if it is absent.
 
     Raises:
-        BadRequest: it is given more than once, or is no such number.
+        BadRequest: the parameter is given more than once, is not an integer, or is out of bounds.
     """
     text = read_single(request, name)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise BadRequest(f"{name}: not a number from {least} to {most}")
+        raise BadRequest(f"{name}: must be a number from {least} to {most}")
     return int(text)
 
 
-def read_switch(request: Request, name: str) -> bool:
-    """Whether a parameter is `true`; one that isn't given is not.
+def read_boolean(request: Request, name: str) -> bool:
+    """Return the value of a boolean parameter; `False` if it is absent.
 
     Raises:
-        BadRequest: it is given more than once, or is neither `true` nor `false`.
+        BadRequest: the parameter is given more than once, or is neither `true` nor `false`.
     """
     text = read_single(request, name)
     if text not in (None, "true", "false"):
-        raise BadRequest(f"{name}: neither true nor false")
+        raise BadRequest(f"{name}: must be true or false")
     return text == "true"
 
 
-def link_to_next(request: Request, page: RunPage) -> dict[str, str]:
-    """The header that leads to the next page (RFC 8288), with the same limit and filter; none after the last page."""
+def next_page_header(request: Request, page: RunPage) -> dict[str, str]:
+    """Return the `Link` header (RFC 8288) to the next page, which keeps limit and filter; empty after the last page."""
     if page.next is None:
         return {}
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "continue"]
@@ -95,26 +92,26 @@ def link_to_next(request: Request, page: RunPage) -> dict[str, str]:
     return {"Link": f'<{request.path}?{query}>; rel="next"'}
 
 
-def check_means_queued(request: Request) -> None:
-    """Refuse a call that would delete runs but doesn't say exactly that it means the queued ones.
+def check_only_queued(request: Request) -> None:
+    """Refuse a request to delete many runs unless its query is exactly `status=Queued`.
 
     Raises:
-        BadRequest: it doesn't.
+        BadRequest: the query says anything else.
     """
     check_parameters(request, "status")
     if set(request.args.getlist("status")) != {Status.QUEUED.value}:
-        raise BadRequest("only queued runs can be deleted together: say ?status=Queued; name any other run by its id")
+        raise BadRequest("only queued runs can be deleted together: add ?status=Queued, or delete one run by its id")
 
 
 def _read_continuation(text: str) -> tuple[int, str]:
     try:
         return read_continuation(text)
     except NotAContinuationError as error:
-        raise BadRequest("continue: not a continuation; take it from the Link header of the page before") from error
+        raise BadRequest("continue: invalid; take it from the Link header of the previous page") from error
 
 
 def _read_status(text: str) -> Status:
     try:
         return Status(text)
     except ValueError as error:
-        raise BadRequest(f"status: not one of {', '.join(Status)}") from error
+        raise BadRequest(f"status: must be one of {', '.join(Status)}") from error

@@ -1,4 +1,4 @@
-"""What a call carries besides its route, exactly as it was sent; what can't be had exactly is refused."""
+"""Reads the body, the headers and the URL of a request exactly as sent; refuses what cannot be read exactly."""
 
 import re
 
@@ -13,11 +13,13 @@ from app.telemetry.spans import current_context
 from app.telemetry.trace_context import read_trace_context
 
 MAX_BODY_BYTES = 64 * 1024
-"""The largest body that a call may have."""
+"""The largest body that a request may have."""
 
-_MAX_KEY = 255
+_INCOMPLETE = "the body is incomplete or malformed"
 
-# A comma would be what two headers look like once they are joined.
+_MAX_KEY_LENGTH = 255
+
+# No commas: the values of a header that was sent twice are joined by one.
 _RAW_KEY = re.compile(r"[!#-+\--\[\]-~]+", re.ASCII)
 _QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"', re.ASCII)
 
@@ -25,26 +27,25 @@ _QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"', re.ASCII)
 def read_body(request: Request) -> bytes:
     """Read the whole body.
 
-    Werkzeug alone would cut a chunked body off at the bound, and take one that ended too early for a whole one.
+    Werkzeug alone would truncate a chunked body at the limit, and accept one that ended too early.
 
     Raises:
-        RequestEntityTooLarge: it is larger than `MAX_BODY_BYTES`.
-        BadRequest: it ended, or the caller fell silent, before its end; or its chunks are too many, or
-            can't be told apart.
+        RequestEntityTooLarge: the body is larger than `MAX_BODY_BYTES`.
+        BadRequest: the body ended early, the client stopped sending, or the chunks are malformed or too many.
     """
-    request.max_content_length = MAX_BODY_BYTES + 1  # the one byte more shows that there is more
+    request.max_content_length = MAX_BODY_BYTES + 1  # one more byte tells a body at the limit from a larger one
     try:
         body = request.get_data(cache=False)
     except RequestEntityTooLarge as error:
         raise _too_large() from error
     except TooManyChunksError as error:
-        raise BadRequest(f"the body comes in more than {MAX_CHUNKS} chunks") from error
+        raise BadRequest(f"the body has more than {MAX_CHUNKS} chunks") from error
     except (ClientDisconnected, ParseException) as error:
-        raise BadRequest("the body can't be read to its end") from error
+        raise BadRequest(_INCOMPLETE) from error
     if len(body) > MAX_BODY_BYTES:
         raise _too_large()
     if len(body) < (request.content_length or 0):
-        raise BadRequest("the body can't be read to its end")
+        raise BadRequest(_INCOMPLETE)
     return body
 
 
@@ -53,12 +54,12 @@ def _too_large() -> RequestEntityTooLarge:
 
 
 def read_key(request: Request) -> str | None:
-    """Read the Idempotency-Key; `None`: there is none.
+    """Return the Idempotency-Key; `None` if there is none.
 
-    The draft wants a string in quotes (RFC 8941, section 3.3.3), most callers send it without: both are one key.
+    The draft asks for a quoted string (RFC 8941, section 3.3.3); most clients send no quotes. Both give the same key.
 
     Raises:
-        BadRequest: it is no such key.
+        BadRequest: the header is not one valid key.
     """
     text = request.headers.get("Idempotency-Key")
     if text is None:
@@ -68,16 +69,18 @@ def read_key(request: Request) -> str | None:
         key = re.sub(r"\\(.)", r"\1", quoted[1])
     else:
         key = text if _RAW_KEY.fullmatch(text) else ""
-    if not 1 <= len(key) <= _MAX_KEY:
-        raise BadRequest(f"Idempotency-Key: not one key of 1 to {_MAX_KEY} visible ASCII characters, quoted or not")
+    if not 1 <= len(key) <= _MAX_KEY_LENGTH:
+        raise BadRequest(
+            f"Idempotency-Key: must be one key of 1 to {_MAX_KEY_LENGTH} visible ASCII characters, quoted or not"
+        )
     return key
 
 
 def read_dry_run(request: Request) -> bool:
-    """Read whether nothing is to be stored, `?dryRun=true`.
+    """Return whether the query has `dryRun=true`.
 
     Raises:
-        BadRequest: it says something else, or nearly says it: better no answer than a run that nobody wanted.
+        BadRequest: the parameter is misspelt, repeated or has another value. Guessing could start an unwanted run.
     """
     given = [(name, value) for name, values in request.args.lists() if name.lower() == "dryrun" for value in values]
     match given:
@@ -90,30 +93,29 @@ def read_dry_run(request: Request) -> bool:
 
 
 def read_request_context(request: Request) -> RequestContext:
-    """Read what the run is to keep of the call: its id, and its place in a trace."""
+    """Return what the run keeps of the request: its id and its trace context."""
     headers = request.headers
-    caller = read_trace_context(headers.get("traceparent"), headers.get("tracestate"))
-    return RequestContext(
-        request_id.get(), current_context() or caller
-    )  # where spans are made, ours is the one before the run
+    sent_trace = read_trace_context(headers.get("traceparent"), headers.get("tracestate"))
+    # If this service records spans, the parent of the run is our span, not the caller's.
+    return RequestContext(request_id.get(), current_context() or sent_trace)
 
 
 def check_target(request: Request) -> None:
-    """Refuse a path or a query of which a run would see anything else than was sent.
+    """Refuse a request target whose path or query the run would not receive exactly as sent.
 
-    The path reaches the run decoded: an encoded slash would become a slash like any other.
+    The run receives the path decoded, so an encoded slash would look like any other slash.
 
     Raises:
-        BadRequest: it holds a NUL, bytes that aren't UTF-8, an encoded slash or a fragment.
+        BadRequest: the target has a NUL, bytes that are not UTF-8, an encoded slash or a fragment.
     """
-    target: str = request.environ.get("RAW_URI", "")  # gunicorn's: the request line's own, before it is taken apart
-    path: str = request.environ["PATH_INFO"]  # decoded, its bytes written as Latin-1 (PEP 3333)
+    target: str = request.environ.get("RAW_URI", "")  # set by gunicorn: the target as in the request line
+    path: str = request.environ["PATH_INFO"]  # decoded; each byte is one Latin-1 character (PEP 3333)
     if "#" in target:
-        raise BadRequest("the URL has a fragment, which is no part of a request")
+        raise BadRequest("the URL has a fragment (#), which a request must not contain")
     if "%2f" in target.partition("?")[0].lower():
-        raise BadRequest("the path has an encoded slash (%2F), which can't be told from a slash once it is decoded")
+        raise BadRequest("the path has an encoded slash (%2F), which decoding would turn into a plain slash")
     if "\0" in path or not _is_utf8(path.encode("latin-1")) or not request.query_string.isascii():
-        raise BadRequest("the URL has a NUL, or bytes that are not UTF-8")
+        raise BadRequest("the URL has a NUL or bytes that are not UTF-8")
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -1,1 +1,1 @@
-"""."""
+"""The routes, one blueprint per module."""

@@ -1,11 +1,11 @@
-"""`/health` and `/ready`: what Kubernetes' probes ask."""
+"""`/health` and `/ready`: for Kubernetes' probes."""
 
 from collections.abc import Callable
 
 from flask import Blueprint, Response
 
 from app.api.openapi import error_examples
-from app.api.openapi.operations import Answer, Operation, describe
+from app.api.openapi.operations import Operation, SuccessResponse, describe
 from app.api.responses import json_response
 from app.definitions.config_watcher import ConfigurationState
 from app.health import Health, StuckError
@@ -18,16 +18,17 @@ _EXAMPLE = {
 
 _LIVE = Operation(
     tag="Probes",
-    summary="Whether the process answers at all",
-    text="Asks nobody. A process whose dispatcher gets nowhere for a minute is to be restarted.",
-    answers=(Answer(text="It does.", content_type="text/plain", example="OK\n"),),
+    summary="Check liveness",
+    text="Asks no other service. Fails if the dispatcher of the process has been stuck for a minute: only a restart "
+    "helps.",
+    successes=(SuccessResponse(text="The process is alive.", content_type="text/plain", example="OK\n"),),
     errors=(StuckError("example"),),
 )
 _READY = Operation(
     tag="Probes",
-    summary="Whether the process can serve",
-    text="Asks the API server until that has succeeded once; from then on the answer is always 200.",
-    answers=(Answer(text="It can.", schema=ReadySchema, example=_EXAMPLE),),
+    summary="Check readiness",
+    text="Asks the API server until it has succeeded once. After that the response is always 200.",
+    successes=(SuccessResponse(text="The process is ready.", schema=ReadySchema, example=_EXAMPLE),),
     errors=error_examples.API_SERVER[:1],
 )
 
@@ -38,9 +39,9 @@ def health_blueprint(
     """Build the routes.
 
     Args:
-        health: says whether this process can serve.
-        dispatcher_state: `leading`, `following` or `off`.
-        configuration_state: how the configuration in force stands to what is configured.
+        health: checks this process.
+        dispatcher_state: returns `leading`, `following` or `off`.
+        configuration_state: returns whether the latest configuration is in force, and why not.
     """
     blueprint = Blueprint("health", __name__)
     ready_schema = ReadySchema()

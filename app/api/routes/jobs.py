@@ -1,4 +1,4 @@
-"""`POST /job/<name>`: starting runs."""
+"""`POST /job/<name>`: start a run."""
 
 from dataclasses import replace
 
@@ -6,23 +6,23 @@ from flask import Blueprint, Response, request
 from werkzeug.routing import BaseConverter
 
 from app.api.access_control import AccessControl
-from app.api.access_log import record
 from app.api.openapi import error_examples
-from app.api.openapi.examples import REQUESTS, SUCCEEDED
-from app.api.openapi.operations import Answer, Header, Link, Operation, describe
+from app.api.openapi.examples import REQUEST_BODIES, SUCCEEDED
+from app.api.openapi.operations import Header, Link, Operation, SuccessResponse, describe
 from app.api.openapi.parameters import (
     DRY_RUN,
     IDEMPOTENCY_KEY,
     PREFER,
     PREFERENCE_APPLIED,
-    QUERY_OF_A_RUN,
     REQUEST_ID,
+    RUN_QUERY,
     TRACEPARENT,
     TRACESTATE,
 )
-from app.api.params.client_disconnected import client_disconnected
-from app.api.params.prefer_header import answer_with, read_wait
+from app.api.params.client_disconnected import make_disconnect_check
+from app.api.params.prefer_header import read_wait, respond_with_run
 from app.api.params.request_parsing import check_target, read_body, read_dry_run, read_key, read_request_context
+from app.api.request_record import record
 from app.api.responses import json_response
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.runs.submit import Accepted, Submitter
@@ -37,9 +37,9 @@ _LINKS = {
     "cancel": Link(operation="runs.cancel", parameters=_RUN),
 }
 _HEADERS = {
-    "Location": Header(text="Where the run can be read.", example="/job/fibonacci/flskh5ipglrj"),
+    "Location": Header(text="The path of the run.", example="/job/fibonacci/flskh5ipglrj"),
     "Idempotency-Replayed": Header(
-        text="`true`: an earlier call with the same Idempotency-Key has started the run.", example="true", always=False
+        text="`true`: an earlier request with the same Idempotency-Key started the run.", example="true", always=False
     ),
     "Preference-Applied": PREFERENCE_APPLIED,
 }
@@ -47,26 +47,26 @@ _HEADERS = {
 _START = Operation(
     tag="Runs",
     summary="Start a run",
-    text="The body changes what the definition permits; without one the run is what the definition says. It is read as "
-    "JSON whatever its Content-Type, so `curl -d` works as it is. A value is applied as it was given, or the call is "
-    "refused, naming every fault.",
-    parameters=(QUERY_OF_A_RUN, DRY_RUN, IDEMPOTENCY_KEY, PREFER, REQUEST_ID, TRACEPARENT, TRACESTATE),
+    text="The body overrides what the definition allows a request to change; without a body the run is what the "
+    "definition says. The body is read as JSON whatever its Content-Type, so plain `curl -d` works. Each value is "
+    "applied exactly as given; otherwise the request is refused, and the response names every error.",
+    parameters=(RUN_QUERY, DRY_RUN, IDEMPOTENCY_KEY, PREFER, REQUEST_ID, TRACEPARENT, TRACESTATE),
     body=RequestSchema,
-    bodies=REQUESTS,
-    answers=(
-        Answer(
+    body_examples=REQUEST_BODIES,
+    successes=(
+        SuccessResponse(
             status=202,
-            text="The API server has stored the run. With `Prefer: wait=N` it is all that is known of the run, which "
-            "has not ended yet; without `Preference-Applied`, too many others wait.",
+            text="The run is stored in the cluster. With `Prefer: wait=N`: the run has not ended yet, and the body "
+            "shows its present state. Without `Preference-Applied`, too many other requests wait.",
             schema=AcceptedSchema,
             alternative=RunSchema,
             example=Accepted("flskh5ipglrj", "fibonacci-slimfaas-job-flskh5ipglrj"),
             headers=_HEADERS,
             links=_LINKS,
         ),
-        Answer(
-            text="The run has ended within the time that `Prefer: wait=N` gave it; or, for `dryRun=true`, the Job that "
-            "would be stored.",
+        SuccessResponse(
+            text="The run has ended within the time of `Prefer: wait=N`. With `dryRun=true`: the Job that would be "
+            "stored.",
             schema=RunSchema,
             alternative=JobSchema,
             example=SUCCEEDED,
@@ -74,12 +74,12 @@ _START = Operation(
         ),
     ),
     errors=error_examples.URL + error_examples.BODY + error_examples.CREATE + error_examples.IDEMPOTENCY,
-    guarded=True,
+    requires_access=True,
 )
 
 
-class RestOfPath(BaseConverter):
-    """All that is left of a path, as it was sent: slashes at its ends or in a row, new lines, or nothing at all."""
+class PathRemainder(BaseConverter):
+    """The rest of a path, unchanged: it may be empty, and may have repeated or trailing slashes and line feeds."""
 
     regex = r"[\s\S]*"
     part_isolating = False
@@ -88,7 +88,7 @@ class RestOfPath(BaseConverter):
 def jobs_blueprint(
     access_control: AccessControl, submitter: Submitter, waiter: RunWaiter, limiter: ConcurrencyLimiter
 ) -> Blueprint:
-    """Build the routes; the application must know `RestOfPath` as `rest`."""
+    """Build the routes. The application must have `PathRemainder` as its URL converter `rest`."""
     blueprint = Blueprint("jobs", __name__, url_prefix="/job")
     accepted_schema = AcceptedSchema()
 
@@ -96,35 +96,30 @@ def jobs_blueprint(
     @blueprint.post("/<name>/<rest:path>")
     @describe(_START)
     def start(name: str, path: str) -> Response:
-        definition = access_control.require(name)
+        access_control.require(name)
         check_target(request)
         query = request.query_string.decode("ascii")
-        if read_dry_run(request):
-            read_key(request)  # it makes no difference here, but is checked as ever
-            body = read_body(request)
-            definition = access_control.require(name)  # see below
+        dry_run = read_dry_run(request)
+        key, wait_seconds = read_key(request), read_wait(request)
+        # A client may send its body slowly, so the body is read before any limiter is acquired. The definition may
+        # have changed or become private in the meantime, so it is required again.
+        body = read_body(request)
+        definition = access_control.require(name)
+        context = read_request_context(request)
+        if dry_run:
             record(outcome="tried")
             with limiter.acquire():
-                return json_response(
-                    submitter.dry_run(definition, body, path=path, query=query, context=read_request_context(request))
-                )
-        key, wait_seconds = read_key(request), read_wait(request)
-        body = read_body(request)  # which may take as long as its sender likes, and so takes no place from others
-        definition = access_control.require(
-            name
-        )  # as it is now: in the meantime it may have become private, or another
-        disconnected, trusted = client_disconnected(request), definition.visibility != "Public"
+                return json_response(submitter.dry_run(definition, body, path=path, query=query, context=context))
+        disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
         with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
             with limiter.acquire():
-                run = submitter.submit(
-                    definition, body, path=path, query=query, key=key, context=read_request_context(request)
-                )
+                run = submitter.submit(definition, body, path=path, query=query, key=key, context=context)
             record(run_id=run.id, fields=run.fields, outcome="replayed" if run.replayed else "accepted")
             headers = {"Location": f"/job/{name}/{run.id}"}
             if run.replayed:
                 headers["Idempotency-Replayed"] = "true"
             if cancel_token is not None and (view := waiter.wait_if_possible(definition.name, run.id, cancel_token)):
-                return answer_with(view, wait_seconds, headers, unfinished=202)
+                return respond_with_run(view, wait_seconds, headers, unfinished_status=202)
         return json_response(accepted_schema.dump(run), 202, headers)
 
     return blueprint

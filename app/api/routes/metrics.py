@@ -1,16 +1,19 @@
-"""`/metrics`: what Prometheus asks."""
+"""`/metrics`: for Prometheus."""
 
 from flask import Blueprint, Response, request
 
-from app.api.openapi.operations import Answer, Operation, describe
+from app.api.openapi.operations import Operation, SuccessResponse, describe
 from app.definitions.registry import Registry
 from app.telemetry.exposition import write_metrics
 
 _READ = Operation(
     tag="Probes",
-    summary="The metrics, for Prometheus",
-    text="Asks nobody. Of several replicas each has its own; only the one whose dispatcher leads knows the queue.",
-    answers=(Answer(text="The metrics, or OpenMetrics where `Accept` asks for it.", content_type="text/plain"),),
+    summary="Read the metrics",
+    text="For Prometheus. Asks no other service. Each replica has its own metrics; only the replica whose dispatcher "
+    "leads has those of the queue.",
+    successes=(
+        SuccessResponse(text="The metrics; in OpenMetrics format if `Accept` asks for it.", content_type="text/plain"),
+    ),
 )
 
 
@@ -19,8 +22,7 @@ def metrics_blueprint(registry: Registry, *, hide_private: bool) -> Blueprint:
 
     Args:
         registry: the definitions.
-        hide_private: whether the names of private definitions are kept from those who read the metrics, of whom nobody
-            asks who they are.
+        hide_private: whether to omit private definitions, because this route does not authorize its callers.
     """
     blueprint = Blueprint("metrics", __name__)
 
@@ -28,9 +30,11 @@ def metrics_blueprint(registry: Registry, *, hide_private: bool) -> Blueprint:
     @describe(_READ)
     def read() -> Response:
         definitions = registry.all()
-        private = [one.name for one in definitions if one.visibility != "Public"]
+        private = [definition.name for definition in definitions if definition.visibility != "Public"]
         text = write_metrics(
-            request.headers.get("Accept", ""), [one.name for one in definitions], private if hide_private else ()
+            request.headers.get("Accept", ""),
+            [definition.name for definition in definitions],
+            private if hide_private else (),
         )
         return Response(text.content, content_type=text.content_type)
 

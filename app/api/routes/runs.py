@@ -1,4 +1,4 @@
-"""`/job/<name>` and `/job/<name>/<id>`: reading, listing and cancelling runs."""
+"""`/job/<name>` and `/job/<name>/<id>`: read, list and cancel runs."""
 
 from dataclasses import replace
 
@@ -8,11 +8,11 @@ from werkzeug.exceptions import BadRequest
 from app.api.access_control import AccessControl
 from app.api.openapi import error_examples
 from app.api.openapi.examples import QUEUED, SUCCEEDED
-from app.api.openapi.operations import Answer, Header, Link, Operation, Parameter, describe
+from app.api.openapi.operations import Header, Link, Operation, Parameter, SuccessResponse, describe
 from app.api.openapi.parameters import PREFER, PREFERENCE_APPLIED
-from app.api.params.client_disconnected import client_disconnected
-from app.api.params.prefer_header import answer_with, read_wait
-from app.api.params.query_params import check_means_queued, check_parameters, link_to_next, read_list_query
+from app.api.params.client_disconnected import make_disconnect_check
+from app.api.params.prefer_header import read_wait, respond_with_run
+from app.api.params.query_params import check_only_queued, check_parameters, next_page_header, read_list_query
 from app.api.responses import json_response
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.runs.cancel import Canceller, EmptyResult
@@ -25,10 +25,10 @@ _SAME_RUN = {"name": "$request.path.name", "id": "$request.path.id"}
 _READ = Operation(
     tag="Runs",
     summary="Read a run",
-    text="What it is doing, why it waits or failed, and what came out of it.",
+    text="Its status, why it waits or failed, and its result.",
     parameters=(PREFER,),
-    answers=(
-        Answer(
+    successes=(
+        SuccessResponse(
             text="The run.",
             schema=RunSchema,
             example=SUCCEEDED,
@@ -37,43 +37,43 @@ _READ = Operation(
         ),
     ),
     errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.API_SERVER),
-    guarded=True,
+    requires_access=True,
 )
 _READ_MANY = Operation(
     tag="Runs",
     summary="List a definition's runs",
-    text="The newest first, page by page.",
+    text="Newest first, in pages.",
     parameters=(
         Parameter(
             name="limit",
-            place="query",
-            text="The most runs on a page.",
+            location="query",
+            text="The maximum number of runs on a page.",
             schema={"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
             example=20,
         ),
         Parameter(
             name="continue",
-            place="query",
-            text="Where the page begins: part of the `Link` header of the page before, and nothing to make up.",
+            location="query",
+            text="Where the page begins. Take it from the `Link` header of the previous page.",
             schema={"type": "string"},
         ),
         Parameter(
             name="status",
-            place="query",
-            text="Only runs of this status; given more than once, of any of them.",
+            location="query",
+            text="Only runs of this status; if repeated, of any of these.",
             schema={"type": "array", "items": {"enum": [status.value for status in Status]}},
             example=[Status.QUEUED.value],
         ),
     ),
-    answers=(
-        Answer(
-            text="A page of runs; empty where there are none.",
+    successes=(
+        SuccessResponse(
+            text="A page of runs; empty if there are none.",
             schema=RunSchema,
             many=True,
             example=(QUEUED, SUCCEEDED),
             headers={
                 "Link": Header(
-                    text="Leads to the next page; absent on the last one.",
+                    text="The next page; absent on the last page.",
                     example='</job/fibonacci?limit=20&continue=0000018af3>; rel="next"',
                     always=False,
                 )
@@ -81,41 +81,49 @@ _READ_MANY = Operation(
         ),
     ),
     errors=(
-        BadRequest(f"limit: not a number from 1 to {MAX_LIMIT}"),
+        BadRequest(f"limit: must be a number from 1 to {MAX_LIMIT}"),
         *error_examples.QUERY,
         *error_examples.API_SERVER,
     ),
-    guarded=True,
+    requires_access=True,
 )
 _CANCEL = Operation(
     tag="Runs",
     summary="Cancel a run",
-    text="Cancels one that is queued or active, and removes one that is finished. An active run is there until its pod "
-    "has ended, and holds its slot for as long. Calling it again is safe.",
-    answers=(Answer(text="The run's last state.", schema=RunSchema, example=replace(QUEUED, reason="Deleting")),),
+    text="Cancels a queued or active run; removes a finished one. An active run exists until its pod has ended, and "
+    "keeps its slot until then. Repeating the request is safe.",
+    successes=(
+        SuccessResponse(text="The run's last state.", schema=RunSchema, example=replace(QUEUED, reason="Deleting")),
+    ),
     errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.CANCEL),
-    guarded=True,
+    requires_access=True,
 )
 _EMPTY = Operation(
     tag="Runs",
     summary="Empty a definition's queue",
-    text="Deletes all queued runs, and none that is admitted.",
+    text="Deletes all queued runs and no admitted one.",
     parameters=(
         Parameter(
             name="status",
-            place="query",
-            text="Says that only queued runs are meant.",
+            location="query",
+            text="Confirms that only queued runs are to be deleted.",
             schema={"const": Status.QUEUED.value},
             example=Status.QUEUED.value,
             required=True,
         ),
     ),
-    answers=(Answer(text="How many there were.", schema=EmptiedSchema, example=EmptyResult(deleted=3, remaining=0)),),
+    successes=(
+        SuccessResponse(
+            text="How many runs were deleted, and how many remain.",
+            schema=EmptiedSchema,
+            example=EmptyResult(deleted=3, remaining=0),
+        ),
+    ),
     errors=(
-        BadRequest("only queued runs can be deleted together: say ?status=Queued; name any other run by its id"),
+        BadRequest("only queued runs can be deleted together: add ?status=Queued, or delete one run by its id"),
         *error_examples.EMPTY_QUEUE,
     ),
-    guarded=True,
+    requires_access=True,
 )
 
 
@@ -133,7 +141,7 @@ def runs_blueprint(
         list_query = read_list_query(request)
         with limiter.acquire():
             page = runs.page(definition.name, list_query)
-        return json_response(run_schema.dump(page.runs, many=True), 200, link_to_next(request, page))
+        return json_response(run_schema.dump(page.runs, many=True), 200, next_page_header(request, page))
 
     @blueprint.get("/<name>/<run_id>")
     @describe(_READ)
@@ -144,13 +152,13 @@ def runs_blueprint(
             view = runs.get(definition.name, run_id)
         wait_seconds = read_wait(request)
         if wait_seconds and not has_ended(view):
-            disconnected, trusted = client_disconnected(request), definition.visibility != "Public"
+            disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
             with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
                 if cancel_token is None:
-                    wait_seconds = None  # too many others wait: the run as it is, and nothing confirmed
+                    wait_seconds = None  # too many others wait: respond with the run as it is, and confirm no wait
                 else:
                     view = waiter.wait_for_end(definition.name, run_id, cancel_token)
-        return answer_with(view, wait_seconds)
+        return respond_with_run(view, wait_seconds)
 
     @blueprint.delete("/<name>/<run_id>")
     @describe(_CANCEL)
@@ -165,9 +173,9 @@ def runs_blueprint(
     @describe(_EMPTY)
     def empty(name: str) -> Response:
         definition = access_control.require(name)
-        check_means_queued(request)
+        check_only_queued(request)
         with limiter.acquire():
-            emptied = canceller.empty(definition.name)
-        return json_response(emptied_schema.dump(emptied))
+            result = canceller.empty(definition.name)
+        return json_response(emptied_schema.dump(result))
 
     return blueprint

@@ -1,11 +1,11 @@
-"""`GET /jobs/status`: how the definitions stand."""
+"""`GET /jobs/status`: the state of the definitions."""
 
 from flask import Blueprint, Response, request
 
 from app.api.access_control import AccessControl
 from app.api.openapi import error_examples
 from app.api.openapi.examples import DEFINITION
-from app.api.openapi.operations import Answer, Operation, describe
+from app.api.openapi.operations import Operation, SuccessResponse, describe
 from app.api.params.query_params import check_parameters
 from app.api.responses import json_response
 from app.common.concurrency_limiter import ConcurrencyLimiter
@@ -14,18 +14,18 @@ from schemas.definition_status import DefinitionSchema
 
 _READ = Operation(
     tag="Definitions",
-    summary="How the definitions stand",
-    text="Every definition that the caller may use: what it is, its slots, its queue, and its dependencies.",
-    answers=(Answer(text="The definitions.", schema=DefinitionSchema, many=True, example=[DEFINITION]),),
+    summary="Read the definitions' state",
+    text="Every definition that the caller may use, with its slots, its queue and its dependencies.",
+    successes=(SuccessResponse(text="The definitions.", schema=DefinitionSchema, many=True, example=[DEFINITION]),),
     errors=(*error_examples.QUERY, *error_examples.CALLER, *error_examples.API_SERVER),
-    personal=True,
+    varies_by_caller=True,
 )
 
 
 def status_blueprint(
-    access_control: AccessControl, overview: DefinitionStatuses, limiter: ConcurrencyLimiter
+    access_control: AccessControl, statuses: DefinitionStatuses, limiter: ConcurrencyLimiter
 ) -> Blueprint:
-    """Build the routes."""
+    """Build the route."""
     blueprint = Blueprint("status", __name__, url_prefix="/jobs")
     definitions_schema = DefinitionSchema(many=True)
 
@@ -35,7 +35,7 @@ def status_blueprint(
         check_parameters(request)
         definitions = access_control.visible()
         with limiter.acquire():
-            views = overview.describe(definitions)
+            views = statuses.describe(definitions)
         return json_response(definitions_schema.dump(views))
 
     return blueprint

@@ -1,1 +1,1 @@
-"""."""
+"""Limits on queued runs and on requests that last."""

@@ -1,6 +1,6 @@
-"""How many runs are queued, and how soon the next one leaves: what one watch shows, and what is about to be stored.
+"""The number of queued runs, from one watch and from the runs that this process is about to store.
 
-All that is kept of a queued run is its name and its definition's, about 150 bytes with its place in a table.
+Of a queued run only its name and its definition's are kept: about 150 bytes with its place in a table.
 """
 
 import math
@@ -18,23 +18,23 @@ from app.kube.parsing import phase_of
 from app.kube.reflector import SILENCE_SECONDS
 
 _WINDOW_SECONDS = 60.0
-"""How far back departures are looked at."""
+"""How far back departures from a queue are looked at."""
 
 _LONGEST_RETRY_SECONDS = 300
 
 _UNSEEN_SECONDS = SILENCE_SECONDS
-"""How long a run that was stored, or may have been, counts without being seen. A watch shows it within milliseconds,
-but what it brings may be as old as it can be silent."""
+"""How long a reserved run counts that the watch has not shown. A watch shows it within milliseconds, but what it
+delivers may be as old as the longest time that it can be silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """What the watch shows of a run.
+    """A run as the watch shows it.
 
     Attributes:
-        name: of the Job.
-        definition: from its label.
-        queued: whether it waits.
+        name: the Job's name.
+        definition: from the Job's label.
+        queued: whether the run is queued.
     """
 
     name: str
@@ -43,9 +43,9 @@ class QueuedJob:
 
 
 def read_queued_job(job: Json) -> QueuedJob:
-    """Read a Job with our labels."""
+    """Read a Job that has our labels."""
     metadata = job["metadata"]
-    # Many runs share few names of definitions: one string for all.
+    # Many runs share few definitions: keep one string for all of them.
     definition = sys.intern(metadata["labels"][labels.DEFINITION_LABEL])
     return QueuedJob(metadata["name"], definition, phase_of(job) is Phase.QUEUED)
 
@@ -54,20 +54,20 @@ class DrainRate:
     """How fast runs leave a queue.
 
     Args:
-        since: when this began to look, seconds by a clock that never goes back.
+        since: when the queue was first looked at, by a clock that never goes back, in seconds.
     """
 
     def __init__(self, since: float) -> None:
         self._since = since
-        # More than one a second makes no difference to the answer, so no more need be remembered.
+        # More than one departure a second does not change the result, so no more are remembered.
         self._departures: deque[float] = deque(maxlen=int(_WINDOW_SECONDS))
 
     def note(self, now: float) -> None:
-        """A run has left."""
+        """Count a run that has left."""
         self._departures.append(now)
 
     def retry_after_seconds(self, now: float) -> int:
-        """After how many seconds another try is worth its while: as long as it takes a run to leave, from 1 to 300."""
+        """Return the time in which about one run leaves, from 1 to 300 seconds."""
         recent = sum(now - departure <= _WINDOW_SECONDS for departure in self._departures)
         if recent:
             seconds = min(_WINDOW_SECONDS, now - self._since) / recent
@@ -76,132 +76,190 @@ class DrainRate:
         return max(1, min(math.ceil(seconds), _LONGEST_RETRY_SECONDS))
 
 
-@dataclass(slots=True)
-class _Expected:
-    """A run that is about to be stored, or was and hasn't been seen yet.
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many runs may be queued.
 
     Attributes:
-        definition: whose run.
-        since: when the first of its calls came.
-        calls: those that may store it; several where they have one Idempotency-Key.
+        of_definition: of one definition; `None`: any number.
+        of_all: of all definitions together; `None`: any number.
+    """
+
+    of_definition: int | None
+    of_all: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFull:
+    """No other run may be queued.
+
+    Attributes:
+        definition: whose limit is reached; `None`: the limit of all definitions together.
+        limit: how many runs may be queued.
+        retry_after_seconds: in about this time a run leaves the queue.
+    """
+
+    definition: str | None
+    limit: int
+    retry_after_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A place in the queue for a run that is about to be stored.
+
+    Attributes:
+        counter: counts the run; `None`: nothing has to be released, as the run is counted otherwise or no limit is set.
+        name: of the run's Job.
+    """
+
+    counter: "QueueCounter | None"
+    name: str
+
+    def release(self) -> None:
+        """Give the place back. Call this once, and only when it is certain that this request has not stored the run."""
+        if self.counter is not None:
+            self.counter.release(self.name)
+
+
+@dataclass(slots=True)
+class _Reserved:
+    """A run that is about to be stored, or that is stored and not seen by the watch yet.
+
+    Attributes:
+        definition: the run's.
+        since: when the first request reserved the place.
+        requests: how many requests may store the run: several, if they share an Idempotency-Key.
     """
 
     definition: str
     since: float
-    calls: int = 1
+    requests: int = 1
 
 
 class QueueCounter:
-    """The queued runs of the namespace by definition; the sink of a reflector. Safe to share between threads.
+    """Counts the queued runs of a namespace by definition: the store of a reflector. Safe to share between threads.
 
-    A run that is being stored here counts from before it is sent, and once only, however late the watch shows it.
+    A run that this process stores counts from before the create is sent, and counts once, however late the watch
+    shows it.
 
     Args:
         clock: seconds that never go back.
 
     Attributes:
-        filled: set once everything has been listed.
+        filled: set once all runs have been listed.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.RLock()  # `is_free` of `expect` asks under it
-        self._queued: dict[str, str] = {}  # definitions by names of runs
-        self._expected: dict[str, _Expected] = {}  # by names of runs, the oldest first
-        self._lengths: Counter[str] = Counter()  # both of them, by definition
+        self._lock = threading.Lock()
+        self._queued: dict[str, str] = {}  # definitions by names of Jobs
+        self._reserved: dict[str, _Reserved] = {}  # by names of Jobs, the oldest first
+        self._lengths: Counter[str] = Counter()  # queued and reserved runs by definition
         began = clock()
         self._drains: defaultdict[str, DrainRate] = defaultdict(lambda: DrainRate(began))
         self._drain_of_all = DrainRate(began)
         self.filled = threading.Event()
 
     def replace(self, records: list[QueuedJob]) -> None:
-        """Count these runs, and what is about to be stored; those that are queued no longer have left."""
+        """Count these runs and the reserved ones. Runs that were queued before and no longer are have left."""
         with self._lock:
-            queued = {sight.name: sight.definition for sight in records if sight.queued}
+            queued = {record.name: record.definition for record in records if record.queued}
             for name in self._queued.keys() - queued.keys():
                 self._note_departure(self._queued[name])
-            for sight in records:
-                self._expected.pop(sight.name, None)
+            for record in records:
+                self._reserved.pop(record.name, None)
             self._queued = queued
             self._lengths = Counter(queued.values())
-            self._lengths.update(expected.definition for expected in self._expected.values())
+            self._lengths.update(reserved.definition for reserved in self._reserved.values())
         self.filled.set()
 
     def put(self, record: QueuedJob) -> None:
-        """Take in a run that is new or has changed."""
+        """Count a run that is new or has changed."""
         with self._lock:
-            expected = self._expected.pop(record.name, None)
-            if expected is not None:
-                self._lengths[expected.definition] -= 1
+            reserved = self._reserved.pop(record.name, None)
+            if reserved is not None:
+                self._lengths[reserved.definition] -= 1
             if record.queued and record.name not in self._queued:
                 self._queued[record.name] = record.definition
                 self._lengths[record.definition] += 1
             elif not record.queued:
                 self._leave(record)
-                if expected is not None:  # it was admitted before the watch could show it queued
+                if reserved is not None:  # it was admitted before the watch showed it queued
                     self._note_departure(record.definition)
 
     def remove(self, record: QueuedJob) -> None:
-        """Forget a run that was deleted; one of the same name may be about to be stored."""
+        """Stop counting a run that was deleted. A reservation of the same name stays: it is for a later run."""
         with self._lock:
             self._leave(record)
 
     def length(self, definition: str) -> int:
-        """How many runs of a definition are queued, or about to be."""
+        """Return how many runs of a definition are queued or reserved."""
         return self._lengths[definition]
 
     def total(self) -> int:
-        """How many there are in all."""
-        return len(self._queued) + len(self._expected)
+        """Return how many runs of all definitions are queued or reserved."""
+        return len(self._queued) + len(self._reserved)
 
-    def retry_after_seconds(self, definition: str | None) -> int:
-        """How soon to expect that a run of the definition leaves its queue; `None`: of any."""
-        with self._lock:
-            drain = self._drain_of_all if definition is None else self._drains[definition]
-            return drain.retry_after_seconds(self._clock())
+    def reserve(self, definition: str, name: str, limits: QueueLimits) -> Reservation | QueueFull:
+        """Reserve a place for a run that is about to be stored, unless a limit is reached.
 
-    def expect(self, definition: str, name: str, is_free: Callable[[], None]) -> bool:
-        """Count a run that is about to be stored.
+        A run that is queued or reserved already needs no other place: no limit applies to it.
 
         Args:
-            definition: whose run.
-            name: of its Job.
-            is_free: raises where there is no place for another run; not asked for a run that has its place already.
-
-        Returns:
-            Whether it counts, so that it has to be taken back where it is not stored.
+            definition: the run's.
+            name: of the run's Job.
+            limits: how many runs may be queued.
         """
         with self._lock:
             if name in self._queued:
-                return False
-            if name in self._expected:
-                self._expected[name].calls += 1
-                return True
-            is_free()
-            self._expected[name] = _Expected(definition, self._clock())
+                return Reservation(None, name)
+            if name in self._reserved:
+                self._reserved[name].requests += 1
+                return Reservation(self, name)
+            full = self._find_reached_limit(definition, limits)
+            if full is not None:
+                return full
+            self._reserved[name] = _Reserved(definition, self._clock())
             self._lengths[definition] += 1
-            return True
+            return Reservation(self, name)
+
+    def find_reached_limit(self, definition: str, limits: QueueLimits) -> QueueFull | None:
+        """Return the limit that another run would exceed; `None`: there is room. Nothing is reserved."""
+        with self._lock:
+            return self._find_reached_limit(definition, limits)
 
     def release(self, name: str) -> None:
-        """A call that expected this run has not stored it."""
+        """Take back the reservation of one request that has not stored this run."""
         with self._lock:
-            if (expected := self._expected.get(name)) is not None:
-                expected.calls -= 1
-                if expected.calls == 0:
+            if (reserved := self._reserved.get(name)) is not None:
+                reserved.requests -= 1
+                if reserved.requests == 0:
                     self._forget(name)
 
     def forget_unseen(self) -> None:
-        """Count no longer what the watch should have shown long ago; to be called when it has just shown its life."""
+        """Drop reservations of runs that the watch should have shown long ago.
+
+        Call this only when the watch has just delivered something: a silent watch proves nothing.
+        """
         with self._lock:
             oldest = self._clock() - _UNSEEN_SECONDS
-            while self._expected:
-                name, expected = next(iter(self._expected.items()))
-                if expected.since >= oldest:
+            while self._reserved:
+                name, reserved = next(iter(self._reserved.items()))
+                if reserved.since >= oldest:
                     return
                 self._forget(name)
 
+    def _find_reached_limit(self, definition: str, limits: QueueLimits) -> QueueFull | None:
+        now = self._clock()
+        if limits.of_definition is not None and self.length(definition) >= limits.of_definition:
+            return QueueFull(definition, limits.of_definition, self._drains[definition].retry_after_seconds(now))
+        if limits.of_all is not None and self.total() >= limits.of_all:
+            return QueueFull(None, limits.of_all, self._drain_of_all.retry_after_seconds(now))
+        return None
+
     def _forget(self, name: str) -> None:
-        self._lengths[self._expected.pop(name).definition] -= 1
+        self._lengths[self._reserved.pop(name).definition] -= 1
 
     def _leave(self, record: QueuedJob) -> None:
         definition = self._queued.pop(record.name, None)

@@ -1,1 +1,1 @@
-"""."""
+"""The logs of runs."""

@@ -1,14 +1,14 @@
-"""The logs of runs: which container's log is meant, and passing it on in bounded memory.
+"""The logs of runs: choosing the container, and passing its log on in bounded memory.
 
-A log that ends too early must not look complete. The API server ends an answer in good order also where its own
-connection to the kubelet broke, so whoever follows a log asks at its end whether the container has ended, too.
+A log that ends too early must not look complete. The API server ends a response properly even if its own connection to
+the kubelet broke. So after the end of a followed log the pod is read, to see whether its container has ended, too.
 """
 
-import random
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
+from app.common.backoff import jittered
 from app.common.errors import ErrorKind, ServiceError
 from app.common.types import Json
 from app.kube.cancel_token import CancelToken
@@ -21,53 +21,53 @@ from app.runs.logs.containers import Container, containers_after, containers_of,
 from app.runs.reader import RunReader, UnknownRunError
 
 _SILENCE_SECONDS = 10.0
-"""How long nothing may come of a log that is there already."""
+"""How long a log that is complete already may deliver nothing."""
 
 _LAG_SECONDS = 20.0
-"""How long after a log's end its container's end may still be unknown, and how long an outage may last meanwhile."""
+"""How long after the end of a log the end of its container may be unknown, and how long an outage may last then."""
 
 _WATCH_SECONDS = 5
-"""How long the Job is watched for what comes after a container's end, before its pods are looked at all the same."""
+"""How long the Job is watched after a container's end before its pods are read again."""
 
-_PAUSE_SECONDS = 0.5
+_RETRY_SECONDS = 0.5
 
 
 class NoLogError(ServiceError):
-    """There is no log yet, or none any more; the message says why."""
+    """There is no log yet, or no log any more; the message says why."""
 
     kind = ErrorKind.CONFLICT
 
     @property
     def detail(self) -> str:
-        """Why there is none."""
+        """Why there is no log."""
         return str(self)
 
 
 class UnknownAttemptError(ServiceError):
-    """The run has no such attempt, or its log isn't kept; the message says which."""
+    """The run has no such attempt, or its log is not kept; the message says which."""
 
     kind = ErrorKind.NOT_FOUND
 
     @property
     def detail(self) -> str:
-        """Which attempt."""
+        """Which attempt is missing."""
         return str(self)
 
 
 class BrokenLogError(Exception):
-    """A log broke off: what has been passed on isn't all."""
+    """A log broke off: what has been passed on is not the whole log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
-    """What of a run's log is wanted.
+    """Which part of a run's log a caller wants.
 
     Attributes:
-        tail_lines: only so many lines at its end; `None`: all.
-        since_seconds: only what is no older; `None`: all.
-        attempt: whose log, from 1 on; `None`: the last one's.
-        previous: that of the attempt before the last one.
-        follow: go on with what comes, until the attempt ends that was chosen, or else the run.
+        tail_lines: only this many lines at its end; `None`: all.
+        since_seconds: only lines that are no older than this; `None`: all.
+        attempt: the number of the attempt, from 1 on; `None`: the last one.
+        previous: the attempt before the last one.
+        follow: go on with new lines until the chosen attempt ends. If no attempt was chosen: until the run ends.
     """
 
     tail_lines: int | None = None
@@ -81,9 +81,9 @@ class LogReader:
     """Reads the logs of runs.
 
     Args:
-        client: where they are.
-        runs: finds them.
-        streams: limits how many logs are read.
+        client: of the namespace that the runs are in.
+        runs: reads them.
+        streams: gives the places.
     """
 
     def __init__(self, client: NamespacedClient, runs: RunReader, streams: LongRequestLimiter) -> None:
@@ -92,7 +92,7 @@ class LogReader:
         self._streams = streams
 
     def check(self, definition: str, run_id: str, options: LogOptions) -> None:
-        """Raise what `read` would raise, as far as that can be told without opening the log."""
+        """Raise what `read` would raise, as far as that is known before the log is opened."""
         self._choose(self._runs.find(definition, run_id), options)
 
     def read(
@@ -156,14 +156,14 @@ class LogReader:
     def _pass_on(
         self, definition: str, container: Container, options: LogOptions, cancel_token: CancelToken
     ) -> Iterator[bytes]:
-        """Pass the log of one attempt on; once it is open, an empty piece says so."""
+        """Yield the log of one attempt. The first piece is empty and says that the log is open."""
         query: dict[str, str | int] = {"container": definition}
         given = {"tailLines": options.tail_lines, "sinceSeconds": options.since_seconds}
         query |= {name: value for name, value in given.items() if value is not None}
         if not container.is_last():
             query["previous"] = "true"
         elif options.follow and not container.is_over():
-            # Of a container that is over all is there already: no kubelet can make anyone wait for more.
+            # The log of a container that has ended is complete: do not let a kubelet make us wait for more.
             query["follow"] = "true"
         silence_seconds = None if "follow" in query else _SILENCE_SECONDS
         opened = False
@@ -180,14 +180,14 @@ class LogReader:
             raise BrokenLogError(error.message) from error
 
     def _pass_on_surely(self, definition: str, container: Container, cancel_token: CancelToken) -> Iterator[bytes]:
-        """Pass the whole log of a later attempt on, though it may take some tries to open it."""
+        """Yield the whole log of a later attempt. Opening it is retried."""
         give_up_at = time.monotonic() + _LAG_SECONDS
         while True:
             try:
                 yield from self._pass_on(definition, container, LogOptions(follow=True), cancel_token)
                 return
             except ClusterError as error:
-                self._pause(error, give_up_at, cancel_token)
+                self._wait_for_retry(error, give_up_at, cancel_token)
 
     def _await_next(
         self, definition: str, run_id: str, container: Container, cancel_token: CancelToken, *, any_pod: bool
@@ -195,22 +195,23 @@ class LogReader:
         """Wait for the attempt that follows one whose log has ended.
 
         Args:
-            definition: of the run.
-            run_id: its id.
+            definition: the run's.
+            run_id: the run's.
             container: the attempt.
-            cancel_token: ends it.
-            any_pod: whether to wait for another one at all; else only until this one is known to be over.
+            cancel_token: ends the wait.
+            any_pod: whether to wait for another attempt; `False`: only until this one is known to have ended.
 
         Returns:
-            The attempt, which has begun; `None`: no other follows.
+            The next attempt, which has begun; `None`: no other follows.
 
         Raises:
-            BrokenLogError: nobody can say, or the attempt's log isn't kept any more.
+            BrokenLogError: it stays unknown what follows, or the next attempt's log is not kept any more.
         """
         give_up_at = time.monotonic() + _LAG_SECONDS
         while True:
             try:
-                job = self._runs.find(definition, run_id)  # before its pods: once it has ended, there are no others
+                # Read the Job before its pods: once it has ended, no other pods follow.
+                job = self._runs.find(definition, run_id)
                 containers = containers_of(self._runs.every_attempt_at(read_run(job)))
                 if is_over(container, containers):
                     give_up_at = time.monotonic() + _LAG_SECONDS
@@ -222,24 +223,24 @@ class LogReader:
                     if not any_pod or terminal_condition(job) is not None:
                         return None
                 elif time.monotonic() > give_up_at:
-                    raise BrokenLogError("the log ended, but its container hasn't")
+                    raise BrokenLogError("the log ended, but its container has not")
                 self._await_change(job, cancel_token)
             except UnknownRunError:
                 return None
             except ClusterError as error:
-                self._pause(error, give_up_at, cancel_token)
+                self._wait_for_retry(error, give_up_at, cancel_token)
 
     def _await_change(self, job: Json, cancel_token: CancelToken) -> None:
-        """Wait for something to happen to the Job, whose status counts its pods: those alone may not be watched."""
+        """Wait until the Job changes. Its status counts its pods, which the service has no right to watch."""
         next(watch_job(self._client, job, seconds=_WATCH_SECONDS, cancel_token=cancel_token), None)
 
-    def _pause(self, error: ClusterError, give_up_at: float, cancel_token: CancelToken) -> None:
+    def _wait_for_retry(self, error: ClusterError, give_up_at: float, cancel_token: CancelToken) -> None:
         if cancel_token.is_set or time.monotonic() > give_up_at:
             raise BrokenLogError(error.message) from error
-        cancel_token.wait(_PAUSE_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, nothing secret
+        cancel_token.wait(jittered(_RETRY_SECONDS))
 
 
 def _checked(container: Container) -> Container:
     if not container.is_kept():
-        raise BrokenLogError("the kubelet has dropped the log of an attempt in between")
+        raise BrokenLogError("the kubelet no longer has the log of an attempt in between")
     return container

@@ -1,10 +1,10 @@
-"""`Prefer: wait=N` is read as RFC 7240 says, and whatever else a header holds is left alone."""
+"""`Prefer: wait=N` is parsed as in RFC 7240; other preferences are ignored."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.params.prefer_header import MOST_SECONDS, parse_wait
+from app.api.params.prefer_header import MAX_WAIT_SECONDS, parse_wait
 
 
 @pytest.mark.parametrize(
@@ -28,8 +28,8 @@ from app.api.params.prefer_header import MOST_SECONDS, parse_wait
         ("wait=" + "9" * 5000, 300),
     ],
 )
-def test_a_wait_is_found_wherever_it_stands(header: str, seconds: int) -> None:
-    """Case, order, quotes, parameters and space don't matter; the longest wait is 300 s."""
+def test_parse_wait__finds_the_preference_in_any_valid_form(header: str, seconds: int) -> None:
+    """Case, order, quotes, parameters and space do not matter; the longest wait is 300 s."""
     assert parse_wait(header) == seconds
 
 
@@ -55,26 +55,23 @@ def test_a_wait_is_found_wherever_it_stands(header: str, seconds: int) -> None:
         '"wait"=5',
     ],
 )
-def test_what_is_no_wait_is_ignored(header: str) -> None:
-    """A preference is no demand: nobody is refused for it."""
+def test_parse_wait__ignores_other_and_malformed_preferences(header: str) -> None:
     assert parse_wait(header) is None
 
 
-def test_the_first_of_several_counts() -> None:
-    """Also where it makes no sense, as RFC 7240, section 2, has it."""
+def test_parse_wait__uses_the_first_of_several() -> None:
+    """Even if the first one is malformed (RFC 7240, section 2)."""
     assert parse_wait("wait=5, wait=6") == 5
     assert parse_wait("wait=x, wait=6") is None
 
 
 @given(st.text(max_size=200))
-def test_any_header_can_be_read(header: str) -> None:
-    """No header makes it fail, and no wait is longer than is allowed."""
+def test_parse_wait__accepts_any_text(header: str) -> None:
     seconds = parse_wait(header)
-    assert seconds is None or 0 <= seconds <= MOST_SECONDS
+    assert seconds is None or 0 <= seconds <= MAX_WAIT_SECONDS
 
 
 @given(st.integers(0, 10**6), st.lists(st.sampled_from(["a", "b=1", 'c="x, wait=1"', "d;e=f"]), max_size=4))
-def test_other_preferences_change_nothing(number: int, others: list[str]) -> None:
-    """Before it or after it."""
+def test_parse_wait__is_independent_of_other_preferences(number: int, others: list[str]) -> None:
     wait = f"wait={number}"
     assert parse_wait(", ".join([*others, wait])) == parse_wait(", ".join([wait, *others])) == min(number, 300)

@@ -1,4 +1,4 @@
-"""Every exception becomes one and the same shape of answer, and tells strangers nothing that isn't theirs."""
+"""Every exception becomes a problem document, which reveals nothing that the caller may not know."""
 
 import json
 from http import HTTPStatus
@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, abort
 from werkzeug.exceptions import default_exceptions
 
-from app.api.problems import answer_with_problems, problem_of, reason_of
+from app.api.problems import problem_of, reason_of, register_problem_handler
 from app.auth.authorizer import NotTrustedError
 from app.common.concurrency_limiter import BusyError
 from app.definitions.registry import UnknownDefinitionError
@@ -32,15 +32,15 @@ from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 from tests.http.clients import check_problem
 
-# RFC 9110, section 15; what Python says depends on its version.
+# RFC 9110, section 15; the phrases in Python depend on its version.
 TITLES = {414: "URI Too Long", 413: "Content Too Large", 422: "Unprocessable Content"}
 
 
 @pytest.mark.parametrize("status", sorted(default_exceptions))
-def test_every_status_has_the_one_shape(status: int) -> None:
-    """Also those that only Flask and werkzeug raise."""
+def test_problem__has_the_same_shape_for_every_status(status: int) -> None:
+    """Also for errors that only Flask and werkzeug raise."""
     app = Flask("errors")
-    answer_with_problems(app)
+    register_problem_handler(app)
     app.add_url_rule("/", view_func=lambda: abort(status))
 
     document = check_problem(app.test_client().get("/"), status)
@@ -72,8 +72,8 @@ def test_every_status_has_the_one_shape(status: int) -> None:
         (UnreachableError("secret words"), 503),
     ],
 )
-def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> None:
-    """The table of the HTTP reference; what may pass by itself says when to try again."""
+def test_problem_of__maps_each_error_to_its_status(error: Exception, status: int) -> None:
+    """Errors that may pass have `Retry-After`."""
     problem = problem_of(error)
     assert problem.status == status
     assert ("Retry-After" in problem.headers) == (status in (429, 503))
@@ -82,8 +82,8 @@ def test_each_of_our_errors_has_its_status(error: Exception, status: int) -> Non
 
 
 @pytest.mark.parametrize(("in_doubt", "words"), [(True, "may or may not have been stored"), (False, "has not been")])
-def test_a_failed_call_hears_whether_its_run_can_be_stored_all_the_same(in_doubt: bool, words: str) -> None:
-    """Whoever repeats a call has to know whether that could start a second run."""
+def test_problem_of__says_whether_the_run_may_be_stored(in_doubt: bool, words: str) -> None:
+    """A caller must know whether a retry could start a second run."""
     assert words in problem_of(CreateFailedError(ThrottledError("busy"), in_doubt=in_doubt)).detail
 
 
@@ -96,8 +96,8 @@ def test_a_failed_call_hears_whether_its_run_can_be_stored_all_the_same(in_doubt
         ('jobs.batch is forbidden: User "system:serviceaccount:secret:words" cannot create', "can't do this now"),
     ],
 )
-def test_a_refused_run_hears_what_kind_of_rule_refuses_it_and_no_more(message: str, words: str) -> None:
-    """The API server's own words name accounts, quotas and hooks: they are for the log."""
+def test_problem_of__names_only_the_kind_of_rule_that_refuses_a_run(message: str, words: str) -> None:
+    """The API server's message names accounts, quotas and hooks: it is for the log."""
     status = json.dumps({"kind": "Status", "reason": "Forbidden", "message": message}).encode()
     detail = problem_of(CreateFailedError(error_of(403, status), in_doubt=False)).detail
     assert words in detail
@@ -109,14 +109,12 @@ def test_a_refused_run_hears_what_kind_of_rule_refuses_it_and_no_more(message: s
     ("header", "seconds"),
     [(None, "2"), ("1", "2"), ("17", "17"), ("99999", "30"), ("-1", "2"), ("soon", "2"), ("٣", "2"), ("9" * 99, "2")],
 )
-def test_what_the_api_server_asks_for_is_passed_on_within_bounds(header: str | None, seconds: str) -> None:
-    """Whatever stands in the header, a proxy's included."""
+def test_problem_of__limits_the_retry_after_of_the_api_server(header: str | None, seconds: str) -> None:
     error = error_of(429, b"", header)
     assert problem_of(CreateFailedError(error, in_doubt=False)).headers["Retry-After"] == seconds
 
 
-def test_each_fault_of_a_request_is_listed_with_its_pointer() -> None:
-    """In the order in which they were found."""
+def test_problem_of__lists_each_fault_with_its_pointer() -> None:
     faults = [Fault("/Image", "not allowed"), Fault("", "odd")]
     assert problem_of(Refused(faults)).document()["errors"] == [
         {"pointer": "/Image", "message": "not allowed"},
@@ -124,8 +122,8 @@ def test_each_fault_of_a_request_is_listed_with_its_pointer() -> None:
     ]
 
 
-def test_each_cause_that_kubernetes_gives_is_listed_with_a_pointer_into_the_job() -> None:
-    """`a.b[0].c` is `/a/b/0/c`."""
+def test_problem_of__lists_the_causes_of_kubernetes_with_pointers_into_the_job() -> None:
+    """`a.b[0].c` becomes `/a/b/0/c`."""
     error = InvalidError("Job is invalid", (("spec.template.spec.containers[0].image", "Required value"), ("", "odd")))
     document = problem_of(error).document()
     assert document["detail"] == "Kubernetes does not accept this run"
@@ -135,17 +133,16 @@ def test_each_cause_that_kubernetes_gives_is_listed_with_a_pointer_into_the_job(
     ]
 
 
-def test_without_causes_the_reason_of_kubernetes_stands_in_the_detail() -> None:
-    """An admission policy says no in a message alone."""
+def test_problem_of__has_the_message_of_kubernetes_if_there_are_no_causes() -> None:
+    """An admission policy gives only a message."""
     assert problem_of(InvalidError("no runs on Sundays")).detail.endswith(": no runs on Sundays")
 
 
-def test_an_error_that_nobody_foresaw_tells_the_caller_nothing_and_the_log_everything(
+def test_problem__of_an_unexpected_error_is_explained_only_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its trace is what somebody will need."""
     app = Flask("errors")
-    answer_with_problems(app)
+    register_problem_handler(app)
 
     @app.get("/")
     def fail() -> str:
@@ -159,8 +156,8 @@ def test_an_error_that_nobody_foresaw_tells_the_caller_nothing_and_the_log_every
 
 
 @pytest.mark.parametrize("status", [403, 404, 409, 422, 500])
-def test_what_the_api_server_says_is_one_line(status: int) -> None:
-    """It may quote what a caller wrote, and goes to the log, where a line is a message."""
+def test_error_of__makes_the_api_servers_message_one_line(status: int) -> None:
+    """It may quote a caller, and each line of the log must be one message."""
     message = "denied:\n * a\r\n2026-11-24 INFO forged\u2028x\x85y\x1b[2Jz"
     error = error_of(status, json.dumps({"kind": "Status", "message": message}).encode())
     assert str(error) == "denied: * a 2026-11-24 INFO forged x y?[2Jz"

@@ -1,18 +1,14 @@
-"""Pods and tokens, judged from what the API server says, and how long that is remembered."""
+"""Which pods and tokens are trusted, from the API server's responses."""
 
 import base64
 import json
-import threading
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
 
-from app.auth.identities import judge_pods
-from app.auth.tokens import Account, InvalidTokenError, judge_review, read_token
-from app.common.concurrency_limiter import ConcurrencyLimiter
-from app.common.single_flight_cache import SingleFlightCache
-from tests.support.clock import Clock
+from app.auth.identities import identify_pod
+from app.auth.tokens import Account, InvalidTokenError, read_token, read_token_review
 
 AT = ip_address("10.1.1.1")
 
@@ -51,9 +47,8 @@ def pod(name: str = "web", trust: str | None = None, *, ip: str = "10.1.1.1", **
         ([pod(), pod("other", deleted=True)], True),
     ],
 )
-def test_a_pod_is_trusted_when_it_runs_alone_at_its_address(pods: list[dict[str, Any]], trusted: bool) -> None:
-    """Whatever is unclear isn't trusted."""
-    assert judge_pods(pods, AT).trusted is trusted
+def test_identify_pod__trusts_a_running_pod_with_its_own_address(pods: list[dict[str, Any]], trusted: bool) -> None:
+    assert identify_pod(pods, AT).trusted is trusted
 
 
 def jwt(claims: Any) -> str:
@@ -65,14 +60,13 @@ GOOD = jwt({"exp": 200})
 
 
 @pytest.mark.parametrize("header", [None, "", "Basic eDp5", "Bearers x", "Digest a=b, c=d"])
-def test_what_speaks_of_no_bearer_is_no_token(header: str | None) -> None:
-    """Such callers are judged by their addresses."""
+def test_read_token__returns_none_without_a_bearer_token(header: str | None) -> None:
     assert read_token(header, 100) is None
 
 
 @pytest.mark.parametrize("header", [f"Bearer {GOOD}", f"bEARER   {GOOD} ", f"\tBearer {GOOD}"])
-def test_a_bearer_token_is_read_whatever_the_case_and_the_space(header: str) -> None:
-    """RFC 9110: schemes have no case."""
+def test_read_token__ignores_case_and_space(header: str) -> None:
+    """RFC 9110: schemes are case-insensitive."""
     assert read_token(header, 100) == GOOD
 
 
@@ -97,8 +91,8 @@ def test_a_bearer_token_is_read_whatever_the_case_and_the_space(header: str) -> 
         f"Bearer {jwt({'exp': 200, 'x': 'y' * 9000})}",
     ],
 )
-def test_rubbish_is_told_apart_without_asking_anybody(header: str) -> None:
-    """It gets 401 and costs no call; an expired token, too."""
+def test_read_token__refuses_malformed_and_expired_tokens(header: str) -> None:
+    """At no call to the API server."""
     with pytest.raises(InvalidTokenError):
         read_token(header, 100)
 
@@ -111,95 +105,15 @@ def review(username: str = "system:serviceaccount:a:b", **changes: Any) -> dict[
     "status",
     [{}, review(authenticated=False), review(authenticated="true"), review(audiences=[]), review(audiences=["x"])],
 )
-def test_a_review_counts_only_with_our_audience(status: dict[str, Any]) -> None:
-    """An API server that doesn't know audiences says yes to tokens that are meant for others."""
+def test_read_token_review__needs_our_audience(status: dict[str, Any]) -> None:
+    """An API server that ignores audiences accepts tokens that are meant for others."""
     with pytest.raises(InvalidTokenError):
-        judge_review(status, "jobs")
+        read_token_review(status, "jobs")
 
 
-def test_a_review_names_an_account_or_somebody_else() -> None:
-    """Users are no ServiceAccounts."""
-    assert judge_review(review(), "jobs") == Account("a", "b")
-    assert judge_review(review("admin"), "jobs") is None
-    assert judge_review(review("system:anonymous"), "jobs") is None
-    assert judge_review(review("oidc:system:serviceaccount:a:b"), "jobs") is None
-    assert judge_review(review("system:serviceaccount:a:b:c"), "jobs") is None
-
-
-def test_what_is_remembered_is_gone_after_its_time_and_failures_at_once() -> None:
-    """The time counts from the question, for the answer may be as old."""
-    clock, answers = Clock(), iter([True, False])
-    memory: SingleFlightCache[bool] = SingleFlightCache(ConcurrencyLimiter(1), seconds=2.0, clock=clock)
-
-    def fail() -> bool:
-        raise OSError("away")
-
-    def slow() -> bool:
-        clock.now += 1.5
-        return next(answers)
-
-    with pytest.raises(OSError, match="away"):
-        memory.get("a", fail)
-    assert memory.get("a", slow) is True
-    clock.now += 0.4
-    assert memory.get("a", slow) is True
-    clock.now += 0.1
-    assert memory.get("a", slow) is False
-
-
-def test_the_oldest_is_forgotten_first_and_memory_is_bounded() -> None:
-    """However many addresses call."""
-    asked: list[int] = []
-    memory: SingleFlightCache[None] = SingleFlightCache(ConcurrencyLimiter(1), seconds=100.0, size=3, clock=Clock())
-    for key in (1, 2, 3, 4, 2, 1):
-        memory.get(key, lambda key=key: asked.append(key))
-    assert asked == [1, 2, 3, 4, 1]
-
-
-def test_what_is_asked_again_is_new() -> None:
-    """An answer that was renewed is kept longer than those from before."""
-    asked: list[int] = []
-    clock = Clock()
-    memory: SingleFlightCache[None] = SingleFlightCache(ConcurrencyLimiter(1), seconds=10.0, size=3, clock=clock)
-    for key, seconds in ((1, 6.0), (2, 6.0), (1, 0.0), (3, 0.0), (4, 0.0), (1, 0.0)):
-        memory.get(key, lambda key=key: asked.append(key))
-        clock.now += seconds
-    assert asked == [1, 2, 1, 3, 4]
-
-
-def test_an_old_failure_takes_no_newer_answer_away() -> None:
-    """A look-up that takes so long that another was begun meanwhile is about itself alone."""
-    clock = Clock()
-    memory: SingleFlightCache[int] = SingleFlightCache(ConcurrencyLimiter(2), seconds=2.0, clock=clock)
-
-    def fail_late() -> int:
-        clock.now += 3.0
-        assert memory.get("a", lambda: 7) == 7
-        raise OSError("away")
-
-    with pytest.raises(OSError, match="away"):
-        memory.get("a", fail_late)
-    assert memory.get("a", lambda: 8) == 7
-
-
-def test_those_who_ask_at_the_same_time_share_one_look_up() -> None:
-    """A burst from one address costs one call."""
-    asked: list[int] = []
-    began, go_on = threading.Event(), threading.Event()
-    memory: SingleFlightCache[int] = SingleFlightCache(ConcurrencyLimiter(8), seconds=2.0, clock=Clock())
-
-    def look_up() -> int:
-        asked.append(1)
-        began.set()
-        assert go_on.wait(20)
-        return 7
-
-    found: list[int] = []
-    threads = [threading.Thread(target=lambda: found.append(memory.get("a", look_up))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    assert began.wait(20)
-    go_on.set()
-    for thread in threads:
-        thread.join()
-    assert (found, asked) == ([7] * 8, [1])
+def test_read_token_review__returns_none_for_other_users() -> None:
+    assert read_token_review(review(), "jobs") == Account("a", "b")
+    assert read_token_review(review("admin"), "jobs") is None
+    assert read_token_review(review("system:anonymous"), "jobs") is None
+    assert read_token_review(review("oidc:system:serviceaccount:a:b"), "jobs") is None
+    assert read_token_review(review("system:serviceaccount:a:b:c"), "jobs") is None

@@ -1,4 +1,4 @@
-"""Forwarding headers, against an oracle that knows how each was made: nothing is trusted without its reason."""
+"""Forwarding headers: which client address they give, and that a client cannot forge it."""
 
 from ipaddress import ip_address, ip_network
 
@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth.addresses import Address
-from app.auth.authorizer import AuthReason, Caller, TrustRules, authorize
-from app.auth.identities import PodFound
-from app.auth.proxy_headers import find_caller
+from app.auth.authorizer import Authorizer, AuthReason, Caller, TrustRules
+from app.auth.identities import PodIdentity
+from app.auth.proxy_headers import find_client_address
 from app.auth.tokens import Account
 
 PROXIES = (ip_network("10.9.0.0/24"), ip_network("fd09::/64"))
@@ -18,14 +18,14 @@ INSIDER, OUTSIDER, PROXY = "192.0.2.7", "203.0.113.7", "10.9.0.1"
 
 
 class NoPods:
-    """A cluster without pods and accounts."""
+    """Finds no pod."""
 
-    def pod_at(self, address: Address) -> PodFound:
-        """None."""
-        return PodFound()
+    def find_pod(self, address: Address) -> PodIdentity:
+        """Return no pod."""
+        return PodIdentity()
 
-    def account_of(self, token: str) -> Account | None:
-        """Never asked: tokens are off."""
+    def find_account(self, token: str) -> Account | None:
+        """Fail: tokens are disabled."""
         raise AssertionError(token)
 
 
@@ -66,11 +66,10 @@ class NoPods:
         ({}, None),
     ],
 )
-def test_the_caller_is_the_right_most_who_is_no_proxy_and_all_headers_agree(
+def test_find_client_address__returns_the_right_most_non_proxy_if_all_headers_agree(
     headers: dict[str, str], expected: str | None
 ) -> None:
-    """Whatever can't be read, or names two or nobody, is nobody."""
-    assert find_caller(headers, PROXIES) == (ip_address(expected) if expected else None)
+    assert find_client_address(headers, PROXIES) == (ip_address(expected) if expected else None)
 
 
 chains = st.lists(st.sampled_from([INSIDER, OUTSIDER, "10.9.0.2", "unknown", "rubbish", "", "fd09::1"]), max_size=4)
@@ -82,10 +81,10 @@ chains = st.lists(st.sampled_from([INSIDER, OUTSIDER, "10.9.0.2", "unknown", "ru
     written=st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"]),
     client=st.sampled_from([INSIDER, OUTSIDER]),
 )
-def test_nobody_is_trusted_without_a_reason(
+def test_authorize__trusts_a_forwarded_request_only_for_its_clients_address(
     connection: str, headers: dict[str, list[str]], written: str, client: str
 ) -> None:
-    """A proxy appends its client to one header; whatever the client put into any, only its address counts."""
+    """A proxy appends its client to one header; nothing that the client put into any header counts."""
     by_proxy = connection in (PROXY, "fd09::5", "::ffff:10.9.0.1")
     sent = {name: list(chain) for name, chain in headers.items()}
     if by_proxy:
@@ -96,7 +95,7 @@ def test_nobody_is_trusted_without_a_reason(
         else ", ".join(chain)
         for name, chain in sent.items()
     }
-    decision = authorize(Caller(connection, texts), RULES, NoPods(), now=0.0)
+    decision = Authorizer(RULES, NoPods()).authorize(Caller(connection, texts))
     if by_proxy:
         assert not decision.trusted or client == INSIDER
         if sent == {written: [client]}:
@@ -104,12 +103,11 @@ def test_nobody_is_trusted_without_a_reason(
     else:
         assert decision.trusted == (connection == INSIDER and not texts)
         if texts and connection in (INSIDER, OUTSIDER):
-            assert decision.reason is AuthReason.FORWARDED_BY_STRANGER
+            assert decision.reason is AuthReason.UNTRUSTED_PROXY
 
 
 @given(
     st.dictionaries(st.sampled_from(["X-Forwarded-For", "Forwarded", "X-Real-IP"]), st.text(max_size=30), max_size=3)
 )
-def test_any_text_is_read_to_an_address_or_to_nobody(headers: dict[str, str]) -> None:
-    """Nothing that a client sends ends in an error."""
-    find_caller(headers, PROXIES)
+def test_find_client_address__accepts_any_text(headers: dict[str, str]) -> None:
+    find_client_address(headers, PROXIES)

@@ -1,4 +1,4 @@
-"""`slimfaas-jobs validate`: every fault with its file, its ConfigMap and its pointer, for people and for CI."""
+"""`app.cli`: the commands that need no cluster."""
 
 import io
 import json
@@ -28,7 +28,7 @@ Validate = Callable[..., tuple[int, list[str], str]]
 
 @pytest.fixture
 def validate(capsys: pytest.CaptureFixture[str]) -> Validate:
-    """Run the command; gives its exit code, the lines of its output, and what it wrote to standard error."""
+    """Run the command; returns its exit code, the lines of its output, and its standard error."""
 
     def run(*files: Path | str) -> tuple[int, list[str], str]:
         code = main(["validate", *map(str, files)])
@@ -49,28 +49,25 @@ def write(folder: Path, text: str, name: str = "file.yaml") -> Path:
     return path
 
 
-def test_a_configuration_without_faults_prints_nothing(validate: Validate, tmp_path: Path) -> None:
-    """Silence and 0, as CI likes it."""
+def test_validate__prints_nothing_without_faults(validate: Validate, tmp_path: Path) -> None:
     assert validate(write(tmp_path, json.dumps(GOOD))) == (0, [], "")
 
 
-def test_each_fault_of_a_json_file_stands_with_file_and_pointer(validate: Validate, tmp_path: Path) -> None:
-    """One line each, and 1."""
+def test_validate__prints_each_fault_with_file_and_pointer(validate: Validate, tmp_path: Path) -> None:
     file = write(tmp_path, json.dumps(BAD), "jobs.json")
     assert validate(file) == (1, [f"{file}: {fault}" for fault in BAD_FAULTS], "")
 
 
 @pytest.mark.parametrize("text", ["{", '{"Configurations": ', '{"Configurations": {}} {}', '{\t"a": NaN}'])
-def test_broken_json_is_one_fault(validate: Validate, tmp_path: Path, text: str) -> None:
-    """It names the place in the text."""
+def test_validate__reports_malformed_json_as_one_fault(validate: Validate, tmp_path: Path, text: str) -> None:
     file = write(tmp_path, text, "jobs.json")
     code, (line,), _ = validate(file)
     assert code == 1
     assert line.startswith(f"{file}: (the whole document): not JSON: ")
 
 
-def test_every_config_map_of_a_manifest_is_checked(validate: Validate, tmp_path: Path) -> None:
-    """Several documents, either key, and what is no ConfigMap passed over; each fault names its ConfigMap and key."""
+def test_validate__checks_every_config_map_of_a_manifest(validate: Validate, tmp_path: Path) -> None:
+    """Several documents, either key; other objects are skipped."""
     documents = [
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}},
         config_map("good", GOOD),
@@ -91,8 +88,8 @@ def test_every_config_map_of_a_manifest_is_checked(validate: Validate, tmp_path:
 
 
 @pytest.mark.parametrize("indent", [None, "\t"])
-def test_a_list_is_looked_into_also_as_json(validate: Validate, tmp_path: Path, indent: str | None) -> None:
-    """`kubectl get configmaps -o json` prints one, and others indent it with tabs, which YAML forbids."""
+def test_validate__checks_config_maps_in_lists(validate: Validate, tmp_path: Path, indent: str | None) -> None:
+    """`kubectl get configmaps -o json` prints a list. JSON may be indented with tabs, which YAML forbids."""
     inner = {"kind": "List", "items": [config_map("inner", BAD), "odd", None]}
     file = write(tmp_path, json.dumps({"kind": "List", "items": [config_map("first", GOOD), inner]}, indent=indent))
     code, lines, _ = validate(file)
@@ -103,8 +100,8 @@ def test_a_list_is_looked_into_also_as_json(validate: Validate, tmp_path: Path, 
 @pytest.mark.parametrize(
     "text", ["a: [", "\x00", "%TAG !", "- !!timestamp x", "a: b: c", "!!python/object:os.system {}"]
 )
-def test_what_is_neither_json_nor_yaml_is_a_fault(validate: Validate, tmp_path: Path, text: str) -> None:
-    """Without a trace of the reader's inside."""
+def test_validate__reports_a_file_that_is_neither_json_nor_yaml(validate: Validate, tmp_path: Path, text: str) -> None:
+    """Without the parser's traceback."""
     file = write(tmp_path, text)
     code, (line,), _ = validate(file)
     assert code == 1
@@ -112,20 +109,18 @@ def test_what_is_neither_json_nor_yaml_is_a_fault(validate: Validate, tmp_path: 
 
 
 @pytest.mark.parametrize("text", ["", "---\n---\n", "kind: Service\n", "[]", "just words"])
-def test_files_without_any_configuration_are_an_error(validate: Validate, tmp_path: Path, text: str) -> None:
-    """A check that has checked nothing must not look like a success."""
+def test_validate__fails_without_any_configuration(validate: Validate, tmp_path: Path, text: str) -> None:
+    """A check of nothing must not look like a success."""
     file = write(tmp_path, text)
     assert validate(file) == (1, [], f"no job configuration found in: {file}\n")
 
 
-def test_a_file_without_a_configuration_may_stand_beside_one_that_has_it(validate: Validate, tmp_path: Path) -> None:
-    """A folder of manifests can be given as it is."""
+def test_validate__accepts_files_without_a_configuration_beside_one_with_it(validate: Validate, tmp_path: Path) -> None:
     plain = write(tmp_path, "kind: Service\n", "service.yaml")
     assert validate(plain, write(tmp_path, yaml.safe_dump(config_map("a", GOOD)))) == (0, [], "")
 
 
-def test_a_file_that_can_not_be_read_does_not_hide_the_faults_of_the_next(validate: Validate, tmp_path: Path) -> None:
-    """Missing, no text: each is a fault of its own."""
+def test_validate__reports_unreadable_files_and_the_faults_of_the_others(validate: Validate, tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
     bad = write(tmp_path, json.dumps(BAD))
@@ -134,11 +129,11 @@ def test_a_file_that_can_not_be_read_does_not_hide_the_faults_of_the_next(valida
     assert code == 1
     assert len(lines) == 2 + len(BAD_FAULTS)
     for line, file in zip(lines, [tmp_path / "missing", binary], strict=False):
-        assert line.startswith(f"{file}: (the whole document): can't be read")
+        assert line.startswith(f"{file}: (the whole document): cannot be read")
 
 
-def test_a_dash_reads_the_standard_input(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that `kubectl kustomize . | slimfaas-jobs validate -` works."""
+def test_validate__reads_standard_input_for_a_dash(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For `kubectl kustomize . | slimfaas-jobs validate -`."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(yaml.safe_dump(config_map("a", BAD)).encode())))
     code, lines, _ = validate("-")
     assert code == 1
@@ -146,23 +141,22 @@ def test_a_dash_reads_the_standard_input(validate: Validate, monkeypatch: pytest
     assert lines == [f"{place}: {fault}" for fault in BAD_FAULTS]
 
 
-def test_our_own_manifests_and_the_documented_ones_are_right(validate: Validate) -> None:
-    """What users copy passes the check that they are told to run."""
+def test_validate__accepts_our_own_manifests(validate: Validate) -> None:
     files = [ROOT / "k8s/overlays/demo/configmap.yaml", *(ROOT / "tests/data/seed").glob("slimfaas.yaml")]
     assert validate(*files) == (0, [], "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["validate"], ["unknown"], ["validate", "--unknown", "x"]])
-def test_wrong_arguments_exit_with_2_and_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """As every command does."""
+def test_main__exits_with_2_and_the_usage_for_invalid_arguments(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     assert "usage: slimfaas-jobs" in capsys.readouterr().err
 
 
-def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    """A newcomer finds both."""
+def test_main__names_the_commands_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--help"])
     assert ended.value.code == 0
@@ -185,8 +179,8 @@ data:
 """
 
 
-def test_github_gets_annotations_at_the_line_of_the_fault(validate: Validate, tmp_path: Path) -> None:
-    """Also within the block of a ConfigMap; what would end a property or the command is escaped."""
+def test_validate__writes_github_annotations_with_the_line_of_each_fault(validate: Validate, tmp_path: Path) -> None:
+    """Also inside a ConfigMap's block. Characters that end a property or the command are escaped."""
     file = write(tmp_path, BLOCK, "a,b.yaml")
     code, lines, _ = validate("--format", "github", file)
     assert code == 1
@@ -196,8 +190,7 @@ def test_github_gets_annotations_at_the_line_of_the_fault(validate: Validate, tm
 
 
 @pytest.mark.parametrize(("text", "code", "count"), [(json.dumps(GOOD), 0, 0), (BLOCK, 1, 1), ("kind: A", 1, 0)])
-def test_programs_get_a_list(validate: Validate, tmp_path: Path, text: str, code: int, count: int) -> None:
-    """It is one JSON document in every case."""
+def test_validate__writes_one_json_list(validate: Validate, tmp_path: Path, text: str, code: int, count: int) -> None:
     file = write(tmp_path, text)
     returned, lines, _ = validate("--format", "json", file)
     found = json.loads("\n".join(lines))
@@ -213,8 +206,8 @@ def test_programs_get_a_list(validate: Validate, tmp_path: Path, text: str, code
         }
 
 
-def test_a_folder_is_searched_for_manifests_of_any_sort(validate: Validate, tmp_path: Path) -> None:
-    """All that is in it, but for hidden files and those that are neither JSON nor YAML by their name."""
+def test_validate__searches_folders_for_json_and_yaml_files(validate: Validate, tmp_path: Path) -> None:
+    """Hidden files, other suffixes and unrelated files are skipped."""
     (tmp_path / "inner").mkdir()
     (tmp_path / ".hidden").mkdir()
     write(tmp_path, "{}", "package.json")
@@ -226,8 +219,8 @@ def test_a_folder_is_searched_for_manifests_of_any_sort(validate: Validate, tmp_
     assert validate(tmp_path) == (1, [f"{bad}: {fault}" for fault in BAD_FAULTS], "")
 
 
-def test_files_without_a_configuration_are_right_where_that_is_allowed(validate: Validate, tmp_path: Path) -> None:
-    """As a commit hook is given them; faults and files that can't be read remain faults."""
+def test_validate__accepts_no_configuration_with_allow_none(validate: Validate, tmp_path: Path) -> None:
+    """As for a commit hook. Faults and unreadable files still fail."""
     files = [
         write(tmp_path, text, f"{index}.yaml") for index, text in enumerate(["{}", "kind: A", "a: [", "", "words"])
     ]
@@ -236,33 +229,30 @@ def test_files_without_a_configuration_are_right_where_that_is_allowed(validate:
     assert validate("--allow-none", tmp_path / "missing")[0] == 1
 
 
-def test_a_mark_in_front_of_the_text_is_no_fault(validate: Validate, tmp_path: Path) -> None:
-    """Some editors put one there."""
+def test_validate__accepts_a_byte_order_mark(validate: Validate, tmp_path: Path) -> None:
     assert validate(write(tmp_path, "\ufeff" + json.dumps(GOOD))) == (0, [], "")
 
 
-def test_a_further_key_is_checked(validate: Validate, tmp_path: Path) -> None:
-    """Of a ConfigMap that is mounted as a file."""
+def test_validate__checks_a_further_key(validate: Validate, tmp_path: Path) -> None:
+    """Such as that of a ConfigMap which is mounted as a file."""
     file = write(tmp_path, yaml.safe_dump(config_map("a", BAD, key="jobs.json")))
     assert validate(file)[1] == []
     assert validate("--key", "jobs.json", file)[1] == [f"{file}: ConfigMap a, jobs.json: {f}" for f in BAD_FAULTS]
 
 
-def test_a_namespace_goes_with_a_server(validate: Validate, tmp_path: Path) -> None:
-    """Alone it would be passed over."""
+def test_validate__refuses_a_namespace_without_server(validate: Validate, tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         validate("--namespace", "a", write(tmp_path, "{}"))
     assert ended.value.code == 2
 
 
-def test_the_schema_is_printed_as_it_is_published(capsys: pytest.CaptureFixture[str]) -> None:
-    """So that those who have the package alone can give it to their editor."""
+def test_schema__prints_the_published_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == (ROOT / "schemas/jobs-configuration.schema.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize("arguments", ["['schema']", "['validate', 'k8s/overlays/demo/configmap.yaml']"])
-def test_a_check_of_a_file_imports_neither_web_framework_nor_client(arguments: str) -> None:
+def test_validate__imports_neither_web_framework_nor_client(arguments: str) -> None:
     """It runs at every commit."""
     code = f"import sys; from app.cli import main; assert main({arguments}) == 0; print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -272,8 +262,8 @@ def test_a_check_of_a_file_imports_neither_web_framework_nor_client(arguments: s
 
 
 @pytest.mark.parametrize("form", ["text", "github"])
-def test_a_key_can_not_speak_to_what_reads_the_output(validate: Validate, tmp_path: Path, form: str) -> None:
-    """A line of a workflow's log that begins with :: is a command."""
+def test_validate__escapes_control_characters_of_keys(validate: Validate, tmp_path: Path, form: str) -> None:
+    """A line that begins with :: is a command in a workflow's log."""
     file = write(tmp_path, json.dumps({"Configurations": {}, "\n::stop-commands::x\n\x1b[2J": 1}))
     code, (line,), _ = validate("--format", form, file)
     assert code == 1
@@ -281,16 +271,15 @@ def test_a_key_can_not_speak_to_what_reads_the_output(validate: Validate, tmp_pa
     assert line.startswith("::stop") is False
 
 
-def test_many_faults_of_a_large_document_are_told_in_lines_of_their_own(validate: Validate, tmp_path: Path) -> None:
-    """Each at its line; the document is read once for all of them."""
+def test_validate__finds_the_line_of_each_fault_of_a_large_document(validate: Validate, tmp_path: Path) -> None:
     definitions = {f"a{index}": {"Image": "busybox", "BackoffLimit": -1} for index in range(300)}
     file = write(tmp_path, json.dumps({"Configurations": definitions}, indent=1))
     found = json.loads("\n".join(validate("--format", "json", file)[1]))
     assert len({fault["line"] for fault in found}) == 300
 
 
-def test_a_folder_is_searched_for_files_alone(validate: Validate, tmp_path: Path) -> None:
-    """A pipe would be waited for, and a link to a device read without an end; a link to nowhere is told."""
+def test_validate__skips_pipes_and_devices_in_folders(validate: Validate, tmp_path: Path) -> None:
+    """Reading them may never end. A broken link is a fault."""
     write(tmp_path, json.dumps(GOOD), "jobs.json")
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "zeros.yaml").symlink_to("/dev/zero")

@@ -1,4 +1,4 @@
-"""What the log says of things that fail for a while."""
+"""`app.common.outage_logger`: which lines an outage leaves in the log."""
 
 import logging
 
@@ -7,7 +7,7 @@ import pytest
 from app.common.outage_logger import OutageLogger
 from tests.support.clock import Clock
 
-LOG = logging.getLogger("test.troubles")
+LOG = logging.getLogger("test.outages")
 
 
 @pytest.fixture
@@ -18,41 +18,43 @@ def clock() -> Clock:
 
 @pytest.fixture
 def outage(clock: Clock, caplog: pytest.LogCaptureFixture) -> OutageLogger:
-    """One that writes where the test can read it."""
-    caplog.set_level(logging.INFO, "test.troubles")
-    return OutageLogger(LOG, "the door is stuck", clock)
+    """A logger whose lines the test can read."""
+    caplog.set_level(logging.INFO, LOG.name)
+    return OutageLogger(LOG, "cannot read the list", clock)
 
 
-def test_an_outage_is_said_when_it_begins_once_a_minute_and_when_it_is_over(
+def test_outage_logger__logs_the_begin_a_line_per_minute_and_the_end(
     outage: OutageLogger, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often it is tried meanwhile."""
     for _ in range(130):
-        outage.failed(OSError("no answer"))
+        outage.failed(OSError("timeout"))
         clock.now += 1.0
     outage.recovered()
 
     assert caplog.messages == [
-        "the door is stuck: no answer",
-        "the door is stuck, 61 times in 60 s: no answer",
-        "the door is stuck, 121 times in 120 s: no answer",
-        "over after 130.0 s: the door is stuck",
+        "cannot read the list: timeout",
+        "cannot read the list, 61 times in 60 s: timeout",
+        "cannot read the list, 121 times in 120 s: timeout",
+        "recovered after 130.0 s: cannot read the list",
     ]
 
 
-def test_what_goes_well_is_not_worth_a_word(outage: OutageLogger, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the first time nor after an outage that was said to be over."""
+def test_outage_logger__logs_no_success_without_an_outage(
+    outage: OutageLogger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither before the first outage nor after the last."""
     outage.recovered()
-    outage.failed(OSError("no answer"))
+    outage.failed(OSError("timeout"))
     outage.recovered()
     outage.recovered()
     assert len(caplog.messages) == 2
 
 
-def test_a_second_outage_is_said_anew(outage: OutageLogger, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """Also when it begins within the minute after the first."""
+def test_outage_logger__logs_a_second_outage_within_the_minute_after_the_first(
+    outage: OutageLogger, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     outage.failed(OSError("first"))
     outage.recovered()
     clock.now += 1.0
     outage.failed(OSError("second"))
-    assert caplog.messages[-1] == "the door is stuck: second"
+    assert caplog.messages[-1] == "cannot read the list: second"

@@ -1,9 +1,10 @@
-"""Following the job configuration's file: what is good is in force at once, what isn't changes the state alone."""
+"""Following the job configuration's file: a valid change is in force at once, a faulty one changes the state only."""
 
 import json
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def configured(**slots: int) -> dict[str, Any]:
 
 
 class Followed:
-    """A configuration that is looked at by hand, and how often it has said that something has changed."""
+    """A watcher whose file is read when a test says so, and the number of changes that it has reported."""
 
     def __init__(self, folder: Path, document: dict[str, Any]) -> None:
         self.volume = MountedConfigMap(folder / "volume", document)
@@ -37,9 +38,9 @@ class Followed:
     def _count(self) -> None:
         self.changes += 1
 
-    def look(self) -> dict[str, int]:
-        """Look once; the slots in force after that."""
-        self.configuration.look()
+    def reload(self) -> dict[str, int]:
+        """Read the file once, and return the slots in force after that."""
+        self.configuration.reload(self.volume.file)
         return dict(self.configuration.registry.slots())
 
 
@@ -48,21 +49,21 @@ def followed(tmp_path: Path) -> Followed:
     return Followed(tmp_path, configured(a=1))
 
 
-def test_what_has_not_changed_is_left_alone(followed: Followed) -> None:
-    """Looking is no change, however often, nor is a volume that is written anew with the same content."""
+def test_reload__does_nothing_where_the_content_is_the_same(followed: Followed) -> None:
+    """The volume is written again, with the same content."""
     followed.volume.write(configured(a=1))
-    assert followed.look() == {"a": 1}
+    assert followed.reload() == {"a": 1}
     assert followed.changes == 0
     assert followed.configuration.state.loads == 1
 
 
-def test_a_good_change_is_in_force_at_once_and_as_a_whole(followed: Followed) -> None:
-    """New definitions are there, removed ones are gone, others have their new values; whoever asked is told once."""
+def test_reload__puts_a_valid_change_in_force_as_a_whole(followed: Followed) -> None:
+    """New definitions are there, removed ones are gone, others have their new values. Each change is reported once."""
     followed.clock.now += 60
     followed.volume.write(configured(a=5, b=2))
-    assert followed.look() == {"a": 5, "b": 2}
+    assert followed.reload() == {"a": 5, "b": 2}
     followed.volume.write(configured(b=3))
-    assert followed.look() == {"b": 3}
+    assert followed.reload() == {"b": 3}
     with pytest.raises(UnknownDefinitionError):
         followed.configuration.registry.get("a")
     assert [definition.name for definition in followed.configuration.registry.all()] == ["b"]
@@ -83,32 +84,33 @@ FAULTY = [
 
 
 @pytest.mark.parametrize("document", FAULTY, ids=lambda document: document[:40])
-def test_a_faulty_change_changes_nothing_but_the_state(followed: Followed, document: str) -> None:
-    """The last good configuration stays, also when faults follow one another, until there is another good one."""
+def test_reload__keeps_the_last_valid_configuration_where_the_change_is_faulty(
+    followed: Followed, document: str
+) -> None:
     followed.volume.write(document)
-    assert followed.look() == {"a": 1}
+    assert followed.reload() == {"a": 1}
     assert followed.configuration.state.faults
     assert followed.configuration.state.refusals == 1
-    assert followed.look() == {"a": 1}
+    assert followed.reload() == {"a": 1}
     assert followed.configuration.state.refusals == 1, "the same fault counts once"
     assert followed.changes == 0
     followed.volume.write(configured(a=2))
-    assert followed.look() == {"a": 2}
+    assert followed.reload() == {"a": 2}
     assert followed.configuration.state.faults == ()
 
 
-def test_a_faulty_change_that_is_taken_back_leaves_no_trace(followed: Followed) -> None:
-    """What is configured is what is in force again; nothing has changed meanwhile."""
+def test_reload__drops_the_faults_where_a_faulty_change_is_undone(followed: Followed) -> None:
+    """The file holds the configuration in force again: nothing has changed."""
     followed.volume.write("{")
-    followed.look()
+    followed.reload()
     followed.volume.write(configured(a=1))
-    assert followed.look() == {"a": 1}
+    assert followed.reload() == {"a": 1}
     assert followed.configuration.state.faults == ()
     assert followed.changes == 0
 
 
-def test_a_file_that_cannot_be_read_changes_nothing(followed: Followed) -> None:
-    """Gone, a folder, no text, or far too large: each is a fault like any other, and said once."""
+def test_reload__keeps_the_last_valid_configuration_where_the_file_is_unreadable(followed: Followed) -> None:
+    """The file is gone, a folder, no text, or too large. Each is counted once."""
     target = followed.volume.file.resolve()
     for spoil in (
         target.unlink,
@@ -118,68 +120,66 @@ def test_a_file_that_cannot_be_read_changes_nothing(followed: Followed) -> None:
     ):
         refusals = followed.configuration.state.refusals
         spoil()
-        assert followed.look() == {"a": 1}
-        followed.look()
+        assert followed.reload() == {"a": 1}
+        followed.reload()
         assert followed.configuration.state.refusals == refusals + 1
         [fault] = followed.configuration.state.faults
         assert fault.pointer == ""
     target.write_text(json.dumps(configured(a=9)))
-    assert followed.look() == {"a": 9}
+    assert followed.reload() == {"a": 9}
 
 
-def test_a_change_that_the_file_system_does_not_show_is_noticed(followed: Followed) -> None:
-    """As long, written in place, with its old times: only the content tells."""
+def test_reload__notices_a_change_that_keeps_size_and_times(followed: Followed) -> None:
+    """The file is written in place, as long as before and with its old times."""
     target = followed.volume.file.resolve()
     before = target.stat()
     target.write_text(json.dumps(configured(a=7)))
     os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert target.stat().st_size == before.st_size
-    assert followed.look() == {"a": 7}
+    assert followed.reload() == {"a": 7}
 
 
-def test_a_file_that_is_half_written_is_taken_up_once_it_is_whole(followed: Followed) -> None:
-    """Whoever writes in place is read in the middle one day."""
+def test_reload__waits_for_the_whole_file_where_it_is_written_in_place(followed: Followed) -> None:
     whole = json.dumps(configured(a=3))
     for end in range(0, len(whole), 7):
         followed.volume.write(whole[:end])
-        assert followed.look() == {"a": 1}
+        assert followed.reload() == {"a": 1}
     followed.volume.write(whole)
-    assert followed.look() == {"a": 3}
+    assert followed.reload() == {"a": 3}
 
 
-def test_the_log_names_what_is_wrong_and_quotes_nothing(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """A pointer and a rule for each fault, once; a value may be a secret."""
+def test_log__names_each_fault_once_and_quotes_no_value(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """A value may be a secret."""
     entry = {"Image": "busybox:1", "Environments": [{"Name": "TOKEN", "Value": "s3cret", "Wrong": "s3cret"}]}
     followed.volume.write({"Configurations": {"a": entry}})
     with caplog.at_level(logging.INFO):
-        followed.look()
-        followed.look()
+        followed.reload()
+        followed.reload()
     [record] = caplog.records
     assert record.levelname == "ERROR"
     assert "/Configurations/a/Environments/0/Wrong" in record.getMessage()
     assert "s3cret" not in record.getMessage()
 
 
-def test_of_very_many_faults_the_log_tells_some(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """One line stays readable."""
+def test_log__has_the_first_of_very_many_faults(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
     followed.volume.write({"Configurations": {f"d{number}": {} for number in range(500)}})
-    followed.look()
+    followed.reload()
     [record] = caplog.records
     assert "and 480 more" in record.getMessage()
     assert len(followed.configuration.state.faults) == 500
 
 
-def test_a_fault_is_told_on_one_line_of_a_length(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
-    """A name in the document is no way to write lines of one's own into the log."""
+def test_log__cuts_a_long_fault_and_keeps_it_on_one_line(followed: Followed, caplog: pytest.LogCaptureFixture) -> None:
+    """A name in the document must not be able to start a line of the log."""
     followed.volume.write({"Configurations": {"x\n2026 INFO all is well" + "y" * 10_000: {}}})
-    followed.look()
+    followed.reload()
     [record] = caplog.records
     assert "\n" not in record.getMessage()
     assert len(record.getMessage()) < 2000
 
 
-def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """Following it would wait for a writer for ever."""
+def test_start__does_not_follow_a_pipe(tmp_path: Path) -> None:
+    """Reading it again would wait for a writer for ever."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     configuration = ConfigWatcher(json.dumps(configured(a=1)), pipe)
@@ -188,27 +188,26 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     assert configuration.registry.slots() == {"a": 1}
 
 
-def test_without_a_file_nothing_is_followed() -> None:
-    """A configuration from the environment is what it is; starting and stopping does nothing."""
+def test_start__follows_nothing_without_a_file() -> None:
     configuration = ConfigWatcher(json.dumps(configured(a=1)))
     configuration.start()
     configuration.stop()
     assert configuration.state.loads == 1
 
 
-def test_a_process_does_not_start_with_faults() -> None:
-    """The first configuration has no earlier one to fall back to."""
+def test_config_watcher__refuses_a_faulty_first_configuration() -> None:
+    """There is no earlier one to fall back to."""
     with pytest.raises(Refused):
         ConfigWatcher("{}")
 
 
-def test_a_later_process_goes_on_from_the_last_good_one(followed: Followed) -> None:
-    """A worker that is started anew while the file is faulty serves what its siblings serve."""
+def test_start__restores_what_another_process_put_in_force_where_the_file_is_faulty(followed: Followed) -> None:
+    """A worker that starts while the file is faulty serves what the other workers serve."""
     parent = ConfigWatcher(json.dumps(configured(a=1)), followed.volume.file)
     child = os.fork()
     if child == 0:
         followed.volume.write(configured(a=2))
-        parent.look()
+        parent.reload(followed.volume.file)
         os._exit(parent.registry.slots() != {"a": 2})
     assert os.waitpid(child, 0)[1] == 0
     assert parent.registry.slots() == {"a": 1}
@@ -219,43 +218,53 @@ def test_a_later_process_goes_on_from_the_last_good_one(followed: Followed) -> N
     assert parent.state.faults
 
 
-def test_what_was_torn_is_not_recalled() -> None:
-    """A process that was killed while it kept something leaves nothing that could be taken for a configuration."""
-    last_good = LastValidConfiguration()
-    assert last_good.recall() is None
-    last_good.keep("{}")
-    assert last_good.recall() == "{}"
-    os.ftruncate(last_good._file, 33)
-    assert last_good.recall() is None
-    last_good.keep("longer than before")
-    last_good.keep("short")
-    assert last_good.recall() == "short"
+def test_start__ignores_a_saved_document_that_is_cut_off(followed: Followed) -> None:
+    """A process that is killed while it saves a document leaves the beginning of it."""
+    watcher = ConfigWatcher(json.dumps(configured(a=1)), followed.volume.file)
+    watcher._last_valid.save(json.dumps(configured(a=2))[:-5])
+    followed.volume.write("{")
+    watcher.start()
+    watcher.stop()
+    assert watcher.registry.slots() == {"a": 1}
 
 
-def test_the_last_good_one_is_whole_whoever_writes_and_whoever_is_killed() -> None:
-    """Several processes keep documents all the time; each read is one of them as a whole, or none."""
-    last_good = LastValidConfiguration()
+def test_last_valid_configuration__returns_the_document_saved_last() -> None:
+    last_valid = LastValidConfiguration()
+    assert last_valid.load() is None
+    last_valid.save("longer than the next")
+    last_valid.save("short")
+    assert last_valid.load() == "short"
+
+
+def test_last_valid_configuration__returns_whole_documents_while_processes_save_and_are_killed() -> None:
+    """Three processes save documents all the time. Only what a killed process has left may be cut off."""
+    last_valid = LastValidConfiguration()
     documents = {letter * 100_000 for letter in "abc"}
     children = []
     for document in sorted(documents):
         if (child := os.fork()) == 0:
             while True:
-                last_good.keep(document)
+                last_valid.save(document)
         children.append(child)
     try:
-        seen = {last_good.recall() for _ in range(300)}
+        deadline = time.monotonic() + 30
+        seen: set[str | None] = set()
+        while not seen & documents and time.monotonic() < deadline:  # the children may take their time to begin
+            seen.add(last_valid.load())
+        seen |= {last_valid.load() for _ in range(300)}
         os.kill(children[0], signal.SIGKILL)
-        seen |= {last_good.recall() for _ in range(100)}
+        later = {last_valid.load() for _ in range(100)}
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-    assert seen - {None} <= documents
     assert seen & documents
+    assert seen - {None} <= documents
+    cut_off = {document for document in later - documents if document is not None}
+    assert all("a" * len(document) == document for document in cut_off), "no document is a mixture of two"
 
 
-def test_a_document_is_read_as_it_is(tmp_path: Path) -> None:
-    """Text with whatever characters; what isn't text is refused without being quoted."""
+def test_read_document__returns_any_text_and_quotes_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "jobs.json"
     file.write_text('{"é": "\u2028"}', "utf-8")
     assert read_document(file) == '{"é": "\u2028"}'

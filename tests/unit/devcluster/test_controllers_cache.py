@@ -1,7 +1,6 @@
 """The controllers' cache: own writes are known at once, old news changes nothing, nothing is missed."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -12,10 +11,9 @@ from devcluster.controllers.loop import Loop
 from devcluster.kinds import CONFIG_MAP
 from devcluster.objects import Object
 from devcluster.store import Store
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 T = TypeVar("T")
-
-SECONDS = 5.0
 
 
 class World:
@@ -43,19 +41,12 @@ class World:
             done.set()
 
         self.loop.post(answer)
-        assert done.wait(SECONDS)
+        assert done.wait(DEADLINE_SECONDS)
         return answers[0]
 
     def find(self, name: str = "a") -> Object | None:
         """What the cache knows."""
         return self.on_loop(lambda: self.cache.find(CONFIG_MAP, "ns", name))
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition holds."""
-        deadline = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
 
 
 @pytest.fixture
@@ -87,9 +78,9 @@ def test_it_knows_what_was_there_and_what_came_later(world: World) -> None:
     world.store.create(CONFIG_MAP, config_map("1"))
     world.start()
     world.store.update(CONFIG_MAP, "ns", "a", put("2"))
-    world.wait_until(lambda: value(world.find()) == "2")
+    until(lambda: value(world.find()) == "2")
     world.store.delete(CONFIG_MAP, "ns", "a")
-    world.wait_until(lambda: world.find() is None)
+    until(lambda: world.find() is None)
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None)]
 
 
@@ -120,7 +111,7 @@ def test_what_the_watch_tells_late_changes_nothing(world: World) -> None:
     world.on_loop(write)
     # The watch tells of all these changes before it tells of the next one.
     world.store.create(CONFIG_MAP, config_map("later", "b"))
-    world.wait_until(lambda: world.find("b") is not None)
+    until(lambda: world.find("b") is not None)
     assert world.find("a") is None
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None), (None, "later")]
 
@@ -130,14 +121,14 @@ def test_after_its_history_is_gone_it_lists_again(world: World) -> None:
     for name in ("kept", "gone"):
         world.store.create(CONFIG_MAP, config_map("1", name))
     world.start()
-    world.wait_until(lambda: world.find("gone") is not None)
+    until(lambda: world.find("gone") is not None)
     with world.store._lock:  # the watch can't look in the meantime
         world.store.delete(CONFIG_MAP, "ns", "gone")
         for number in range(30):
             world.store.update(CONFIG_MAP, "ns", "kept", put(str(number)))
         world.store.create(CONFIG_MAP, config_map("1", "new"))
         world.store.compact()
-    world.wait_until(lambda: value(world.find("kept")) == "29")
+    until(lambda: value(world.find("kept")) == "29")
     assert world.find("gone") is None
     assert world.find("new") is not None
 

@@ -8,8 +8,7 @@ import pytest
 
 from devcluster.controllers.loop import KeyQueue, Loop
 from devcluster.errors import ApiError
-
-SECONDS = 5.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def settle(loop: Loop) -> None:
     """Wait until what was posted so far is done."""
     done = threading.Event()
     loop.post(done.set)
-    assert done.wait(SECONDS)
+    assert done.wait(DEADLINE_SECONDS)
 
 
 def test_calls_are_made_in_order_and_a_fault_stops_none(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
@@ -51,7 +50,7 @@ def test_timers_fire_by_their_time_and_a_cancelled_one_never(loop: Loop) -> None
         cancelled.cancel()
 
     loop.post(set_timers)
-    assert done.wait(SECONDS)
+    assert done.wait(DEADLINE_SECONDS)
     assert fired == ["early", "late"]
 
 
@@ -72,7 +71,7 @@ class TestKeyQueue:
         seen: list[tuple[str, str]] = []
         keys = KeyQueue(loop, seen.append)
         hold = threading.Event()
-        loop.post(hold.wait, SECONDS)
+        loop.post(hold.wait, DEADLINE_SECONDS)
         for _ in range(3):
             loop.post(keys.add, ("ns", "a"))
         loop.post(keys.add, ("ns", "b"))
@@ -93,7 +92,7 @@ class TestKeyQueue:
             return answer
 
         loop.post(KeyQueue(loop, reconcile).add, ("ns", "a"))
-        assert ended.wait(SECONDS)
+        assert ended.wait(DEADLINE_SECONDS)
 
     @pytest.mark.parametrize(("error", "calls"), [(ValueError("x"), 2), (ApiError(409, "Conflict", "x"), 1)])
     def test_an_error_is_retried_a_conflict_waits_for_its_change(
@@ -111,5 +110,5 @@ class TestKeyQueue:
         loop.post(KeyQueue(loop, reconcile).add, ("ns", "a"))
         past_the_retry = threading.Event()
         loop.post(loop.after, 0.2, past_the_retry.set)
-        assert past_the_retry.wait(SECONDS)
+        assert past_the_retry.wait(DEADLINE_SECONDS)
         assert len(seen) == calls

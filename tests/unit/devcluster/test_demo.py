@@ -1,14 +1,13 @@
 """The demo fails when it has not seen what it is there to show."""
 
-import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import responses
 
-from devcluster.demo import DemoError, follow, main, run_job
+from devcluster.demo import follow, run_job
+from devcluster.launch import DemoError
 
 URL = "http://127.0.0.1:5000"
 RUN = f"{URL}/job/fibonacci/abc"
@@ -19,14 +18,6 @@ def service() -> Iterator[responses.RequestsMock]:
     """A service that answers as a test says."""
     with responses.RequestsMock() as answers:
         yield answers
-
-
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """What a demo does about signals ends with the test."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def state(status: str, message: str = "") -> dict[str, str]:
@@ -69,25 +60,3 @@ def test_a_run_that_can_not_be_read_fails_the_demo(service: responses.RequestsMo
     service.get(RUN, status=404, body="there is no such run")
     with pytest.raises(DemoError, match="404 there is no such run"):
         follow(RUN)
-
-
-@pytest.mark.usefixtures("signals")
-@pytest.mark.parametrize("port", ["0", "x", "65536", "-1"])
-def test_a_port_that_is_none_is_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: str
-) -> None:
-    """Before anything is started."""
-    monkeypatch.setenv("PORT", port)
-    assert main(["--keep"]) == 1
-    assert "not a port number" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("signals")
-def test_a_port_that_is_taken_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whoever listens there isn't the service that was to be started, and must not be taken for it."""
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        monkeypatch.setenv("PORT", str(other.getsockname()[1]))
-        assert main(["--keep"]) == 1
-    assert "is taken; choose another one" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, JOB, LEASE, NAMESPACE, POD
 from devcluster.objects import clone
 from devcluster.store import Store
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 def config(name="one", namespace="default", **metadata):
@@ -226,7 +227,7 @@ def test_a_watch_blocks_until_something_happens_in_its_namespace():
     thread.start()
     store.create(CONFIG_MAP, config("other", "elsewhere"))
     store.create(CONFIG_MAP, config("mine"))
-    thread.join(5)
+    thread.join(DEADLINE_SECONDS)
     assert [(event.type, event.object["metadata"]["name"]) for event in received] == [("ADDED", "mine")]
 
 
@@ -237,7 +238,7 @@ def test_closing_a_subscription_ends_its_wait():
     thread = threading.Thread(target=subscription.wait)
     thread.start()
     subscription.close()
-    thread.join(5)
+    thread.join(DEADLINE_SECONDS)
     assert not thread.is_alive()
 
 

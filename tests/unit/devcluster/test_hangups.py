@@ -4,6 +4,7 @@ import socket
 import threading
 
 from devcluster.http.disconnects import HangupWatcher
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:
@@ -15,24 +16,24 @@ def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_
 
         def stop_at(number: int) -> None:
             reached[number].set()
-            go_on[number].wait(20)
+            go_on[number].wait(DEADLINE_SECONDS)
 
         pairs = [socket.socketpair() for _ in range(4)]
         (first, first_client), (second, second_client), (third, third_client), (last, last_client) = pairs
         closed = threading.Event()
         with watcher.watching(first, lambda: stop_at(0)), watcher.watching(second, lambda: stop_at(1)):
             first_client.close()
-            assert reached[0].wait(20)
+            assert reached[0].wait(DEADLINE_SECONDS)
             with watcher.watching(third, lambda: None):
                 second_client.close()
                 third_client.send(b"!")
                 go_on[0].set()  # both are news of the same moment now
-                assert reached[1].wait(20)
+                assert reached[1].wait(DEADLINE_SECONDS)
             third.close()
             go_on[1].set()
             with watcher.watching(last, closed.set):
                 last_client.close()
-                assert closed.wait(20)
+                assert closed.wait(DEADLINE_SECONDS)
     finally:
         watcher.stop()
         for pair in pairs:

@@ -6,8 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dispatcher.plan import plan, suspects
-from app.domain.run import Phase, Run, queue_key
-from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, lines_of, make_run, populations, unready_from
+from app.domain.pending_reason import PendingReason, find_pending_reason
+from app.domain.run import DependsOn, Phase, Run, queue_key
+from tests.unit.dispatcher.runs import (
+    DEFINITIONS,
+    DEPENDENCIES,
+    WORKLOADS,
+    lines_of,
+    make_run,
+    populations,
+    unready_from,
+)
 
 NOW = 1_000_000
 """Later than all runs are stored that don't say otherwise."""
@@ -183,3 +192,13 @@ def test_the_first_of_every_group_are_suspects_before_any_that_were_first_once()
     found = suspects(lines_of([*late, *once, other]), {"a": 1}, known_until=50)
     assert found[:3] == [late[0], other, once[0]]
     assert len(found) == 3
+
+
+@given(st.sampled_from(DEPENDENCIES), st.integers(0, 4), st.integers(0, 4), ready_sets)
+def test_plan__admits_exactly_the_runs_that_have_no_pending_reason(
+    depends_on: DependsOn, admitted: int, limit: int, ready: set[str]
+) -> None:
+    run, unready = make_run(1, depends_on=depends_on), unready_from(ready)
+    reason = find_pending_reason("a", admitted, {"a": limit}, unready(depends_on))
+    chosen = plan(lines_of([run]), {"a": limit - admitted}, unready, in_doubt={})
+    assert (reason is PendingReason.NOTHING) == (chosen == [run])

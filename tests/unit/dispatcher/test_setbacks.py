@@ -74,4 +74,4 @@ def test_trouble_is_told_once_and_its_end(caplog: pytest.LogCaptureFixture) -> N
     setbacks.answered("b")
     assert caplog.messages == ["runs of a get no answer to rely on: no answer"]
     setbacks.answered("a")
-    assert caplog.messages[1:] == ["over after 0.0 s: runs of a get no answer to rely on"]
+    assert caplog.messages[1:] == ["recovered after 0.0 s: runs of a get no answer to rely on"]

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.dispatcher.tables import Changes, RunTable, WorkloadTable, judge_from
+from app.dispatcher.tables import Changes, ReadinessByName, RunTable, WorkloadTable
 from app.domain.run import DependsOn, PendingStart, Phase, Run, queue_key
 from app.domain.workload import Workload
 from tests.unit.dispatcher.runs import DEFINITIONS, DEPENDENCIES, make_run
@@ -207,10 +207,10 @@ def test_workloads_are_judged_by_name_over_all_tables() -> None:
     deployment = Workload("Deployment", "db", 1, True, 1, 1, True, None)
     stateful_set = Workload("StatefulSet", "db", 1, True, 0, 1, None, None)
     tables[0].replace([deployment])
-    assert judge_from(tables)("db").ready
+    assert ReadinessByName(tables)["db"].ready
     tables[1].put(stateful_set)
-    assert not judge_from(tables)("db").ready
+    assert not ReadinessByName(tables)["db"].ready
     tables[1].remove(stateful_set)
-    assert judge_from(tables)("db").ready
+    assert ReadinessByName(tables)["db"].ready
     tables[0].replace([])
-    assert judge_from(tables)("db").detail == "not found"
+    assert ReadinessByName(tables)["db"].detail == "not found"

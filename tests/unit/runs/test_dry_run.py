@@ -1,4 +1,4 @@
-"""What a dry run shows of a Job that others than the service have had a hand in."""
+"""What a dry run shows of a Job that an admission webhook has changed."""
 
 from app.runs.dry_run import redact
 from schemas.definition import Definition, Variable
@@ -8,8 +8,8 @@ from schemas.request import Request
 SECRETS = ("the-secret", "its-value")
 
 
-def test_nothing_that_an_admission_webhook_adds_gives_a_secret_away() -> None:
-    """Injected containers keep name and image; references to Secrets are left out wherever they stand."""
+def test_redact__removes_references_to_secrets_and_injected_values() -> None:
+    """Injected containers keep their name and image."""
     request = Request(environments=(Variable("OWN", "mine", literal=True),))
     definition = Definition(name="job", image="busybox:1", environments=(Variable("PASSWORD", "its-value"),))
     injected = {

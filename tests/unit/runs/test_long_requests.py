@@ -8,8 +8,7 @@ import pytest
 from app.kube.cancel_token import CancelToken
 from app.runs.limits.long_requests import LongRequestLimiter, TooManyLongRequestsError
 from tests.support.threads import no_threads
-
-DEADLINE_SECONDS = 20.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture

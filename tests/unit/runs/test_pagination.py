@@ -1,4 +1,4 @@
-"""Pages: every run that stays is on exactly one of them, whatever comes and goes."""
+"""Pages of runs: every run that stays is on exactly one page, whatever comes and goes."""
 
 from typing import Any
 
@@ -8,67 +8,63 @@ from hypothesis import strategies as st
 
 from app.runs.pagination import NotAContinuationError, QueueKey, TopN, read_continuation, write_continuation
 
-PLACES = st.tuples(st.integers(0, 20), st.from_regex(r"[a-z]{1,3}", fullmatch=True))
+KEYS = st.tuples(st.integers(0, 20), st.from_regex(r"[a-z]{1,3}", fullmatch=True))
 
 
 def make_job(size: int = 0) -> dict[str, Any]:
     return {"metadata": {"managedFields": ["x" * 2_000_000]}, "padding": "x" * size}
 
 
-def walk(places: list[QueueKey], count: int, size: int = 0) -> list[list[QueueKey]]:
+def walk(keys: list[QueueKey], count: int, size: int = 0) -> list[list[QueueKey]]:
     pages: list[list[QueueKey]] = []
     before = None
     while True:
         newest = TopN(count, before)
-        for place in places:
-            newest.offer(place, make_job(size))
-        pages.append([place for place, _ in newest.jobs()])
-        if not newest.left_some_out:
+        for key in keys:
+            newest.offer(key, make_job(size))
+        pages.append([key for key, _ in newest.jobs()])
+        if not newest.older_exist:
             return pages
         before = pages[-1][-1]
 
 
-@given(st.lists(PLACES, unique=True), st.integers(1, 5))
-def test_all_pages_together_are_all_runs_from_the_newest_to_the_oldest(places: list[QueueKey], count: int) -> None:
-    """In whatever order Kubernetes lists them; every page but the last is full."""
-    pages = walk(places, count)
-    assert [place for page in pages for place in page] == sorted(places, reverse=True)
+@given(st.lists(KEYS, unique=True), st.integers(1, 5))
+def test_pages__hold_all_runs_from_the_newest_to_the_oldest(keys: list[QueueKey], count: int) -> None:
+    """The order in which Kubernetes lists them does not matter. Every page but the last is full."""
+    pages = walk(keys, count)
+    assert [key for page in pages for key in page] == sorted(keys, reverse=True)
     assert all(len(page) == count for page in pages[:-1])
 
 
-@given(st.lists(PLACES, unique=True, max_size=6))
-def test_large_runs_make_short_pages(places: list[QueueKey]) -> None:
-    """A page has a bounded size, and leaves nothing out for it."""
-    pages = walk(places, 500, 400_000)
-    assert [place for page in pages for place in page] == sorted(places, reverse=True)
+@given(st.lists(KEYS, unique=True, max_size=6))
+def test_pages__of_large_runs_are_short_and_leave_nothing_out(keys: list[QueueKey]) -> None:
+    pages = walk(keys, 500, 400_000)
+    assert [key for page in pages for key in page] == sorted(keys, reverse=True)
     assert all(len(page) <= 2 for page in pages)
 
 
-def test_one_run_is_shown_however_large_it_is() -> None:
-    """Else nobody would get past it."""
+def test_pages__hold_one_run_of_any_size() -> None:
+    """Otherwise no caller could page past it."""
     assert walk([(1, "a"), (2, "b")], 500, 3_000_000) == [[(2, "b")], [(1, "a")]]
 
 
 @given(st.integers(-(10**17), 10**17), st.from_regex(r"[a-z0-9][a-z0-9.-]{0,252}", fullmatch=True))
-def test_a_continuation_leads_back_to_its_place(queued_at: int, name: str) -> None:
-    """And needs no quoting in a URL."""
+def test_continuation__round_trips_and_needs_no_quoting_in_a_url(queued_at: int, name: str) -> None:
     text = write_continuation((queued_at, name))
     assert read_continuation(text) == (queued_at, name)
     assert text.replace("-", "").replace("_", "").isalnum()
 
 
 @pytest.mark.parametrize("text", ["", "a", "====", "Zm9v", "MSBB", "MSA", "é", "MSBh\n", "A" * 500, "MSBhYQ=="])
-def test_what_is_no_continuation_is_refused(text: str) -> None:
-    """Nothing is guessed."""
+def test_read_continuation__refuses_other_texts(text: str) -> None:
     with pytest.raises(NotAContinuationError):
         read_continuation(text)
 
 
 @given(st.text(max_size=20))
-def test_no_text_breaks_the_reading(text: str) -> None:
-    """It is a continuation or it isn't."""
+def test_read_continuation__reads_or_refuses_any_text(text: str) -> None:
     try:
-        place = read_continuation(text)
+        key = read_continuation(text)
     except NotAContinuationError:
         return
-    assert read_continuation(write_continuation(place)) == place
+    assert read_continuation(write_continuation(key)) == key

@@ -1,68 +1,66 @@
-"""How many runs are queued, whatever the order in which the watch and the calls that store runs tell of them."""
+"""The count of queued runs, in whatever order the watch and the requests that store runs report them."""
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.kube.reflector import SILENCE_SECONDS
-from app.runs.limits.queue_counter import DrainRate, QueueCounter, QueuedJob
+from app.runs.limits.queue_counter import (
+    DrainRate,
+    QueueCounter,
+    QueuedJob,
+    QueueFull,
+    QueueLimits,
+    Reservation,
+)
+from tests.support.clock import Clock
 
 NAMES = [f"run-{number}" for number in range(5)]
-
-
-class Clock:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        """Begin at any time."""
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
-
-
-def is_free() -> None:
-    """There is always a place."""
+NO_LIMITS = QueueLimits(of_definition=None, of_all=None)
+FULL = QueueLimits(of_definition=0, of_all=None)
 
 
 def queued(name: str) -> QueuedJob:
     return QueuedJob(name, "fib", queued=True)
 
 
-def gone_on(name: str) -> QueuedJob:
+def admitted(name: str) -> QueuedJob:
     return QueuedJob(name, "fib", queued=False)
 
 
-class Calls(RuleBasedStateMachine):
-    """Calls that store runs, of which some have one name, and a watch that tells late; against what is true."""
+def reserve(counter: QueueCounter, name: str) -> Reservation:
+    """Reserve a place where no limit is set."""
+    reservation = counter.reserve("fib", name, NO_LIMITS)
+    assert isinstance(reservation, Reservation)
+    return reservation
+
+
+class Requests(RuleBasedStateMachine):
+    """Requests that store runs, some of one name, and a watch that is late; compared with the cluster's state."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counter = QueueCounter(Clock())
         self.counter.replace([])
-        self.calls: list[tuple[str, bool]] = []  # under way: the run, and whether it is to be taken back on failure
+        self.requests: list[tuple[str, Reservation]] = []  # under way
         self.stored: dict[str, bool] = {}  # runs in the cluster, and whether they are queued
-        self.news: list[QueuedJob] = []  # what the watch has not told yet
-        self.unseen: set[str] = set()  # stored, and not told of
+        self.events: list[QueuedJob] = []  # not delivered by the watch yet
 
     @rule(name=st.sampled_from(NAMES))
     def begin(self, name: str) -> None:
-        """A call begins to store a run."""
-        self.calls.append((name, self.counter.expect("fib", name, is_free)))
+        """A request begins to store a run."""
+        self.requests.append((name, reserve(self.counter, name)))
 
-    @precondition(lambda self: self.calls)
+    @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:
-        """A call ends: it has stored the run, or found it there."""
-        name, counts = self.calls.pop(data.draw(st.integers(0, len(self.calls) - 1)))
+        """A request ends: it has stored the run, or found that it exists."""
+        name, reservation = self.requests.pop(data.draw(st.integers(0, len(self.requests) - 1)))
         if name in self.stored:
-            if counts:
-                self.counter.release(name)
+            reservation.release()
             return
         self.stored[name] = True
-        self.unseen.add(name)
-        self.news.append(queued(name))
+        self.events.append(queued(name))
 
     @precondition(lambda self: any(self.stored.values()))
     @rule(data=st.data())
@@ -70,107 +68,130 @@ class Calls(RuleBasedStateMachine):
         """A run leaves the queue."""
         name = data.draw(st.sampled_from([name for name, waits in self.stored.items() if waits]))
         self.stored[name] = False
-        self.news.append(gone_on(name))
+        self.events.append(admitted(name))
 
-    @precondition(lambda self: self.news)
+    @precondition(lambda self: self.events)
     @rule()
-    def tell(self) -> None:
-        """The watch tells the oldest news."""
-        sight = self.news.pop(0)
-        self.unseen.discard(sight.name)
-        self.counter.put(sight)
+    def deliver(self) -> None:
+        """The watch delivers the oldest event."""
+        self.counter.put(self.events.pop(0))
 
     @invariant()
-    def it_never_counts_too_few(self) -> None:
-        """What is stored and queued counts, whether it has been told of or not."""
+    def counts_no_run_too_few(self) -> None:
+        """A run that is stored and queued counts, whether or not the watch has shown it."""
         assert self.counter.length("fib") >= sum(self.stored.values())
 
     @invariant()
-    def once_all_is_told_it_is_exact(self) -> None:
-        """Nothing is counted twice, and nothing is left of calls that are over."""
-        if not self.news and not self.calls:
+    def is_exact_once_all_events_are_delivered(self) -> None:
+        """No run counts twice, and nothing is left of requests that have ended."""
+        if not self.events and not self.requests:
             assert self.counter.length("fib") == self.counter.total() == sum(self.stored.values())
 
 
-TestCalls = Calls.TestCase
+TestRequests = Requests.TestCase
 
 
-def test_a_list_counts_what_it_holds_and_what_is_about_to_be_stored() -> None:
-    """After the watch broke: runs that were admitted meanwhile have left, those that are being stored have not."""
+def test_replace__counts_listed_and_reserved_runs() -> None:
+    """After the watch broke: runs that were admitted meanwhile have left, reserved ones have not."""
     counter = QueueCounter(Clock())
     assert not counter.filled.is_set()
-    counter.replace([queued("a"), queued("b"), gone_on("c")])
+    counter.replace([queued("a"), queued("b"), admitted("c")])
     assert counter.filled.is_set()
-    counter.expect("fib", "d", is_free)
-    counter.expect("fib", "e", is_free)
-    counter.replace([queued("b"), gone_on("a"), queued("d")])
+    reserve(counter, "d")
+    reserve(counter, "e")
+    counter.replace([queued("b"), admitted("a"), queued("d")])
     assert counter.length("fib") == counter.total() == 3  # b, d and e
 
 
-def test_a_run_that_is_deleted_leaves_and_one_of_its_name_that_is_about_to_be_stored_stays() -> None:
-    """A name may be used again, once its run is gone."""
+def test_remove__keeps_the_reservation_of_a_later_run_with_the_same_name() -> None:
     counter = QueueCounter(Clock())
-    counter.replace([gone_on("a")])
-    counter.expect("fib", "a", is_free)
-    counter.remove(gone_on("a"))
+    counter.replace([admitted("a")])
+    reserve(counter, "a")
+    counter.remove(admitted("a"))
     assert counter.length("fib") == 1
     counter.put(queued("a"))
     counter.remove(queued("a"))
     assert counter.length("fib") == 0
 
 
-def test_who_has_a_place_is_not_asked_for_another() -> None:
-    """A repeated call whose run is queued, or being stored, comes through a full queue."""
-
-    def refuse() -> None:
-        raise LookupError
-
+def test_reserve__needs_no_other_place_for_a_queued_or_reserved_run() -> None:
+    """A repeated request passes a full queue if its run is queued or being stored."""
     counter = QueueCounter(Clock())
     counter.replace([queued("a")])
-    counter.expect("fib", "b", is_free)
-    assert not counter.expect("fib", "a", refuse)
-    assert counter.expect("fib", "b", refuse)
-    with pytest.raises(LookupError):
-        counter.expect("fib", "c", refuse)
-    counter.release("b")
-    assert counter.length("fib") == 2, "another call still stores it"
+    reserve(counter, "b")
+    assert counter.reserve("fib", "a", FULL) == Reservation(None, "a")
+    repeated = counter.reserve("fib", "b", FULL)
+    assert isinstance(repeated, Reservation)
+    repeated.release()
+    assert counter.length("fib") == 2, "the first request still stores b"
 
 
-def test_what_is_never_seen_counts_for_a_while_only() -> None:
-    """A run that may have been stored, and wasn't."""
+@pytest.mark.parametrize(
+    ("limits", "reached"),
+    [
+        pytest.param(NO_LIMITS, None, id="no limit"),
+        pytest.param(QueueLimits(3, 4), None, id="room for one more in both"),
+        pytest.param(QueueLimits(2, 4), ("fib", 2), id="the definition's queue is full"),
+        pytest.param(QueueLimits(3, 3), (None, 3), id="all queues together are full"),
+        pytest.param(QueueLimits(2, 3), ("fib", 2), id="both: the definition's limit is named"),
+        pytest.param(QueueLimits(1, None), ("fib", 1), id="a limit that was lowered since"),
+    ],
+)
+def test_reserve__refuses_a_run_beyond_a_limit(limits: QueueLimits, reached: tuple[str | None, int] | None) -> None:
+    """Two runs of this definition wait, and one of another. A refused run leaves nothing in the count."""
+    counter = QueueCounter(Clock())
+    counter.replace([queued("a"), QueuedJob("other", "other", queued=True)])
+    reserve(counter, "b")
+    would = counter.find_reached_limit("fib", limits)
+    assert counter.length("fib") == 2, "looking reserves nothing"
+    result = counter.reserve("fib", "c", limits)
+    if reached is None:
+        assert would is None
+        assert isinstance(result, Reservation)
+        assert counter.length("fib") == 3
+    else:
+        assert isinstance(result, QueueFull)
+        assert (result.definition, result.limit) == reached
+        assert would == result
+        assert counter.length("fib") == 2
+        assert counter.total() == 3
+
+
+def test_forget_unseen__drops_a_reservation_that_the_watch_has_not_shown_in_time() -> None:
+    """The run may have been stored, and was not."""
     clock = Clock()
     counter = QueueCounter(clock)
     counter.replace([])
-    counter.expect("fib", "a", is_free)
+    first = reserve(counter, "a")
     clock.now += SILENCE_SECONDS - 1
-    counter.expect("fib", "b", is_free)
+    reserve(counter, "b")
     counter.forget_unseen()
     assert counter.length("fib") == 2
     clock.now += 2
     counter.forget_unseen()
     assert counter.length("fib") == counter.total() == 1
-    counter.release("a")
+    first.release()
     assert counter.length("fib") == 1
 
 
 @pytest.mark.parametrize(
     ("departures", "now", "seconds"),
     [
-        pytest.param([], 0, 1, id="nothing known yet"),
-        pytest.param([], 40, 40, id="none has left for as long as anybody has looked"),
-        pytest.param([], 4000, 300, id="never longer than five minutes"),
-        pytest.param([5], 10, 10, id="one in the ten seconds since it was first looked at"),
-        pytest.param([95], 100, 60, id="one in the last minute"),
-        pytest.param([95, 96, 97], 100, 20, id="three in the last minute"),
-        pytest.param([10, 20], 100, 80, id="none in the last minute: as long as since the last one"),
+        pytest.param([], 0, 1, id="looked at since this moment"),
+        pytest.param([], 40, 40, id="no departure since the first look"),
+        pytest.param([], 4000, 300, id="at most five minutes"),
+        pytest.param([5], 10, 10, id="one departure in the ten seconds since the first look"),
+        pytest.param([95], 100, 60, id="one departure in the last minute"),
+        pytest.param([95, 96, 97], 100, 20, id="three departures in the last minute"),
+        pytest.param([10, 20], 100, 80, id="no departure in the last minute: the time since the last one"),
         pytest.param([90 + n / 100 for n in range(1000)], 100, 1, id="many a second"),
         pytest.param([90 + n / 1000 for n in range(100)], 100, 1, id="a burst"),
     ],
 )
-def test_when_to_try_again_follows_from_how_fast_the_queue_drains(
+def test_retry_after_seconds__is_the_time_in_which_one_run_leaves(
     departures: list[float], now: float, seconds: int
 ) -> None:
-    """As long as it takes one run to leave, from 1 to 300 seconds."""
+    """From 1 to 300 seconds."""
     drain = DrainRate(since=0.0)
     for departure in departures:
         drain.note(departure)

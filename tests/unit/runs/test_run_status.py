@@ -1,4 +1,4 @@
-"""What a run is said to do, from a Job and pods in every state that Kubernetes brings them into."""
+"""The status of a run, for Jobs and pods in every state that Kubernetes brings them into."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from app.runs.run_status import QueuedStatus, build_view, possible_statuses
 from schemas.run import RunView, Status
 
 Json = dict[str, Any]
-PULL_WORDS = 'Back-off pulling image "nowhere/x:1": rpc error: not found'
+PULL_MESSAGE = 'Back-off pulling image "nowhere/x:1": rpc error: not found'
 
 
 def make_job(*, spec: Json | None = None, status: Json | None = None, **metadata: Any) -> Json:
@@ -82,17 +82,17 @@ LIMIT_REACHED = condition("Failed", reason="BackoffLimitExceeded", message="Job 
 @pytest.mark.parametrize(
     ("job", "pods", "status", "reason", "message"),
     [
-        pytest.param(make_job(), [], Status.PENDING, "Starting", "hasn't made its pod yet", id="no pod yet"),
+        pytest.param(make_job(), [], Status.PENDING, "Starting", "its pod is not created yet", id="no pod yet"),
         pytest.param(make_job(), [make_pod("a", "Pending")], Status.PENDING, "Starting", "", id="nothing known"),
         pytest.param(
             make_job(),
-            [make_pod("a", "Pending", waiting("ImagePullBackOff", PULL_WORDS))],
-            Status.IMAGE_PULL_BACK_OFF, "ImagePullBackOff", PULL_WORDS, id="the kubelet's words about an image",
+            [make_pod("a", "Pending", waiting("ImagePullBackOff", PULL_MESSAGE))],
+            Status.IMAGE_PULL_BACK_OFF, "ImagePullBackOff", PULL_MESSAGE, id="the kubelet's message about an image",
         ),
         pytest.param(
             make_job(),
             [make_pod("a", "Pending", waiting("InvalidImageName"))],
-            Status.IMAGE_PULL_BACK_OFF, "InvalidImageName", "InvalidImageName", id="no words about an image",
+            Status.IMAGE_PULL_BACK_OFF, "InvalidImageName", "InvalidImageName", id="no message about an image",
         ),
         pytest.param(
             make_job(),
@@ -151,7 +151,8 @@ LIMIT_REACHED = condition("Failed", reason="BackoffLimitExceeded", message="Job 
             Status.RUNNING, "Ending", "being ended", id="about to succeed",
         ),
         pytest.param(
-            make_job(), [make_pod("a", "Succeeded", ended(0))], Status.RUNNING, "Ending", "", id="succeeded, unsaid"
+            make_job(), [make_pod("a", "Succeeded", ended(0))],
+            Status.RUNNING, "Ending", "", id="succeeded, no condition yet",
         ),
         pytest.param(
             make_job(spec={"suspend": True}, status={"active": 1}), [make_pod("a", "Running", RUNNING)],
@@ -176,20 +177,21 @@ LIMIT_REACHED = condition("Failed", reason="BackoffLimitExceeded", message="Job 
         ),
         pytest.param(
             make_job(), [make_pod("a", "Running", RUNNING, owner="another")],
-            Status.PENDING, "Starting", "hasn't made its pod yet", id="the pod of an earlier Job of this name",
+            Status.PENDING, "Starting", "its pod is not created yet", id="the pod of an earlier Job of this name",
         ),
     ],
 )  # fmt: skip
-def test_the_state_of_a_run(job: Json, pods: list[Json], status: Status, reason: str, message: str) -> None:
-    """Status, reason and message tell the same story, in Kubernetes' words where it has any."""
+def test_build_view__has_status_reason_and_message(
+    job: Json, pods: list[Json], status: Status, reason: str, message: str
+) -> None:
     view = view_of(job, *pods)
     assert (view.status, view.reason) == (status, reason)
     assert message in view.message
     assert view.status in possible_statuses(job, read_run(job))
 
 
-def test_what_a_run_is_made_of() -> None:
-    """The container that bears the definition's name; args as given; no value of a variable."""
+def test_build_view__shows_the_definitions_container_without_values_of_variables() -> None:
+    """The arguments are as the request gave them."""
     view = view_of(make_job())
     assert (view.image, view.args, view.environments) == ("busybox:1", ("$(HOME)", "a$$b"), ("A", "B"))
     assert (view.resources.limits, view.resources.requests) == ({"cpu": "1"}, {})
@@ -197,8 +199,7 @@ def test_what_a_run_is_made_of() -> None:
 
 
 @given(st.text())
-def test_an_argument_is_shown_as_it_was_given(text: str) -> None:
-    """Whatever it holds."""
+def test_unescape__restores_any_escaped_argument(text: str) -> None:
     assert unescape(escape(text)) == text
 
 
@@ -215,13 +216,13 @@ def test_an_argument_is_shown_as_it_was_given(text: str) -> None:
         ({"active": 1}, [make_pod("a", "Running", RUNNING, container={"restartCount": 3})], 4),
     ],
 )
-def test_attempts_are_pods_and_restarts(status: Json, pods: list[Json], attempts: int) -> None:
-    """Counted by the Job where pods are gone, by the pods where the Job's counts come late."""
+def test_build_view__counts_pods_and_restarts_as_attempts(status: Json, pods: list[Json], attempts: int) -> None:
+    """By the Job where pods are gone, by the pods where the Job's counts are late."""
     assert view_of(make_job(status=status), *pods).attempts == attempts
 
 
-def test_the_container_that_ended_last_gives_the_result() -> None:
-    """While a retry is starting, that is the one before it."""
+def test_build_view__has_the_result_of_the_container_that_ended_last() -> None:
+    """While a retry starts, that is the attempt before it."""
     first = make_pod("a", "Failed", ended(1, message="one"), second=1)
     second = make_pod("b", "Failed", ended(2, message="two"), second=2)
     third = make_pod("c", "Pending", second=3)
@@ -230,8 +231,7 @@ def test_the_container_that_ended_last_gives_the_result() -> None:
 
 
 @given(st.permutations(["Failed", "Succeeded", "Running"]), st.randoms())
-def test_attempts_of_one_second_have_one_order(names: list[str], random: Any) -> None:
-    """Whatever order the pods are listed in: those that failed come first, then the one that went on from there."""
+def test_sort_attempts__puts_failed_pods_of_one_second_first(names: list[str], random: Any) -> None:
     pods = [
         Attempt("u", name, 0, phase, running=False, restarts=0, trouble=None, ending=None)
         for name, phase in zip(names, ("Failed", "Succeeded", "Running"), strict=True)
@@ -240,8 +240,7 @@ def test_attempts_of_one_second_have_one_order(names: list[str], random: Any) ->
     assert [pod.phase for pod in sort_attempts(pods)] == ["Failed", "Succeeded", "Running"]
 
 
-def test_only_the_last_of_very_many_attempts_are_kept() -> None:
-    """A run that is tried a thousand times costs no thousand results."""
+def test_keep_last__keeps_the_last_of_very_many_attempts() -> None:
     kept: list[Attempt] = []
     for second in range(59):
         kept = keep_last([*kept, read_attempt(make_pod(f"p{second}", "Failed", second=second))])
@@ -249,8 +248,7 @@ def test_only_the_last_of_very_many_attempts_are_kept() -> None:
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=RESULT_BYTES))
-def test_a_result_is_cut_between_characters(text: str) -> None:
-    """At most 4 KiB, a beginning of the whole, and never half a character less than fits."""
+def test_cut__keeps_as_many_whole_characters_as_fit(text: str) -> None:
     long = text * 3
     result = cut(long)
     assert long.startswith(result)
@@ -258,8 +256,8 @@ def test_a_result_is_cut_between_characters(text: str) -> None:
     assert result == long or len((result + long[len(result)]).encode()) > RESULT_BYTES
 
 
-def test_times_and_durations_agree() -> None:
-    """Durations follow from the times; what was cut to a second makes none negative."""
+def test_build_view__has_no_negative_duration() -> None:
+    """Kubernetes cuts times to whole seconds."""
     annotations = {labels.QUEUED_AT_ANNOTATION: "2026-01-01T00:00:01.500000Z"}
     status = {"startTime": "2026-01-01T00:00:01Z", **LIMIT_REACHED}
     view = view_of(make_job(status=status, annotations=annotations))
@@ -268,29 +266,28 @@ def test_times_and_durations_agree() -> None:
     assert view_of(make_job(annotations=annotations)).queue_duration_milliseconds == -1
 
 
-def test_a_queued_run_says_why_it_waits() -> None:
-    """In the dispatcher's words."""
+def test_build_view__has_the_position_and_reason_of_a_queued_run() -> None:
     view = build_view(make_job(spec={"suspend": True}), waiting=QueuedStatus(3, "WaitingForSlot", "waits for a slot"))
     assert (view.status, view.position_in_queue, view.reason) == (Status.QUEUED, 3, "WaitingForSlot")
 
 
-GIVEN_UP = {labels.GAVE_UP_ANNOTATION: "its container has not started within 60 s: ImagePullBackOff"}
+MISSED_DEADLINE = {labels.GAVE_UP_ANNOTATION: "its container has not started within 60 s: ImagePullBackOff"}
 
 
-def test_a_run_that_was_given_up_says_so_and_why() -> None:
-    """To Kubernetes its deadline is over; nobody has set one that the caller would know."""
+def test_build_view__has_the_dispatchers_reason_where_the_start_deadline_was_missed() -> None:
+    """Kubernetes only says that a deadline was exceeded, which the caller has not set."""
     overdue = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "longer than specified"}
-    view = build_view(make_job(status={"conditions": [overdue]}, annotations=GIVEN_UP))
+    view = build_view(make_job(status={"conditions": [overdue]}, annotations=MISSED_DEADLINE))
     assert (view.status, view.reason) == (Status.FAILED, "PendingTimeout")
-    assert view.message == GIVEN_UP[labels.GAVE_UP_ANNOTATION]
+    assert view.message == MISSED_DEADLINE[labels.GAVE_UP_ANNOTATION]
 
 
-def test_a_run_that_is_being_given_up_holds_its_slot_and_says_why() -> None:
-    """Its pod is not gone yet."""
+def test_build_view__is_pending_while_a_run_that_missed_its_start_deadline_is_ended() -> None:
+    """Its pod is not gone yet: it holds its slot."""
     pods = [read_attempt(make_pod("p", "Pending", {"waiting": {"reason": "ImagePullBackOff"}}))]
-    view = build_view(make_job(status={"active": 1}, annotations=GIVEN_UP), pods)
+    view = build_view(make_job(status={"active": 1}, annotations=MISSED_DEADLINE), pods)
     assert (view.status, view.reason) == (Status.PENDING, "PendingTimeout")
-    assert view.message == f"is being ended; {GIVEN_UP[labels.GAVE_UP_ANNOTATION]}"
+    assert view.message == f"is being ended; {MISSED_DEADLINE[labels.GAVE_UP_ANNOTATION]}"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +297,8 @@ def test_a_run_that_is_being_given_up_holds_its_slot_and_says_why() -> None:
         ({"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}, Status.FAILED, "BackoffLimitExceeded"),
     ],
 )
-def test_a_run_that_came_to_its_own_end_after_it_was_given_up(condition: Json, status: Status, reason: str) -> None:
-    """What has become of it counts, not what was meant to become."""
-    view = build_view(make_job(status={"conditions": [condition]}, annotations=GIVEN_UP))
+def test_build_view__has_the_actual_end_where_the_run_ended_before_its_deadline_took_effect(
+    condition: Json, status: Status, reason: str
+) -> None:
+    view = build_view(make_job(status={"conditions": [condition]}, annotations=MISSED_DEADLINE))
     assert (view.status, view.reason) == (status, reason)

@@ -1,4 +1,4 @@
-"""What a submitter does before it asks anybody."""
+"""What a submitter does before it calls the API server."""
 
 import threading
 from contextlib import suppress
@@ -11,15 +11,16 @@ from app.runs import submit
 from app.runs.limits.queue_limiter import QueueLimiter
 from schemas.definition import Definition
 from schemas.documents import NotJson
+from tests.support.waiting import DEADLINE_SECONDS
 
 KIB = 1024
 
 
 @pytest.mark.parametrize(("size", "most"), [(8 * KIB, 4), (8 * KIB + 1, 1)])
-def test_large_bodies_are_read_one_at_a_time(monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
-    """Two dozen of the largest at once would be more than a pod has to spare; others never wait for one."""
+def test_submit__reads_one_large_body_at_a_time(monkeypatch: pytest.MonkeyPatch, size: int, most: int) -> None:
+    """Two dozen of the largest bodies at once would take more memory than a pod has to spare."""
     reading, at_once, counted = 0, 0, threading.Lock()
-    together = threading.Barrier(4, timeout=0.5)
+    together = threading.Barrier(4, timeout=DEADLINE_SECONDS if most == 4 else 0.1)
 
     def read(_body: bytes) -> Any:
         nonlocal reading, at_once

@@ -1,15 +1,15 @@
-"""Reading a request where no definition is at hand."""
+"""Parsing of a request without a definition."""
 
 from schemas.faults import refuse_request
 from schemas.request import Request, read_request
 
 
 def parse_request(body: bytes) -> Request:
-    """Read the body of a call; what is wrong with it is refused at once.
+    """Parse the body of a request, and refuse it if it has faults.
 
     Raises:
-        schemas.documents.NotJson: the body isn't JSON.
-        Refused: it is JSON, but not a request; it carries every fault.
+        schemas.documents.NotJson: the body is not JSON.
+        Refused: the body has faults.
     """
     request, faults = read_request(body)
     if faults:

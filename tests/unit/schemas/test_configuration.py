@@ -1,4 +1,4 @@
-"""A configuration: each field's rule, every fault at once with its place, and no value of a variable in any of them."""
+"""`schemas.configuration`: valid and invalid values of every field, and the faults of a document."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def faults_of(document: str) -> list[tuple[str, str]]:
 
 
 def faults_in(**entry: Any) -> list[tuple[str, str]]:
-    """The faults of the definition `job` with these fields, their pointers from the definition on."""
+    """The faults of the definition `job` with these fields; their pointers begin at the definition."""
     found = faults_of(json.dumps({"Configurations": {"job": {"Image": "team/app:1", **entry}}}))
     assert all(pointer.startswith(JOB) for pointer, _ in found)
     return [(pointer.removeprefix(JOB), message) for pointer, message in found]
@@ -187,8 +187,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("ImagesWhitelist", "team/*", "/ImagesWhitelist", "must be an array"),
     ("ImagesWhitelist", ["a", 1], "/ImagesWhitelist/1", "must be a string"),
     ("ImagesWhitelist", ["a", ""], "/ImagesWhitelist/1", "must not be empty"),
-    ("ImagesWhitelist", ["a:?"], "/ImagesWhitelist/0", "holds a character that no image reference has"),
-    ("ImagesWhitelist", ["a:*\n"], "/ImagesWhitelist/0", "holds a character that no image reference has"),
+    ("ImagesWhitelist", ["a:?"], "/ImagesWhitelist/0", "has a character that no image reference can have"),
+    ("ImagesWhitelist", ["a:*\n"], "/ImagesWhitelist/0", "has a character that no image reference can have"),
     ("Resources", [], "/Resources", "must be an object"),
     ("Resources", {"requests": {}}, "/Resources/requests", "unknown field; did you mean Requests?"),
     ("Resources", {"Overhead": {}}, "/Resources/Overhead", "unknown field"),
@@ -211,7 +211,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     ("DependsOn", "fibonacci1", "/DependsOn", "must be an array"),
     ("DependsOn", ["a", None], "/DependsOn/1", NOT_A_WORKLOAD),
-    ("DependsOn", ["a", "a"], "/DependsOn", "names something twice"),
+    ("DependsOn", ["a", "a"], "/DependsOn", "has an item twice"),
     ("DependsOn", ["Web"], "/DependsOn/0", NOT_A_WORKLOAD),
     ("DependsOn", [""], "/DependsOn/0", NOT_A_WORKLOAD),
     ("DependsOn", ["a\n"], "/DependsOn/0", NOT_A_WORKLOAD),
@@ -219,8 +219,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("DependsOn", ["other/app"], "/DependsOn/0", NOT_A_WORKLOAD),
     ("Environments", {"A": "x"}, "/Environments", "must be an array"),
     ("Environments", ["A=x"], "/Environments/0", "must be an object"),
-    ("Environments", [{"Value": "x"}], "/Environments/0", "needs a Name, given once"),
-    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0", "needs a Name, given once"),
+    ("Environments", [{"Value": "x"}], "/Environments/0", "needs exactly one Name"),
+    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0", "needs exactly one Name"),
     ("Environments", [{"Name": "A"}], "/Environments/0", ONE_OF),
     ("Environments", [{"Name": "A", "Value": "x", "value": "x"}], "/Environments/0", ONE_OF),
     ("Environments", [{"Name": "A", "Value": "x", "SecretRef": SECRET}], "/Environments/0", ONE_OF),
@@ -316,7 +316,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "SecurityContext",
         {"ProcMount": "Unmasked"},
         "/SecurityContext/ProcMount",
-        'can\'t be set: the Pod Security Standard "baseline" allows the default alone',
+        'cannot be set: the Pod Security Standard "baseline" allows only the default',
     ),
     (
         "SecurityContext",
@@ -329,7 +329,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "SecurityContext",
         {"RunAsNonRoot": True, "RunAsUser": 0},
         "/SecurityContext/RunAsUser",
-        "0 is root, which RunAsNonRoot rules out",
+        "0 is root, which RunAsNonRoot forbids",
     ),
     *(
         ("SecurityContext", {field: value}, f"/SecurityContext/{field}", message)
@@ -350,7 +350,12 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ),
     ("SecurityContext", {"SupplementalGroups": 7}, "/SecurityContext/SupplementalGroups", "must be an array"),
     ("SecurityContext", {"SupplementalGroups": [0, -1]}, "/SecurityContext/SupplementalGroups/1", "must be at least 0"),
-    ("SecurityContext", {"SupplementalGroups": [7, 7]}, "/SecurityContext/SupplementalGroups", "names something twice"),
+    (
+        "SecurityContext",
+        {"SupplementalGroups": [7, 7]},
+        "/SecurityContext/SupplementalGroups",
+        "has an item twice",
+    ),
     ("SecurityContext", {"Capabilities": ["ALL"]}, "/SecurityContext/Capabilities", "must be an object"),
     ("SecurityContext", {"Capabilities": {"Drop": "ALL"}}, "/SecurityContext/Capabilities/Drop", "must be an array"),
     *(
@@ -372,7 +377,7 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "SecurityContext",
         {"Capabilities": {"Add": ["KILL", "CHOWN"], "Drop": ["ALL", "CHOWN"]}},
         "/SecurityContext/Capabilities/Add/1",
-        "in Drop, too",
+        "is also in Drop",
     ),
     ("SecurityContext", {"SeccompProfile": {}}, "/SecurityContext/SeccompProfile/Type", "required, but missing"),
     ("SecurityContext", {"SeccompProfile": "RuntimeDefault"}, "/SecurityContext/SeccompProfile", "must be an object"),
@@ -386,13 +391,13 @@ REFUSED: list[tuple[str, Any, str, str]] = [
         "SecurityContext",
         {"SeccompProfile": {"Type": "Localhost"}},
         "/SecurityContext/SeccompProfile/LocalhostProfile",
-        "required where Type is Localhost, but missing",
+        "required if Type is Localhost, but missing",
     ),
     (
         "SecurityContext",
         {"SeccompProfile": {"Type": "RuntimeDefault", "LocalhostProfile": "a.json"}},
         "/SecurityContext/SeccompProfile/LocalhostProfile",
-        "allowed only where Type is Localhost",
+        "allowed only if Type is Localhost",
     ),
     *(
         (
@@ -411,21 +416,23 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ACCEPTED,
     ids=[f"{row[0]}-{index}" for index, row in enumerate(ACCEPTED)],
 )
-def test_a_field_is_read_as_written(field: str, value: Any, attribute: str, expected: Any) -> None:
-    """What a field's rule allows reaches the definition unchanged."""
+def test_parse_configuration__keeps_each_valid_value_of_a_field(
+    field: str, value: Any, attribute: str, expected: Any
+) -> None:
     assert getattr(read(**{field: value}), attribute) == expected
 
 
 @pytest.mark.parametrize(
     ("field", "value", "pointer", "message"), REFUSED, ids=[f"{row[0]}-{index}" for index, row in enumerate(REFUSED)]
 )
-def test_a_field_against_its_rule_is_named(field: str, value: Any, pointer: str, message: str) -> None:
-    """What a field's rule doesn't allow is refused at its place, in words that say what to write."""
+def test_parse_configuration__reports_each_invalid_value_of_a_field_with_its_pointer(
+    field: str, value: Any, pointer: str, message: str
+) -> None:
     assert (pointer, message) in faults_in(**{field: value})
 
 
-def test_absent_fields_take_their_documented_defaults() -> None:
-    """Only Image is needed."""
+def test_parse_configuration__applies_the_documented_defaults() -> None:
+    """Only Image is required."""
     assert read() == Definition(
         name="job",
         image="team/app:1",
@@ -460,8 +467,7 @@ def test_absent_fields_take_their_documented_defaults() -> None:
     )
 
 
-def test_a_definition_without_an_image_is_refused() -> None:
-    """Image is the one field without a default."""
+def test_parse_configuration__refuses_a_definition_without_an_image() -> None:
     assert faults_of('{"Configurations": {"job": {}}}') == [(f"{JOB}/Image", "required, but missing")]
 
 
@@ -484,19 +490,17 @@ def test_a_definition_without_an_image_is_refused() -> None:
         ("securityContext", "SecurityContext"),
     ],
 )
-def test_an_unknown_field_is_refused_with_the_nearest_known_one(given: str, meant: str) -> None:
-    """A misspelt field is never passed over."""
+def test_parse_configuration__suggests_the_nearest_field_for_an_unknown_one(given: str, meant: str) -> None:
     assert faults_in(**{given: []}) == [(f"/{given}", f"unknown field; did you mean {meant}?")]
 
 
-def test_a_misspelt_name_of_a_variable_leads_to_its_documented_spelling() -> None:
-    """Of Name and its lower-case alias, the first is suggested."""
+def test_parse_configuration__suggests_name_in_its_documented_spelling() -> None:
+    """Not its lower-case alias."""
     assert ("/Environments/0/Nmae", "unknown field; did you mean Name?") in faults_in(**variables({"Nmae": "A"}))
 
 
 @pytest.mark.parametrize("name", ["a", "fibonacci", "a-1", "0", "a" * 30])
-def test_a_definitions_name_is_a_short_dns_label(name: str) -> None:
-    """The names that fit into every name made of them."""
+def test_parse_configuration__accepts_short_dns_labels_as_names(name: str) -> None:
     assert list(parse_configuration(json.dumps({"Configurations": {name: {"Image": "a"}}}))) == [name]
 
 
@@ -516,8 +520,8 @@ def test_a_definitions_name_is_a_short_dns_label(name: str) -> None:
         ("a-slimfaas-job-b", "a-slimfaas-job-b"),
     ],
 )
-def test_any_other_name_of_a_definition_is_refused(name: str, step: str) -> None:
-    """Also one that would make the id in a Job's name uncertain, and one that ends in a line feed."""
+def test_parse_configuration__refuses_other_names(name: str, step: str) -> None:
+    """Also those that would make the name of a Job ambiguous, and those with a trailing line feed."""
     ((pointer, message),) = faults_of(json.dumps({"Configurations": {name: {"Image": "a"}}}))
 
     assert pointer == f"/Configurations/{step}"
@@ -542,8 +546,12 @@ def test_any_other_name_of_a_definition_is_refused(name: str, step: str) -> None
         ('{"Configurations": {}, "Configurations": {}}', "/Configurations", "given more than once"),
         ('{"Configurations": {"a": {"Image": "x", "Image": "x"}}}', "/Configurations/a/Image", "given more than once"),
         ('{"Configurations": {"a": {"Image": "x"}, "a": {"Image": "x"}}}', "/Configurations/a", "given more than once"),
-        ('{"Configurations": {"a": {"Image": "x", "Args": ["\\u0000"]}}}', "/Configurations/a/Args/0", "holds a NUL"),
-        ('{"Configurations": {"a": {"Image": "x", "Args": ["\\ud800"]}}}', "/Configurations/a/Args/0", "holds half"),
+        (
+            '{"Configurations": {"a": {"Image": "x", "Args": ["\\u0000"]}}}',
+            "/Configurations/a/Args/0",
+            "contains a NUL",
+        ),
+        ('{"Configurations": {"a": {"Image": "x", "Args": ["\\ud800"]}}}', "/Configurations/a/Args/0", "contains half"),
         (
             '{"Configurations": {"a": {"Image": "x", "BackoffLimit": 1e0}}}',
             "/Configurations/a/BackoffLimit",
@@ -556,25 +564,23 @@ def test_any_other_name_of_a_definition_is_refused(name: str, step: str) -> None
         ),
     ],
 )
-def test_a_document_of_the_wrong_form_is_refused(document: str, pointer: str, message: str) -> None:
-    """Whatever is wrong with the document as such is one more fault with a place."""
+def test_parse_configuration__refuses_documents_of_another_form(document: str, pointer: str, message: str) -> None:
     assert any(where == pointer and what.startswith(message) for where, what in faults_of(document))
 
 
-def test_a_configuration_may_be_empty_and_name_its_schema() -> None:
-    """No definition is a configuration, too; $schema is for editors."""
+def test_parse_configuration__accepts_an_empty_configuration_with_a_schema() -> None:
+    """$schema is for editors."""
     assert parse_configuration('{"$schema": "https://example.com/x.json", "Configurations": {}}') == {}
 
 
-def test_definitions_keep_the_documents_order() -> None:
-    """Listings show them as they were written."""
+def test_parse_configuration__keeps_the_order_of_the_definitions() -> None:
     document = json.dumps({"Configurations": {name: {"Image": "a"} for name in ("c", "a", "b")}})
 
     assert list(parse_configuration(document)) == ["c", "a", "b"]
 
 
-def test_every_fault_is_told_at_once() -> None:
-    """What the schema finds, what it can't say and what makes JSON ambiguous come in one list, over all definitions."""
+def test_parse_configuration__reports_all_faults_at_once() -> None:
+    """Those of the schema, those beyond the schema and those of ambiguous JSON, of all definitions."""
     document = """{"Configurations": {
         "Bad": {"Image": "x"},
         "one": {"Image": "UPPER", "Visiblity": "Public", "BackoffLimit": -1, "BackoffLimit": -1,
@@ -622,7 +628,7 @@ def find(document: Any, pointer: str) -> bool:
 
 
 def faults_if_any(document: str) -> tuple[Fault, ...] | None:
-    """The faults of a document, or `None` where it is a configuration."""
+    """The faults of a document, or `None` if it is a configuration."""
     try:
         parse_configuration(document)
     except Refused as refused:
@@ -631,14 +637,14 @@ def faults_if_any(document: str) -> tuple[Fault, ...] | None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_a_configuration_or_refused(text: str) -> None:
-    """Nothing but Refused escapes, and it always says why."""
+def test_parse_configuration__accepts_or_refuses_any_text(text: str) -> None:
+    """No other exception is raised."""
     assert faults_if_any(text) != ()
 
 
 @given(st.one_of(JSON, st.builds(lambda entry: {"Configurations": {"job": entry}}, JSON)))
-def test_any_json_is_a_configuration_or_refused_with_faults_that_lead_somewhere(document: Any) -> None:
-    """Nothing but Refused escapes, and each pointer leads into the document as it was given."""
+def test_parse_configuration__accepts_or_refuses_any_json_with_valid_pointers(document: Any) -> None:
+    """Each pointer leads into the document."""
     faults = faults_if_any(json.dumps(document))
 
     assert faults != ()
@@ -660,8 +666,8 @@ VARIABLES = st.lists(
 
 
 @given(VARIABLES, st.dictionaries(st.sampled_from(["Image", "Args", "BackoffLimit", "envs", "Command"]), JSON))
-def test_no_fault_repeats_the_value_of_an_environment_variable(entries: list[Any], others: dict[str, Any]) -> None:
-    """However wrongly the variables are written, logs and answers don't show what they were to hold."""
+def test_parse_configuration__never_repeats_the_value_of_a_variable(entries: list[Any], others: dict[str, Any]) -> None:
+    """However the variables are written: the value may be a secret."""
     entry = {"Image": "UPPER", **others, "Environments": entries}
 
     with pytest.raises(Refused) as refused:
@@ -672,8 +678,7 @@ def test_no_fault_repeats_the_value_of_an_environment_variable(entries: list[Any
     assert VALUE not in str(refused.value.__cause__)
 
 
-def test_a_truncated_configuration_is_refused_without_its_text() -> None:
-    """The decoder's own complaint, which is passed on, holds a position and nothing of the document."""
+def test_parse_configuration__refuses_truncated_json_without_quoting_it() -> None:
     document = json.dumps({"Configurations": {"job": {"Environments": [{"Name": "A", "Value": VALUE}]}}})
 
     for end in range(len(document)):
@@ -682,8 +687,7 @@ def test_a_truncated_configuration_is_refused_without_its_text() -> None:
         assert VALUE[:7] not in str(refused.value)
 
 
-def test_the_refusal_is_sorted_and_without_repetition() -> None:
-    """The same document always gives the same list, whatever the order of checks."""
+def test_parse_configuration__sorts_faults_and_drops_duplicates() -> None:
     with pytest.raises(Refused) as refused:
         parse_configuration('{"Configurations": {"x": {"Image": 1}, "UP.": {"Image": ""}, "a": 3}}')
 

@@ -1,4 +1,4 @@
-"""Reading JSON strictly, whatever bytes arrive."""
+"""`schemas.documents`: strict parsing of JSON."""
 
 import json
 
@@ -17,8 +17,8 @@ JSON = st.recursive(
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused_as_no_json(body: bytes) -> None:
-    """Whatever is sent, parse returns or raises NotJson: nothing else escapes."""
+def test_parse__returns_or_raises_not_json_for_any_bytes(body: bytes) -> None:
+    """No other exception is raised."""
     try:
         parse(body)
     except NotJson as error:
@@ -26,8 +26,7 @@ def test_any_bytes_are_read_or_refused_as_no_json(body: bytes) -> None:
 
 
 @given(JSON)
-def test_any_json_is_read_as_python_reads_it(value: object) -> None:
-    """What is one JSON document to everybody keeps its value, from bytes and from text alike."""
+def test_parse__returns_the_same_value_as_json_loads(value: object) -> None:
     text = json.dumps(value)
     expected = json.loads(text)
 
@@ -61,15 +60,14 @@ def test_any_json_is_read_as_python_reads_it(value: object) -> None:
     ],
     ids=lambda body: repr(body[:16]),
 )
-def test_what_is_no_json_document_is_refused(body: bytes) -> None:
-    """Comments, trailing commas, NaN, other encodings, endless digits and endless nesting are all no JSON."""
+def test_parse__refuses_what_is_not_json(body: bytes) -> None:
+    """Comments, trailing commas, NaN, other encodings, endless digits and endless nesting."""
     with pytest.raises(NotJson):
         parse(body)
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")], ids=["list", "object"])
-def test_nesting_is_bounded_exactly(opening: str, closing: str) -> None:
-    """A document of MAX_DEPTH levels is read, one of a level more is not; neither exhausts the stack."""
+def test_parse__accepts_max_depth_levels_and_no_more(opening: str, closing: str) -> None:
     parse(opening * MAX_DEPTH + "1" + closing * MAX_DEPTH)
 
     with pytest.raises(NotJson, match="nested deeper"):
@@ -77,39 +75,36 @@ def test_nesting_is_bounded_exactly(opening: str, closing: str) -> None:
 
 
 @pytest.mark.parametrize("depth", [900, 1000, 2000, 30_000])
-def test_nesting_around_the_interpreters_own_bound_is_no_json(depth: int) -> None:
-    """Whoever meets the depth first, the decoder or ours, the answer is the same."""
+def test_parse__refuses_nesting_around_the_recursion_limit(depth: int) -> None:
     with pytest.raises(NotJson, match="nested deeper"):
         parse(b"[" * depth + b"]" * depth)
 
 
-def test_a_key_given_twice_is_a_fault_at_its_place() -> None:
-    """Readers differ in which of the two they take, so neither is taken silently; each key is named once."""
+def test_parse__reports_a_key_that_an_object_has_twice() -> None:
+    """Parsers differ in which value they take. Each key is named once."""
     _, faults = parse('{"a": [{"b": 1, "b": 1, "b": 2, "c": 1}], "d/": 1, "d/": 2}')
 
     assert sorted(faults) == [Fault("/a/0/b", "given more than once"), Fault("/d~1", "given more than once")]
 
 
-def test_two_spellings_of_one_key_are_one_key() -> None:
-    """Escapes don't hide a repetition."""
+def test_parse__reports_a_key_that_is_repeated_with_escapes() -> None:
     _, faults = parse(r'{"Image": "a", "\u0049mage": "b"}')
 
     assert faults == [Fault("/Image", "given more than once")]
 
 
 @pytest.mark.parametrize("escape", ["\\u0000", "a\\u0000b"])
-def test_a_nul_is_a_fault_in_values_and_in_keys(escape: str) -> None:
-    """No process environment, argument or Kubernetes name can hold one."""
+def test_parse__reports_nul_characters_in_values_and_keys(escape: str) -> None:
+    """No environment variable, argument or Kubernetes name can contain one."""
     _, faults = parse(f'{{"k": ["{escape}"]}}')
-    assert faults == [Fault("/k/0", "holds a NUL character")]
+    assert faults == [Fault("/k/0", "contains a NUL character")]
 
     _, faults = parse(f'{{"{escape}": 1}}')
-    assert [fault.message for fault in faults] == ["holds a NUL character"]
+    assert [fault.message for fault in faults] == ["contains a NUL character"]
 
 
 @pytest.mark.parametrize("escape", ["\\ud800", "\\udc00", "x\\udfff", "\\udc00\\ud800"])
-def test_half_a_surrogate_pair_is_a_fault_that_can_be_answered(escape: str) -> None:
-    """It can't be sent on as UTF-8; the fault about it can."""
+def test_parse__reports_half_of_a_surrogate_pair_in_valid_utf_8(escape: str) -> None:
     _, faults = parse(f'{{"v": "{escape}", "{escape}": 1}}')
 
     assert len(faults) == 2
@@ -118,13 +113,12 @@ def test_half_a_surrogate_pair_is_a_fault_that_can_be_answered(escape: str) -> N
         (fault.pointer + fault.message).encode("utf-8")
 
 
-def test_a_whole_surrogate_pair_is_a_character_like_any_other() -> None:
-    """JSON's way to write characters beyond the first plane is no fault."""
+def test_parse__accepts_a_whole_surrogate_pair() -> None:
     assert parse(r'"\ud83d\ude00"') == ("\U0001f600", [])
 
 
-def test_text_that_the_environment_could_not_decode_is_a_fault() -> None:
-    """A byte of a variable that isn't UTF-8 reaches Python as half a surrogate pair; it is found, not passed on."""
+def test_parse__reports_bytes_of_a_variable_that_are_not_utf_8() -> None:
+    """Python decodes each to half of a surrogate pair."""
     _, faults = parse(b'["\xff"]'.decode("utf-8", "surrogateescape"))
 
     assert [fault.pointer for fault in faults] == ["/0"]

@@ -1,4 +1,4 @@
-"""Faults: where something is wrong, what to write instead, and what is never said."""
+"""`schemas.faults`: pointers and messages."""
 
 import pytest
 
@@ -19,8 +19,7 @@ KNOWN = ("Args", "Image", "Environments", "BackoffLimit", "Name", "name")
         (("\ud800",), "/\\ud800"),
     ],
 )
-def test_a_pointer_follows_rfc_6901(steps: tuple[str | int, ...], pointer: str) -> None:
-    """Slashes and tildes in keys are escaped; what can't be encoded is written as an escape."""
+def test_pointer_to__escapes_slashes_tildes_and_lone_surrogates(steps: tuple[str | int, ...], pointer: str) -> None:
     assert pointer_to(*steps) == pointer
     pointer_to(*steps).encode("utf-8")
 
@@ -36,23 +35,20 @@ def test_a_pointer_follows_rfc_6901(steps: tuple[str | int, ...], pointer: str) 
         ("nmae", "Name"),
     ],
 )
-def test_the_nearest_known_field_is_suggested(given: str, meant: str) -> None:
-    """A slip of the finger, another case or another casing style leads to the right name, in its first spelling."""
+def test_unknown_field__suggests_the_nearest_known_field(given: str, meant: str) -> None:
+    """For a typing error, another case or another style."""
     assert unknown_field(given, KNOWN) == f"unknown field; did you mean {meant}?"
 
 
-def test_nothing_is_suggested_for_what_resembles_nothing() -> None:
-    """A wrong guess would be worse than none."""
+def test_unknown_field__suggests_nothing_without_a_similar_field() -> None:
     assert unknown_field("Sidecars", KNOWN) == "unknown field"
 
 
-def test_printable_leaves_proper_text_alone() -> None:
-    """Only halves of surrogate pairs are rewritten."""
+def test_printable__keeps_valid_text() -> None:
     assert printable("né \U0001f600 \\ud800") == "né \U0001f600 \\ud800"
 
 
-def test_a_refusal_says_each_fault_with_its_place() -> None:
-    """The exception's own text is fit for a log: all faults, the whole document named as such."""
+def test_refused__has_all_faults_with_their_pointers_as_its_text() -> None:
     refused = Refused([Fault("", "not JSON"), Fault("/Image", "must be a string")])
 
     assert str(refused) == "(the whole document): not JSON; /Image: must be a string"

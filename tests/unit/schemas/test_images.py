@@ -1,4 +1,4 @@
-"""Image references, and the patterns that approve them."""
+"""`schemas.images`: image references and patterns."""
 
 import re
 import time
@@ -32,8 +32,8 @@ SEPARATORS = st.sampled_from(["//", "//", "::", "@@", "/:", ":@", "@/"])
         "app:" + "t" * 128,
     ],
 )
-def test_an_image_reference_is_one(image: str) -> None:
-    """Registry, path, tag and digest, each optional but the path, by the grammar of the registries."""
+def test_is_image__accepts_image_references(image: str) -> None:
+    """Registry, tag and digest are optional."""
     assert is_image(image)
 
 
@@ -71,8 +71,8 @@ def test_an_image_reference_is_one(image: str) -> None:
         "a" * 513,
     ],
 )
-def test_what_only_looks_like_an_image_is_refused(image: str) -> None:
-    """Spaces, line feeds, upper-case paths, schemes, wildcards and letters beyond ASCII are no part of a reference."""
+def test_is_image__refuses_other_texts(image: str) -> None:
+    """Spaces, line feeds, upper-case paths, schemes, wildcards, characters beyond ASCII."""
     assert not is_image(image)
 
 
@@ -114,14 +114,12 @@ def test_what_only_looks_like_an_image_is_refused(image: str) -> None:
         ("app:A*", "app:a1", False),
     ],
 )
-def test_a_star_stays_within_its_segment_or_tag(pattern: str, image: str, approved: bool) -> None:
-    """`*` never crosses `/`, `:` or `@`, and all else stands for itself."""
+def test_matches__keeps_a_star_within_its_segment_tag_or_digest(pattern: str, image: str, approved: bool) -> None:
     assert matches(pattern, image) is approved
 
 
 @given(st.lists(st.tuples(PATTERN_PIECES, PIECES, SEPARATORS), min_size=1, max_size=3))
-def test_patterns_match_as_one_regular_expression_per_segment_does(pieces: list[tuple[str, str, str]]) -> None:
-    """For any pattern and any text, the answer is that of the plain translation into a regular expression."""
+def test_matches__agrees_with_a_regular_expression_per_segment(pieces: list[tuple[str, str, str]]) -> None:
     pattern = "".join(piece + separators[0] for piece, _, separators in pieces)
     image = "".join(piece + separators[1] for _, piece, separators in pieces)
     expected = re.fullmatch(re.escape(pattern).replace(r"\*", "[^/:@]*"), image) is not None
@@ -130,10 +128,9 @@ def test_patterns_match_as_one_regular_expression_per_segment_does(pieces: list[
 
 
 @given(st.text("ab./:@", max_size=12), st.data())
-def test_replacing_characters_of_an_image_by_a_star_gives_a_pattern_that_matches_it(
+def test_matches__accepts_an_image_with_any_part_of_a_segment_replaced_by_a_star(
     image: str, data: st.DataObject
 ) -> None:
-    """Whatever run of characters within one segment a `*` takes the place of, the pattern still approves the image."""
     segments = re.split(r"([/:@])", image)
     index = data.draw(st.integers(0, (len(segments) - 1) // 2)) * 2
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(segments[index]))] * 2)))
@@ -143,8 +140,7 @@ def test_replacing_characters_of_an_image_by_a_star_gives_a_pattern_that_matches
 
 
 @given(st.text(max_size=40))
-def test_an_image_without_wildcards_is_a_pattern_of_itself_alone(text: str) -> None:
-    """A whitelist of plain images approves exactly these."""
+def test_matches__accepts_only_the_same_image_without_a_star(text: str) -> None:
     if is_image(text):
         assert is_image_pattern(text)
         assert matches(text, text)
@@ -154,13 +150,12 @@ def test_an_image_without_wildcards_is_a_pattern_of_itself_alone(text: str) -> N
 @pytest.mark.parametrize(
     "pattern", ["", " app:*", "app:*\n", "a b", "app:{1,2}", "app:1.?", "^app$", "äpp:*", "a" * 513]
 )
-def test_a_pattern_that_no_image_could_match_is_refused(pattern: str) -> None:
-    """Other wildcards than `*`, spaces and letters beyond ASCII are the author's mistake, and are told to him."""
+def test_is_image_pattern__refuses_patterns_that_no_image_can_match(pattern: str) -> None:
+    """Other wildcards, spaces, characters beyond ASCII."""
     assert not is_image_pattern(pattern)
 
 
-def test_the_definitions_own_image_is_allowed_whatever_the_whitelist() -> None:
-    """With an empty whitelist it is the only one."""
+def test_is_allowed__always_accepts_the_definitions_own_image() -> None:
     assert is_allowed("app:1", default="app:1", whitelist=())
     assert is_allowed("app:1", default="app:1", whitelist=("other:*",))
     assert not is_allowed("app:2", default="app:1", whitelist=())
@@ -179,17 +174,32 @@ def test_the_definitions_own_image_is_allowed_whatever_the_whitelist() -> None:
     ],
     ids=lambda image: image[:6],
 )
-def test_no_image_takes_long_to_refuse(image: str) -> None:
-    """The grammar is matched without endless backtracking."""
+def test_is_image__takes_linear_time(image: str) -> None:
+    """No catastrophic backtracking."""
     started = time.perf_counter()
 
     assert not is_image(image)
     assert time.perf_counter() - started < 0.5
 
 
-def test_no_pattern_takes_long_to_match() -> None:
-    """Many stars over many candidates: each literal is searched once, forwards."""
+def test_matches__takes_linear_time_with_many_stars() -> None:
     started = time.perf_counter()
 
     assert not matches("*a" * 255 + "*b", "a" * 512)
     assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize(("length", "accepted"), [(512, True), (513, False)])
+def test_is_image__bounds_the_length_of_references_and_of_patterns(length: int, accepted: bool) -> None:
+    """What is longer is refused before it is matched."""
+    assert is_image("a" * length) is accepted
+    assert is_image_pattern("a" * length) is accepted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "image", "matching"),
+    [("*a*b*", "xaba", True), ("*a*b*c", "abab-c", True), ("*b*a*b", "abb", False), ("a*a", "a", False)],
+)
+def test_matches__tries_the_first_occurrence_of_each_literal(pattern: str, image: str, matching: bool) -> None:
+    """A later occurrence would leave too little for the literals that follow."""
+    assert matches(pattern, image) is matching

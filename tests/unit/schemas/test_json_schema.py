@@ -1,4 +1,4 @@
-"""The JSON Schema file, as editors and other validators read it."""
+"""The JSON Schema file, for editors and other validators."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ FIELDS = {
 
 
 def properties(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every declared property with the schema path it is declared at."""
+    """Every declared property with its path in the schema."""
     if isinstance(node, dict):
         for key, inner in node.items():
             if key == "properties":
@@ -50,7 +50,7 @@ def properties(node: Any, path: str = "#") -> Iterator[tuple[str, dict[str, Any]
 
 
 def resolved(declared: dict[str, Any]) -> dict[str, Any]:
-    """A property with what its reference adds."""
+    """A property together with what its `$ref` refers to."""
     reference = declared.get("$ref")
     return {**SCHEMA["$defs"][reference.removeprefix("#/$defs/")], **declared} if reference else declared
 
@@ -63,20 +63,18 @@ def validator_of(declared: dict[str, Any]) -> Draft202012Validator:
     return Draft202012Validator({"$schema": SCHEMA["$schema"], "$defs": SCHEMA["$defs"], **declared})
 
 
-def test_the_file_is_a_valid_schema_of_its_draft() -> None:
-    """It says draft 2020-12, and is right by that draft's own meta-schema."""
+def test_json_schema__is_valid_under_draft_2020_12() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_it_declares_the_fields_of_a_definition_and_no_other() -> None:
-    """The reference table and the schema name the same fields."""
+def test_json_schema__declares_exactly_the_fields_of_a_definition() -> None:
     assert SCHEMA["$defs"]["definition"]["properties"].keys() == FIELDS
 
 
 @pytest.mark.parametrize("declared", PROPERTIES)
-def test_every_property_explains_itself(declared: dict[str, Any]) -> None:
-    """An editor has a title, a description and an example to show for every property."""
+def test_json_schema__has_a_title_description_and_example_for_every_property(declared: dict[str, Any]) -> None:
+    """Editors show them."""
     shown = resolved(declared)
 
     assert shown.get("title")
@@ -85,8 +83,8 @@ def test_every_property_explains_itself(declared: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("part", list(SCHEMA["$defs"]))
-def test_every_shared_part_explains_itself(part: str) -> None:
-    """An editor shows it where a property refers to it and says nothing of its own; its examples are right."""
+def test_json_schema__describes_every_shared_part(part: str) -> None:
+    """Editors show the description where a property refers to the part."""
     declared = SCHEMA["$defs"][part]
     assert declared["title"]
     assert declared["description"].endswith(".")
@@ -95,8 +93,7 @@ def test_every_shared_part_explains_itself(part: str) -> None:
 
 
 @pytest.mark.parametrize("declared", PROPERTIES)
-def test_every_example_and_default_is_valid(declared: dict[str, Any]) -> None:
-    """What the schema shows, it accepts."""
+def test_json_schema__accepts_its_own_examples_and_defaults(declared: dict[str, Any]) -> None:
     shown = resolved(declared)
 
     for example in (*shown["examples"], *([shown["default"]] if "default" in shown else [])):
@@ -104,16 +101,14 @@ def test_every_example_and_default_is_valid(declared: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("example", SCHEMA["$defs"]["definition"]["examples"])
-def test_the_example_of_a_definition_is_one(example: dict[str, Any]) -> None:
-    """The service accepts what the schema gives as an example, whole."""
+def test_json_schema__has_an_example_that_the_service_accepts(example: dict[str, Any]) -> None:
     assert (
         parse_configuration(json.dumps({"Configurations": {"example": example}}))["example"].image == example["Image"]
     )
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS - {"Image"}))
-def test_the_examples_of_each_field_pass_the_service_own_checks(field: str) -> None:
-    """An example is also right by what a schema can't say: quantities, references, duplicates."""
+def test_json_schema__has_examples_that_pass_the_checks_beyond_the_schema(field: str) -> None:
     for example in SCHEMA["$defs"]["definition"]["properties"][field]["examples"]:
         entry = {"Image": "busybox", field: example}
         parse_configuration(json.dumps({"Configurations": {"example": entry}}))
@@ -122,15 +117,13 @@ def test_the_examples_of_each_field_pass_the_service_own_checks(field: str) -> N
 @pytest.mark.parametrize(
     "field", [name for name, declared in SCHEMA["$defs"]["definition"]["properties"].items() if "default" in declared]
 )
-def test_the_defaults_in_the_schema_are_those_in_force(field: str) -> None:
-    """Writing a default out changes nothing."""
+def test_json_schema__declares_the_defaults_in_force(field: str) -> None:
     default = SCHEMA["$defs"]["definition"]["properties"][field]["default"]
 
     assert build_definition("a", {"Image": "busybox", field: default}) == build_definition("a", {"Image": "busybox"})
 
 
-def test_the_defaults_of_a_security_context_are_those_in_force() -> None:
-    """Writing each of them out changes nothing."""
+def test_json_schema__declares_the_security_defaults_in_force() -> None:
     declared = SCHEMA["$defs"]["securityContext"]["properties"]
     defaults = {name: shown["default"] for name, shown in declared.items() if "default" in shown}
 
@@ -138,9 +131,7 @@ def test_the_defaults_of_a_security_context_are_those_in_force() -> None:
     assert build_security_context(defaults) == build_security_context({})
 
 
-def test_objects_take_no_unknown_field() -> None:
-    """Every object with declared properties is closed, so that a misspelt field is never passed over."""
-
+def test_json_schema__forbids_unknown_fields_in_every_object() -> None:
     def closed(node: Any) -> Iterator[bool]:
         if isinstance(node, dict):
             if "properties" in node:
@@ -154,13 +145,12 @@ def test_objects_take_no_unknown_field() -> None:
     assert all(closed(SCHEMA))
 
 
-def test_other_validators_accept_the_documented_configuration() -> None:
-    """The plain validator, without what the service adds, takes the documentation's example."""
+def test_json_schema__accepts_the_documented_configuration_in_a_plain_validator() -> None:
     Draft202012Validator(SCHEMA).validate(json.loads((SEED / "configuration.json").read_text("utf-8")))
 
 
-def test_a_request_overrides_fields_of_a_definition_alone() -> None:
-    """What a request may name is named the same in a definition; what only the platform team sets is missing there."""
+def test_request_schema__has_only_fields_of_a_definition() -> None:
+    """Fields that only the platform team sets are missing."""
     overridable = {declared.data_key for declared in RequestSchema().fields.values()}
 
     assert overridable == FIELDS - {

@@ -1,4 +1,4 @@
-"""The line of a JSON pointer's place."""
+"""`schemas.lines`: the line of a JSON pointer."""
 
 import json
 
@@ -16,20 +16,18 @@ DOCUMENT = '{\n  "a": [\n    1,\n    {"b/c":\n      {"~": 2}}\n  ],\n\n  "d": {}
     ("pointer", "line"),
     [("", 0), ("/a", 1), ("/a/0", 2), ("/a/1/b~1c", 3), ("/a/1/b~1c/~0", 4), ("/d", 7), ("/d/missing", 7), ("/a/9", 1)],
 )
-def test_a_place_is_found(pointer: str, line: int) -> None:
-    """What isn't there, as a missing field, is told where it should be."""
+def test_find_line__returns_the_line_of_a_pointer(pointer: str, line: int) -> None:
+    """For a missing field, the line of the object that lacks it."""
     assert find_line(DOCUMENT, pointer) == line
 
 
 @pytest.mark.parametrize("document", ["{", "", "[" * 5000, '{"a":\t1,\n\t"b": 2}', "\0"])
-def test_what_yaml_does_not_take_has_its_first_line(document: str) -> None:
-    """Or a better one; no error."""
+def test_find_line__raises_nothing_for_json_that_is_not_yaml(document: str) -> None:
     assert find_line(document, "/b") in (0, 1)
 
 
 @given(st.recursive(st.none() | st.booleans(), lambda inner: st.dictionaries(st.text("ab/~: '#-", max_size=3), inner)))
-def test_every_key_of_indented_json_is_found(document: object) -> None:
-    """Each key has a line of its own there, and it is this one."""
+def test_find_line__finds_every_key_of_indented_json(document: object) -> None:
     text = json.dumps(document, indent=1)
     lines = text.splitlines()
 

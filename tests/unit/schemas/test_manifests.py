@@ -1,4 +1,4 @@
-"""Configurations in files: as they are, or in the ConfigMaps of manifests."""
+"""`schemas.manifests`: configurations in JSON files and in manifests."""
 
 import base64
 import json
@@ -23,20 +23,20 @@ def found_in(text: str, **options: Any) -> list[tuple[str, str]]:
     return [(found.place, found.document) for found in find_configurations(text, **options)]
 
 
-def test_a_json_file_is_itself_the_configuration() -> None:
-    """Its text is handed on untouched, so that repeated keys are still seen."""
+def test_find_configurations__returns_a_json_file_unchanged() -> None:
+    """So that repeated keys are still found."""
     text = '{"Configurations": {}, "Configurations": {}}'
 
     assert found_in(text) == [("", text)]
 
 
-def test_json_that_is_broken_is_left_to_the_reader_of_json() -> None:
-    """It says what is wrong better than the reader of YAML."""
+def test_find_configurations__returns_malformed_json_unchanged() -> None:
+    """The JSON parser's message is better than that of YAML."""
     assert found_in('{"Configurations": ]') == [("", '{"Configurations": ]')]
 
 
-def test_every_config_map_with_either_key_is_found() -> None:
-    """Over all documents of a file, in Lists, too; other objects and other keys are passed over."""
+def test_find_configurations__finds_every_config_map_with_either_key() -> None:
+    """In all documents and in lists; other objects and keys are skipped."""
     one = config_map("one", SLIMFAAS_JOBS_CONFIGURATION=CONFIGURATION, other="x")
     two = config_map("two", SlimFaas__JobsConfiguration=CONFIGURATION)
     documents = [one, {"kind": "Service"}, {"kind": "List", "items": [two, config_map("three", other="x")]}, None]
@@ -50,14 +50,13 @@ def test_every_config_map_with_either_key_is_found() -> None:
 @pytest.mark.parametrize(
     "text", ["a: b: c", "\t- a", "? [a]\n: b", "*a", "!!int ''", "!!bool x", "!!timestamp x", "[" * 3000]
 )
-def test_what_is_neither_json_nor_yaml_is_refused(text: str) -> None:
-    """Whatever the reader of YAML stumbles over is one fault, not a traceback."""
+def test_find_configurations__refuses_what_is_neither_json_nor_yaml(text: str) -> None:
     with pytest.raises(Refused, match="neither JSON nor YAML: "):
         find_configurations(text)
 
 
-def test_aliases_make_nothing_large_of_a_small_file() -> None:
-    """Neither a list that holds others many times over, or itself, nor a name that isn't one, is written out."""
+def test_find_configurations__expands_no_yaml_aliases() -> None:
+    """A list can contain others many times, or itself."""
     lists = ["x0: &x0 {kind: List, items: [&found {kind: ConfigMap, data: {SlimFaas__JobsConfiguration: here}}]}"]
     names = ["y0: &y0 [lol]"]
     for level in range(1, 30):
@@ -73,16 +72,15 @@ def test_aliases_make_nothing_large_of_a_small_file() -> None:
 
 
 @given(st.text("{}[]:-?&*!'\"#|>%@a1 \n\t\0\x85", max_size=20))
-def test_any_text_is_searched_or_refused(text: str) -> None:
-    """Nothing but Refused escapes."""
+def test_find_configurations__returns_or_refuses_any_text(text: str) -> None:
+    """No other exception is raised."""
     try:
         find_configurations(text)
     except Refused as refused:
         str(refused).encode()
 
 
-def test_a_key_of_another_name_is_looked_at_when_it_is_named() -> None:
-    """A ConfigMap that is mounted as a file names its key as it likes."""
+def test_find_configurations__checks_additional_keys() -> None:
     text = json.dumps(config_map("one", **{"jobs.json": CONFIGURATION}))
 
     assert found_in(text) == []
@@ -92,15 +90,15 @@ def test_a_key_of_another_name_is_looked_at_when_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("value", "document"), [(base64.b64encode(CONFIGURATION.encode()).decode(), CONFIGURATION), ("?", ""), (None, "")]
 )
-def test_binary_data_is_decoded(value: str | None, document: str) -> None:
-    """Kubectl writes there what has a character that YAML can't hold; what is no base64 is no JSON either."""
+def test_find_configurations__decodes_binary_data(value: str | None, document: str) -> None:
+    """`kubectl` uses it for characters that YAML cannot contain."""
     config = {"kind": "ConfigMap", "immutable": True, "binaryData": {"SLIMFAAS_JOBS_CONFIGURATION": value}}
 
     assert found_in(json.dumps(config)) == [("ConfigMap (without a name), SLIMFAAS_JOBS_CONFIGURATION", document)]
 
 
-def test_the_items_of_a_typed_list_need_no_kind() -> None:
-    """So the API server answers a list of ConfigMaps."""
+def test_find_configurations__finds_items_without_a_kind_in_a_typed_list() -> None:
+    """The API server writes lists of ConfigMaps like that."""
     item = {"metadata": {"name": "one"}, "data": {"SLIMFAAS_JOBS_CONFIGURATION": CONFIGURATION}}
 
     assert len(found_in(json.dumps({"kind": "ConfigMapList", "items": [item, None]}))) == 1
@@ -117,22 +115,21 @@ def test_the_items_of_a_typed_list_need_no_kind() -> None:
         "Configurations: 1",
     ],
 )
-def test_a_file_of_any_sort_may_be_anything(text: str) -> None:
-    """A package.json is no faulty configuration, and neither is a template that isn't YAML."""
-    assert found_in(text, any_sort=True) == []
+def test_find_configurations__ignores_unrelated_files(text: str) -> None:
+    """Such as a package.json, or a template that is not YAML."""
+    assert found_in(text, ignore_unrelated=True) == []
 
 
 @pytest.mark.parametrize("text", [CONFIGURATION, "{{ a }}\nSLIMFAAS_JOBS_CONFIGURATION: x", '{"Configurations": ]'])
-def test_a_file_of_any_sort_that_mentions_a_configuration_is_read(text: str) -> None:
-    """What can't be read there is no reason to say that all is right."""
+def test_find_configurations__does_not_ignore_files_that_mention_a_configuration(text: str) -> None:
     try:
-        assert found_in(text, any_sort=True) == [("", text)]
+        assert found_in(text, ignore_unrelated=True) == [("", text)]
     except Refused as refusal:
         assert "neither JSON nor YAML" in str(refusal)  # noqa: PT017 - either is right, silence isn't
 
 
-def test_lines_are_told_where_the_file_has_them() -> None:
-    """A literal block has the file's own lines; any other text begins somewhere and is folded as YAML likes."""
+def test_find_configurations__returns_the_line_at_which_each_text_begins() -> None:
+    """Only a literal block has the file's own lines."""
     block = "kind: ConfigMap\ndata:\n  # why\n  SLIMFAAS_JOBS_CONFIGURATION: |\n    {}\n"
     quoted = "kind: ConfigMap\ndata:\n  SLIMFAAS_JOBS_CONFIGURATION:\n    '{}'\n"
 

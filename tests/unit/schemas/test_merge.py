@@ -1,7 +1,8 @@
-"""A request over a definition, field by field: applied as given, or refused with every offending field named."""
+"""`schemas.merge`: a request is applied to a definition exactly, or refused with all its faults."""
 
 import json
 from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from schemas.definition import Definition, Variable
 from schemas.faults import Fault, Refused
 from schemas.merge import RunSpec, merge
-from schemas.request import Request, read_request
+from schemas.request import WORKLOAD_NAME_LENGTH, Request, read_request
 from schemas.security import SecurityContext
 from tests.unit.schemas.parsing import parse_request
 
@@ -47,8 +48,7 @@ def faults_in(**fields: Any) -> list[tuple[str, str]]:
     return [(fault.pointer, fault.message) for fault in refused.value.faults]
 
 
-def test_nothing_given_is_the_definition() -> None:
-    """Every field has the definition's value."""
+def test_merge__returns_the_definition_for_an_empty_request() -> None:
     unchanged = RunSpec(
         definition="job",
         image="team/app:1",
@@ -92,15 +92,12 @@ def test_nothing_given_is_the_definition() -> None:
         ("RestartPolicy", "Never", "restart_policy", "Never"),
     ],
 )
-def test_a_field_replaces_the_definitions_and_nothing_else(
-    field: str, value: Any, attribute: str, expected: Any
-) -> None:
-    """Falsy values (an empty list, zero) are values like any other."""
+def test_merge__replaces_only_the_given_field(field: str, value: Any, attribute: str, expected: Any) -> None:
+    """Also by an empty list or zero."""
     assert run(**{field: value}) == replace(UNCHANGED, **{attribute: expected}, literal_args=field == "Args")
 
 
-def test_a_time_may_be_shortened_and_never_lengthened() -> None:
-    """The definition's is the most; all that is wrong is named at once."""
+def test_merge__lowers_timeouts_and_refuses_higher_ones() -> None:
     bounded = replace(DEFINITION, pending_timeout_seconds=30)
     with pytest.raises(Refused) as refused:
         merge(bounded, parse_request(b'{"TimeoutSeconds": 601, "PendingTimeoutSeconds": 31}'))
@@ -125,8 +122,7 @@ def test_a_time_may_be_shortened_and_never_lengthened() -> None:
         ("team/tools/$(TOKEN)", "not an image reference; write it like registry/repository:tag"),
     ],
 )
-def test_an_image_outside_the_whitelist_is_refused(image: str, message: str) -> None:
-    """Image is the definition's own, or matches a pattern and is a proper reference."""
+def test_merge__refuses_an_image_outside_of_the_whitelist(image: str, message: str) -> None:
     assert faults_in(Image=image) == [("/Image", message)]
 
 
@@ -142,13 +138,12 @@ def test_an_image_outside_the_whitelist_is_refused(image: str, message: str) -> 
         ([f"a{number}" for number in range(33)], "/DependsOn", "more than 32 names"),
     ],
 )
-def test_depends_on_holds_names_of_workloads_each_once(names: list[str], pointer: str, message: str) -> None:
-    """A DependsOn that no workload could satisfy would wait for ever; it is refused instead."""
+def test_merge__refuses_invalid_or_repeated_dependencies(names: list[str], pointer: str, message: str) -> None:
+    """A run with one that cannot exist would wait forever."""
     assert faults_in(DependsOn=names) == [(pointer, message)]
 
 
-def test_depends_on_may_name_as_many_as_the_definition() -> None:
-    """The bound on a request's names is for callers; what the definition itself names can always be asked for."""
+def test_merge__allows_as_many_dependencies_as_the_definition_has() -> None:
     names = [f"a{number}" for number in range(40)]
     definition = replace(DEFINITION, depends_on=tuple(names))
 
@@ -171,10 +166,9 @@ def test_depends_on_may_name_as_many_as_the_definition() -> None:
         ({"Requests": {"cpu": "200m"}, "Limits": {"cpu": "200m"}}, {"cpu": "200m"}, {"cpu": "200m"}),
     ],
 )
-def test_resources_lower_amounts_key_by_key(
+def test_merge__lowers_resource_amounts_one_by_one(
     resources: dict[str, Any], requests: dict[str, str], limits: dict[str, str]
 ) -> None:
-    """Resources that are named take the given text, the others stay the definition's."""
     spec = run(Resources=resources)
 
     assert spec == replace(
@@ -186,10 +180,9 @@ def test_resources_lower_amounts_key_by_key(
     ("limit", "request_after"),
     [({"cpu": "400m"}, {"cpu": "400m"}), ({"memory": "1G"}, {"memory": "1G"}), ({"cpu": "500m"}, {"cpu": "500m"})],
 )
-def test_resources_an_inherited_request_follows_a_lowered_limit_down(
+def test_merge__lowers_an_inherited_resource_request_with_its_limit(
     limit: dict[str, str], request_after: dict[str, str]
 ) -> None:
-    """When only the limit is lowered, the request that would stand above it goes down to it."""
     spec = run(Resources={"Limits": limit})
 
     assert spec.limits == {**DEFINITION.limits, **limit}
@@ -232,13 +225,12 @@ def test_resources_an_inherited_request_follows_a_lowered_limit_down(
         ),
     ],
 )
-def test_resources_above_the_definitions_are_refused(resources: dict[str, Any], pointer: str, message: str) -> None:
-    """Compared exactly, whatever the suffix; unknown keys, and requests given above the limit, too."""
+def test_merge__refuses_resources_above_the_definitions(resources: dict[str, Any], pointer: str, message: str) -> None:
+    """Also unknown resources, and resource requests above their limit."""
     assert faults_in(Resources=resources) == [(pointer, message)]
 
 
-def test_environments_override_by_name_in_place_and_append_what_is_new() -> None:
-    """The request's value wins at the definition's place; the caller's own variables follow in their order."""
+def test_merge__replaces_variables_in_place_and_appends_new_ones() -> None:
     given = [{"Name": "Z", "Value": "z"}, {"name": "FIRST", "value": "$(TOKEN)"}, {"Name": "A", "Value": ""}]
 
     assert run(Environments=given).environments == (
@@ -250,28 +242,26 @@ def test_environments_override_by_name_in_place_and_append_what_is_new() -> None
     )
 
 
-def test_environments_a_literal_takes_the_place_of_a_reference() -> None:
-    """A caller may put a value of its own where the definition refers to a Secret; it never sees the Secret."""
+def test_merge__replaces_a_reference_by_a_literal_value() -> None:
+    """The caller never sees the Secret."""
     spec = run(Environments=[{"Name": "TOKEN", "Value": "mine"}])
 
     assert spec.environments[1] == Variable("TOKEN", "mine", literal=True)
 
 
-def test_environments_given_as_an_empty_list_change_nothing() -> None:
-    """They are merged, not replaced."""
+def test_merge__keeps_all_variables_for_an_empty_list() -> None:
     assert run(Environments=[]) == UNCHANGED
 
 
-def test_environments_name_each_variable_once() -> None:
-    """Which of two values was meant is not guessed."""
+def test_merge__refuses_a_variable_given_twice() -> None:
     given = [{"Name": "A", "Value": "1"}, {"Name": "B", "Value": "2"}, {"name": "A", "value": "1"}]
 
     assert faults_in(Environments=given) == [("/Environments/2", "named twice")]
 
 
 @pytest.mark.parametrize("reference", ["SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"])
-def test_environments_of_a_request_hold_no_reference(reference: str) -> None:
-    """Only the platform team decides which Secret a job sees."""
+def test_read_request__refuses_references_in_variables(reference: str) -> None:
+    """Only the platform team decides which Secret a job gets."""
     ((pointer, message),) = faults_in(Environments=[{"Name": "A", reference: {"Name": "api", "Key": "token"}}])
 
     assert pointer == f"/Environments/0/{reference}"
@@ -279,13 +269,11 @@ def test_environments_of_a_request_hold_no_reference(reference: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["Command", "Visibility", "NumberParallelJob", "ImagesWhitelist"])
-def test_what_only_a_definition_sets_is_refused(field: str) -> None:
-    """The entrypoint, the visibility, the slots and the whitelist aren't the caller's."""
+def test_read_request__refuses_fields_of_definitions_only(field: str) -> None:
     assert [pointer for pointer, _ in faults_in(**{field: ["sh"]})] == [f"/{field}"]
 
 
-def test_a_definition_without_resources_takes_none_from_a_request() -> None:
-    """A key that the definition lacks has no bound, and so is refused."""
+def test_merge__refuses_resources_that_the_definition_lacks() -> None:
     bare = Definition(name="bare", image="a")
 
     with pytest.raises(Refused) as refused:
@@ -311,13 +299,11 @@ BEYOND_POINTERS = [
 ]
 
 
-def test_every_offending_field_is_named_at_once() -> None:
-    """All that goes beyond the definition, in one refusal."""
+def test_merge__reports_all_faults_at_once() -> None:
     assert [pointer for pointer, _ in faults_in(**BEYOND)] == BEYOND_POINTERS
 
 
-def test_faults_of_form_and_of_bounds_are_named_together() -> None:
-    """A caller who gets one type wrong still learns which other fields the definition doesn't allow."""
+def test_merge__reports_faults_of_parsing_and_of_the_definition_together() -> None:
     body = json.dumps({**BEYOND, "BackoffLimit": "1", "Args": [1]}).encode()
 
     with pytest.raises(Refused) as refused:
@@ -326,16 +312,14 @@ def test_faults_of_form_and_of_bounds_are_named_together() -> None:
     assert [fault.pointer for fault in refused.value.faults] == ["/Args/0", "/BackoffLimit", *BEYOND_POINTERS]
 
 
-def test_a_fault_found_before_is_never_lost() -> None:
-    """A request that is within the bounds is refused all the same when it couldn't be read whole."""
+def test_merge__refuses_a_request_with_earlier_faults_only() -> None:
     with pytest.raises(Refused) as refused:
         merge(DEFINITION, Request(), [Fault("/Args", "must be a list")])
 
     assert refused.value.faults == (Fault("/Args", "must be a list"),)
 
 
-def test_merging_changes_neither_side() -> None:
-    """The definition serves the next call as it served this one."""
+def test_merge__changes_neither_definition_nor_request() -> None:
     before = dict(DEFINITION.requests), dict(DEFINITION.limits)
 
     run(Resources={"Requests": {"cpu": "1m"}, "Limits": {"cpu": "1m", "memory": "1"}})
@@ -343,8 +327,7 @@ def test_merging_changes_neither_side() -> None:
     assert (DEFINITION.requests, DEFINITION.limits) == before
 
 
-def test_no_fault_repeats_the_value_of_an_environment_variable() -> None:
-    """Neither the request's nor the definition's."""
+def test_merge__never_repeats_the_value_of_a_variable() -> None:
     secret = "hunter2-correct-horse"
     definition = replace(DEFINITION, environments=(Variable("A", secret),))
     variables = [{"Name": "A", "Value": secret}, {"Name": "A", "Value": secret}]
@@ -354,3 +337,18 @@ def test_no_fault_repeats_the_value_of_an_environment_variable() -> None:
 
     assert secret not in str(refused.value)
     assert secret not in repr(refused.value.faults)
+
+
+@pytest.mark.parametrize("names", list(permutations(("hugepages-2Mi", "cpu", "memory"))))
+def test_merge__names_every_resource_that_is_wrong_whatever_is_wrong_before_it(names: tuple[str, ...]) -> None:
+    """An amount that can't be read, or is none of the job's, hides no later one that is too large."""
+    amounts = {"hugepages-2Mi": "1", "cpu": "many", "memory": "2Gi"}
+    found = faults_in(Resources={"Limits": {name: amounts[name] for name in names}})
+    assert {pointer for pointer, _ in found} == {f"/Resources/Limits/{name}" for name in amounts}
+
+
+def test_merge__takes_a_dependency_with_the_longest_name_that_a_workload_may_have() -> None:
+    """One letter more is no name."""
+    longest = "a" * WORKLOAD_NAME_LENGTH
+    assert run(DependsOn=[longest]).depends_on == (longest,)
+    assert [pointer for pointer, _ in faults_in(DependsOn=[longest + "a"])] == ["/DependsOn/0"]

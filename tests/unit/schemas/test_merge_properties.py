@@ -1,6 +1,6 @@
-"""For any definition and any request: a run never exceeds the definition, and what isn't refused is applied as given.
+"""`schemas.merge`, for any definition and any request: no run exceeds the definition, and values are applied exactly.
 
-The bounds are checked by Python's rational arithmetic and regular expressions, not by the code under test.
+The tests compute the limits with rational arithmetic and regular expressions, not with the code under test.
 """
 
 import json
@@ -24,7 +24,7 @@ QUANTITY = re.compile(r"([0-9.]+)(?:([eE][+-]?[0-9]+)|([a-zA-Z]*))")
 
 
 def amount(text: str) -> Fraction:
-    """A quantity's amount; only for those that the strategies below make."""
+    """The amount of a quantity that the strategies below make."""
     match = QUANTITY.fullmatch(text)
     assert match
     return Fraction(match[1] + (match[2] or "")) * FACTORS[match[3] or ""]
@@ -48,7 +48,7 @@ WORKLOADS = st.lists(st.sampled_from(["db", "cache", "a.b"]), max_size=3, unique
 
 @st.composite
 def definitions(draw: st.DrawFn) -> Definition:
-    """Any definition, through the configuration that would hold it."""
+    """Any definition, from a configuration."""
     requests: dict[str, str] = {}
     limits: dict[str, str] = {}
     for resource in RESOURCES:
@@ -85,7 +85,7 @@ def definitions(draw: st.DrawFn) -> Definition:
 
 
 def write_variable(upper: bool, name: str, value: str) -> dict[str, str]:
-    """A variable in either of the two ways to write one."""
+    """A variable in either spelling."""
     return {"Name": name, "Value": value} if upper else {"name": name, "value": value}
 
 
@@ -124,7 +124,7 @@ REQUESTS = st.fixed_dictionaries(
 
 
 def attempt(definition: Definition, body: dict[str, Any]) -> RunSpec | None:
-    """The run, or `None` where it is refused."""
+    """The run, or `None` if it is refused."""
     try:
         return merge(definition, parse_request(json.dumps(body).encode()))
     except Refused:
@@ -132,13 +132,13 @@ def attempt(definition: Definition, body: dict[str, Any]) -> RunSpec | None:
 
 
 def approved(image: str, definition: Definition) -> bool:
-    """Whether the definition allows an image, by one regular expression a pattern."""
+    """Whether the definition allows an image, by a regular expression for each pattern."""
     patterns = (re.escape(pattern).replace(r"\*", "[^/:@]*") for pattern in definition.images_whitelist)
     return image == definition.image or any(re.fullmatch(pattern, image) for pattern in patterns)
 
 
 def within(definition: Definition, body: dict[str, Any]) -> bool:
-    """Whether a request of the strategy above stays within the definition, rule by rule."""
+    """Whether a request of the strategy above is within the definition, rule by rule."""
     given_amounts = body.get("Resources", {})
     requests, limits = given_amounts.get("Requests", {}), given_amounts.get("Limits", {})
     effective_limits = {**definition.limits, **limits}
@@ -156,16 +156,14 @@ def within(definition: Definition, body: dict[str, Any]) -> bool:
 
 
 @given(definitions(), REQUESTS)
-def test_a_request_is_refused_exactly_when_it_leaves_the_definitions_bounds(
+def test_merge__refuses_a_request_exactly_if_it_exceeds_the_definition(
     definition: Definition, body: dict[str, Any]
 ) -> None:
-    """Nothing beyond the definition is accepted, and nothing within it refused."""
     assert (attempt(definition, body) is not None) == within(definition, body)
 
 
 @given(definitions(), REQUESTS)
-def test_a_run_never_exceeds_its_definition(definition: Definition, body: dict[str, Any]) -> None:
-    """Image, every amount, references, reserved variables and the entrypoint stay what the platform team allows."""
+def test_merge__never_exceeds_the_definition(definition: Definition, body: dict[str, Any]) -> None:
     spec = attempt(definition, body)
     if spec is None:
         return
@@ -187,8 +185,7 @@ def test_a_run_never_exceeds_its_definition(definition: Definition, body: dict[s
 
 
 @given(definitions(), REQUESTS)
-def test_what_is_not_refused_is_applied_exactly_as_given(definition: Definition, body: dict[str, Any]) -> None:
-    """Each field has the request's value, character by character, and where it says nothing, the definition's."""
+def test_merge__applies_accepted_values_exactly(definition: Definition, body: dict[str, Any]) -> None:
     spec = attempt(definition, body)
     if spec is None:
         return
@@ -216,8 +213,7 @@ def test_what_is_not_refused_is_applied_exactly_as_given(definition: Definition,
 
 
 @given(definitions())
-def test_asking_for_the_definitions_own_values_is_asking_for_nothing(definition: Definition) -> None:
-    """Each bound is itself allowed: at most means at most."""
+def test_merge__accepts_the_definitions_own_values(definition: Definition) -> None:
     body: dict[str, Any] = {
         "Image": definition.image,
         "DependsOn": list(definition.depends_on),

@@ -1,4 +1,4 @@
-"""Quantities: the grammar of Kubernetes, and arithmetic without rounding."""
+"""`schemas.quantities`: Kubernetes' grammar, and exact arithmetic."""
 
 import contextlib
 import re
@@ -30,8 +30,8 @@ def exact(number: str, suffix: str) -> Fraction:
 
 
 @given(NUMBERS, SUFFIXES)
-def test_an_amount_is_exactly_what_rational_arithmetic_says(number: str, suffix: str) -> None:
-    """Every number with every suffix is read exactly, or refused because Kubernetes couldn't keep it."""
+def test_parse_quantity__agrees_with_rational_arithmetic(number: str, suffix: str) -> None:
+    """Or refuses what Kubernetes would round or cap."""
     amount = exact(number, suffix)
     if (amount * NANO).denominator == 1 and amount <= LARGEST:
         assert parse_quantity(number + suffix) == amount * NANO
@@ -41,8 +41,9 @@ def test_an_amount_is_exactly_what_rational_arithmetic_says(number: str, suffix:
 
 
 @given(NUMBERS, SUFFIXES, NUMBERS, SUFFIXES)
-def test_amounts_compare_as_the_quantities_do(number: str, suffix: str, other: str, other_suffix: str) -> None:
-    """Larger, smaller and equal come out as for rational numbers, across all suffixes."""
+def test_parse_quantity__keeps_the_order_across_suffixes(
+    number: str, suffix: str, other: str, other_suffix: str
+) -> None:
     try:
         left, right = parse_quantity(number + suffix), parse_quantity(other + other_suffix)
     except NotAQuantity:
@@ -53,8 +54,7 @@ def test_amounts_compare_as_the_quantities_do(number: str, suffix: str, other: s
 
 
 @given(st.integers(0, LARGEST * NANO))
-def test_every_amount_can_be_written_and_read_back(amount: int) -> None:
-    """Written out in full or in nanos, an amount is read back as itself."""
+def test_parse_quantity__reads_back_every_amount(amount: int) -> None:
     whole, rest = divmod(amount, NANO)
 
     assert parse_quantity(f"{whole}.{rest:09}") == amount
@@ -62,8 +62,7 @@ def test_every_amount_can_be_written_and_read_back(amount: int) -> None:
 
 
 @given(st.text("0123456789.+-eEinumkKMGTPE \n٣", max_size=8))
-def test_only_what_the_grammar_says_is_read(text: str) -> None:
-    """A text is a quantity only if it has the form that the Kubernetes reference gives."""
+def test_parse_quantity__follows_the_grammar(text: str) -> None:
     grammar = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
     try:
         parse_quantity(text)
@@ -73,8 +72,8 @@ def test_only_what_the_grammar_says_is_read(text: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    """Nothing but NotAQuantity escapes."""
+def test_parse_quantity__returns_or_refuses_any_text(text: str) -> None:
+    """No other exception is raised."""
     with contextlib.suppress(NotAQuantity):
         assert parse_quantity(text) >= 0
 
@@ -104,8 +103,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("7Ei", "8070450532247928832"),
     ],
 )
-def test_two_ways_to_write_one_amount_are_equal(left: str, right: str) -> None:
-    """Suffixes, fractions and exponents are notations, not amounts."""
+def test_parse_quantity__reads_equal_amounts_in_different_notations(left: str, right: str) -> None:
     assert parse_quantity(left) == parse_quantity(right)
 
 
@@ -121,8 +119,8 @@ def test_two_ways_to_write_one_amount_are_equal(left: str, right: str) -> None:
         ("9223372036854775806.999999999", "9223372036854775807"),
     ],
 )
-def test_neighbours_are_told_apart(smaller: str, larger: str) -> None:
-    """Also where floating point would see no difference."""
+def test_parse_quantity__distinguishes_neighbouring_amounts(smaller: str, larger: str) -> None:
+    """Also where floating point does not."""
     assert parse_quantity(smaller) < parse_quantity(larger)
 
 
@@ -145,7 +143,6 @@ def test_neighbours_are_told_apart(smaller: str, larger: str) -> None:
         ("9" * 40 + "E", "larger"),
     ],
 )
-def test_what_kubernetes_would_refuse_round_or_cap_is_refused(text: str, reason: str) -> None:
-    """A value that would arrive changed is no value that we pass on."""
+def test_parse_quantity__refuses_what_kubernetes_would_refuse_round_or_cap(text: str, reason: str) -> None:
     with pytest.raises(NotAQuantity, match=reason):
         parse_quantity(text)

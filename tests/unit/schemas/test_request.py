@@ -1,4 +1,4 @@
-"""The body of a call: strict types, every fault at once with its place, and nothing changed on the way."""
+"""`schemas.request`: strict types, and all faults of a body at once."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ INT32_MAX = 2**31 - 1
 A_QUANTITY = 'must be a quantity written as a string, like "500m"'
 NOT_A_VARIABLE = "not the name of an environment variable (letters, digits, -, . and _, no digit first)"
 RESERVED = "names that begin with SLIMFAAS_ are set by the service"
-REFERENCE = "a request gives literal values only; references belong in the definition"
+REFERENCE = "a request can set literal values only; move the reference to the definition"
 AN_AMOUNT = "must be an object of quantities by resource name"
 
 
@@ -68,8 +68,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Args", ["42", 43], "/Args/1", "must be a string"),
     ("Args", [None], "/Args/0", "must be a string, not null"),
     ("Args", [["42"]], "/Args/0", "must be a string"),
-    ("Args", ["a\0"], "/Args/0", "holds a NUL character"),
-    ("Args", ["\ud800"], "/Args/0", "holds half of a surrogate pair, which is no Unicode text"),
+    ("Args", ["a\0"], "/Args/0", "contains a NUL character"),
+    ("Args", ["\ud800"], "/Args/0", "contains half of a surrogate pair, which is not valid Unicode"),
     ("Image", 1, "/Image", "must be a string"),
     ("Image", None, "/Image", "must be a string, not null"),
     ("DependsOn", "a", "/DependsOn", "must be a list"),
@@ -95,8 +95,8 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Environments", [{"name": 1, "value": "x"}], "/Environments/0/name", "must be a string"),
     ("Environments", [{"Name": "A", "Value": 5}], "/Environments/0/Value", "must be a string"),
     ("Environments", [{"Name": "A", "value": None}], "/Environments/0/value", "must be a string, not null"),
-    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0/name", "given as Name, too"),
-    ("Environments", [{"Name": "A", "value": "x", "Value": "x"}], "/Environments/0/value", "given as Value, too"),
+    ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0/name", "also given as Name"),
+    ("Environments", [{"Name": "A", "value": "x", "Value": "x"}], "/Environments/0/value", "also given as Value"),
     ("Environments", [{"Name": "A", "Valeu": "x"}], "/Environments/0/Valeu", "unknown field; did you mean Value?"),
     ("Environments", [{"_schema": 1}], "/Environments/0/_schema", "unknown field"),
     *(
@@ -154,18 +154,17 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ACCEPTED,
     ids=[f"{row[0]}-{index}" for index, row in enumerate(ACCEPTED)],
 )
-def test_a_field_is_read_as_given_and_no_other_is_touched(
-    field: str, value: Any, attribute: str, expected: Any
-) -> None:
-    """One field in the body is one field in the request, as it was written; the others say nothing."""
+def test_read_request__sets_only_the_given_field(field: str, value: Any, attribute: str, expected: Any) -> None:
     assert read(**{field: value}) == Request(**{attribute: expected})
 
 
 @pytest.mark.parametrize(
     ("field", "value", "pointer", "message"), REFUSED, ids=[f"{row[0]}-{index}" for index, row in enumerate(REFUSED)]
 )
-def test_a_field_of_the_wrong_form_is_refused_at_its_place(field: str, value: Any, pointer: str, message: str) -> None:
-    """Types are strict, and the pointer leads to what the caller wrote, under the name that the caller wrote."""
+def test_read_request__reports_each_invalid_value_with_its_pointer(
+    field: str, value: Any, pointer: str, message: str
+) -> None:
+    """The pointer has the name that the caller wrote."""
     found = faults_of(json.dumps({field: value}).encode())
 
     assert (pointer, message) in found
@@ -173,22 +172,19 @@ def test_a_field_of_the_wrong_form_is_refused_at_its_place(field: str, value: An
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b" {}\n"])
-def test_a_body_may_say_nothing(body: bytes) -> None:
-    """Nothing at all and an empty object both ask for the definition as it is."""
+def test_read_request__accepts_no_body_and_an_empty_object(body: bytes) -> None:
     assert parse_request(body) == Request()
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b'"Args"', b"1", b"true", b"[[]]"])
-def test_json_that_is_no_object_is_refused_as_such(body: bytes) -> None:
-    """It is JSON, so this is no syntax error; it names the whole document."""
+def test_read_request__refuses_json_that_is_not_an_object(body: bytes) -> None:
     assert faults_of(body) == [("", "must be a JSON object")]
 
 
 @pytest.mark.parametrize(
     "body", [b" ", b"{", b"Args=42", b'{"Args": ["42"] # why\n}', b"[" * 60_000, b"\xff", b"1" * 9999]
 )
-def test_what_is_no_json_is_told_apart_from_a_wrong_request(body: bytes) -> None:
-    """A comment, a form, deep nesting or another encoding is a matter of syntax."""
+def test_read_request__raises_not_json_for_malformed_json(body: bytes) -> None:
     with pytest.raises(NotJson):
         parse_request(body)
 
@@ -213,8 +209,8 @@ def test_what_is_no_json_is_told_apart_from_a_wrong_request(body: bytes) -> None
         ("", "unknown field"),
     ],
 )
-def test_an_unknown_field_is_refused_with_the_nearest_known_one(given: str, message: str) -> None:
-    """Also what only a definition may set, such as Command, is no field of a request."""
+def test_read_request__suggests_the_nearest_field_for_an_unknown_one(given: str, message: str) -> None:
+    """Also for fields of definitions only, such as Command."""
     assert faults_of(json.dumps({given: []}).encode()) == [(f"/{given}", message)]
 
 
@@ -227,13 +223,13 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(given: str, mess
         (b'{"Environments": [{"Name": "A", "Value": "x", "Value": "x"}]}', "/Environments/0/Value"),
     ],
 )
-def test_a_field_given_twice_is_refused(body: bytes, pointer: str) -> None:
-    """A guard that reads the first and a server that reads the last would not see the same request."""
+def test_read_request__refuses_a_field_given_twice(body: bytes, pointer: str) -> None:
+    """A proxy that reads the first and a server that reads the last would see different requests."""
     assert faults_of(body) == [(pointer, "given more than once")]
 
 
-def test_every_fault_is_told_at_once() -> None:
-    """Types, unknown fields, ambiguous JSON and variables, each where it is."""
+def test_read_request__reports_all_faults_at_once() -> None:
+    """Types, unknown fields, ambiguous JSON and variables."""
     body = b"""{"Args": ["a", 1, "\\u0000"], "Image": 1, "image": "x", "BackoffLimit": "1", "BackoffLimit": true,
         "Resources": {"Requests": {"cpu": 1}, "Limit": {}},
         "Environments": [{"name": "SLIMFAAS_X", "value": 1, "more": 1}, {"Name": "A", "SecretRef": {}}]}"""
@@ -254,8 +250,8 @@ def test_every_fault_is_told_at_once() -> None:
     ]
 
 
-def test_what_is_right_in_a_wrong_request_is_still_read() -> None:
-    """So that the fields without a fault can be held against the definition, too; a list with a fault is left out."""
+def test_read_request__returns_the_fields_without_faults() -> None:
+    """They are checked against the definition as well. A list with a fault is left out."""
     request, faults = read_request(
         b'{"Image": "a", "Args": [1, "x"], "BackoffLimit": "1",'
         b'"Resources": {"Requests": {"cpu": 1}, "Limits": {"m": "1"}}}'
@@ -294,7 +290,7 @@ def leads_somewhere(document: Any, pointer: str) -> bool:
 
 
 def faults_if_any(body: bytes) -> tuple[Fault, ...] | None:
-    """The faults of a body, or `None` where it is a request."""
+    """The faults of a body, or `None` if it is a request."""
     try:
         parse_request(body)
     except Refused as refused:
@@ -305,8 +301,8 @@ def faults_if_any(body: bytes) -> tuple[Fault, ...] | None:
 
 
 @given(st.binary(max_size=100) | JSON.map(lambda value: json.dumps(value).encode()))
-def test_any_body_is_a_request_or_refused(body: bytes) -> None:
-    """Nothing but NotJson and Refused escapes, it says why, and what is said can be answered as UTF-8."""
+def test_read_request__returns_or_refuses_any_body(body: bytes) -> None:
+    """No other exception is raised, and its text is valid UTF-8."""
     faults = faults_if_any(body)
 
     assert faults != ()
@@ -314,8 +310,8 @@ def test_any_body_is_a_request_or_refused(body: bytes) -> None:
 
 
 @given(OBJECTS)
-def test_any_object_is_a_request_or_refused_with_faults_that_lead_somewhere(document: Any) -> None:
-    """Each pointer leads into the body as it was sent, and none is said twice."""
+def test_read_request__refuses_any_object_with_valid_pointers(document: Any) -> None:
+    """Each pointer leads into the body, and no fault is repeated."""
     faults = faults_if_any(json.dumps(document).encode()) or ()
 
     assert all(leads_somewhere(document, fault.pointer) for fault in faults)
@@ -342,8 +338,7 @@ VALUE = "hunter2-correct-horse"
         max_size=3,
     )
 )
-def test_no_fault_repeats_the_value_of_an_environment_variable(variables: list[Any]) -> None:
-    """However wrongly the variables are written, the answer and the log don't show what they were to hold."""
+def test_read_request__never_repeats_the_value_of_a_variable(variables: list[Any]) -> None:
     with pytest.raises(Refused) as refused:
         parse_request(json.dumps({"Environments": variables, "Imagine": VALUE}).encode())
 
@@ -351,8 +346,7 @@ def test_no_fault_repeats_the_value_of_an_environment_variable(variables: list[A
     assert VALUE not in repr(refused.value.faults)
 
 
-def test_a_cut_body_is_refused_without_its_text() -> None:
-    """The decoder's own complaint holds a position and nothing of the body."""
+def test_read_request__refuses_truncated_json_without_quoting_it() -> None:
     body = json.dumps({"Environments": [{"Name": "A", "Value": VALUE}]}).encode()
 
     for end in range(1, len(body)):
@@ -361,17 +355,15 @@ def test_a_cut_body_is_refused_without_its_text() -> None:
         assert VALUE[:7] not in str(not_json.value)
 
 
-def test_faults_are_those_of_the_contract() -> None:
-    """A caller gets the same shape for whatever is wrong."""
+def test_read_request__returns_faults_with_pointer_and_message() -> None:
     _, faults = read_request(b'{"Image": 1}')
 
     assert faults == [Fault("/Image", "must be a string")]
 
 
-def test_each_unknown_field_that_is_told_comes_with_what_may_be_meant() -> None:
-    """However many there are: nothing is guessed about the rest, which is only said to be there."""
+def test_read_request__suggests_fields_for_the_reported_faults_only() -> None:
     body = json.dumps({f"Args{number:04}": 1 for number in range(3000)}).encode()
     *told, more = faults_of(body)
     assert [pointer for pointer, _ in told] == [f"/Args{number:04}" for number in range(MAX_FAULTS)]
     assert {message for _, message in told} == {"unknown field; did you mean Args?"}
-    assert more == ("", f"more is wrong than these {MAX_FAULTS} things")
+    assert more == ("", f"there are more faults than these {MAX_FAULTS}")

@@ -1,4 +1,4 @@
-"""The examples of the documentation that users copy: they work as written."""
+"""The documented examples that users copy work as written."""
 
 import json
 from pathlib import Path
@@ -41,13 +41,11 @@ FIBONACCI = Definition(
 )
 
 
-def test_the_documented_configuration_is_read_field_by_field() -> None:
-    """Every field of the example reaches the definition as it was written."""
+def test_parse_configuration__reads_every_field_of_the_documented_example() -> None:
     assert documented() == FIBONACCI
 
 
-def test_the_config_map_of_the_manifests_holds_the_same_definition_with_an_empty_whitelist() -> None:
-    """The text under the ConfigMap's key is a configuration as it stands."""
+def test_parse_configuration__reads_the_documented_config_map() -> None:
     (found,) = find_configurations(read("slimfaas.yaml"))
 
     (definition,) = parse_configuration(found.document).values()
@@ -58,8 +56,7 @@ def test_the_config_map_of_the_manifests_holds_the_same_definition_with_an_empty
     assert definition.limits == FIBONACCI.limits
 
 
-def test_a_call_without_a_body_runs_the_definition_as_it_is() -> None:
-    """`curl -X POST .../job/fibonacci` alone takes every default."""
+def test_merge__runs_the_documented_definition_without_a_body() -> None:
     assert parse_request(b"") == Request()
     assert merge(documented(), parse_request(b"")) == RunSpec(
         definition="fibonacci",
@@ -82,8 +79,7 @@ def test_a_call_without_a_body_runs_the_definition_as_it_is() -> None:
     )
 
 
-def test_the_first_curl_body_changes_the_args_alone() -> None:
-    """`{"Args": ["42", "43"]}` replaces the args and nothing else."""
+def test_merge__applies_the_first_documented_body() -> None:
     run = merge(documented(), parse_request(read("request-args.json").encode()))
 
     assert run.args == ("42", "43")
@@ -92,8 +88,8 @@ def test_the_first_curl_body_changes_the_args_alone() -> None:
     assert run.depends_on == FIBONACCI.depends_on
 
 
-def test_the_second_curl_body_changes_all_that_it_names() -> None:
-    """The whole body is applied as given: image, args, dependencies, resources, retries, clean-up, restart policy."""
+def test_merge__applies_the_second_documented_body() -> None:
+    """Image, args, dependencies, resources, retries, clean-up and restart policy."""
     assert merge(documented(), parse_request(read("request-full.json").encode())) == RunSpec(
         definition="fibonacci",
         image="axaguildev/fibonacci-batch:1.0.1",
@@ -115,8 +111,7 @@ def test_the_second_curl_body_changes_all_that_it_names() -> None:
     )
 
 
-def test_the_second_curl_body_is_refused_where_the_whitelist_is_empty() -> None:
-    """An empty ImagesWhitelist allows the definition's Image only, as the explanation of the field says."""
+def test_merge__refuses_the_second_documented_body_without_a_whitelist() -> None:
     document = json.loads(read("configuration.json"))
     document["Configurations"]["fibonacci"]["ImagesWhitelist"] = []
     strict = parse_configuration(json.dumps(document))["fibonacci"]
@@ -127,8 +122,8 @@ def test_the_second_curl_body_is_refused_where_the_whitelist_is_empty() -> None:
     assert refused.value.faults == (Fault("/Image", "not an image that this job allows"),)
 
 
-def test_the_explained_environments_are_taken_in_lower_case_by_both_sides() -> None:
-    """`{"name": ..., "value": ...}`, as the explanation writes it, works in a configuration and in a request."""
+def test_environments__accept_the_documented_lower_case_keys() -> None:
+    """In a configuration and in a request."""
     environments = json.loads(read("environments.json"))
     document = json.loads(read("configuration.json"))
     document["Configurations"]["fibonacci"]["Environments"] = environments
@@ -140,8 +135,7 @@ def test_the_explained_environments_are_taken_in_lower_case_by_both_sides() -> N
     assert request.environments == (Variable("MY_ENV", "someValue", literal=True),)
 
 
-def test_the_explained_visibility_is_a_field_of_a_definition() -> None:
-    """The fragment on public and private jobs fits into a definition."""
+def test_parse_configuration__accepts_the_documented_visibility() -> None:
     entry = {"Image": "busybox", **json.loads(read("visibility.json"))}
 
     definition = parse_configuration(json.dumps({"Configurations": {"open": entry}}))["open"]

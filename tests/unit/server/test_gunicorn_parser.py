@@ -1,4 +1,4 @@
-"""What is taken in of a request before anybody asks for it."""
+"""`app.server.gunicorn_parser`: how much of a request is read before the application asks for it."""
 
 import socket
 from contextlib import suppress
@@ -8,31 +8,31 @@ from gunicorn.config import Config  # type: ignore[import-untyped] # it has no a
 
 from app.server.gunicorn_parser import Parser
 
-_LITTLE = 1024
-_MOST = 128 * _LITTLE
-"""Twice what a body may have."""
+_KIB = 1024
+_MAX_READ = 128 * _KIB
+"""Twice the largest body."""
 
 
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked\r\n\r\n1000000", f"Content-Length: {1 << 24}\r\n"])
-def test_a_large_body_is_left_to_the_kernel(framing: str) -> None:
-    """However much of it is there: what one client sends is small, what all send together is not."""
+def test_parser__leaves_a_large_body_in_the_socket(framing: str) -> None:
+    """Else the bodies of many requests at the same time would fill the memory."""
     client, service = socket.socketpair()
     with client, service:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MOST)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2 * _MAX_READ)
         client.setblocking(False)
         client.sendall(f"POST / HTTP/1.1\r\n{framing}\r\n".encode())
         sent = 0
         with suppress(BlockingIOError):
             while True:
-                sent += client.send(b"x" * _LITTLE)
-        assert sent > _MOST
+                sent += client.send(b"x" * _KIB)
+        assert sent > _MAX_READ
 
         request = next(Parser(Config(), service, ("127.0.0.1", 1)))
-        assert len(request.body.read(16 * _LITTLE)) == 16 * _LITTLE
+        assert len(request.body.read(16 * _KIB)) == 16 * _KIB
 
         service.setblocking(False)
         left = 0
         with suppress(BlockingIOError):
             while True:
-                left += len(service.recv(_MOST))
-        assert sent - left <= _MOST
+                left += len(service.recv(_MAX_READ))
+        assert sent - left <= _MAX_READ

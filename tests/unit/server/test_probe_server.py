@@ -1,4 +1,4 @@
-"""The small server of a process that only dispatches, to clients that want no answer but its memory."""
+"""`app.server.probe_server`: limits on what clients may send and hold."""
 
 import json
 from collections.abc import Iterator
@@ -7,25 +7,25 @@ from typing import Any
 import pytest
 
 from app.server.probe_server import ProbeServer
-from tests.http.clients import Wire
-from tests.support.threads import one_thread
+from tests.http.clients import RawClient
+from tests.support.threads import no_threads
 
 
-def answer_ok(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+def respond_ok(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"OK"]
 
 
 @pytest.fixture
 def server() -> Iterator[ProbeServer]:
-    probes = ProbeServer(answer_ok, 0)
+    probes = ProbeServer(respond_ok, 0)
     yield probes
     probes.close()
 
 
-def test_a_head_of_some_size_is_read(server: ProbeServer) -> None:
-    """Proxies and meshes add to it."""
-    with Wire(server.port) as wire:
+def test_probe_server__reads_a_head_of_15_kb(server: ProbeServer) -> None:
+    """Proxies and meshes add headers."""
+    with RawClient(server.port) as wire:
         wire.send(b"GET / HTTP/1.1\r\n", b"a: " + b"x" * 8000 + b"\r\n", b"b: " + b"x" * 7000 + b"\r\n\r\n")
         assert wire.answer().status == 200
 
@@ -39,22 +39,27 @@ def test_a_head_of_some_size_is_read(server: ProbeServer) -> None:
     ],
     ids=["the last line", "many lines", "one line"],
 )
-def test_a_larger_head_is_refused_before_its_end(server: ProbeServer, sent: bytes) -> None:
-    """The library alone takes 100 lines of 64 KiB, several times over, from each of eight clients."""
-    with Wire(server.port) as wire:
-        answer = wire.send(sent).answer()
-        assert answer.status == 431
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.headers["Server"] == "slimfaas-jobs"
-        assert json.loads(answer.read())["status"] == 431
+def test_probe_server__refuses_a_larger_head_before_its_end(server: ProbeServer, sent: bytes) -> None:
+    with RawClient(server.port) as wire:
+        response = wire.send(sent).answer()
+        assert response.status == 431
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.headers["Server"] == "slimfaas-jobs"
+        assert json.loads(response.read())["status"] == 431
 
 
-def test_who_holds_all_places_keeps_nobody_out(server: ProbeServer) -> None:
-    """The kubelet would take a process for hung that is well; the oldest of those who say nothing has to go."""
-    wires = [Wire(server.port).send(b"GET / HT") for _ in range(8)]
+def test_probe_server__refuses_an_endless_request_line(server: ProbeServer) -> None:
+    with RawClient(server.port) as wire:
+        wire.send(b"GET /" + b"x" * 16_384)
+        assert wire.receive(1) == b"{"  # http.server takes it for HTTP/0.9, whose responses have no head
+
+
+def test_probe_server__replaces_the_oldest_connection_when_there_are_too_many(server: ProbeServer) -> None:
+    """Else silent clients would keep the kubelet out, which would then kill a healthy process."""
+    wires = [RawClient(server.port).send(b"GET / HT") for _ in range(8)]
     try:
         for _ in range(2):
-            with Wire(server.port) as probe:
+            with RawClient(server.port) as probe:
                 assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
         assert wires[0].hung_up()
         assert wires[-1].send(b"TP/1.1\r\n\r\n").answer().status == 200
@@ -63,24 +68,16 @@ def test_who_holds_all_places_keeps_nobody_out(server: ProbeServer) -> None:
             wire.close()
 
 
-def test_a_connection_that_finds_no_thread_for_its_bound_takes_no_place(server: ProbeServer) -> None:
-    """However many there are: the kubelet must find one again as soon as there are threads."""
+def test_probe_server__serves_again_after_connections_that_found_no_thread(server: ProbeServer) -> None:
     for _ in range(9):
-        with one_thread(), Wire(server.port) as wire:
+        with no_threads(), RawClient(server.port) as wire:
             assert wire.hung_up()
-    with Wire(server.port) as probe:
+    with RawClient(server.port) as probe:
         assert probe.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
 
 
-def test_a_request_line_without_an_end_is_refused(server: ProbeServer) -> None:
-    """Its beginning counts against the same bound."""
-    with Wire(server.port) as wire:
-        wire.send(b"GET /" + b"x" * 16_384)
-        assert wire.receive(1) == b"{"  # of the oldest HTTP, whose answers have no head
-
-
-def test_what_is_refused_is_not_repeated(server: ProbeServer) -> None:
-    """What isn't HTTP may hold anything."""
-    with Wire(server.port) as wire:
-        told = wire.send(b"GET / HTTP/1.1 <evil>\r\n\r\n").receive(10_000)
-    assert json.loads(told) == {"type": "about:blank", "title": "Bad Request", "status": 400}
+def test_probe_server__does_not_repeat_a_malformed_request(server: ProbeServer) -> None:
+    """It may contain a token."""
+    with RawClient(server.port) as wire:
+        received = wire.send(b"GET / HTTP/1.1 <evil>\r\n\r\n").receive(10_000)
+    assert json.loads(received) == {"type": "about:blank", "title": "Bad Request", "status": 400}

@@ -26,9 +26,9 @@ from tests.support.faults import (
     Trickle,
     Truncate,
 )
+from tests.support.waiting import DEADLINE_SECONDS
 
 SOON_SECONDS = 0.3  # long enough for what would happen at once
-DEADLINE_SECONDS = 10.0
 PIECE_BYTES = 65536
 
 

@@ -1,4 +1,4 @@
-"""The W3C's trace context, read as strictly as it is written down."""
+"""`app.telemetry.trace_context`: what the W3C's standard allows in the two headers."""
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,7 @@ PARENT = "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{PARENT}-01"
 
 
-def test_a_valid_one_is_passed_on_as_it_is() -> None:
-    """With its state."""
+def test_read_trace_context__keeps_valid_headers_unchanged() -> None:
     state = "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
     assert read_trace_context(VALID, state) == TraceContext(VALID, state)
 
@@ -39,14 +38,13 @@ def test_a_valid_one_is_passed_on_as_it_is() -> None:
         f"00-{TRACE[:-1]}\u0661-{PARENT}-01",
     ],
 )
-def test_what_is_invalid_is_ignored(traceparent: str | None) -> None:
-    """The call is answered as if it had none."""
+def test_read_trace_context__is_none_for_an_invalid_traceparent(traceparent: str | None) -> None:
     assert read_trace_context(traceparent, "a=b") is None
 
 
-@pytest.mark.parametrize("more", ["", "-", "-what-comes"])
-def test_of_a_later_version_remains_what_this_one_knows(more: str) -> None:
-    """Its flags but for `sampled` mean something that nobody knows yet."""
+@pytest.mark.parametrize("more", ["", "-", "-more"])
+def test_read_trace_context__keeps_the_known_parts_of_a_later_version(more: str) -> None:
+    """Of its flags only `sampled` is known."""
     assert read_trace_context(f"cc-{TRACE}-{PARENT}-ff{more}", None) == TraceContext(VALID)
 
 
@@ -66,14 +64,14 @@ def test_of_a_later_version_remains_what_this_one_knows(more: str) -> None:
         (f"a={'b' * 256},c={'d' * 256}", ""),
     ],
 )
-def test_a_state_is_kept_or_dropped_as_a_whole(given_state: str, kept: str) -> None:
-    """An invalid one costs the trace nothing."""
+def test_read_trace_context__keeps_or_drops_the_whole_tracestate(given_state: str, kept: str) -> None:
+    """An invalid one leaves `traceparent` valid."""
     assert read_trace_context(VALID, given_state) == TraceContext(VALID, kept)
 
 
 @given(st.text(), st.text())
-def test_whatever_is_read_is_short_and_printable(traceparent: str, tracestate: str) -> None:
-    """Nothing else reaches an annotation or an environment."""
+def test_read_trace_context__returns_only_short_printable_values(traceparent: str, tracestate: str) -> None:
+    """They become an annotation and environment variables."""
     for parent in (traceparent, VALID):
         found = read_trace_context(parent, tracestate)
         if found is not None:

@@ -1,4 +1,4 @@
-"""Lists of runs that are admitted, run, end, come and go: what is on them, and what they cost."""
+"""Lists of runs while runs are admitted, end, are added and deleted: their content and their cost."""
 
 import re
 import threading
@@ -19,7 +19,7 @@ from schemas.definition import Definition
 from schemas.merge import merge
 from schemas.request import Request
 from tests.http.clients import Caller
-from tests.http.dispatching import Run, dispatching, fares, has, make_caller, start, wait_for
+from tests.http.dispatching import Run, dispatching, has, make_caller, simulate_run, start, wait_for
 from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
 
@@ -29,12 +29,12 @@ DEFINITIONS: dict[str, Any] = {"Configurations": {"shell": SHELL, "other": SHELL
 
 @pytest.fixture
 def idle(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Caller:
-    """Calls an application without a dispatcher, whose calls alone go by the proxy."""
+    """Send requests to an application without a dispatcher; only its calls go through the proxy."""
     return make_caller(write_kubeconfig(tmp_path, server, namespace, url=proxy.url), DEFINITIONS)
 
 
 class Jobs:
-    """Makes runs as the service does, past it and so in no time."""
+    """Makes runs as the service does, but directly, which is faster."""
 
     def __init__(self, batch: Any, namespace: str) -> None:
         self._batch = batch
@@ -43,9 +43,9 @@ class Jobs:
         self._made = 0
 
     def add(self, count: int, *, admitted: bool = False) -> list[str]:
-        """Store runs one microsecond apart; their ids, from the oldest to the newest.
+        """Store runs one microsecond apart and return their ids, oldest first.
 
-        An admitted one gets its pod, but no node: another scheduler is meant.
+        The pod of an admitted run is never scheduled, because it names a scheduler that does not exist.
         """
         jobs = []
         for _ in range(count):
@@ -61,7 +61,7 @@ class Jobs:
         return [job["metadata"]["name"].removeprefix("shell-slimfaas-job-") for job in jobs]
 
     def delete(self, ids: Sequence[str]) -> None:
-        """Delete runs, as `kubectl delete job` does, unless somebody else has."""
+        """Delete runs as `kubectl delete job` does; ignore those that do not exist."""
         for run_id in ids:
             name = f"shell-slimfaas-job-{run_id}"
             try:
@@ -73,29 +73,29 @@ class Jobs:
 
 @pytest.fixture
 def jobs(batch: client.BatchV1Api, namespace: str) -> Jobs:
-    """Makes runs past the service."""
+    """Make runs without the service."""
     return Jobs(batch, namespace)
 
 
 def calls_of(proxy: FaultProxy, caller: Caller, path: str) -> tuple[list[Run], list[tuple[str, dict[str, list[str]]]]]:
-    """What a call answers, and what it asked of the API server: collections or names, with their queries."""
+    """Return a response's JSON and the calls that it cost: collection or name, and query."""
     before = len(proxy.requests)
-    answer = caller.get(path)
-    assert answer.status_code == 200, answer.text
+    response = caller.get(path)
+    assert response.status_code == 200, response.text
     asked = [(one.path.rpartition("/")[2], parse_qs(one.query)) for one in proxy.requests[before:]]
-    return answer.json, asked
+    return response.json, asked
 
 
-def test_lists_show_runs_by_what_their_pods_do(
+def test_list__shows_runs_by_the_state_of_their_pods(
     idle: Caller, proxy: FaultProxy, server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """By status, at the price of one list of Jobs, one of pods at most, and one look at each dependency."""
+    """It costs one list of Jobs, at most one of pods, and one look at each dependency."""
     with dispatching(write_kubeconfig(tmp_path, server, namespace), DEFINITIONS):
-        running = [start(idle, "shell", "sleep", "60", Environments=fares(seconds=60)) for _ in range(3)]
-        failed = start(idle, "shell", "false", Environments=fares(seconds=0, exit_code=1))
-        succeeded = start(idle, "shell", "true", Environments=fares(seconds=0))
+        running = [start(idle, "shell", "sleep", "60", Environments=simulate_run(seconds=60)) for _ in range(3)]
+        failed = start(idle, "shell", "false", Environments=simulate_run(seconds=0, exit_code=1))
+        succeeded = start(idle, "shell", "true", Environments=simulate_run(seconds=0))
         queued = [start(idle, "shell", "true", DependsOn=["nobody"]) for _ in range(3)]
-        start(idle, "other", "true", Environments=fares(seconds=60))
+        start(idle, "other", "true", Environments=simulate_run(seconds=60))
         for location in running:
             wait_for(idle, location, has(Status="Running"))
         wait_for(idle, failed, has(Status="Failed"))
@@ -118,10 +118,10 @@ def test_lists_show_runs_by_what_their_pods_do(
 
 
 @pytest.mark.parametrize(("count", "selector"), [(100, "batch.kubernetes.io/job-name in"), (101, "slimfaas.dev/job=")])
-def test_the_pods_of_many_runs_are_one_list(
+def test_list__reads_the_pods_of_many_runs_in_one_list(
     idle: Caller, proxy: FaultProxy, jobs: Jobs, count: int, selector: str
 ) -> None:
-    """Up to a hundred runs are named in it; the names of more would make an address that proxies refuse."""
+    """Up to a hundred runs are named in the selector; more would make the URL too long for proxies."""
     added = jobs.add(count, admitted=True)
     first = {run["Id"]: run for run in idle.get(f"/job/shell?limit={count}").json}
     assert set(first) == set(added)
@@ -129,15 +129,15 @@ def test_the_pods_of_many_runs_are_one_list(
         wait_for(idle, f"/job/shell/{run_id}", has(Attempts=1))
     runs, asked = calls_of(proxy, idle, "/job/shell?limit=500&status=Pending")
     assert {run["Id"] for run in runs} == set(added)
-    # Each list is begun once, and read page by page.
+    # Each list is read once, page by page.
     assert [what for what, query in asked if "continue" not in query] == ["jobs", "pods"]
     [words] = next(query for what, query in asked if what == "pods")["labelSelector"]
     assert selector in words
     assert len(words) < 8000
 
 
-def test_walking_through_the_pages_meets_every_run_that_stays_once(idle: Caller, jobs: Jobs, proxy: FaultProxy) -> None:
-    """While others come, start and are deleted, even at the very place where a page ends."""
+def test_list__shows_every_remaining_run_once_across_pages(idle: Caller, jobs: Jobs, proxy: FaultProxy) -> None:
+    """While runs are added, started and deleted, even the one where a page ends."""
     old = jobs.add(250)
     ends = threading.Event()
     failures: list[BaseException] = []
@@ -158,15 +158,15 @@ def test_walking_through_the_pages_meets_every_run_that_stays_once(idle: Caller,
     try:
         while path is not None:
             before = len(proxy.requests)
-            answer = idle.get(path)
-            assert answer.status_code == 200, answer.text
+            response = idle.get(path)
+            assert response.status_code == 200, response.text
             lists = [parse_qs(one.query) for one in proxy.requests[before:] if one.path.endswith("/jobs")]
             assert sum("continue" not in query for query in lists) == 1
-            assert len(answer.json) <= 100
-            pages.append([run["Id"] for run in answer.json])
-            link = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', answer.headers.get("Link", ""))
+            assert len(response.json) <= 100
+            pages.append([run["Id"] for run in response.json])
+            link = re.fullmatch(r'<(/job/[^>]*)>; rel="next"', response.headers.get("Link", ""))
             path = link[1] if link else None
-            # One that is yet to come, and, once, the very run where the next page goes on.
+            # A run of a later page, and, once, the run after which the next page begins.
             met = {run_id for page in pages for run_id in page}
             going = {*[run_id for run_id in old if run_id not in met | gone][:1]}
             if len(pages) == 1:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.readiness import assess, unready_dependencies
+from app.domain.readiness import Readiness, assess, unready_dependencies
 from app.domain.workload import Workload
 from app.kube.parsing import read_workload
 
@@ -29,11 +29,15 @@ def make_workload(kind: str, **changes: Any) -> Workload:
     ("kind", "changes", "ready"),
     [
         ("Deployment", {}, True),
-        ("Deployment", {"ready_replicas": 2, "wanted_replicas": 3}, True),  # maxUnavailable says that this will do
+        ("Deployment", {"ready_replicas": 2, "wanted_replicas": 3}, True),  # enough for maxUnavailable
         ("Deployment", {"available": False}, False),
         ("Deployment", {"available": None}, False),
         ("Deployment", {"ready_replicas": 0}, False),
-        ("Deployment", {"ready_replicas": 0, "wanted_replicas": 0}, False),  # scaled to zero is Available
+        (
+            "Deployment",
+            {"ready_replicas": 0, "wanted_replicas": 0},
+            False,
+        ),  # a Deployment that is scaled to zero is Available
         ("Deployment", {"current": False}, False),
         ("StatefulSet", {}, True),
         ("StatefulSet", {"ready_replicas": 2, "wanted_replicas": 3}, False),
@@ -42,33 +46,32 @@ def make_workload(kind: str, **changes: Any) -> Workload:
         ("StatefulSet", {"current": False}, False),
         ("Deployment", {"replicas_min": "2"}, False),
         ("Deployment", {"replicas_min": "2", "ready_replicas": 2, "available": False}, True),
-        ("Deployment", {"replicas_min": "0", "ready_replicas": 0}, False),  # at least one, whatever is written
+        ("Deployment", {"replicas_min": "0", "ready_replicas": 0}, False),  # at least one, whatever the annotation says
         ("Deployment", {"replicas_min": "0"}, True),
         ("Deployment", {"replicas_min": "1", "current": False}, False),
         ("StatefulSet", {"replicas_min": "1", "wanted_replicas": 3}, True),
         ("StatefulSet", {"replicas_min": "1", "ready_replicas": 0}, False),
     ],
 )
-def test_the_rules_for_one_workload(kind: str, changes: dict[str, Any], ready: bool) -> None:
-    """The annotation where it is set, else Available or the replicas; at least 1; only a current status counts."""
+def test_assess__applies_the_annotation_else_availability_or_replicas(
+    kind: str, changes: dict[str, Any], ready: bool
+) -> None:
+    """At least one replica must be ready, and only a current status counts."""
     assert assess("db", [make_workload(kind, **changes)]).ready is ready
 
 
 @pytest.mark.parametrize("text", ["", " 1", "1 ", "-1", "+1", "1.5", "one", "1e3", "٣", "²", "9" * 5000])
-def test_an_annotation_that_is_no_number_is_never_ready(text: str) -> None:
-    """Whoever wrote it wanted something that nobody can know."""
+def test_assess__is_never_ready_where_the_annotation_is_not_a_number(text: str) -> None:
     readiness = assess("db", [make_workload("Deployment", replicas_min=text, ready_replicas=10)])
     assert not readiness.ready
     assert "SlimFaas/ReplicasMin" in readiness.detail
 
 
-def test_what_does_not_exist_is_not_ready() -> None:
-    """And says so."""
-    assert (assess("db", []).ready, assess("db", []).detail) == (False, "not found")
+def test_assess__is_not_ready_where_no_workload_exists() -> None:
+    assert assess("db", []) == Readiness("db", ready=False, detail="not found")
 
 
-def test_of_two_with_one_name_both_must_be_ready() -> None:
-    """Nobody said which was meant."""
+def test_assess__needs_both_workloads_of_one_name_ready() -> None:
     deployment, stateful_set = make_workload("Deployment"), make_workload("StatefulSet", ready_replicas=0)
     assert assess("db", [deployment, make_workload("StatefulSet")]).ready
     assert not assess("db", [deployment, stateful_set]).ready
@@ -83,10 +86,9 @@ def test_of_two_with_one_name_both_must_be_ready() -> None:
     st.sampled_from([True, False, None]),
     st.none() | st.integers(0, 5).map(str) | st.text(max_size=3),
 )
-def test_ready_always_means_current_and_at_least_one_replica(
+def test_assess__is_ready_only_with_a_current_status_and_a_ready_replica(
     kind: str, current: bool, ready: int, wanted: int, available: bool | None, replicas_min: str | None
 ) -> None:
-    """Whatever else is said."""
     workload = make_workload(
         kind,
         current=current,
@@ -100,10 +102,44 @@ def test_ready_always_means_current_and_at_least_one_replica(
         assert ready >= 1
 
 
-def test_a_list_that_cannot_be_read_is_unready_and_an_empty_one_is_not() -> None:
-    """`None` stands for what nobody can read."""
-    assert unready_dependencies(None, lambda name: assess(name, [make_workload("Deployment")]))
-    assert unready_dependencies((), lambda name: assess(name, [])) == []
+def test_unready_dependencies__returns_those_that_are_not_ready() -> None:
+    ready, unready = assess("db", [make_workload("Deployment")]), assess("cache", [])
+    assert unready_dependencies(("db", "cache"), {"db": ready, "cache": unready}) == [unready]
+    assert unready_dependencies(("db",), {"db": ready}) == []
+    assert unready_dependencies((), {}) == []
+
+
+def test_unready_dependencies__counts_an_unreadable_list_as_unready() -> None:
+    [unknown] = unready_dependencies(None, {})
+    assert not unknown.ready
+    assert "annotation" in unknown.detail
+
+
+def test_unready_dependencies__are_those_that_are_not_ready_in_the_order_of_the_run() -> None:
+    """Each is looked up by its name, and keeps it."""
+    workloads = {"db": [make_workload("Deployment")], "cache": [], "queue": [make_workload("StatefulSet")]}
+    names = ("none", "db", "cache", "queue")
+    waits_for = unready_dependencies(names, {name: assess(name, workloads.get(name, [])) for name in names})
+    assert [(one.name, one.ready) for one in waits_for] == [("none", False), ("cache", False)]
+
+
+def test_assess__keeps_the_name_and_tells_the_counts_of_every_workload() -> None:
+    """What a ready dependency is made of can be read, too."""
+    both = [
+        make_workload("Deployment", replicas_min="2", ready_replicas=3, wanted_replicas=4),
+        make_workload("StatefulSet"),
+    ]
+    detail = "Deployment: 3 of 2 ready, StatefulSet: 1 of 1 ready"
+    assert assess("db", both) == Readiness("db", ready=True, detail=detail)
+    unready = make_workload("Deployment", ready_replicas=0, wanted_replicas=0)
+    assert assess("db", [unready]) == Readiness("db", ready=False, detail="Deployment: 0 of 1 ready")
+
+
+@pytest.mark.parametrize(("text", "number"), [("9" * 9, True), ("9" * 10, False)])
+def test_assess__reads_an_annotation_of_up_to_nine_digits(text: str, number: bool) -> None:
+    """No text of any length is made a number."""
+    detail = assess("db", [make_workload("Deployment", replicas_min=text)]).detail
+    assert ("is not a number" in detail) is not number
 
 
 @pytest.mark.parametrize(
@@ -115,7 +151,7 @@ def test_a_list_that_cannot_be_read_is_unready_and_an_empty_one_is_not() -> None
         ({"generation": 1, "deletionTimestamp": "2026-01-01T00:00:00Z"}, {"observedGeneration": 1}, False),
     ],
 )
-def test_a_status_of_an_older_spec_or_of_one_being_deleted_says_nothing(
+def test_read_workload__takes_a_status_of_an_older_spec_or_during_deletion_for_outdated(
     metadata: dict[str, Any], status: dict[str, Any], current: bool
 ) -> None:
     """The replicas that it counts may be about to go."""

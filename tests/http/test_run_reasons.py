@@ -1,4 +1,4 @@
-"""What a run is said to do at each stage of its life, while real controllers and nodes bring it there."""
+"""Status, reason and message of a run at each stage of its life, with real controllers and nodes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from kubernetes import client
 
 from tests.http.clients import Caller
-from tests.http.dispatching import dispatching, fares, has, make_caller, start, wait_for, watch
+from tests.http.dispatching import dispatching, has, make_caller, simulate_run, start, wait_for, watch
 from tests.support.faults import Fault, FaultProxy, Refuse
 from tests.support.servers import Server, write_kubeconfig
 
@@ -26,19 +26,19 @@ DEFINITIONS: dict[str, Any] = {
 
 @pytest.fixture
 def kubeconfig(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Path:
-    """For callers, by the proxy."""
+    """Return a kubeconfig that leads through the proxy."""
     return write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
 
 
 @pytest.fixture
 def idle(kubeconfig: Path) -> Caller:
-    """Calls an application without a dispatcher."""
+    """Send requests to an application without a dispatcher."""
     return make_caller(kubeconfig, DEFINITIONS)
 
 
 @pytest.fixture
 def busy(server: Server, namespace: str, tmp_path: Path, idle: Caller) -> Iterator[Caller]:
-    """Calls an application beside which a dispatcher is at work."""
+    """Send requests to an application beside which a dispatcher runs."""
     with dispatching(write_kubeconfig(tmp_path, server, namespace), DEFINITIONS):
         yield idle
 
@@ -48,12 +48,12 @@ def lease_calls(proxy: FaultProxy) -> int:
 
 
 class TestWithoutADispatcher:
-    """A run that could start says so, and what is missing."""
+    """A run that could start says that the dispatcher is missing."""
 
-    def test_no_dispatcher_is_at_work(
+    def test_run__says_that_no_dispatcher_is_at_work(
         self, idle: Caller, proxy: FaultProxy, server: Server, namespace: str, tmp_path: Path
     ) -> None:
-        """From the start, and once one has come and gone; a list costs one call more, however many wait."""
+        """A list costs one call more, however many runs wait."""
         locations = [start(idle, "shell", "true") for _ in range(3)]
         told = idle.get(locations[0]).json
         assert (told["Status"], told["Reason"], told["PositionInQueue"]) == ("Queued", "NoDispatcher", 1)
@@ -66,37 +66,37 @@ class TestWithoutADispatcher:
         told = idle.get(start(idle, "shell", "true")).json
         assert told["Message"] == "no dispatcher is at work: nobody holds the Lease slimfaas-jobs-dispatcher"
 
-    def test_one_that_is_at_work_is_about_to_start_the_run(
+    def test_run__is_admissible_while_a_dispatcher_leads(
         self, idle: Caller, server: Server, namespace: str, tmp_path: Path
     ) -> None:
-        """A dispatcher that doesn't know the definition leads, and leaves the run alone."""
+        """The dispatcher of the test does not know the definition, so the run stays queued."""
         location = start(idle, "shell", "true")
         others = {"Configurations": {"other": BUSYBOX}}
         with dispatching(write_kubeconfig(tmp_path, server, namespace), others):
             told = wait_for(idle, location, has(Reason="Admissible"))
         assert told["Message"] == "about to start: 0 of 4 slots in use"
 
-    def test_a_lease_that_can_not_be_read_takes_nothing_from_the_answer(self, idle: Caller, proxy: FaultProxy) -> None:
-        """It says less."""
+    def test_run__is_shown_even_if_the_lease_can_not_be_read(self, idle: Caller, proxy: FaultProxy) -> None:
+        """Then nothing is said about the dispatcher."""
         location = start(idle, "shell", "true")
         refused = proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases/", times=None))
         assert idle.get(location).json["Reason"] == "Admissible"
         assert proxy.strikes(refused) == 1
 
-    def test_a_run_that_waits_for_something_costs_no_look_at_the_lease(self, idle: Caller, proxy: FaultProxy) -> None:
-        """What it waits for is said all the same."""
+    def test_run__that_waits_for_a_dependency_costs_no_read_of_the_lease(self, idle: Caller, proxy: FaultProxy) -> None:
+        """The reason does not depend on the dispatcher."""
         location = start(idle, "shell", "true", DependsOn=["nobody"])
         assert idle.get(location).json["Reason"] == "WaitingForDependencies"
         assert lease_calls(proxy) == 0
 
 
 class TestRetries:
-    """A failed pod is no failed run while Kubernetes tries again."""
+    """A run whose pod has failed has not failed while Kubernetes retries."""
 
-    def test_a_run_fails_when_no_retry_is_left_and_no_sooner(self, busy: Caller) -> None:
-        """Until then it is pending or running, and says that it is tried again."""
+    def test_run__fails_only_when_no_retry_is_left(self, busy: Caller) -> None:
+        """Until then its status is Pending or Running."""
         location = start(
-            busy, "shell", "sh", "-c", "exit 3", BackoffLimit=1, Environments=fares(seconds=1, exit_code=3)
+            busy, "shell", "sh", "-c", "exit 3", BackoffLimit=1, Environments=simulate_run(seconds=1, exit_code=3)
         )
         *before, last = watch(busy, location, has(Status="Failed"))
         assert {run["Status"] for run in before} <= {"Queued", "Pending", "Running"}
@@ -107,8 +107,8 @@ class TestRetries:
 
     @RUNS_PROCESSES
     @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
-    def test_a_run_that_is_tried_again_says_how_often(self, busy: Caller, tmp_path: Path, policy: str) -> None:
-        """Whether Kubernetes makes another pod or restarts the container; once it succeeds, that alone counts."""
+    def test_run__says_how_often_it_was_retried(self, busy: Caller, tmp_path: Path, policy: str) -> None:
+        """Whether Kubernetes makes another pod or restarts the container."""
         script = (
             f"message=$PWD/dev/termination-log; cd {tmp_path}; echo >> count; test $(wc -l < count) -ge 3 || exit 7; "
             "until test -e go; do sleep 0.05; done; echo done > $message"
@@ -123,10 +123,10 @@ class TestRetries:
         assert (told["ExitCode"], told["Result"]) == (0, "done\n")
 
 
-def test_an_image_that_can_not_be_pulled_is_told_in_the_kubelets_words(
+def test_run__whose_image_can_not_be_pulled_has_the_kubelets_message(
     busy: Caller, server: Server, namespace: str
 ) -> None:
-    """It holds its slot, and its status is SlimFaas' own for it."""
+    """It keeps its slot."""
     location = start(busy, "broken")
     told = wait_for(busy, location, has(Status="ImagePullBackOff", Reason="ImagePullBackOff"))
     [pod] = client.CoreV1Api(server.admin).list_namespaced_pod(namespace).items
@@ -145,16 +145,16 @@ def test_an_image_that_can_not_be_pulled_is_told_in_the_kubelets_words(
     ],
     ids=["its own message", "the end of its log", "too long"],
 )
-def test_a_failed_run_has_its_exit_code_and_its_result(busy: Caller, script: str, result: str) -> None:
-    """What its program says about itself reaches the caller, up to 4 KiB."""
+def test_run__that_failed_has_its_exit_code_and_result(busy: Caller, script: str, result: str) -> None:
+    """The result has at most 4 KiB."""
     told = wait_for(busy, start(busy, "shell", "sh", "-c", script), has(Status="Failed"))
     assert (told["Reason"], told["ExitCode"], told["Attempts"]) == ("BackoffLimitExceeded", 5, 1)
     assert told["Result"] == result
 
 
-def test_a_run_beyond_its_deadline_says_so(busy: Caller, batch: client.BatchV1Api, namespace: str) -> None:
-    """A deadline that an operator has set on the Job: no request can."""
-    location = start(busy, "patient", "sleep", "60", Environments=fares(seconds=60))
+def test_run__beyond_its_deadline_says_so(busy: Caller, batch: client.BatchV1Api, namespace: str) -> None:
+    """The deadline is one that an operator has set on the Job."""
+    location = start(busy, "patient", "sleep", "60", Environments=simulate_run(seconds=60))
     name = wait_for(busy, location, has(Status="Running"))["Name"]
     batch.patch_namespaced_job(name, namespace, {"spec": {"activeDeadlineSeconds": 1}})
     *before, told = watch(busy, location, has(Status="Failed"))

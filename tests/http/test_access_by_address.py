@@ -1,4 +1,4 @@
-"""Private definitions answer callers of trusted networks, directly connected, and nobody else."""
+"""Private definitions accept directly connected callers of trusted networks only."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Call = Callable[..., TestResponse]
 
 @pytest.fixture
 def call_from(server: Server, namespace: str, tmp_path: Path) -> Call:
-    """Start a run of the private definition from an address; 10.1.0.0/16 and fd00::/8 are trusted."""
+    """Start a run of the private definition from an address. 10.1.0.0/16 and fd00::/8 are trusted."""
     settings = Settings(
         configuration=json.dumps(DEFINITIONS),
         kubeconfig=str(write_kubeconfig(tmp_path, server, namespace)),
@@ -36,44 +36,41 @@ def call_from(server: Server, namespace: str, tmp_path: Path) -> Call:
 
 @pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
 @pytest.mark.parametrize("rest", ["/aaaaaaaaaaaa", "/no-id"])
-def test_a_private_definition_answers_strangers_403_and_nothing_more(caller: Caller, method: str, rest: str) -> None:
-    """Whether a run exists, or the body is right, is not theirs to know."""
-    answer = caller.call(method, f"/job/private{rest}", data=b"not JSON")
-    assert answer.status_code == 403
+def test_private_definition__gives_untrusted_callers_only_403(caller: Caller, method: str, rest: str) -> None:
+    """The response does not depend on the run or the body."""
+    response = caller.call(method, f"/job/private{rest}", data=b"not JSON")
+    assert response.status_code == 403
     if method != "HEAD":
-        assert check_problem(answer)["detail"] == "this job is private"
+        assert check_problem(response)["detail"] == "this job is private"
 
 
-def test_without_trusted_networks_nobody_is_trusted(caller: Caller) -> None:
-    """Not even the machine itself: a proxy on it would speak for the whole world."""
-    answer = caller.client.post("/job/private", environ_base={"REMOTE_ADDR": "127.0.0.1"})
-    check_problem(answer, 403)
+def test_private_definition__trusts_nobody_by_default(caller: Caller) -> None:
+    """Not even localhost: a proxy there would forward requests from everywhere."""
+    response = caller.client.post("/job/private", environ_base={"REMOTE_ADDR": "127.0.0.1"})
+    check_problem(response, 403)
 
 
 @pytest.mark.parametrize("address", ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3", "fd00::1"])
-def test_a_trusted_network_may_call_a_private_definition(call_from: Call, address: str) -> None:
-    """IPv4 addresses count also where a dual-stack socket writes them as IPv6."""
+def test_private_definition__accepts_callers_of_a_trusted_network(call_from: Call, address: str) -> None:
+    """Also IPv4 addresses in the form of a dual-stack socket."""
     assert call_from(address).status_code == 202
 
 
 @pytest.mark.parametrize("address", ["10.2.0.1", "::ffff:10.2.0.1", "fe80::1", "", "a socket's path"])
-def test_any_other_address_may_not(call_from: Call, address: str) -> None:
-    """What is no address is nobody's."""
+def test_private_definition__refuses_other_addresses(call_from: Call, address: str) -> None:
     check_problem(call_from(address), 403)
 
 
 @pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "X_Real_IP", "x_forwarded_for"])
 @pytest.mark.parametrize("value", ["10.1.2.3", "for=10.1.2.3", ""])
-def test_a_request_with_a_forwarding_header_comes_from_outside(call_from: Call, header: str, value: str) -> None:
-    """An ingress inside a trusted network opens no door, whatever it writes into the header."""
+def test_private_definition__refuses_forwarded_requests(call_from: Call, header: str, value: str) -> None:
+    """An ingress in a trusted network must not make its clients trusted."""
     check_problem(call_from("10.1.2.3", **{header: value}), 403)
 
 
-def test_a_forwarding_header_lends_nobody_an_address(call_from: Call) -> None:
-    """A stranger who claims a trusted address stays a stranger."""
+def test_private_definition__ignores_a_forged_forwarding_header(call_from: Call) -> None:
     check_problem(call_from("203.0.113.7", X_Forwarded_For="10.1.2.3"), 403)
 
 
-def test_a_public_definition_answers_anybody(call_from: Call) -> None:
-    """Forwarded or not."""
+def test_public_definition__accepts_every_caller(call_from: Call) -> None:
     assert call_from("203.0.113.7", "/job/public", X_Forwarded_For="1.2.3.4").status_code == 202

@@ -1,4 +1,4 @@
-"""Every kind of caller against public and private definitions, by every verb."""
+"""Every kind of caller against public and private definitions, with every method."""
 
 import base64
 import json
@@ -41,9 +41,13 @@ ADDRESSES = {name: f"10.77.0.{number}" for number, name in enumerate(PODS, 1)} |
 ELSEWHERE, OUTSIDER, NETWORK, PROXY = "10.78.0.1", "203.0.113.7", "192.0.2.7", "10.79.0.1"
 
 
+Call = Callable[..., TestResponse]
+"""Sends a request: a method, a path and perhaps a body."""
+
+
 @dataclass(frozen=True)
-class Town:
-    """A namespace full of pods, and the service in it."""
+class CallerFixture:
+    """A namespace with a pod of every kind, tokens, and the settings of a service in it."""
 
     settings: Settings
     proxy: FaultProxy
@@ -59,14 +63,21 @@ class Town:
         data: str = "",
         **settings: Any,
     ) -> TestResponse:
-        """Call a service that remembers nothing."""
+        """Send a request to a new service, which has nothing cached."""
+        return self.begin(address, headers, **settings)(method, path, data)
+
+    def begin(self, address: str, headers: dict[str, str] | None = None, **settings: Any) -> Call:
+        """Start a service; the result sends it requests of one caller."""
         values = {name: getattr(self.settings, name) for name in self.settings.__slots__} | settings
         caller = create_app(Settings(**values)).test_client()
-        return caller.open(path, method=method, headers=headers, data=data, environ_base={"REMOTE_ADDR": address})
+        environment = {"REMOTE_ADDR": address}
+        return lambda method, path, data="": caller.open(
+            path, method=method, headers=headers, data=data, environ_base=environment
+        )
 
 
 def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, state: dict[str, Any]) -> None:
-    """A pod that nobody runs, in the state that a test gives it."""
+    """Make a pod that no node runs, in a given state."""
     spec = {
         "schedulerName": "nobody",
         "hostNetwork": state.get("hostNetwork", False),
@@ -81,12 +92,12 @@ def make_pod(core: client.CoreV1Api, namespace: str, name: str, address: str, st
 
 
 @pytest.fixture(scope="module")
-def town(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """Pods of every kind, one of another namespace, and tokens."""
+def callers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallerFixture]:
+    """Pods of every kind, one in another namespace, and tokens."""
     core = client.CoreV1Api(server.admin)
     here, there = server.create_namespace(), server.create_namespace()
-    places = [(name, here) for name in PODS] + [("elsewhere", there)]
-    for name, namespace in places:
+    pods = [(name, here) for name in PODS] + [("elsewhere", there)]
+    for name, namespace in pods:
         make_pod(core, namespace, name, ADDRESSES.get(name, ELSEWHERE), PODS.get(name, {}))
 
     def token(namespace: str, audience: str) -> str:
@@ -100,8 +111,8 @@ def town(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     tokens["forged"] = ".".join([head, encode(claims | {"jti": "x"}), signature])
     tokens["malformed"] = "no-token"
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        folder: Path = tmp_path_factory.mktemp("town")
-        yield Town(
+        folder: Path = tmp_path_factory.mktemp("callers")
+        yield CallerFixture(
             Settings(
                 configuration=json.dumps(DEFINITIONS),
                 kubeconfig=str(write_kubeconfig(folder, server, here, url=proxy.url)),
@@ -114,7 +125,7 @@ def town(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
             proxy,
             tokens,
         )
-    for name, namespace in places:
+    for name, namespace in pods:
         core.patch_namespaced_pod(name, namespace, {"metadata": {"finalizers": None}})
     for namespace in (here, there):
         server.delete_namespace(namespace)
@@ -156,7 +167,7 @@ CALLERS: dict[str, tuple[str, dict[str, str], int]] = {
 }  # fmt: skip
 
 
-VERBS = [
+METHODS = [
     ("POST", "", 202),
     ("POST", "/path?dryRun=true", 200),
     ("GET", "", 200),
@@ -166,26 +177,29 @@ VERBS = [
     ("DELETE", "/aaaaaaaaaaaa", 404),
     ("DELETE", "?status=Queued", 200),
 ]
-"""Every call about a definition, and what it gets who is let in."""
+"""Every operation on a definition, and its status for a caller with access."""
 
 
 @pytest.mark.parametrize("hide", [False, True])
 @pytest.mark.parametrize("who", CALLERS)
-def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide: bool) -> None:
-    """Public: in, whoever it is. Private: trusted callers alone; hidden: as if it were not there."""
-    address, headers, due = credentials_of(town, who)
-    for method, rest, inside in VERBS:
-        public = town.call(method, f"/job/public{rest}", address, headers, hide_private=hide)
+def test_access__depends_on_caller_and_visibility_for_every_method(
+    callers: CallerFixture, who: str, hide: bool
+) -> None:
+    """Hidden private definitions look like unknown ones."""
+    address, headers, expected = credentials_of(callers, who)
+    call = callers.begin(address, headers, hide_private=hide)
+    for method, rest, inside in METHODS:
+        public = call(method, f"/job/public{rest}")
         assert public.status_code == inside, public.text
-        answer = town.call(method, f"/job/private{rest}", address, headers, hide_private=hide)
-        unknown = town.call(method, f"/job/unknown{rest}", address, headers, hide_private=hide)
-        refused = 404 if hide and due == 403 else due
-        assert answer.status_code == (inside if due == 200 else refused), answer.text
-        assert ("WWW-Authenticate" in answer.headers) == (due == 401)
-        if hide and due != 200:
-            for told in (answer, unknown):
-                assert told.headers.pop("X-Request-Id")  # every call has its own
-            assert (answer.status, answer.data, list(answer.headers)) == (
+        response = call(method, f"/job/private{rest}")
+        unknown = call(method, f"/job/unknown{rest}")
+        refused = 404 if hide and expected == 403 else expected
+        assert response.status_code == (inside if expected == 200 else refused), response.text
+        assert ("WWW-Authenticate" in response.headers) == (expected == 401)
+        if hide and expected != 200:
+            for refusal in (response, unknown):
+                assert refusal.headers.pop("X-Request-Id")  # each response has its own
+            assert (response.status, response.data, list(response.headers)) == (
                 unknown.status,
                 unknown.data,
                 list(unknown.headers),
@@ -196,60 +210,60 @@ def test_every_caller_gets_what_is_due_by_every_verb(town: Town, who: str, hide:
 
 @pytest.mark.parametrize("hide", [False, True])
 @pytest.mark.parametrize("who", CALLERS)
-def test_every_caller_sees_the_status_of_what_is_open_to_it(town: Town, who: str, hide: bool) -> None:
-    """Private definitions are listed for trusted callers alone; a bad token is told so."""
-    address, headers, due = credentials_of(town, who)
-    answer = town.call("GET", "/jobs/status", address, headers, hide_private=hide)
-    if due == 401:
-        check_problem(answer, 401)
+def test_status__lists_what_the_caller_may_use(callers: CallerFixture, who: str, hide: bool) -> None:
+    """An invalid token gets 401."""
+    address, headers, expected = credentials_of(callers, who)
+    response = callers.call("GET", "/jobs/status", address, headers, hide_private=hide)
+    if expected == 401:
+        check_problem(response, 401)
     else:
-        assert answer.status_code == 200
-        assert ("private" in [one["Name"] for one in answer.json or ()]) == (due == 200)
+        assert response.status_code == 200
+        assert ("private" in [one["Name"] for one in response.json or ()]) == (expected == 200)
 
 
-def test_a_public_definition_asks_nobody_who_calls(town: Town) -> None:
-    """One call to the API server: the run itself."""
+def test_public_definition__costs_no_look_up_of_the_caller(callers: CallerFixture) -> None:
+    """The only call to the API server creates the run."""
     for who in ("outsider", "insider", "in with listed token", "out with malformed token"):
-        address, headers, _ = credentials_of(town, who)
-        asked = len(town.proxy.requests)
-        assert town.call("POST", "/job/public", address, headers).status_code == 202
-        assert len(town.proxy.requests) == asked + 1
+        address, headers, _ = credentials_of(callers, who)
+        asked = len(callers.proxy.requests)
+        assert callers.call("POST", "/job/public", address, headers).status_code == 202
+        assert len(callers.proxy.requests) == asked + 1
 
 
-def credentials_of(town: Town, who: str) -> tuple[str, dict[str, str], int]:
-    """A caller's address, its headers, and the status that is due where a private definition has something to read."""
-    address, headers, due = CALLERS[who]
+def credentials_of(callers: CallerFixture, who: str) -> tuple[str, dict[str, str], int]:
+    """Return a caller's address, its headers, and its status for reading a private definition."""
+    address, headers, expected = CALLERS[who]
     if "token" in headers:
-        headers = {"Authorization": f"Bearer {town.tokens[headers['token']]}"}
-    return address, headers, due
+        headers = {"Authorization": f"Bearer {callers.tokens[headers['token']]}"}
+    return address, headers, expected
 
 
-def test_when_the_api_server_is_away_private_calls_fail_closed(town: Town) -> None:
-    """503 for whoever has to be asked about, hidden or not; nothing is remembered of it."""
-    listed = {"Authorization": f"Bearer {town.tokens['listed']}"}
-    town.proxy.refuse_connections()
-    town.proxy.cut_all()
+def test_private_definition__gets_503_if_the_caller_can_not_be_looked_up(callers: CallerFixture) -> None:
+    """Hidden or not; the failure is not cached."""
+    listed = {"Authorization": f"Bearer {callers.tokens['listed']}"}
+    callers.proxy.refuse_connections()
+    callers.proxy.cut_all()
     try:
         for headers in ({}, listed):
             for hide, path in [(False, "private"), (True, "private"), (True, "unknown")]:
                 for method in ("GET", "POST"):
                     target = f"/job/{path}/aaaaaaaaaaaa"
-                    answer = town.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
-                    assert "who calls" in check_problem(answer, 503)["detail"]
-        check_problem(town.call("POST", "/job/private", OUTSIDER, {"Forwarded": ""}), 403)
-        check_problem(town.call("GET", "/job/public/no-id", OUTSIDER), 404)
+                    response = callers.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
+                    assert "could not identify the caller" in check_problem(response, 503)["detail"]
+        check_problem(callers.call("POST", "/job/private", OUTSIDER, {"Forwarded": ""}), 403)
+        check_problem(callers.call("GET", "/job/public/no-id", OUTSIDER), 404)
     finally:
-        town.proxy.heal()
-    assert town.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
+        callers.proxy.heal()
+    assert callers.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
 
 
-def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: pytest.LogCaptureFixture) -> None:
-    """A bad token, and a definition that the answer doesn't admit to; who may read is no news."""
+def test_access_log__has_refused_reads(callers: CallerFixture, caplog: pytest.LogCaptureFixture) -> None:
+    """Reads that were allowed are logged at DEBUG."""
     path = "/job/private/aaaaaaaaaaaa"
     with caplog.at_level(logging.INFO, "app.api.access_log"):
-        town.call("GET", path, OUTSIDER, {"Authorization": "Bearer rubbish"})
-        town.call("GET", path, OUTSIDER, hide_private=True)
-        town.call("GET", path, ADDRESSES["insider"])
+        callers.call("GET", path, OUTSIDER, {"Authorization": "Bearer rubbish"})
+        callers.call("GET", path, OUTSIDER, hide_private=True)
+        callers.call("GET", path, ADDRESSES["insider"])
     assert [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"] == [
         f"GET status=401 definition=private run=aaaaaaaaaaaa address={OUTSIDER} reason=InvalidToken",
         (
@@ -259,77 +273,75 @@ def test_whoever_is_refused_is_in_the_log_also_for_reading(town: Town, caplog: p
     ]
 
 
-def test_the_log_names_who_was_looked_up_and_fields_without_values(
-    town: Town, caplog: pytest.LogCaptureFixture
+def test_access_log__names_client_account_and_field_names(
+    callers: CallerFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client behind a proxy, a token's account, and what a request overrides; an id that is none is left out."""
+    """An id that is malformed is left out."""
     with caplog.at_level(logging.INFO, "app.api.access_log"):
-        town.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
-        town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
-        town.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
+        callers.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
+        callers.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {callers.tokens['listed']}"})
+        callers.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
     lines = [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"]
-    ((namespace, _),) = town.settings.trusted_service_accounts
+    ((namespace, _),) = callers.settings.trusted_service_accounts
     assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
     assert lines[1].endswith(f" address={OUTSIDER} account={namespace}:default caller=trusted-account")
     assert lines[2] == f"DELETE status=404 definition=public address={OUTSIDER} reason=UnknownRun"
 
 
-def test_what_is_known_of_a_caller_is_asked_again_in_time(town: Town) -> None:
-    """A pod after two seconds, a token after ten, a bad one as well; tokens that begin alike are told apart."""
+def test_identities__are_cached_for_a_few_seconds(callers: CallerFixture) -> None:
+    """Pods two seconds, tokens ten, invalid ones as well."""
     clock = Clock()
-    namespace = NamespacedClient(connect(town.settings.kubeconfig, None))
+    namespace = NamespacedClient(connect(callers.settings.kubeconfig, None))
     identities = Identities(namespace, "jobs", ConcurrencyLimiter(), clock=clock)
 
-    def calls(of: Callable[[], object]) -> int:
-        before = len(town.proxy.requests)
+    def count_calls(look_up: Callable[[], object]) -> int:
+        before = len(callers.proxy.requests)
         with suppress(InvalidTokenError):
-            of()
-        return len(town.proxy.requests) - before
+            look_up()
+        return len(callers.proxy.requests) - before
 
     lookups: dict[Callable[[], object], float] = {
-        lambda: identities.pod_at(ip_address(ADDRESSES["insider"])): 2.0,
-        lambda: identities.pod_at(ip_address(OUTSIDER)): 2.0,
-        lambda: identities.account_of(town.tokens["listed"]): 10.0,
-        lambda: identities.account_of(town.tokens["forged"]): 10.0,
+        lambda: identities.find_pod(ip_address(ADDRESSES["insider"])): 2.0,
+        lambda: identities.find_pod(ip_address(OUTSIDER)): 2.0,
+        lambda: identities.find_account(callers.tokens["listed"]): 10.0,
+        lambda: identities.find_account(callers.tokens["forged"]): 10.0,
     }
     began = clock.now
     for look_up, seconds in lookups.items():
         clock.now = began
-        assert [calls(look_up), calls(look_up)] == [1, 0]
+        assert [count_calls(look_up), count_calls(look_up)] == [1, 0]
         clock.now = began + seconds - 0.01
-        assert calls(look_up) == 0
+        assert count_calls(look_up) == 0
         clock.now = began + seconds
-        assert calls(look_up) == 1
+        assert count_calls(look_up) == 1
 
 
-def test_what_the_api_server_says_of_a_question_about_a_token_is_not_passed_on(
-    town: Town, caplog: pytest.LogCaptureFixture
+def test_token__is_neither_logged_nor_returned_if_its_review_fails(
+    callers: CallerFixture, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may quote the question, and so the token."""
-    token = town.tokens["listed"]
-    town.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
+    """The API server's message may quote the token."""
+    token = callers.tokens["listed"]
+    callers.proxy.add(Fault(Refuse(422, "Invalid", message=f"spec.token: {token}"), path="/tokenreviews$"))
     with caplog.at_level(logging.DEBUG):
-        answer = town.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
-    assert "who calls" in check_problem(answer, 503)["detail"]
-    assert token not in answer.text
-    assert "the API server does not accept the question" in caplog.text
+        response = callers.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {token}"})
+    assert "could not identify the caller" in check_problem(response, 503)["detail"]
+    assert token not in response.text
+    assert "the API server refused the look-up as invalid" in caplog.text
     assert token not in caplog.text
 
 
-def test_tokens_are_not_looked_at_unless_they_are_turned_on(town: Town) -> None:
-    """Then a bad one harms nobody, and a good one helps nobody."""
+def test_token__is_ignored_unless_enabled(callers: CallerFixture) -> None:
     off: dict[str, Any] = {"trusted_service_accounts": ()}
     for token, address, status in [("malformed", ADDRESSES["insider"], 202), ("listed", OUTSIDER, 403)]:
-        headers = {"Authorization": f"Bearer {town.tokens[token]}"}
-        assert town.call("POST", "/job/private", address, headers, **off).status_code == status
+        headers = {"Authorization": f"Bearer {callers.tokens[token]}"}
+        assert callers.call("POST", "/job/private", address, headers, **off).status_code == status
 
 
-def test_the_log_says_who_called_and_nothing_that_callers_made_up(town: Town, caplog: pytest.LogCaptureFixture) -> None:
-    """One line a call; no token, no name that isn't the configuration's."""
+def test_access_log__contains_no_text_of_the_caller(callers: CallerFixture, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app.api.access_log"):
-        town.call("POST", "/job/private/x%20y", ADDRESSES["insider"])
-        town.call("GET", "/job/private/aaaaaaaaaaaa", OUTSIDER, {"X-Forwarded-For": "evil\x85words"})
-        town.call("EVIL", "/job/evil", OUTSIDER, {"Authorization": f"Bearer {town.tokens['listed']}"})
+        callers.call("POST", "/job/private/x%20y", ADDRESSES["insider"])
+        callers.call("GET", "/job/private/aaaaaaaaaaaa", OUTSIDER, {"X-Forwarded-For": "evil\x85words"})
+        callers.call("EVIL", "/job/evil", OUTSIDER, {"Authorization": f"Bearer {callers.tokens['listed']}"})
     lines = [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"]
     assert len(lines) == 3
     assert lines[0].startswith("POST status=202 definition=private run=")

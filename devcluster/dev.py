@@ -1,0 +1,172 @@
+"""`make dev`: the embedded cluster and the service on this machine, for jobs of one's own, until Ctrl-C.
+
+Without `--jobs` it has the demo's definition, and runs a job of it first. What happens to runs and definitions is
+shown line by line, with commands that can be pasted into another terminal.
+"""
+
+import argparse
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from kubernetes import client
+
+from devcluster.demo import run_job
+from devcluster.launch import (
+    DEADLINE_SECONDS,
+    NAMESPACE,
+    DemoError,
+    Processes,
+    connect,
+    create_demo_dependency,
+    end_with_starter,
+    write_demo_jobs,
+)
+
+_DEFAULT_PORT = 30021
+_LOOK_SECONDS = 0.5
+_NAME_INFIX = "-slimfaas-job-"
+"""Between definition and id in the names of the service's Jobs."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until a signal, or the end of the shell that started it; 0 then, 1 if something doesn't work."""
+    options = _parse(arguments)
+    end_with_starter()
+    try:
+        port = _choose_port(os.environ.get("PORT") or str(_DEFAULT_PORT))
+        for file in filter(None, (options.jobs, options.images)):
+            if not file.is_file():
+                raise DemoError(f"there is no file {file}")
+        with Processes() as processes:
+            kubeconfig = processes.start_cluster(options.images and options.images.resolve())
+            jobs = options.jobs.resolve() if options.jobs else write_demo_jobs(processes.folder)
+            url = processes.start_service(kubeconfig, port, jobs)
+            location = None
+            if options.jobs is None:
+                create_demo_dependency(kubeconfig)
+                location = run_job(url, kubeconfig)
+            print(describe(url, kubeconfig, jobs, location), flush=True)
+            _show_changes(processes, url, kubeconfig, jobs)
+    except KeyboardInterrupt:
+        return 0
+    except (DemoError, requests.RequestException) as error:
+        print(f"dev: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(url: str, kubeconfig: Path, jobs: Path, location: str | None) -> str:
+    """Say where everything is, and which commands to try.
+
+    Args:
+        url: of the service.
+        kubeconfig: of the cluster.
+        jobs: the file with the definitions.
+        location: the path of a run that exists; `None`: there is none yet.
+    """
+    lines = ["", f"The service listens on {url}, with the definitions of {jobs}.", ""]
+    lines += [f"  {'all calls, in a browser':<30}{url}/docs", f"  {'definitions and queues':<30}curl {url}/jobs/status"]
+    public, private = _read_names(jobs)
+    body = """ -d '{"Args": ["30"]}'""" if location else ""  # the demo's program needs an argument
+    lines += [f"  {f'start a run of {name}':<30}curl -X POST {url}/job/{name}{body}" for name in public]
+    if location:
+        lines.append(f"  {'the run that has just ended':<30}curl {url}{location}")
+        lines.append(f"  {'its log':<30}curl {url}{location}/logs")
+    lines.append(f"  {'for kubectl':<30}export KUBECONFIG={kubeconfig}")
+    if private:
+        lines += ["", f'Without "Visibility": "Public", nobody on this machine may call: {", ".join(private)}.']
+    lines += [
+        "",
+        "Change the file, and the change is in force two seconds later. Runs are shown here. Ctrl-C ends everything.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _read_names(jobs: Path) -> tuple[list[str], list[str]]:
+    """The names of the public definitions in a file that the service has accepted, and those of the private ones."""
+    definitions: dict[str, dict[str, Any]] = json.loads(jobs.read_text("utf-8"))["Configurations"]
+    public = [name for name, definition in definitions.items() if definition.get("Visibility") == "Public"]
+    return public, [name for name in definitions if name not in public]
+
+
+def _show_changes(processes: Processes, url: str, kubeconfig: Path, jobs: Path) -> None:
+    """Print what happens to runs and to the definitions, until one of the processes ends."""
+    with connect(kubeconfig) as api:
+        batch: Any = client.BatchV1Api(api)
+        states = _states(batch)
+        loaded = _loaded_at(url)
+        while True:
+            processes.check()
+            time.sleep(_LOOK_SECONDS)
+            found = _states(batch)
+            for line in changes(url, states, found):
+                print(line, flush=True)
+            states = found
+            before, loaded = loaded, _loaded_at(url)
+            if loaded != before:
+                print(f"the service has taken up {jobs}", flush=True)
+
+
+def changes(url: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
+    """Tell what has happened to runs, each with a command that shows more.
+
+    Args:
+        url: of the service.
+        before: the state of each Job, by name.
+        after: the same, later.
+    """
+    for name, state in after.items():
+        definition, infix, run_id = name.partition(_NAME_INFIX)
+        if infix and state != before.get(name):
+            logs = "/logs" if state in ("succeeded", "failed") else ""
+            yield f"{definition} {run_id} {state:<10} curl {url}/job/{definition}/{run_id}{logs}"
+
+
+def _states(batch: Any) -> dict[str, str]:
+    return {job.metadata.name: _state(job) for job in batch.list_namespaced_job(NAMESPACE).items}
+
+
+def _state(job: Any) -> str:
+    ends = {"Complete": "succeeded", "Failed": "failed"}
+    for condition in job.status.conditions or ():
+        if condition.status == "True" and condition.type in ends:
+            return ends[condition.type]
+    return "queued" if job.spec.suspend else "started"
+
+
+def _loaded_at(url: str) -> int:
+    """When the service read its definitions, in Unix milliseconds."""
+    loaded: int = requests.get(f"{url}/ready", timeout=DEADLINE_SECONDS).json()["Configuration"]["LoadTimestamp"]
+    return loaded
+
+
+def _choose_port(text: str) -> int:
+    """Check that a port is free: another service on it would be taken for this one."""
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise DemoError(f"PORT={text} is not a port number")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
+        try:
+            probe.bind(("127.0.0.1", int(text)))
+        except OSError as error:
+            raise DemoError(f"port {text} is taken; choose another one: make dev PORT=31021") from error
+    return int(text)
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m devcluster.dev", description=main.__doc__)
+    parser.add_argument("--jobs", type=Path, metavar="FILE", help="definitions, as JSON; default: the demo's")
+    parser.add_argument("--images", type=Path, metavar="FILE", help="further images, see python -m devcluster --help")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
