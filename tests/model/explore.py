@@ -128,7 +128,15 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
     return Found(len(schedule))
 
 
-_HELPFUL: tuple[str, ...] = ("lease write answered", "answered", "arrives late", "lists", "lists again", "sees", "sees the dependency")
+_HELPFUL: tuple[str, ...] = (
+    "lease write answered",
+    "answered",
+    "arrives late",
+    "lists",
+    "lists again",
+    "sees",
+    "sees the dependency",
+)
 _HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
 
 
