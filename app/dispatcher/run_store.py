@@ -209,8 +209,15 @@ class RunStore:
             self._ready_names.discard(name)
             changed = self._relying_on.get(name, ())
         for group in list(changed):
+            blocked_by = self._first_unready(group.depends_on)
+            if group.blocked_by is not None and blocked_by is not None:
+                # It keeps its place in `blocked`: moving it costs as much as there are groups.
+                _discard_from(self._blocked_on, group.blocked_by, group)
+                group.blocked_by = blocked_by
+                self._blocked_on.setdefault(blocked_by, set()).add(group)
+                continue
             self._unindex(group)
-            group.blocked_by = self._first_unready(group.depends_on)
+            group.blocked_by = blocked_by
             self._index(group)
 
     def _first_unready(self, depends_on: DependsOn) -> str | None:
