@@ -202,18 +202,21 @@ class Term(NamedTuple):
             slots: how many runs of each definition may be active; a definition that isn't there has none.
             resting: whether nothing is to be written for a definition now.
         """
-        room = min(BATCH - len(self.intended), MOST_NAMED - len(self.intended | self.unsettled()))
-        if room <= 0 or not self.is_listed:
+        if not self.is_listed:
             return []
-        pinned = _live(self.landing() | self.intended, view)
-        held = Counter(run.definition for run in pinned.values())
-        intended = {pinned[pin].definition for pin in self.intended if pin in pinned}
-        uids = {pin.uid for pin in pinned}
+        landing = _live(self.landing(), view)
+        held = Counter(run.definition for run in landing.values())
+        waiting = self._with_slot(view, slots, held)
+        intended = Counter(run.definition for run in waiting.values())
+        room = min(BATCH - len(waiting), MOST_NAMED - len(self.unsettled()) - len(waiting))
+        if room <= 0:
+            return []
+        uids = {pin.uid for pin in [*landing, *waiting]}
         ranked: list[tuple[int, int, tuple[int, str], Run]] = []
         for definition in view.startable():
-            most = min(slots.get(definition, 0) - view.active(definition) - held[definition], room)
+            most = min(self._free_slots(definition, view, slots, held) - intended[definition], room)
             if definition in self.failing:
-                most = min(most, 0 if definition in intended else 1)
+                most = min(most, 1 - intended[definition])
             if most <= 0 or resting(definition):
                 continue
             served = self.served.get(definition, -1)
@@ -221,6 +224,25 @@ class Term(NamedTuple):
             ranked += ((rank, served, queue_key(run), run) for rank, run in enumerate(islice(able, most)))
         ranked.sort(key=lambda one: one[:3])
         return [run for *_, run in ranked[:room]]
+
+    def drop_without_slot(self, view: RunView, slots: Mapping[str, int]) -> "Term":
+        """Forget the intended runs that have no slot any more: they would take the room of others."""
+        held = Counter(run.definition for run in _live(self.landing(), view).values())
+        return self._replace(intended=frozenset(self._with_slot(view, slots, held)))
+
+    def _with_slot(self, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> dict[Pin, Run]:
+        """The intended runs that a slot is free for, the first ones of each queue."""
+        kept: dict[Pin, Run] = {}
+        count: Counter[str] = Counter()
+        for pin, run in sorted(_live(self.intended, view).items(), key=lambda one: queue_key(one[1])):
+            if count[run.definition] < self._free_slots(run.definition, view, slots, held):
+                kept[pin] = run
+                count[run.definition] += 1
+        return kept
+
+    def _free_slots(self, definition: str, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> int:
+        """How many more admissions of a definition may be sent; negative where slots were taken away."""
+        return slots.get(definition, 0) - view.active(definition) - held.get(definition, 0)
 
     def is_urgent(self, chosen: Iterable[Run], view: RunView) -> bool:
         """Whether an intent should be written for these runs now, rather than with a later batch."""
@@ -282,7 +304,7 @@ class Term(NamedTuple):
             run = landing.get(pin)
             if run is None or pin in flying or not due(pin):
                 continue
-            fits = view.active(run.definition) + held[run.definition] <= slots.get(run.definition, 0)
+            fits = self._free_slots(run.definition, view, slots, held) >= 0
             if pin in self.conflicted:
                 yield True, run, self._write(Purpose.READ, run)
             elif fits and pin not in self.suspected and pin not in self.fence_only and view.may_start(run):
@@ -290,7 +312,7 @@ class Term(NamedTuple):
             else:
                 yield True, run, self._write(Purpose.FENCE, run)
         for pin, run in _live(self.intended, view).items():
-            fits = view.active(run.definition) + held[run.definition] < slots.get(run.definition, 0)
+            fits = self._free_slots(run.definition, view, slots, held) > 0
             if fits and pin not in landing and view.may_start(run):
                 yield False, run, self._write(Purpose.ADMIT, run)
 

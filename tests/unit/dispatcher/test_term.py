@@ -110,6 +110,15 @@ def test_choose__names_the_first_of_each_before_the_second_of_any() -> None:
     assert {run.definition for run in chosen[:6]} == set(slots)
 
 
+def test_choose__has_room_for_others_when_slots_are_taken_away() -> None:
+    """The runs of the first definition stand in the Lease, fill the batch, and have no slot any more."""
+    store = store_of([*(make_run(number) for number in range(2 * BATCH)), make_run(1000, definition="b")])
+    term = LISTED.intend(LISTED.choose(store, {"a": BATCH}, never)).prune(store)
+    assert len(term.intended) == BATCH
+    assert [run.definition for run in term.choose(store, {"a": 0, "b": 5}, never)] == ["b"]
+    assert len(term.drop_without_slot(store, {"a": 3}).intended) == 3
+
+
 def test_next_write__leaves_a_writer_to_the_others() -> None:
     """One definition alone takes all writers but one."""
     store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10, "b": 1}
