@@ -39,7 +39,9 @@ class Leadership(NamedTuple):
     ) -> tuple["Leadership", Intent]:
         """Begin to renew the Lease, with the runs that are to be admitted next."""
         assert self.term is not None
-        term = self.term.prune(view).drop_without_slot(view, slots) if self.term.is_listed else self.term
+        term = self.term
+        if term.is_listed:
+            term = term.prune(view).drop_unsendable(view, slots, resting)
         chosen = term.choose(view, slots, resting)
         claim, intent = self.claim.prepare(term.named(chosen, view), complete=term.complete)
         return self._replace(claim=claim, term=term, proposed=tuple(chosen), confirms=term.is_listed), intent

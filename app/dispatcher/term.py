@@ -27,14 +27,14 @@ from app.dispatcher.intent import Intent, Pin
 from app.domain.run import Phase, Run, queue_key
 
 WRITERS = 4
-"""Writes at the same time, those apart that are known to be slow."""
+"""Writes at the same time, not counting slow ones."""
 
 SLOW_WRITERS = 4
-"""More writes at the same time for definitions whose last write failed, and for writes that take long. A definition
-that hangs takes no writer away from the others."""
+"""Slow writes at the same time, in addition to the others: a failing definition takes no writer away from healthy ones.
+As many runs of failing definitions may stand in the Lease and wait for one of these writers."""
 
 BATCH = 32
-"""The most runs that stand in the Lease and are not sent yet."""
+"""The most runs that stand in the Lease and are not sent yet, not counting those of failing definitions."""
 
 REFILL = 8
 """With fewer than that, the next batch is written."""
@@ -110,13 +110,14 @@ class Term(NamedTuple):
             an older state between the take-over and the list, this write conflicts.
         intended: stand in the Lease, written by this leader, and are not sent.
         in_flight: handed to a writer and not answered.
-        slow: those of them that count as slow.
+        slow: those of them that take long, or whose definition was failing when they were handed over.
         possibly_admitted: an admission of this pin may land: see rule 3.
         fence_only: those of them whose admission was refused since; only a fence can settle them.
         conflicted: those whose last write conflicted, so that the run should be seen in another version soon.
         suspected: may be under way from an unknown predecessor.
         predecessor_known: `False` until the suspected runs are known.
-        failing: definitions whose last write failed or hung.
+        failing: definitions whose last write failed or had no answer.
+        healthy: definitions whose last write succeeded. One that is neither has not been tried in this term.
         served: when each definition last had a write handed to a writer, by a count of writes.
         writes: that count.
     """
@@ -133,6 +134,7 @@ class Term(NamedTuple):
     suspected: frozenset[Pin] = _NOTHING
     predecessor_known: bool = True
     failing: frozenset[str] = frozenset()
+    healthy: frozenset[str] = frozenset()
     served: Mapping[str, int] = {}
     writes: int = 0
 
@@ -200,45 +202,66 @@ class Term(NamedTuple):
         Args:
             view: of the cluster.
             slots: how many runs of each definition may be active; a definition that isn't there has none.
-            resting: whether nothing is to be written for a definition now.
+            resting: whether a failing definition is to be left alone now, because its pause is not over.
         """
         if not self.is_listed:
             return []
         landing = _live(self.landing(), view)
         held = Counter(run.definition for run in landing.values())
-        waiting = self._with_slot(view, slots, held)
+        waiting = self._sendable_soon(view, slots, held, resting)
         intended = Counter(run.definition for run in waiting.values())
-        room = min(BATCH - len(waiting), MOST_NAMED - len(self.unsettled()) - len(waiting))
-        if room <= 0:
-            return []
+        of_failing = sum(intended[definition] for definition in self.failing)
+        nameable = max(0, MOST_NAMED - len(self.unsettled()) - len(waiting))
+        room = {False: BATCH - len(waiting) + of_failing, True: SLOW_WRITERS - of_failing}
         uids = {pin.uid for pin in [*landing, *waiting]}
         ranked: list[tuple[int, int, tuple[int, str], Run]] = []
         for definition in view.startable():
-            most = min(self._free_slots(definition, view, slots, held) - intended[definition], room)
-            if definition in self.failing:
-                most = min(most, 1 - intended[definition])
-            if most <= 0 or resting(definition):
+            most = self._may_intend(definition, view, slots, held, resting) - intended[definition]
+            most = min(most, nameable, room[definition in self.failing])
+            if most <= 0:
                 continue
             served = self.served.get(definition, -1)
             able = (run for run in view.startable_runs(definition) if run.uid not in uids)
             ranked += ((rank, served, queue_key(run), run) for rank, run in enumerate(islice(able, most)))
         ranked.sort(key=lambda one: one[:3])
-        return [run for *_, run in ranked[:room]]
+        chosen: list[Run] = []
+        for *_, run in ranked:
+            is_failing = run.definition in self.failing
+            if room[is_failing] > 0:
+                room[is_failing] -= 1
+                chosen.append(run)
+        return chosen[:nameable]
 
-    def drop_without_slot(self, view: RunView, slots: Mapping[str, int]) -> "Term":
-        """Forget the intended runs that have no slot any more: they would take the room of others."""
+    def drop_unsendable(self, view: RunView, slots: Mapping[str, int], resting: Callable[[str], bool]) -> "Term":
+        """Forget the intended runs that can't be sent soon: they would take the room of others."""
         held = Counter(run.definition for run in _live(self.landing(), view).values())
-        return self._replace(intended=frozenset(self._with_slot(view, slots, held)))
+        return self._replace(intended=frozenset(self._sendable_soon(view, slots, held, resting)))
 
-    def _with_slot(self, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> dict[Pin, Run]:
-        """The intended runs that a slot is free for, the first ones of each queue."""
+    def _sendable_soon(
+        self, view: RunView, slots: Mapping[str, int], held: Mapping[str, int], resting: Callable[[str], bool]
+    ) -> dict[Pin, Run]:
+        """The intended runs that may be sent soon, the first ones of each queue."""
         kept: dict[Pin, Run] = {}
         count: Counter[str] = Counter()
         for pin, run in sorted(_live(self.intended, view).items(), key=lambda one: queue_key(one[1])):
-            if count[run.definition] < self._free_slots(run.definition, view, slots, held):
+            if count[run.definition] < self._may_intend(run.definition, view, slots, held, resting):
                 kept[pin] = run
                 count[run.definition] += 1
         return kept
+
+    def _may_intend(
+        self,
+        definition: str,
+        view: RunView,
+        slots: Mapping[str, int],
+        held: Mapping[str, int],
+        resting: Callable[[str], bool],
+    ) -> int:
+        """How many runs of a definition may stand in the Lease and wait for a writer."""
+        if resting(definition):
+            return 0
+        free = self._free_slots(definition, view, slots, held)
+        return min(free, 1) if definition in self.failing else free
 
     def _free_slots(self, definition: str, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> int:
         """How many more admissions of a definition may be sent; negative where slots were taken away."""
@@ -266,7 +289,8 @@ class Term(NamedTuple):
     ) -> Write | None:
         """Choose the write that a free writer should make; `None`: there is none now.
 
-        The definition with the fewest writes in flight goes first, and of those the one served longest ago.
+        The definition with the fewest writes in flight goes first, and of those the one served longest ago. Only a healthy
+        definition without slow writes may have more than one in flight: should the first one hang, it is alone.
 
         Args:
             view: of the cluster.
@@ -277,16 +301,15 @@ class Term(NamedTuple):
         if not self.is_confirmed:
             return None
         flying = Counter(write.definition for write in self.in_flight)
-        hanging = {write.definition for write in self.slow}
+        most = dict.fromkeys(self.healthy - {write.definition for write in self.slow}, WRITERS - 1)
         writer_is_free = len(self.in_flight) - min(len(self.slow), SLOW_WRITERS) < WRITERS
         slow_writer_is_free = len(self.slow) < SLOW_WRITERS
         best: tuple[tuple[int, int, int, tuple[int, str]], Write] | None = None
         for settles, run, write in self._sendable(view, slots, due):
             definition = write.definition
-            alone = definition in self.failing or definition in hanging
-            if flying[definition] >= (1 if alone else WRITERS - 1):
+            if flying[definition] >= most.get(definition, 1) or resting(definition):
                 continue
-            if not (slow_writer_is_free if definition in self.failing else writer_is_free) or resting(definition):
+            if not (slow_writer_is_free if definition in self.failing else writer_is_free):
                 continue
             key = (flying[definition], self.served.get(definition, -1), 0 if settles else 1, queue_key(run))
             if best is None or key < best[0]:
@@ -336,10 +359,13 @@ class Term(NamedTuple):
     # What came of a write of this term.
 
     def _end(self, write: Write, *, failing: bool | None) -> "Term":
-        changed = self.failing
-        if failing is not None:
-            changed = self.failing | {write.definition} if failing else self.failing - {write.definition}
-        return self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write}, failing=changed)
+        ended = self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write})
+        if failing is None:
+            return ended
+        definition = frozenset({write.definition})
+        if failing:
+            return ended._replace(failing=self.failing | definition, healthy=self.healthy - definition)
+        return ended._replace(failing=self.failing - definition, healthy=self.healthy | definition)
 
     def succeeded(self, write: Write) -> "Term":
         """The write was carried out; the view has the run's new version already."""

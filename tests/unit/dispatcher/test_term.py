@@ -116,13 +116,14 @@ def test_choose__has_room_for_others_when_slots_are_taken_away() -> None:
     term = LISTED.intend(LISTED.choose(store, {"a": BATCH}, never)).prune(store)
     assert len(term.intended) == BATCH
     assert [run.definition for run in term.choose(store, {"a": 0, "b": 5}, never)] == ["b"]
-    assert len(term.drop_without_slot(store, {"a": 3}).intended) == 3
+    assert len(term.drop_unsendable(store, {"a": 3}, never).intended) == 3
 
 
 def test_next_write__leaves_a_writer_to_the_others() -> None:
     """One definition alone takes all writers but one."""
     store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10, "b": 1}
-    term = LISTED.intend(LISTED.choose(store, slots, never))
+    term = LISTED._replace(healthy=frozenset({"a"}))
+    term = term.intend(term.choose(store, slots, never))
     taken = 0
     while (write := term.next_write(store, slots, never, always)) is not None:
         term = term.hand_over(write)
@@ -151,6 +152,51 @@ def test_next_write__leaves_the_writers_to_those_that_are_well() -> None:
     write = term.next_write(store, slots, never, always)
     assert write is not None
     assert write.definition == "well"
+
+
+def test_choose__gives_failing_definitions_room_of_their_own() -> None:
+    """However many they are, and also those that began to fail after their runs were intended."""
+    names = [f"bad{number}" for number in range(BATCH)]
+    runs = [make_run(number, definition=name) for number, name in enumerate(names * 2)]
+    slots = dict.fromkeys([*names, "ok"], 5)
+    store = store_of(runs)
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    assert len(term.intended) == BATCH
+    store.put(make_run(900, definition="ok"))
+    assert term.choose(store, slots, never) == []
+    term = term._replace(failing=frozenset(names))
+    assert [run.definition for run in term.choose(store, slots, never)] == ["ok"]
+    term = LISTED._replace(failing=frozenset(names))
+    chosen = [run.definition for run in term.choose(store, slots, never)]
+    assert len(chosen) == SLOW_WRITERS + 1
+    assert "ok" in chosen
+
+
+def test_choose__gives_no_room_to_a_failing_definition_that_rests() -> None:
+    """Another one, which could be sent, has it."""
+    names = [f"bad{number}" for number in range(SLOW_WRITERS + 1)]
+    store = store_of([make_run(number, definition=name) for number, name in enumerate(names)])
+    slots = dict.fromkeys(names, 1)
+    term = LISTED._replace(failing=frozenset(names))
+    term = term.intend(term.choose(store, slots, never))
+    assert term.choose(store, slots, never) == []
+    assert [run.definition for run in term.choose(store, slots, lambda name: name != names[-1])] == [names[-1]]
+
+
+def test_next_write__has_one_write_in_flight_until_the_first_success() -> None:
+    """Should every write of a definition hang, it takes one writer."""
+    store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10}
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    first = term.next_write(store, slots, never, always)
+    assert first is not None
+    term = term.hand_over(first)
+    assert term.next_write(store, slots, never, always) is None
+    term = term.succeeded(first)
+    for _ in range(WRITERS - 1):
+        write = term.next_write(store, slots, never, always)
+        assert write is not None
+        term = term.hand_over(write)
+    assert term.next_write(store, slots, never, always) is None
 
 
 def test_next_write__has_one_write_of_a_failing_definition_in_flight() -> None:
