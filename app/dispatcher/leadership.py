@@ -31,7 +31,9 @@ class Leadership(NamedTuple):
         """Begin to take the Lease as it was last seen, with all that its last holder left under way."""
         inherited = self.claim.base.intent if self.claim.base else None
         pins: frozenset[Pin] = inherited.pins if inherited else frozenset()
-        claim, intent = self.claim.prepare(pins, complete=inherited is not None and inherited.complete)
+        claim, intent = self.claim.prepare(
+            pins | self.claim.left, complete=inherited is not None and inherited.complete
+        )
         return self._replace(claim=claim, proposed=(), confirms=False), intent
 
     def prepare_renewal(

@@ -42,8 +42,12 @@ REFILL = 8
 MOST_NAMED = 1500
 """The most pins in an intent. An object's annotations may have 256 KiB, and a pin takes some 60 bytes."""
 
-SUSPECTED_PER_DEFINITION = 64
-"""How many queued runs of each definition are fenced after an unknown predecessor."""
+SUSPECTED_PER_GROUP = 64
+"""How many of the queued runs of a definition that wait for the same are fenced after an unknown predecessor. Each
+dispatcher admits such runs in the order of the queue. Which of the groups could start then, nobody knows now."""
+
+FENCED_AT_ONCE = 64
+"""How many of these runs are suspected at a time, per definition."""
 
 
 class Purpose(Enum):
@@ -94,7 +98,7 @@ class RunView(Protocol):
         """Whether a queued run's dependencies are ready and nothing else holds it."""
 
     def first_queued(self, most: int) -> Iterable[Run]:
-        """The first so many queued runs of each definition, whatever they wait for."""
+        """The first so many queued runs of each definition that wait for the same, whatever that is."""
 
 
 _NOTHING: frozenset[Pin] = frozenset()
@@ -114,7 +118,9 @@ class Term(NamedTuple):
         possibly_admitted: an admission of this pin may land: see rule 3.
         fence_only: those of them whose admission was refused since; only a fence can settle them.
         conflicted: those whose last write conflicted, so that the run should be seen in another version soon.
-        suspected: may be under way from an unknown predecessor.
+        suspected: may be under way from an unknown predecessor, and are fenced.
+        unfenced: by definition, the pins that are suspected after these. Until there are none left, nothing of the
+            definition is admitted.
         predecessor_known: `False` until the suspected runs are known.
         failing: definitions whose last write failed or had no answer.
         healthy: definitions whose last write succeeded. One that is neither has not been tried in this term.
@@ -132,6 +138,7 @@ class Term(NamedTuple):
     fence_only: frozenset[Pin] = _NOTHING
     conflicted: frozenset[Pin] = _NOTHING
     suspected: frozenset[Pin] = _NOTHING
+    unfenced: Mapping[str, tuple[Pin, ...]] = {}
     predecessor_known: bool = True
     failing: frozenset[str] = frozenset()
     healthy: frozenset[str] = frozenset()
@@ -147,16 +154,20 @@ class Term(NamedTuple):
 
     def listed(self, view: RunView) -> "Term":
         """Take in that the view has been filled for the first time in this term."""
-        suspected = _NOTHING
+        unfenced: dict[str, list[Pin]] = {}
         if not self.predecessor_known:
-            suspected = frozenset(map(_pin, view.first_queued(SUSPECTED_PER_DEFINITION))) - self.possibly_admitted
-        return self._replace(is_listed=True, suspected=suspected, predecessor_known=True).prune(view)
+            for run in view.first_queued(SUSPECTED_PER_GROUP):
+                if _pin(run) not in self.possibly_admitted:
+                    unfenced.setdefault(run.definition, []).append(_pin(run))
+        return self._replace(
+            is_listed=True, unfenced={name: tuple(pins) for name, pins in unfenced.items()}, predecessor_known=True
+        ).prune(view)
 
     # What is under way, and what holds a slot.
 
     def prune(self, view: RunView) -> "Term":
         """Forget the pins of runs that are in another version, or not queued any more: no patch for them can land."""
-        if not (self.intended or self.possibly_admitted or self.suspected):
+        if not (self.intended or self.possibly_admitted or self.suspected or self.unfenced):
             return self
         possibly = frozenset(_live(self.possibly_admitted, view))
         return self._replace(
@@ -165,7 +176,23 @@ class Term(NamedTuple):
             fence_only=self.fence_only & possibly,
             conflicted=self.conflicted & possibly,
             suspected=frozenset(_live(self.suspected, view)),
-        )
+        )._suspect_next(view)
+
+    def _suspect_next(self, view: RunView) -> "Term":
+        """Suspect the next runs of those definitions of which all that were suspected before are settled."""
+        if not self.unfenced:
+            return self
+        busy = {run.definition for run in _live(self.suspected, view).values()}
+        unfenced, suspected = dict(self.unfenced), set(self.suspected)
+        for definition, pins in self.unfenced.items():
+            if definition in busy:
+                continue
+            live = tuple(_live(pins, view))
+            suspected.update(live[:FENCED_AT_ONCE])
+            unfenced[definition] = live[FENCED_AT_ONCE:]
+            if not unfenced[definition]:
+                del unfenced[definition]
+        return self._replace(suspected=frozenset(suspected), unfenced=unfenced)
 
     def sent(self) -> frozenset[Pin]:
         """The pins of admissions that were handed to a writer and not answered."""
@@ -189,7 +216,7 @@ class Term(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether `named` is all that may be under way."""
-        return self.predecessor_known and not self.suspected
+        return self.predecessor_known and not self.suspected and not self.unfenced
 
     # The next intent.
 
@@ -264,7 +291,9 @@ class Term(NamedTuple):
         return min(free, 1) if definition in self.failing else free
 
     def _free_slots(self, definition: str, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> int:
-        """How many more admissions of a definition may be sent; negative where slots were taken away."""
+        """How many more admissions of a definition may be sent; negative: more than its slots may be taken already."""
+        if definition in self.unfenced:
+            return -1
         return slots.get(definition, 0) - view.active(definition) - held.get(definition, 0)
 
     def is_urgent(self, chosen: Iterable[Run], view: RunView) -> bool:
@@ -289,8 +318,8 @@ class Term(NamedTuple):
     ) -> Write | None:
         """Choose the write that a free writer should make; `None`: there is none now.
 
-        The definition with the fewest writes in flight goes first, and of those the one served longest ago. Only a healthy
-        definition without slow writes may have more than one in flight: should the first one hang, it is alone.
+        The definition with the fewest writes in flight goes first, and of those the one served longest ago. Only a
+        healthy definition without slow writes may have more than one in flight.
 
         Args:
             view: of the cluster.

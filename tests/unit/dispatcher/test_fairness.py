@@ -1,4 +1,4 @@
-"""Whether a healthy definition is served in time beside others, with the pauses of `Admissions` and writes that hang."""
+"""Whether a healthy definition is served in time beside others, with the pauses of `Admissions`."""
 
 from typing import Any
 
@@ -32,14 +32,17 @@ class Leader:
         self.admissions.set_current(True)
 
     def clock(self) -> float:
+        """Seconds that the test counts."""
         return self.now_seconds
 
     def store_lease(self, intent: Intent) -> None:
+        """Answer a write of the Lease."""
         self.lease_version += 1
         seen = SeenLease(str(self.lease_version), "me", 15.0, 0, intent)
         self.admissions.leadership = self.admissions.leadership.stored(seen)
 
     def write_intent(self) -> None:
+        """Write the Lease where there are runs to be admitted."""
         if self.admissions.wants_intent(self.slots):
             self.store_lease(self.admissions.prepare_renewal(self.slots))
 

@@ -1,13 +1,23 @@
 """What a leader chooses and sends: for any queues, slots and readiness. The order of steps is for tests/model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import BATCH, SLOW_WRITERS, WRITERS, Purpose, Term, Write
+from app.dispatcher.term import (
+    BATCH,
+    FENCED_AT_ONCE,
+    SLOW_WRITERS,
+    SUSPECTED_PER_GROUP,
+    WRITERS,
+    Purpose,
+    Term,
+    Write,
+)
 from app.domain.run import Phase, Run, queue_key
 from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populations, store_of
 
@@ -252,20 +262,53 @@ def test_a_predecessors_run_that_has_changed_is_settled() -> None:
     assert term.possibly_admitted == frozenset()
 
 
-def test_an_unknown_predecessor_has_the_first_runs_fenced() -> None:
+UNKNOWN = Intent("me", 0, 1, frozenset(), complete=False)
+
+
+def test_an_unknown_predecessor_has_the_first_runs_of_each_group_fenced() -> None:
     """Whatever they wait for; the intent says that it is not complete until that is done."""
     runs = [make_run(number, depends_on=("db",) if number % 2 else ()) for number in range(200)]
     store = store_of(runs)
-    term = Term.begin(Intent("me", 0, 1, frozenset(), complete=False)).listed(store)._replace(is_confirmed=True)
-    assert not term.complete
-    assert {pin.uid for pin in term.suspected} == {run.uid for run in runs[:64]}
-    assert term.choose(store, {"a": 10}, never) == []
-    write = term.next_write(store, {"a": 200}, never, always)
-    assert write is not None
-    assert write.purpose is Purpose.FENCE
-    for run in runs[:64]:
-        store.update(make_run(int(run.uid[4:]), version=2, depends_on=run.depends_on))
-    assert term.prune(store).complete
+    term = Term.begin(UNKNOWN).listed(store)._replace(is_confirmed=True)
+    fenced: set[str] = set()
+    while not term.complete:
+        if term.unfenced:
+            assert term.choose(store, {"a": 1000}, never) == []
+        assert 0 < len(term.suspected) <= FENCED_AT_ONCE
+        write = term.next_write(store, {"a": 200}, never, always)
+        assert write is not None
+        assert write.purpose is Purpose.FENCE
+        term = term.hand_over(write)
+        run = store.get(write.pin.uid)
+        assert run is not None
+        store.update(replace(run, resource_version=2))
+        fenced.add(run.uid)
+        term = term.succeeded(write).prune(store)
+    assert fenced == {run.uid for run in runs[: 2 * SUSPECTED_PER_GROUP]}
+    assert term.choose(store, {"a": 10}, never) != []
+
+
+def test_listed__suspects_a_run_behind_many_blocked_ones() -> None:
+    """The predecessor was admitting the first run that could start, and has left no intent."""
+    blocked = [make_run(number, depends_on=("db",)) for number in range(SUSPECTED_PER_GROUP)]
+    store = store_of([*blocked, make_run(100, version=7)])
+    store.set_ready("db", ready=True)
+    term, slots, version = Term.begin(UNKNOWN).listed(store)._replace(is_confirmed=True), {"a": 1}, 1000
+    while True:
+        term = term.intend(term.choose(store, slots, never))
+        write = term.next_write(store, slots, never, always)
+        if write is None:
+            break
+        run = store.get(write.pin.uid)
+        assert run is not None
+        phase, version = Phase.ADMITTED if write.purpose is Purpose.ADMIT else run.phase, version + 1
+        term = term.hand_over(write)
+        store.update(replace(run, resource_version=version, phase=phase))
+        term = term.succeeded(write).prune(store)
+    assert store.active("a") == 1
+    late = store.get("uid-100")
+    assert late is not None
+    assert late.resource_version > 7, "the predecessor's patch of it may still land"
 
 
 def test_refused__says_nothing_about_an_earlier_write() -> None:
