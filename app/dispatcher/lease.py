@@ -59,7 +59,7 @@ def read_lease(lease: Json) -> SeenLease:
     holder, transitions = spec.get("holderIdentity") or "", int(spec.get("leaseTransitions") or 0)
     intent = parse_intent((metadata.get("annotations") or {}).get(labels.INTENT_ANNOTATION))
     if intent is not None and (intent.transitions != transitions or holder not in ("", intent.holder)):
-        intent = None  # somebody has held it since who writes no intents
+        intent = None  # the last holder writes no intents
     seconds = float(spec.get("leaseDurationSeconds") or 0)
     return SeenLease(str(metadata["resourceVersion"]), holder, seconds, transitions, intent)
 

@@ -9,12 +9,27 @@ A patch carries a resourceVersion, so it can land only while its run is in that 
    and stays in every later intent until the run is seen in another version.
 4. Such a pin is settled by the same admission, of which only one can land, or by a fence: a change of the run that
    makes the admission conflict.
-5. A predecessor that left no intent to rely on is *unknown*. The runs that it may have been admitting are fenced.
+5. A predecessor that left no intent to rely on is *unknown*. The runs that it may have been admitting are fenced, and
+   nothing of their definition is admitted before.
 6. A patch carries exactly the version that stands in the Lease.
 7. A write is handed to a writer only while its definition has a slot for it and its dependencies are ready.
 
-Whoever takes the Lease later reads the pins of everything that may still land, so no clock is needed for any of this.
+The next holder of the Lease reads the pins of everything that may still land, so none of this needs a clock.
 docs/adr/0005-intent-in-the-lease.md goes through the failures one by one.
+
+Which pins each method takes together:
+
+| method | in flight | possibly admitted | suspected | intended | chosen | what for |
+| --- | --- | --- | --- | --- | --- | --- |
+| `sent` | yes | | | | | admissions without an answer yet |
+| `unsettled` | yes | yes | | | | named in the Lease when it is given back |
+| `landing` | yes | yes | yes | | | each holds a slot |
+| `named` | yes | yes | | yes | yes | named in the Lease when it is renewed |
+
+Suspected pins are not named: `complete` is false instead.
+
+A definition is *failing* after a write that failed or had no answer, and *healthy* after a success. It *rests* while
+the pause after a failure lasts. A write is *slow* when it takes long, or was made for a failing definition.
 """
 
 from collections import Counter
@@ -114,10 +129,11 @@ class Term(NamedTuple):
             an older state between the take-over and the list, this write conflicts.
         intended: stand in the Lease, written by this leader, and are not sent.
         in_flight: handed to a writer and not answered.
-        slow: those of them that take long, or whose definition was failing when they were handed over.
+        slow: those in flight that take long, or whose definition was failing when they were handed over.
         possibly_admitted: an admission of this pin may land: see rule 3.
-        fence_only: those of them whose admission was refused since; only a fence can settle them.
-        conflicted: those whose last write conflicted, so that the run should be seen in another version soon.
+        fence_only: those of the possibly admitted whose admission was refused since; only a fence can settle them.
+        conflicted: those of the possibly admitted whose last write conflicted; the watch should show the run in another
+            version soon, otherwise the run is read.
         suspected: may be under way from an unknown predecessor, and are fenced.
         unfenced: by definition, the pins that are suspected after these. Until there are none left, nothing of the
             definition is admitted.
@@ -153,7 +169,7 @@ class Term(NamedTuple):
         return cls(number=intent.sequence, possibly_admitted=intent.pins, predecessor_known=intent.complete)
 
     def listed(self, view: RunView) -> "Term":
-        """Take in that the view has been filled for the first time in this term."""
+        """Take in the first complete view of this term."""
         unfenced: dict[str, list[Pin]] = {}
         if not self.predecessor_known:
             for run in view.first_queued(SUSPECTED_PER_GROUP):
@@ -195,19 +211,19 @@ class Term(NamedTuple):
         return self._replace(suspected=frozenset(suspected), unfenced=unfenced)
 
     def sent(self) -> frozenset[Pin]:
-        """The pins of admissions that were handed to a writer and not answered."""
+        """The pins of admissions in flight."""
         return frozenset(write.pin for write in self.in_flight if write.purpose is Purpose.ADMIT)
 
     def landing(self) -> frozenset[Pin]:
-        """The pins of which an admission may land, as far as this leader knows."""
+        """The pins of which an admission may land. Each holds a slot."""
         return self.sent() | self.possibly_admitted | self.suspected
 
     def unsettled(self) -> frozenset[Pin]:
-        """The pins that an intent has to name when nothing more is sent."""
+        """The pins that the intent names when nothing more is sent."""
         return self.sent() | self.possibly_admitted
 
     def named(self, chosen: Iterable[Run], view: RunView) -> frozenset[Pin]:
-        """The pins for the next intent: all of which an admission may land, and what is to be admitted next."""
+        """The pins of the next intent: what may land, what is intended, and what is chosen now."""
         kept = self.intended | self.sent() | self.possibly_admitted
         if self.is_listed:
             kept = frozenset(_live(kept, view))
@@ -348,7 +364,7 @@ class Term(NamedTuple):
     def _sendable(
         self, view: RunView, slots: Mapping[str, int], due: Callable[[Pin], bool]
     ) -> Iterator[tuple[bool, Run, Write]]:
-        """What may be sent as far as slots and dependencies go, and whether each settles a pin."""
+        """List the writes for which a slot is free and dependencies are ready, and whether each settles a pin."""
         landing = _live(self.landing(), view)
         held = Counter(run.definition for run in landing.values())
         flying = {write.pin for write in self.in_flight}
@@ -385,7 +401,7 @@ class Term(NamedTuple):
         """Take in that a write is taking long."""
         return self._replace(slow=self.slow | {write}) if write in self.in_flight else self
 
-    # What came of a write of this term.
+    # How a write of this term ended.
 
     def _end(self, write: Write, *, failing: bool | None) -> "Term":
         ended = self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write})
@@ -422,8 +438,8 @@ class Term(NamedTuple):
     def refused(self, write: Write) -> "Term":
         """The API server has refused this write for good. One that was sent earlier may still land.
 
-        Only of a suspected run this settles it: what nobody knows to have been sent is refused by the same rule. Where
-        a run can't be changed at all, its definition would else wait for ever.
+        The refusal of a fence settles a suspected pin only: the cluster would refuse the suspected admission by the
+        same rule, and a definition must not wait for ever for a run that can't be changed.
         """
         if write not in self.in_flight:  # of an earlier term
             return self
@@ -435,7 +451,7 @@ class Term(NamedTuple):
         return ended
 
     def not_sent(self, write: Write) -> "Term":
-        """The write was not carried out, for a reason that isn't this run's. It is still in the Lease."""
+        """The write was not carried out, for a reason that does not concern this run. Its pin stands in the Lease."""
         if write not in self.in_flight:  # of an earlier term
             return self
         ended = self._end(write, failing=True)

@@ -34,7 +34,11 @@ def explore_all(kind: Kind, rules: type[Rules] = Rules, *, most_states: int, mos
         most_states: an exploration that meets more states than these fails: its bounds are too wide.
         most_steps: the longest schedules.
     """
-    first = World(kind, rules)
+    with kind.bounded():
+        return _explore_all(World(kind, rules), most_states, most_steps)
+
+
+def _explore_all(first: World, most_states: int, most_steps: int) -> Found:
     seen: dict[int, tuple[int, Action] | None] = {hash(first.key()): None}
     waiting = deque([(first, hash(first.key()), 0)])
     while waiting:
@@ -86,6 +90,7 @@ FAULTS = (
     "takes long",
     "parks",
     "started by hand",
+    "slots change",
 )
 """Steps that are drawn less often than the others, and of which each schedule has some kinds only."""
 
@@ -100,12 +105,16 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
         rules: of the dispatchers.
         completes: whether faults stop afterwards, and every run has to come to its end.
     """
-    draw = random.Random(seed)
+    with kind.bounded():
+        return _explore_one(World(kind, rules), random.Random(seed), steps, completes=completes)
+
+
+def _explore_one(world: World, draw: random.Random, steps: int, *, completes: bool) -> Found:
     rarity = draw.choice((0.05, 0.15, 0.3))
     share = draw.choice((0.3, 0.6))
     faults = {name for name in FAULTS if draw.random() < share} | {"takes"}
     without = frozenset(FAULTS) - faults
-    world, schedule = World(kind, rules), list[Action]()
+    schedule = list[Action]()
     for _ in range(steps):
         usual: list[Action] = []
         rare: list[Action] = []
@@ -143,6 +152,7 @@ _HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
 def _complete(world: World, schedule: list[Action]) -> None:
     """Go on without faults until every run has ended: none is lost."""
     world.kind = replace(world.kind, limits={})
+    world.closed = frozenset()
     for side in world.sides:
         side.parked = frozenset()
     if not world.ready:

@@ -6,7 +6,7 @@ from tests.model.explore import FAULTS
 from tests.model.world import Kind
 
 _FAULTS = dict.fromkeys(FAULTS, 3) | {"takes": 9, "takes long": 9, "Lease deleted": 1, "saved": 1, "restored": 1}
-_FAULTS |= {"started by hand": 1, "parks": 6, "arrives late": 9, "lease write arrives late": 9}
+_FAULTS |= {"started by hand": 1, "parks": 6, "arrives late": 9, "lease write arrives late": 9, "slots change": 0}
 
 DRAWN = (
     Kind(runs=(("a", True), ("a", False), ("a", False)), slots={"a": 1}, limits=_FAULTS),
@@ -33,8 +33,34 @@ DRAWN = (
         | {"takes": 4, "saved": 1, "restored": 1, "arrives late": 9, "dependency changes": 1, "times out": 1},
         fresh=False,
     ),
+    Kind(
+        runs=(*[("a", False)] * 3, ("b", False), ("b", True), ("c", False), ("d", False), ("e", False)),
+        slots={"a": 3, "b": 2, "c": 1, "d": 1, "e": 1},
+        limits=_FAULTS | {"slots change": 6},
+        fresh=False,
+        bounds={"BATCH": 2, "REFILL": 1, "SLOW_WRITERS": 1},
+    ),
+    Kind(
+        runs=(("a", True), ("a", True), ("a", False), ("a", False)),
+        slots={"a": 1},
+        limits=dict.fromkeys(FAULTS, 0)
+        | {"takes": 6, "Lease deleted": 2, "dies": 1, "times out": 2, "arrives late": 9},
+        dispatchers=3,
+        ready=False,
+        fresh=False,
+        bounds={"SUSPECTED_PER_GROUP": 1, "FENCED_AT_ONCE": 1},
+    ),
 )
 """Of these a schedule's seed chooses one."""
+
+SUCCESSION = Kind(
+    runs=(("a", False),),
+    slots={"a": 1},
+    dispatchers=3,
+    limits=dict.fromkeys(FAULTS, 0) | {"takes": 3, "Lease deleted": 1, "ends": 0},
+    fresh=False,
+)
+"""Three dispatchers take the Lease one after the other, and the first one's is deleted."""
 
 
 def _small(

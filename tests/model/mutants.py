@@ -15,10 +15,13 @@ from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import RunStore
 from app.dispatcher.term import Purpose, Term
-from app.domain.run import Phase
-from tests.model.world import Rules
+from app.domain.run import Phase, queue_key
+from tests.model.explore import Found, explore_all, explore_one
+from tests.model.kinds import DRAWN, EXHAUSTIVE, SUCCESSION
+from tests.model.world import Kind, Rules
 
 NOTHING: frozenset[Pin] = frozenset()
+_MOST_STATES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Mutant:
         owner: whose attribute is replaced.
         name: of the attribute.
         replacement: makes the new attribute of the old one.
+        kind: of world in which few schedules suffice to find it; `None`: any of those that are drawn.
+        is_exhaustive: whether every schedule of that world is taken.
     """
 
     rule: str
@@ -38,6 +43,15 @@ class Mutant:
     owner: Any
     name: str
     replacement: Callable[[Any], Any]
+    kind: Kind | None = None
+    is_exhaustive: bool = False
+
+    def find(self, seed: int) -> Found:
+        """Take the schedule of a seed without this rule."""
+        with without(self):
+            if self.kind is not None and self.is_exhaustive:
+                return explore_all(self.kind, most_states=_MOST_STATES)
+            return explore_one(self.kind or DRAWN[seed % len(DRAWN)], seed, steps=60)
 
 
 @contextmanager
@@ -179,6 +193,28 @@ def _serves_by_queue_only(old: Any) -> Any:
     return hand_over
 
 
+def _keeps_what_has_no_slot(_old: Any) -> Any:
+    def sendable_soon(self: Term, view: Any, *_others: Any) -> Any:
+        return {pin: run for pin in self.intended if (run := view.get(pin.uid)) is not None}
+
+    return sendable_soon
+
+
+def _first_of_each_definition(_old: Any) -> Any:
+    """The first ones of each definition, whatever they wait for."""
+
+    def first_queued(self: RunStore, most: int) -> Iterator[Any]:
+        for definition in self.definitions():
+            runs = [*self.startable_runs(definition), *self.blocked_runs(definition)]
+            yield from sorted(runs, key=queue_key)[:most]
+
+    return first_queued
+
+
+def _fences_one_round(old: Any) -> Any:
+    return lambda self, view: old(self, view)._replace(unfenced={})
+
+
 MUTANTS = {
     "no-intent": Mutant(
         "An admission is sent only after an intent with it stands in the Lease.",
@@ -236,7 +272,12 @@ MUTANTS = {
         _sends_without_slot,
     ),
     "unanswered-is-refused": Mutant(
-        "A write without an answer may have been carried out.", "promise 2", Term, "unanswered", _unanswered_is_refused
+        "A write without an answer may have been carried out.",
+        "promise 2",
+        Term,
+        "unanswered",
+        _unanswered_is_refused,
+        DRAWN[6],
     ),
     "refusal-settles": Mutant(
         "A refusal says nothing about an earlier write that was not answered.",
@@ -251,6 +292,7 @@ MUTANTS = {
         Term,
         "conflicts",
         _conflict_settles,
+        EXHAUSTIVE["an answer that is lost, a refusal"],
     ),
     "settled-unseen": Mutant(
         "A pin is over when its run is seen in another version, not when it is seen.",
@@ -285,6 +327,8 @@ MUTANTS = {
         Term,
         "complete",
         lambda _old: property(lambda _self: True),
+        SUCCESSION,
+        is_exhaustive=True,
     ),
     "ready-when-chosen": Mutant(
         "Dependencies are judged again when a write is handed over.",
@@ -302,5 +346,28 @@ MUTANTS = {
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
+    ),
+    "keeps-room": Mutant(
+        "An intended run that has no slot any more takes no room from others.",
+        "promise 5",
+        Term,
+        "_sendable_soon",
+        _keeps_what_has_no_slot,
+    ),
+    "fences-one-group": Mutant(
+        "After an unknown predecessor the first queued runs of each group are fenced.",
+        "promise",
+        RunStore,
+        "first_queued",
+        _first_of_each_definition,
+        DRAWN[8],
+    ),
+    "fences-one-round": Mutant(
+        "Nothing of a definition is admitted while runs of it are still to be fenced.",
+        "promise",
+        Term,
+        "_suspect_next",
+        _fences_one_round,
+        DRAWN[8],
     ),
 }

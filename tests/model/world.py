@@ -8,16 +8,19 @@ between two of its steps, so what holds here holds for every clock.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from app.dispatcher import term as term_module
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.run_store import ChangeSignal, RunStore
-from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Term, Write
+from app.dispatcher.term import WRITERS, Purpose, Term, Write
 from app.domain.run import Phase, Run
 
 DEPENDENCY = "db"
@@ -43,6 +46,7 @@ class Kind:
         limits: by the name of an action, how often it may happen; one that isn't named may happen any number of times.
         ready: whether the dependency is ready at first.
         fresh: whether there is no Lease at first; else it was given back by somebody who left nothing under way.
+        bounds: constants of `app.dispatcher.term` that are smaller in this world, so that it reaches them.
     """
 
     runs: tuple[tuple[str, bool], ...]
@@ -51,6 +55,19 @@ class Kind:
     limits: Mapping[str, int] = field(default_factory=dict)
     ready: bool = True
     fresh: bool = True
+    bounds: Mapping[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def bounded(self) -> Iterator[None]:
+        """Have the product's decisions keep this world's bounds."""
+        before = {name: getattr(term_module, name) for name in self.bounds}
+        try:
+            for name, bound in self.bounds.items():
+                setattr(term_module, name, bound)
+            yield
+        finally:
+            for name, bound in before.items():
+                setattr(term_module, name, bound)
 
 
 class Call(NamedTuple):
@@ -168,6 +185,7 @@ class World:
         self.saved: tuple[Any, ...] | None = None
         self.epoch = 0
         self.by_hand: frozenset[int] = frozenset()
+        self.closed: frozenset[str] = frozenset()  # the definitions that have no slots for now
         if not kind.fresh:
             self.lease = SeenLease("0", "", 15.0, 0, Intent("", 0, 0, frozenset(), complete=True))
 
@@ -196,6 +214,7 @@ class World:
             tuple(sorted(self.counts.items())),
             self.saved,
             self.by_hand,
+            self.closed,
         )
 
     def _is_current(self, version: str | None) -> Any:
@@ -263,6 +282,8 @@ class World:
                 found.append(("ends", index))
             elif run.phase is Phase.QUEUED and "started by hand" not in spent:
                 found.append(("started by hand", index))
+        if "slots change" not in spent:
+            found += [("slots change", definition) for definition in sorted(self.kind.slots)]
         found += [("dependency changes",), ("Lease deleted",), ("saved",)]
         if self.saved is not None:
             found.append(("restored",))
@@ -332,6 +353,11 @@ class World:
             self.counts[name] = self.counts.get(name, 0) + 1
         getattr(self, "_" + name.replace(" ", "_").lower())(*about)
 
+    @property
+    def slots(self) -> dict[str, int]:
+        """How many runs of each definition may be active now."""
+        return {name: limit for name, limit in self.kind.slots.items() if name not in self.closed}
+
     def store_of(self, side: Side) -> RunStore:
         """The product's store of runs with what this side knows."""
         return _store_of(self.kind.runs, side.view or (), side.sees_ready, side.parked)
@@ -356,7 +382,7 @@ class World:
             return
         store = self.store_of(side)
         may_choose = side.connected
-        leadership, intent = leadership.prepare_renewal(store, self.kind.slots if may_choose else {}, _never)
+        leadership, intent = leadership.prepare_renewal(store, self.slots if may_choose else {}, _never)
         if may_choose:
             self._check_choice(side, store, leadership)
         assert leadership.term is not None
@@ -468,7 +494,7 @@ class World:
         side = self.sides[number]
         term = side.leadership.term
         assert term is not None
-        write = term.next_write(self.store_of(side), self.kind.slots, _never, _always)
+        write = term.next_write(self.store_of(side), self.slots, _never, _always)
         if write is None:
             self._check_idle(side)
             return
@@ -571,6 +597,9 @@ class World:
             for side in self.sides:
                 side.listed_unready = False
 
+    def _slots_change(self, definition: str) -> None:
+        self.closed ^= {definition}
+
     def _lease_deleted(self) -> None:
         self.lease = None
 
@@ -627,18 +656,36 @@ class World:
         return self.lease is not None and base is not None and base.version == self.lease.version
 
     def _check_choice(self, side: Side, store: RunStore, leadership: Leadership) -> None:
-        """Promise 5: a definition with a free slot and nothing under way is in the very next intent."""
+        """Promise 5: a definition with a free slot and nothing under way is in the very next intent.
+
+        Unless the intent is full of runs that can be sent, at most one of each definition that it names anew.
+        """
         term = leadership.term
         assert term is not None
-        named = {run.definition for run in leadership.proposed}
+        named = Counter(run.definition for run in leadership.proposed)
         busy = {write.definition for write in term.in_flight} | term.unfenced.keys()
+        held: Counter[str] = Counter()
         for pin in term.landing() | term.intended:
             if (run := store.get(pin.uid)) is not None:
                 busy.add(run.definition)
+                held[run.definition] += pin in term.landing() and _live(store, pin) is not None
+        sendable = Counter(
+            run.definition for pin in term.intended if (run := _live(store, pin)) is not None and store.may_start(run)
+        )
+        waiting = {
+            definition: min(count, max(0, self.slots.get(definition, 0) - store.active(definition) - held[definition]))
+            for definition, count in sendable.items()
+        }
         for definition in store.startable():
             if definition in busy or definition in named:
                 continue
-            if store.active(definition) < self.kind.slots.get(definition, 0):
+            is_failing = definition in term.failing
+            bound = term_module.SLOW_WRITERS if is_failing else term_module.BATCH
+            taken = [name for name in [*waiting, *named] if (name in term.failing) == is_failing]
+            is_full = sum(waiting.get(name, 0) + named[name] for name in set(taken)) >= bound
+            if is_full and all(named[name] <= 1 for name in taken):
+                continue
+            if store.active(definition) < self.slots.get(definition, 0):
                 raise BrokenPromiseError(f"promise 5: the next intent leaves {definition} out")
 
     def _check_turn(self, side: Side, write: Write) -> None:
@@ -661,7 +708,7 @@ class World:
         assert term is not None
         landing = {run.uid for pin in term.landing() | {write.pin} if (run := _live(store, pin)) is not None}
         held = sum(self.kind.runs[int(uid)][0] == write.definition for uid in landing)
-        if store.active(write.definition) + held > self.kind.slots.get(write.definition, 0):
+        if store.active(write.definition) + held > self.slots.get(write.definition, 0):
             raise BrokenPromiseError(f"promise 2: {write.name} is sent, and no slot is free for it")
 
     def _check_idle(self, side: Side) -> None:
@@ -676,9 +723,11 @@ class World:
         """
         term = side.leadership.term
         assert term is not None
+        if not term.is_confirmed:
+            return set()
         prompt = [write.definition for write in term.in_flight if write not in term.slow]
         fair = sum(min(prompt.count(definition), WRITERS - 1) for definition in set(prompt))
-        if fair + max(0, len(term.slow) - SLOW_WRITERS) >= WRITERS:
+        if fair + max(0, len(term.slow) - term_module.SLOW_WRITERS) >= WRITERS:
             return set()
         store, flying = self.store_of(side), {write.definition for write in term.in_flight}
         landing = [run for pin in term.landing() if (run := _live(store, pin)) is not None]
@@ -688,7 +737,7 @@ class World:
             if run is None or not store.may_start(run) or run.definition in flying | term.failing:
                 continue
             held = sum(other.definition == run.definition for other in landing)
-            if store.active(run.definition) + held < self.kind.slots.get(run.definition, 0):
+            if store.active(run.definition) + held < self.slots.get(run.definition, 0):
                 able.add(run.definition)
         return able
 
