@@ -128,7 +128,7 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
     return Found(len(schedule))
 
 
-_HELPFUL: tuple[str, ...] = (
+_HELPFUL = (
     "lease write answered",
     "answered",
     "arrives late",
@@ -136,8 +136,13 @@ _HELPFUL: tuple[str, ...] = (
     "lists again",
     "sees",
     "sees the dependency",
+    "lease write arrives late",
+    "ends",
+    "renews",
+    "writes",
+    "takes",
 )
-_HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
+"""Steps that bring runs to their end, the first ones first."""
 
 
 def _complete(world: World, schedule: list[Action]) -> None:

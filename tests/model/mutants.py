@@ -31,6 +31,7 @@ class Mutant:
         owner: whose attribute is replaced.
         name: of the attribute.
         replacement: makes the new attribute of the old one.
+        world: the one of `EXHAUSTIVE` that finds it; empty: drawn schedules do.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Mutant:
     owner: Any
     name: str
     replacement: Callable[[Any], Any]
+    world: str = ""
 
 
 @contextmanager
@@ -182,7 +184,7 @@ def _serves_by_queue_only(old: Any) -> Any:
 MUTANTS = {
     "no-intent": Mutant(
         "An admission is sent only after an intent with it stands in the Lease.",
-        "promise 2",
+        "promise",
         Leadership,
         "prepare_renewal",
         _sends_without_intent,
@@ -244,6 +246,7 @@ MUTANTS = {
         Term,
         "refused",
         _settles_once,
+        "one leader, late and refused writes",
     ),
     "conflict-settles": Mutant(
         "After a conflict the slot is held until the run is seen in another version.",
@@ -251,6 +254,7 @@ MUTANTS = {
         Term,
         "conflicts",
         _conflict_settles,
+        "one leader, late and refused writes",
     ),
     "settled-unseen": Mutant(
         "A pin is over when its run is seen in another version, not when it is seen.",
