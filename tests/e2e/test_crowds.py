@@ -64,7 +64,7 @@ def check_others_are_served(service: ServiceProcess) -> None:
 
 
 @pytest.mark.slow
-def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
+def test_many_slow_lists__leave_starts_and_probes_unaffected(replica: Replica, proxy: FaultProxy) -> None:
     """Every list is another one, and all are slow: who finds no place is told so, and the other places stay free."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:
         slow = Hold()
@@ -83,7 +83,7 @@ def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: 
                 slow.release()
 
 
-def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
+def test_many_slow_token_reviews__leave_starts_and_probes_unaffected(replica: Replica, proxy: FaultProxy) -> None:
     """However many different ones they make up, and however long the API server ponders them."""
     accounts = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "a:*", "SLIMFAAS_DISPATCHER": "off"}
     with replica(DEFINITIONS["Configurations"], url=proxy.url, **accounts) as service:
@@ -102,7 +102,7 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
                 slow.release()
 
 
-def test_those_who_send_slowly_keep_nobody_from_starting_runs(replica: Replica) -> None:
+def test_many_slow_bodies__leave_starts_and_probes_unaffected(replica: Replica) -> None:
     """A place is for a call that waits for the API server, not for one whose body isn't there yet."""
     with replica(DEFINITIONS["Configurations"], SLIMFAAS_DISPATCHER="off") as service:
         wires = [RawClient(service.port) for _ in range(CROWD)]

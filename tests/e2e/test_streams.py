@@ -118,7 +118,7 @@ def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[Raw
     return wire, answer
 
 
-def test_a_post_that_waits_is_answered_with_the_finished_run(replica: Replica) -> None:
+def test_post_wait__responds_with_the_finished_run(replica: Replica) -> None:
     """One call from the request to its outcome; a run that failed is an outcome, too."""
     with replica(DEFINITIONS) as service:
         answer = call("POST", service, "/job/short", wait=120)
@@ -133,7 +133,7 @@ def test_a_post_that_waits_is_answered_with_the_finished_run(replica: Replica) -
         assert call("POST", service, "/job/failing").json()["Status"] == "Failed"
 
 
-def test_a_get_that_waits_is_answered_when_the_run_ends(replica: Replica, proxy: FaultProxy) -> None:
+def test_get_wait__responds_when_the_run_ends(replica: Replica, proxy: FaultProxy) -> None:
     """Neither much sooner nor when the time is up; and so is a HEAD."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         location = start(service, "short")
@@ -144,7 +144,7 @@ def test_a_get_that_waits_is_answered_when_the_run_ends(replica: Replica, proxy:
         assert len([request for request in reads if request.method == "GET"]) <= 10  # it is watched, not asked for
 
 
-def test_when_the_time_is_up_the_answer_is_the_run_as_it_is(replica: Replica) -> None:
+def test_wait__responds_with_the_unfinished_run_when_the_time_is_up(replica: Replica) -> None:
     """202 for the call that started it, 200 for a read."""
     with replica(DEFINITIONS) as service:
         answer = call("POST", service, "/job/waiting", wait=1)
@@ -156,7 +156,7 @@ def test_when_the_time_is_up_the_answer_is_the_run_as_it_is(replica: Replica) ->
         assert again.headers["Preference-Applied"] == answer.headers["Preference-Applied"] == "wait=1"
 
 
-def test_who_does_not_want_to_wait_does_not(replica: Replica) -> None:
+def test_wait__of_zero_or_invalid_does_not_wait(replica: Replica) -> None:
     """Nor who says so in a way that doesn't count."""
     with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="0") as service:
         for wait, applied in ((0, "wait=0"), ("soon", None), (-1, None)):
@@ -225,7 +225,7 @@ def test_waits__that_begin_at_the_same_time_are_all_served(replica: Replica, pro
                 wire.close()
 
 
-def test_a_run_that_is_deleted_is_waited_for_no_longer(
+def test_wait__ends_when_the_run_is_deleted(
     server: Server, namespace: str, replica: Replica, proxy: FaultProxy
 ) -> None:
     """Who reads it hears that it is gone; who started it, that it was accepted."""
@@ -244,7 +244,7 @@ def test_a_run_that_is_deleted_is_waited_for_no_longer(
         assert answer.json() == {"Id": location[-12:], "Name": job.metadata.name, "Status": "Queued"}
 
 
-def test_a_run_that_is_removed_as_soon_as_it_ends_is_still_answered_with(replica: Replica) -> None:
+def test_wait__responds_with_a_run_that_is_removed_when_it_ends(replica: Replica) -> None:
     """Its last state was seen on the way."""
     with replica({"short": {**SHORT, "TtlSecondsAfterFinished": 0}}) as service:
         answer = call("POST", service, "/job/short", wait=120)
@@ -252,7 +252,7 @@ def test_a_run_that_is_removed_as_soon_as_it_ends_is_still_answered_with(replica
 
 
 @pytest.mark.slow
-def test_a_wait_outlasts_an_api_server_that_is_away(replica: Replica, proxy: FaultProxy) -> None:
+def test_wait__survives_an_outage(replica: Replica, proxy: FaultProxy) -> None:
     """The caller hears nothing of an outage that is over before its time is up."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         location = start_running(service, "short")
@@ -266,7 +266,7 @@ def test_a_wait_outlasts_an_api_server_that_is_away(replica: Replica, proxy: Fau
 
 
 @pytest.mark.slow
-def test_a_wait_for_a_run_of_which_nothing_can_be_read_ends_in_time(replica: Replica, proxy: FaultProxy) -> None:
+def test_wait__ends_in_time_when_the_run_cannot_be_read(replica: Replica, proxy: FaultProxy) -> None:
     """503 for a read; 202 for the call that started the run, for it is stored."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         with later("POST", service, "/job/waiting", wait=4) as starting:
@@ -285,7 +285,7 @@ def test_a_wait_for_a_run_of_which_nothing_can_be_read_ends_in_time(replica: Rep
         assert (answer.status_code, answer.headers["Location"], answer.json()["Status"]) == (202, location, "Queued")
 
 
-def test_a_wait_on_a_silent_api_server_ends_in_time(replica: Replica, proxy: FaultProxy) -> None:
+def test_wait__ends_in_time_when_the_watch_is_silent(replica: Replica, proxy: FaultProxy) -> None:
     """A watch that brings nothing doesn't hold a caller longer than it wants to be held."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         location = start(service, "waiting")
@@ -295,7 +295,7 @@ def test_a_wait_on_a_silent_api_server_ends_in_time(replica: Replica, proxy: Fau
         assert proxy.strikes(silent) == 1
 
 
-def test_a_wait_goes_on_when_the_api_server_has_forgotten_where_it_was(replica: Replica, proxy: FaultProxy) -> None:
+def test_wait__reads_the_run_again_after_410_gone_or_a_cut_watch(replica: Replica, proxy: FaultProxy) -> None:
     """410 Gone, and a watch that is cut off in the middle, mean reading the run again."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         forgot = proxy.add(Fault(Refuse(410, "Expired"), when=is_watch_of_one, times=2))
@@ -306,7 +306,7 @@ def test_a_wait_goes_on_when_the_api_server_has_forgotten_where_it_was(replica: 
 
 
 @pytest.mark.slow
-def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(replica: Replica, proxy: FaultProxy) -> None:
+def test_wait__ends_when_the_client_leaves(replica: Replica, proxy: FaultProxy) -> None:
     """Neither a watch nor a place: those who come after it find one."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="2") as service:
         location = start(service, "waiting")
@@ -319,7 +319,7 @@ def test_a_client_that_leaves_while_it_waits_leaves_nothing_behind(replica: Repl
 
 
 @PRINTS
-def test_a_client_that_leaves_while_a_log_is_silent_leaves_nothing_behind(replica: Replica, proxy: FaultProxy) -> None:
+def test_log__ends_when_the_client_leaves_during_silence(replica: Replica, proxy: FaultProxy) -> None:
     """Neither a connection nor a place; one that has sent something more before it left is no different."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start_running(service, "sleeper")
@@ -333,7 +333,7 @@ def test_a_client_that_leaves_while_a_log_is_silent_leaves_nothing_behind(replic
 
 
 @PRINTS
-def test_a_client_can_leave_before_the_kubelet_has_answered(replica: Replica, proxy: FaultProxy) -> None:
+def test_log__ends_when_the_client_leaves_before_the_first_line(replica: Replica, proxy: FaultProxy) -> None:
     """A kubelet answers with the first line of a log, which may be long in coming."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start_running(service, "sleeper")
@@ -344,7 +344,7 @@ def test_a_client_can_leave_before_the_kubelet_has_answered(replica: Replica, pr
 
 
 @PRINTS
-def test_lines_arrive_as_they_are_printed_and_the_end_when_the_run_ends(replica: Replica) -> None:
+def test_log__passes_lines_on_as_they_are_printed(replica: Replica) -> None:
     """Nothing keeps them back, and a complete log ends as an answer does."""
     body = {"Args": ["sh", "-c", "echo one; sleep 1; echo two; sleep 1; exit 3"], "BackoffLimit": 0}
     with replica(DEFINITIONS) as service:
@@ -357,7 +357,7 @@ def test_lines_arrive_as_they_are_printed_and_the_end_when_the_run_ends(replica:
 
 @PRINTS
 @pytest.mark.parametrize("fault", ["away", "cut"])
-def test_a_log_that_breaks_off_does_not_look_complete(replica: Replica, proxy: FaultProxy, fault: str) -> None:
+def test_log__that_breaks_off_does_not_look_complete(replica: Replica, proxy: FaultProxy, fault: str) -> None:
     """The answer has no end, whether the API server is away or has only dropped the connection."""
     body = {"Args": ["sh", "-c", "echo one; sleep 600"]}
     with replica(DEFINITIONS, url=proxy.url) as service:
@@ -375,7 +375,7 @@ def test_a_log_that_breaks_off_does_not_look_complete(replica: Replica, proxy: F
 
 
 @PRINTS
-def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy: FaultProxy) -> None:
+def test_log__that_is_cut_short_does_not_look_complete(replica: Replica, proxy: FaultProxy) -> None:
     """Also where it isn't followed."""
     body = {"Args": ["sh", "-c", "for i in $(seq 1000); do echo $i; done"]}
     with replica(DEFINITIONS, url=proxy.url) as service:
@@ -391,7 +391,7 @@ def test_a_log_that_is_cut_short_does_not_look_complete(replica: Replica, proxy:
 
 
 @PRINTS
-def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, proxy: FaultProxy) -> None:
+def test_long_requests__leave_threads_to_all_others(replica: Replica, proxy: FaultProxy) -> None:
     """On one replica that has places for them, half of them waiting, half of them following; one more is refused."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="50") as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
@@ -411,7 +411,7 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
 
 @pytest.mark.slow
 @PRINTS
-def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) -> None:
+def test_logs__that_end_together_cause_no_warning(replica: Replica) -> None:
     """There is room for all of their connections."""
     body = {"Args": ["sh", "-c", "echo one; sleep 5"]}
     with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="50") as service:
@@ -424,7 +424,7 @@ def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) ->
 
 
 @PRINTS
-def test_a_stopped_service_ends_what_lasts(replica: Replica, proxy: FaultProxy) -> None:
+def test_stop__ends_waits_and_logs(replica: Replica, proxy: FaultProxy) -> None:
     """Waits are answered with what is known, logs break off, and the process ends within its grace."""
     with replica(DEFINITIONS, url=proxy.url, **PATIENT) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
