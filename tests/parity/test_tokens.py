@@ -1,4 +1,4 @@
-"""TokenRequest, TokenReview and the accounts that every namespace has."""
+"""TokenRequest, TokenReview, and default ServiceAccounts."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.manifests import named, pod
-from tests.parity.sides import Json, Talk
+from tests.parity.sides import Json, Session
 from tests.parity.steps import PODS, Step, call, create, delete
 
 pytestmark = COMPARES
@@ -23,43 +23,46 @@ POD = create(PODS, pod(("spec.serviceAccountName", "$NAME")))
 BOUND: Json = {"kind": "Pod", "apiVersion": "v1", "name": "$NAME"}
 JobChange = Callable[[str], str]
 
-# kube-apiserver learns of a pod's end by a watch of its own, and keeps a judgement for 10 s.
+# kube-apiserver learns of a pod's end by a watch, and caches a review for 10 s.
 _ENDED_SECONDS = 25.0
 
 
 def ask(spec: Any = None, account: str = "$NAME", query: str = "", **fields: Any) -> Step:
-    """A TokenRequest."""
+    """Send a TokenRequest."""
     body = fields if spec is None else {"spec": spec, **fields}
     return call("POST", f"{ACCOUNTS}/{account}/token{query}", body)
 
 
 def review(token: Any, **spec: Any) -> Step:
-    """A TokenReview of a text."""
+    """Send a TokenReview of a text."""
     return call("POST", REVIEWS, {"spec": {"token": token, **spec}})
 
 
 def review_of(asked: Json, *between: Step, change: JobChange = str, **spec: Any) -> list[Step]:
-    """An account, a token of it, what ends it (if anything), and a TokenReview of it, or of what was made of it."""
+    """Return steps: create an account, request a token, take steps that may invalidate it, and review it.
 
-    def step(talk: Talk) -> None:
-        token = talk.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
+    `change` turns the token into the text to review.
+    """
+
+    def step(session: Session) -> None:
+        token = session.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
         body = {"spec": {"token": change(token), **spec}}
         for one in between:
-            one(talk)
+            one(session)
         deadline = time.monotonic() + _ENDED_SECONDS
-        while between and time.monotonic() < deadline and _is_good(talk, body):
+        while between and time.monotonic() < deadline and _is_good(session, body):
             time.sleep(0.2)
-        talk.request("POST", REVIEWS, body)
+        session.request("POST", REVIEWS, body)
 
     return [ACCOUNT, POD, step]
 
 
-def _is_good(talk: Talk, body: Json) -> bool:
-    return bool(talk.request("POST", REVIEWS, body, record=False).body["status"].get("authenticated"))
+def _is_good(session: Session, body: Json) -> bool:
+    return bool(session.request("POST", REVIEWS, body, record=False).body["status"].get("authenticated"))
 
 
 def with_claims(token: str, **changes: Any) -> str:
-    """The token with other claims, under its old signature."""
+    """Return the token with other claims and its old signature."""
     head, claims, signature = token.split(".")
     changed = json.loads(base64.urlsafe_b64decode(claims + "==")) | changes
     return f"{head}.{base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip('=')}.{signature}"
@@ -72,18 +75,18 @@ REQUESTS: dict[str, list[Step]] = {
     "for none": [ACCOUNT, ask({"audiences": []})],
     "for the empty one": [ACCOUNT, ask({"audiences": [""]})],
     "for ten minutes": [ACCOUNT, ask({"expirationSeconds": 600})],
-    "for a second less": [ACCOUNT, ask({"expirationSeconds": 599})],
-    "for no time": [ACCOUNT, ask({"expirationSeconds": 0})],
+    "for 599 seconds": [ACCOUNT, ask({"expirationSeconds": 599})],
+    "for 0 seconds": [ACCOUNT, ask({"expirationSeconds": 0})],
     "for 136 years": [ACCOUNT, ask({"expirationSeconds": 2**32})],
-    "for a second more": [ACCOUNT, ask({"expirationSeconds": 2**32 + 1})],
-    "an audience that is no list": [ACCOUNT, ask({"audiences": "a"})],
-    "a word as a number": [ACCOUNT, ask({"expirationSeconds": "x"})],
+    "for 136 years and a second": [ACCOUNT, ask({"expirationSeconds": 2**32 + 1})],
+    "audiences that are not a list": [ACCOUNT, ask({"audiences": "a"})],
+    "a string as a number": [ACCOUNT, ask({"expirationSeconds": "x"})],
     "an unknown field": [ACCOUNT, ask({"foo": 1})],
     "an unknown field, strictly": [ACCOUNT, ask({"foo": 1}, query="?fieldValidation=Strict")],
     "a dry run": [ACCOUNT, ask({}, query="?dryRun=All")],
     "a dry run of something": [ACCOUNT, ask({}, query="?dryRun=Some")],
-    "of no account": [ask({})],
-    "of no account, and too short": [ask({"expirationSeconds": 1})],
+    "of a missing account": [ask({})],
+    "of a missing account, and too short": [ask({"expirationSeconds": 1})],
     "another name": [ACCOUNT, ask({}, metadata={"name": "other"})],
     "another namespace": [ACCOUNT, ask({}, metadata={"namespace": "other"})],
     "with labels": [ACCOUNT, ask({}, metadata={"labels": {"a": "b"}})],
@@ -96,7 +99,7 @@ REQUESTS: dict[str, list[Step]] = {
     "bound to the pod of another account": [ACCOUNT, create(PODS, pod()), ask({"boundObjectRef": BOUND})],
     "bound to a pod of another uid": [ACCOUNT, POD, ask({"boundObjectRef": {**BOUND, "uid": "x"}})],
     "bound to a Job": [ACCOUNT, ask({"boundObjectRef": {**BOUND, "kind": "Job", "apiVersion": "batch/v1"}})],
-    "bound to a Secret that isn't there": [ACCOUNT, ask({"boundObjectRef": {**BOUND, "kind": "Secret"}})],
+    "bound to a missing Secret": [ACCOUNT, ask({"boundObjectRef": {**BOUND, "kind": "Secret"}})],
     "bound to something without a name": [ACCOUNT, ask({"boundObjectRef": {"kind": "Pod"}})],
     "bound to nothing": [ACCOUNT, ask({"boundObjectRef": {}})],
     "other methods": [call(method, f"{ACCOUNTS}/default/token") for method in ("GET", "PUT", "PATCH", "DELETE")],
@@ -121,24 +124,26 @@ JUDGEMENTS: dict[str, list[Step]] = {
     "of another issuer": review_of({}, change=lambda token: with_claims(token, iss="https://example.com")),
     "with another signature": review_of({}, change=lambda token: token[:-8] + "AAAAAAAA"),
     "without a signature": review_of({}, change=lambda token: token.rpartition(".")[0] + "."),
-    "unsigned by its own word": review_of({}, change=lambda token: "eyJhbGciOiJub25lIn0." + token.split(".")[1] + "."),
+    "with alg none in its header": review_of(
+        {}, change=lambda token: "eyJhbGciOiJub25lIn0." + token.split(".")[1] + "."
+    ),
     "two parts of it": review_of({}, change=lambda token: token.rpartition(".")[0]),
-    "after a blank": review_of({}, change=lambda token: f" {token}"),
-    "after a blank, for another": review_of({}, change=lambda token: f" {token}", audiences=["c"]),
-    "before a blank": review_of({}, change=lambda token: f"{token} x"),
-    "before a line's end": review_of({}, change=lambda token: f"{token}\n"),
+    "after a space": review_of({}, change=lambda token: f" {token}"),
+    "after a space, for another": review_of({}, change=lambda token: f" {token}", audiences=["c"]),
+    "before a space": review_of({}, change=lambda token: f"{token} x"),
+    "before a newline": review_of({}, change=lambda token: f"{token}\n"),
     "a blank": [review(" ")],
     "a word": [review("x")],
     "a word for an audience": [review("x", audiences=["a"])],
     "three words": [review("x.y.z")],
-    "words that aren't ASCII": [review("ü.ü.ü")],
+    "text that is not ASCII": [review("ü.ü.ü")],
     "nothing": [review("")],
     "no spec": [call("POST", REVIEWS, {})],
     "a number": [review(5)],
     "an unknown field": [review("x", foo=1)],
     "a name": [call("POST", REVIEWS, {"metadata": {"name": "x"}, "spec": {"token": "x"}})],
     "a namespace": [call("POST", REVIEWS, {"metadata": {"namespace": "x"}, "spec": {"token": "x"}})],
-    "an answer of its own": [call("POST", REVIEWS, {"spec": {"token": "x"}, "status": {"authenticated": True}})],
+    "a status in the request": [call("POST", REVIEWS, {"spec": {"token": "x"}, "status": {"authenticated": True}})],
     "other methods": [call(method, REVIEWS) for method in ("GET", "PUT", "PATCH", "DELETE")],
     "a watch": [call("GET", f"{REVIEWS}?watch=true")],
     "one by name": [call(method, f"{REVIEWS}/x") for method in ("GET", "POST", "DELETE")],
@@ -150,25 +155,23 @@ PODS_ACCOUNTS: dict[str, list[Step]] = {
     "none named": [create(PODS, pod())],
     "one that exists": [ACCOUNT, POD],
     "one by its old name": [ACCOUNT, create(PODS, pod(("spec.serviceAccount", "$NAME")))],
-    "one that doesn't exist": [POD],
-    "one that doesn't exist, as a dry run": [create(PODS, pod(("spec.serviceAccountName", "$NAME")), dryRun="All")],
-    "one that can't exist": [create(PODS, pod(("spec.serviceAccountName", "A_B")))],
+    "a missing account": [POD],
+    "a missing account, as a dry run": [create(PODS, pod(("spec.serviceAccountName", "$NAME")), dryRun="All")],
+    "an account with an invalid name": [create(PODS, pod(("spec.serviceAccountName", "A_B")))],
 }
 
 
 @pytest.mark.parametrize("steps", REQUESTS.values(), ids=REQUESTS)
-def test_a_token_is_granted_alike(compare: Compare, steps: list[Step]) -> None:
-    """Or refused, whatever is asked for."""
+def test_token_request__has_the_same_result(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)
 
 
 @pytest.mark.parametrize("steps", JUDGEMENTS.values(), ids=JUDGEMENTS)
-def test_a_token_is_judged_alike(compare: Compare, steps: list[Step]) -> None:
-    """Whose it is, for whom, and what is wrong with it."""
+def test_token_review__has_the_same_result(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)
 
 
 @pytest.mark.parametrize("steps", PODS_ACCOUNTS.values(), ids=PODS_ACCOUNTS)
-def test_a_pod_gets_an_account_alike(compare: Compare, steps: list[Step]) -> None:
-    """And is refused when its account isn't there."""
+def test_pod__gets_the_same_account(compare: Compare, steps: list[Step]) -> None:
+    """Or is refused when the account does not exist."""
     compare(*steps)

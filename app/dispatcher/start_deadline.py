@@ -1,4 +1,4 @@
-"""Whether an admitted run has started in time: a pure judgement of its pods."""
+"""Whether an admitted run has started in time: a pure decision over its pods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ _ENDED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
-    """A start that is awaited.
+class StartDeadline:
+    """Until when a run must have started.
 
     Attributes:
         due: until when, microseconds since the epoch by the cluster's clock.
@@ -26,7 +26,7 @@ class Overdue:
     why: str
 
 
-def judge_start(awaited: PendingStart, attempts: Sequence[Attempt]) -> Overdue | None:
+def find_start_deadline(awaited: PendingStart, attempts: Sequence[Attempt]) -> StartDeadline | None:
     """Say until when the attempt under way must have started, and what keeps it from that.
 
     Guarantees:
@@ -47,18 +47,18 @@ def judge_start(awaited: PendingStart, attempts: Sequence[Attempt]) -> Overdue |
         if last.running or last.restarts or last.ending is not None:
             return None
         why = f"its container has not started within {awaited.seconds} s: {_tell(last)}"
-        return _overdue(awaited, last.created_at, why)
+        return _deadline(awaited, last.created_at, why)
     why = f"no pod could be made within {awaited.seconds} s (a quota, a missing ServiceAccount, or a policy)"
     if not attempts and not awaited.has_failed:
-        return _overdue(awaited, awaited.since, why)
+        return _deadline(awaited, awaited.since, why)
     last_ended = attempts[-1].ending if attempts and attempts[-1].phase == "Failed" else None
     if last_ended is None or last_ended.ended_at is None:
         return None
-    return _overdue(awaited, last_ended.ended_at + _LONGEST_BACK_OFF_SECONDS * 1_000_000, why)
+    return _deadline(awaited, last_ended.ended_at + _LONGEST_BACK_OFF_SECONDS * 1_000_000, why)
 
 
-def _overdue(awaited: PendingStart, since: int, why: str) -> Overdue:
-    return Overdue(max(since, awaited.since) + awaited.seconds * 1_000_000, why)
+def _deadline(awaited: PendingStart, since: int, why: str) -> StartDeadline:
+    return StartDeadline(max(since, awaited.since) + awaited.seconds * 1_000_000, why)
 
 
 def _tell(attempt: Attempt) -> str:

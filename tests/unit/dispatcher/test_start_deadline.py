@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.dispatcher.starts import judge_start
+from app.dispatcher.start_deadline import find_start_deadline
 from app.domain.attempt import Attempt, Termination, WaitingReason
 from app.domain.run import PendingStart
 
@@ -28,7 +28,7 @@ def attempt(
 
 def due_after(awaited: PendingStart, *attempts: Attempt) -> float | None:
     """Seconds from the start of the Job."""
-    found = judge_start(awaited, attempts)
+    found = find_start_deadline(awaited, attempts)
     return None if found is None else (found.due - T0) / SECOND
 
 
@@ -70,6 +70,6 @@ def test_until_when_a_run_must_have_started(
 )
 def test_what_has_kept_it_is_said(attempts: list[Attempt], words: str) -> None:
     """In the words of the scheduler or the kubelet, where they gave any."""
-    found = judge_start(AWAITED, attempts)
+    found = find_start_deadline(AWAITED, attempts)
     assert found is not None
     assert words in found.why
