@@ -67,6 +67,7 @@ class Reflector(Generic[T]):
         name: of the collection, for logs and metrics.
         silence_seconds: after how long a watch without an event counts as dead.
         on_life: called when the watch has shown that it is alive: after an event, and after a regular end.
+        on_break: called when the watch or the list has failed, after `synced` was cleared and before a new attempt.
 
     Attributes:
         synced: set while the store is up to date: it has been filled, and a watch is open, or has just ended regularly.
@@ -82,6 +83,7 @@ class Reflector(Generic[T]):
         name: str,
         silence_seconds: float = SILENCE_SECONDS,
         on_life: Callable[[], None] = lambda: None,
+        on_break: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._collection = collection
@@ -89,6 +91,7 @@ class Reflector(Generic[T]):
         self._sink = sink
         self._silence_seconds = silence_seconds
         self._on_life = on_life
+        self._on_break = on_break
         self._resource_version: int | None = None
         self._stream: Stream | None = None
         self._opened_at = float("inf")  # when the last watch was opened
@@ -139,6 +142,7 @@ class Reflector(Generic[T]):
         """Log an error, and decide whether the watch is resumed once, or the collection is listed again."""
         was_synced = self.synced.is_set()
         self.synced.clear()
+        self._on_break()
         self._count(_reason_of(error))
         if isinstance(error, ClusterError):
             self._outage.failed(error)
@@ -164,6 +168,8 @@ class Reflector(Generic[T]):
                 return None
             records += [self._read(item) for item in items]
             listed_at = resource_version
+        if self._stop.is_set():
+            return None
         self._sink.replace(records, listed_at)
         return listed_at
 
