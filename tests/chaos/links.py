@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from tests.chaos.kinds import Kind
 from tests.chaos.processes import Member
 from tests.chaos.schedule import Stroke
-from tests.support.faults import Fault, GoSilent, LoseAnswer
+from tests.support.faults import Fault, GoSilent, LoseResponse
 
-ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseAnswer, str, str]] = {
+ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseResponse, str, str]] = {
     Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),
     Kind.SILENT_STORED: (GoSilent(forward=True), "POST", r"/jobs$"),
     Kind.SILENT_ADMIT: (GoSilent(), "PATCH", r"/jobs/"),
     Kind.SILENT_ADMITTED: (GoSilent(forward=True), "PATCH", r"/jobs/"),
-    Kind.LOST_STORED: (LoseAnswer(), "POST", r"/jobs$"),
-    Kind.LOST_ADMITTED: (LoseAnswer(), "PATCH", r"/jobs/"),
+    Kind.LOST_STORED: (LoseResponse(), "POST", r"/jobs$"),
+    Kind.LOST_ADMITTED: (LoseResponse(), "PATCH", r"/jobs/"),
 }
 """Faults of the one connection that carries the next such request."""
 
@@ -46,7 +46,7 @@ class Links:
             member.proxy.add(fault)
 
         def struck() -> list[Member]:
-            return [member for member, fault in faults if member.proxy.strikes(fault)]
+            return [member for member, fault in faults if member.proxy.hits(fault)]
 
         yield lambda: ", ".join(member.name for member in struck()) or None
         for member, fault in faults:

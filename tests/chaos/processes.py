@@ -14,7 +14,7 @@ from typing import Any
 from tests.chaos.clock import set_clock_off
 from tests.chaos.kinds import Kind
 from tests.chaos.schedule import SLOTS
-from tests.controlplane.components import Warden
+from tests.controlplane.components import Reaper
 from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import DISPATCH, Program, ServiceProcess
@@ -61,7 +61,7 @@ class Fleet:
     """Two replicas, the second one's clock set off, and a dispatcher; started anew when they die. A context manager."""
 
     def __init__(
-        self, server: Server, namespace: str, folder: Path, warden: Warden, *, workers: int, clock_seconds: int
+        self, server: Server, namespace: str, folder: Path, reaper: Reaper, *, workers: int, clock_seconds: int
     ) -> None:
         """Takes where everything is, and how it is; nothing is started yet.
 
@@ -69,7 +69,7 @@ class Fleet:
             server: behind each part's own network.
             namespace: with the service's account.
             folder: for logs and kubeconfigs.
-            warden: kills all that is left when this process is gone.
+            reaper: kills all that is left when this process is gone.
             workers: of each replica.
             clock_seconds: by how much the second replica's clock is off.
 
@@ -91,7 +91,7 @@ class Fleet:
             make("replica-b", proxies[1], **set_clock_off(clock_seconds)),
         ]
         self.dispatcher = make("dispatcher", proxies[2])
-        self._warden = warden
+        self._reaper = reaper
         self.killed: set[int] = set()
         self.restarts = 0
         self._expected: set[int] = set()
@@ -206,19 +206,19 @@ class Fleet:
         if member.program.pid not in self._expected:
             self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
         member.program.kill()  # what it has forked dies with it, as in a container
-        self._warden.forget(member.program.pid)
+        self._reaper.forget(member.program.pid)
         self._stop.wait(_RESTART_SECONDS)
         self._launch(member)
         self.restarts += 1
 
     def _launch(self, member: Member) -> None:
         member.program.launch()
-        self._warden.watch(member.program.pid)
+        self._reaper.watch(member.program.pid)
 
     def _end(self) -> None:
         for member in self.members:
             if member.program.running:
                 member.program.kill()
-                self._warden.forget(member.program.pid)
+                self._reaper.forget(member.program.pid)
         for member in self.members:
             member.proxy.__exit__(None, None, None)

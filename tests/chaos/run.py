@@ -50,7 +50,7 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
                 server,
                 namespace,
                 folder,
-                plane.warden,
+                plane.reaper,
                 workers=size.workers,
                 clock_seconds=schedule.clock_seconds,
             ) as fleet,

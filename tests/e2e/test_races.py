@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.e2e.callers import Authorizer, Replica, check_runs
-from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer, LoseRequest, Refuse
+from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseRequest, LoseResponse, Refuse
 from tests.support.observer import Observer
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess, replicas
@@ -64,10 +64,10 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
                 Fault(GoSilent(), method="PATCH", path=r"/jobs/", skip=60),
                 Fault(GoSilent(forward=True), method="POST", path=JOBS, skip=20, every=50, times=2),
                 Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None),
-                Fault(LoseAnswer(), method="POST", path=JOBS, every=11, times=None),
+                Fault(LoseResponse(), method="POST", path=JOBS, every=11, times=None),
                 Fault(LoseRequest(), method="POST", path=JOBS, every=13, times=None),
                 Fault(Delay(before_seconds=0.3, after_seconds=0.3), method="POST", path=JOBS, every=19, times=None),
-                Fault(LoseAnswer(), method="PATCH", path=r"/jobs/", every=17, times=None),
+                Fault(LoseResponse(), method="PATCH", path=r"/jobs/", every=17, times=None),
             ]
             for fault in faults:
                 proxy.add(fault)
@@ -81,7 +81,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
             accepted = set(callers.accepted)
             assert len(accepted) == RUNS
             check_runs(seen, accepted, SLOTS)
-        assert all(proxy.strikes(fault) for fault in faults)
+        assert all(proxy.hits(fault) for fault in faults)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import Stage, until
-from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
+from tests.support.faults import Fault, FaultProxy, Hold, LoseResponse, Refuse, Request
 from tests.support.kustomize import Right, kubectl, needs_kubectl, rights_in
 from tests.support.ports import find_free_port
 from tests.support.servers import (
@@ -130,9 +130,9 @@ def name_of(location: str) -> str:
 
 def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
     """A lost answer and the duplicate that follows, a run that waits and says so, what becomes of both, a removal."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    lost = stage.proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     first, second = start(service, "slow"), start(service, "slow")
-    assert stage.proxy.strikes(lost) == 1
+    assert stage.proxy.hits(lost) == 1
     assert "waits for a slot" in await_status(service, second, "Queued")["Message"]
     until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
     await_status(service, first, "Running", "Succeeded")

@@ -16,7 +16,7 @@ from tests.e2e.callers import Replica
 from tests.http.clients import RawClient, check_document
 from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
 from tests.support.servers import Server
-from tests.support.service import PATIENT, ServiceProcess
+from tests.support.service import LONG_GRACEFUL_TIMEOUT, ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS, until
 
 PRINTS = pytest.mark.embedded_only("the nodes of the real control plane run no processes, whose logs could last")
@@ -257,7 +257,7 @@ def test_a_wait_on_a_silent_api_server_ends_in_time(replica: Replica, proxy: Fau
         silent = proxy.add(Fault(GoSilent(), when=is_watch_of_one, times=None))
         answer = call("GET", service, location, wait=2)
         assert (answer.status_code, answer.json()["Status"]) == (200, "Queued")
-        assert proxy.strikes(silent) == 1
+        assert proxy.hits(silent) == 1
 
 
 def test_a_wait_goes_on_when_the_api_server_has_forgotten_where_it_was(replica: Replica, proxy: FaultProxy) -> None:
@@ -267,7 +267,7 @@ def test_a_wait_goes_on_when_the_api_server_has_forgotten_where_it_was(replica: 
         broken = proxy.add(Fault(Truncate(50), when=is_watch_of_one))
         answer = call("POST", service, "/job/short", wait=120)
         assert (answer.status_code, answer.json()["Status"]) == (200, "Succeeded")
-        assert (proxy.strikes(forgot), proxy.strikes(broken)) == (2, 1)
+        assert (proxy.hits(forgot), proxy.hits(broken)) == (2, 1)
 
 
 @pytest.mark.slow
@@ -304,7 +304,7 @@ def test_a_client_can_leave_before_the_kubelet_has_answered(replica: Replica, pr
         location = start_running(service, "sleeper")
         silent = proxy.add(Fault(GoSilent(), path=r"/log$"))
         with RawClient(service.port).send_request("GET", f"{location}/logs?follow=true"):
-            until(lambda: proxy.strikes(silent) == 1)
+            until(lambda: proxy.hits(silent) == 1)
         until(lambda: service.get(f"{location}/logs").status_code == 200)
 
 
@@ -390,7 +390,7 @@ def test_many_logs_that_end_together_are_nothing_to_warn_of(replica: Replica) ->
 @PRINTS
 def test_a_stopped_service_ends_what_lasts(replica: Replica, proxy: FaultProxy) -> None:
     """Waits are answered with what is known, logs break off, and the process ends within its grace."""
-    with replica(DEFINITIONS, url=proxy.url, **PATIENT) as service:
+    with replica(DEFINITIONS, url=proxy.url, **LONG_GRACEFUL_TIMEOUT) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         waits = [begin_wait(service, proxy, queued, count) for count in range(1, 11)]
         logs = [follow(service, running) for _ in range(10)]

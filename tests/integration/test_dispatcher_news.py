@@ -12,7 +12,7 @@ from app.domain.readiness import unready_dependencies
 from app.kube.parsing import read_run
 from tests.integration.dispatching import Stage, is_new_event, until
 from tests.support.clock import Clock
-from tests.support.faults import Action, Fault, GoSilent, LoseAnswer, Refuse, Request, Trickle, Truncate
+from tests.support.faults import Action, Fault, GoSilent, LoseResponse, Refuse, Request, Trickle, Truncate
 from tests.support.observer import Observer
 
 _MANY = 25
@@ -85,7 +85,7 @@ def test_the_next_dispatcher_reads_what_was_told_and_tells_the_rest(stage: Stage
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")],
+    [LoseResponse(), Truncate(40), GoSilent(), Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired")],
 )
 def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Action) -> None:
     """Until it is known, nothing is told; then what is missing is."""
@@ -96,7 +96,7 @@ def test_what_was_told_is_read_again_after_a_failure(stage: Stage, action: Actio
     [untold] = stage.queue(depends_on=("nowhere",))
     with stage.dispatching({"fib": 1}):
         until(lambda: stage.reasons(untold))
-    assert stage.proxy.strikes(fault) == 1
+    assert stage.proxy.hits(fault) == 1
     assert {request.status for request in told(stage)} == {201}
 
 
@@ -107,7 +107,7 @@ def test_events_that_trickle_in_do_not_keep_the_lease(stage: Stage) -> None:
     hanging = stage.proxy.add(Fault(Trickle(pause_seconds=1), method="GET", path="/events$"))
     timing = LeaseTiming(lease_seconds=30, renew_seconds=1)
     with stage.dispatching({"fib": 1}, timing=timing):
-        until(lambda: stage.proxy.strikes(hanging))
+        until(lambda: stage.proxy.hits(hanging))
     assert stage.holder() == ""
 
 
@@ -149,7 +149,7 @@ def test_while_events_get_no_answer_few_are_tried(stage: Stage) -> None:
     desk = Desk(stage)
     while desk.seconds < 300:
         assert desk.publish()
-    assert 5 <= stage.proxy.strikes(away) <= 12
+    assert 5 <= stage.proxy.hits(away) <= 12
     stage.proxy.remove(away)
     while desk.publish():
         assert desk.seconds < 400
@@ -157,7 +157,7 @@ def test_while_events_get_no_answer_few_are_tried(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"), Refuse(200, "SomeProxy"), LoseAnswer()]
+    "action", [Refuse(503, "ServiceUnavailable"), Refuse(410, "Expired"), Refuse(200, "SomeProxy"), LoseResponse()]
 )
 def test_where_events_can_never_be_read_to_their_end_they_are_still_written(stage: Stage, action: Action) -> None:
     """There may be too many of others in the namespace: what was told is told once more after some tries."""
@@ -167,7 +167,7 @@ def test_where_events_can_never_be_read_to_their_end_they_are_still_written(stag
     while desk.publish():
         assert desk.seconds < 100
     assert stage.reasons(waiting) == ["WaitingForDependencies"]
-    assert stage.proxy.strikes(fault) == 3
+    assert stage.proxy.hits(fault) == 3
 
 
 def test_an_event_that_gets_no_answer_keeps_no_other_from_being_told(stage: Stage) -> None:
@@ -183,7 +183,7 @@ def test_an_event_that_gets_no_answer_keeps_no_other_from_being_told(stage: Stag
     while desk.seconds < 60:
         assert desk.publish()
     assert all(stage.reasons(name) for name in others)
-    assert 3 <= stage.proxy.strikes(failing) <= 7
+    assert 3 <= stage.proxy.hits(failing) <= 7
     stage.proxy.remove(failing)
     while desk.publish():
         assert desk.seconds < 150

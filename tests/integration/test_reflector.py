@@ -20,8 +20,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Truncate,
@@ -120,7 +120,7 @@ def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
         Fault(Refuse(429, "TooManyRequests"), times=3),
         Fault(Refuse(403, "Forbidden"), times=3),
         Fault(LoseRequest(), times=3),
-        Fault(LoseAnswer(), when=is_list, times=2),
+        Fault(LoseResponse(), when=is_list, times=2),
         Fault(Truncate(100), times=3),
         Fault(Delay(after_seconds=0.3), times=2),
     ],
@@ -136,7 +136,7 @@ def test_it_gets_over_a_bad_start(stage: Stage, fault: Fault) -> None:
         assert name in shown.items
         [later] = stage.queue()
         until(lambda: later in shown.items)
-    assert stage.proxy.strikes(fault)
+    assert stage.proxy.hits(fault)
 
 
 def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: Stage) -> None:
@@ -148,7 +148,7 @@ def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: S
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert set(shown.items) == set(names)
     assert shown.lists == 1
-    assert stage.proxy.strikes(expired) == 1
+    assert stage.proxy.hits(expired) == 1
 
 
 def test_what_was_deleted_while_nobody_looked_is_gone_after_the_next_list(stage: Stage) -> None:
@@ -172,7 +172,7 @@ def test_it_says_so_while_it_cannot_keep_up(stage: Stage) -> None:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
         stage.proxy.cut_watches()
-        until(lambda: stage.proxy.strikes(refused) >= 2)
+        until(lambda: stage.proxy.hits(refused) >= 2)
         assert not reflector.synced.is_set()
         [name] = stage.queue()
         stage.proxy.remove(refused)
@@ -234,7 +234,7 @@ def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: St
     """Each try waits longer than the one before."""
     refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
     with reflecting(stage, Shown()):
-        until(lambda: stage.proxy.strikes(refused) == 5)
+        until(lambda: stage.proxy.hits(refused) == 5)
         budget = [request.started for request in stage.proxy.requests if request.fault is refused]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
     assert pauses[-1] > 0.3
@@ -250,14 +250,14 @@ def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> Non
     if moment == "waiting to try again":
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
-        until(lambda: stage.proxy.strikes(refused) == 4)
+        until(lambda: stage.proxy.hits(refused) == 4)
     elif moment == "watching":
         reflector.start()
         assert reflector.synced.wait(DEADLINE_SECONDS)
     else:
         hanging = stage.proxy.add(Fault(GoSilent(), when=is_list))
         reflector.start()
-        until(lambda: stage.proxy.strikes(hanging))
+        until(lambda: stage.proxy.hits(hanging))
     reflector.stop()
     reflector.join(DEADLINE_SECONDS)
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}
