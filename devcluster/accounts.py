@@ -1,8 +1,8 @@
-"""What Kubernetes does about ServiceAccounts by itself: every namespace has one, and every pod names one.
+"""Default ServiceAccounts: every namespace has one, and every pod names one.
 
-The work of kube-controller-manager's serviceaccount controller and of the ServiceAccount admission plugin; see
+This is the work of kube-controller-manager's serviceaccount controller and of the ServiceAccount admission plugin; see
 https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts.
-Pods get no volume with a token.
+Pods get no token volume.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ DEFAULT_ACCOUNT = "default"
 
 
 def default_account(namespace: str) -> Object:
-    """The account of pods that name none."""
+    """Return the ServiceAccount of pods that name none."""
     return {
         "apiVersion": SERVICE_ACCOUNT.api_version,
         "kind": SERVICE_ACCOUNT.kind,
@@ -23,16 +23,16 @@ def default_account(namespace: str) -> Object:
     }
 
 
-def give_account(pod: Object, shown: str, find: Callable[[str], Object]) -> None:
-    """Let a new pod name an account, in place.
+def assign_account(pod: Object, shown: str, find: Callable[[str], Object]) -> None:
+    """Set the ServiceAccount of a new pod, in place.
 
     Args:
         pod: The pod.
-        shown: How errors name it; its name may not be made yet.
-        find: Returns an account of its namespace, or raises ApiError: 404.
+        shown: The pod's name in errors; the pod itself may not have a generated name yet.
+        find: Returns a ServiceAccount of the pod's namespace, or raises ApiError: 404.
 
     Raises:
-        ApiError: 403, there is no such account.
+        ApiError: 403, the ServiceAccount does not exist.
     """
     spec, metadata = pod["spec"], pod["metadata"]
     if not spec.get("serviceAccountName"):

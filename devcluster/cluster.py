@@ -1,7 +1,7 @@
-"""The embedded cluster, put together: store, controllers, node and API server in one process.
+"""The embedded cluster: store, controllers, node and API server in one process.
 
-It is for laptops and tests: everything is in memory, nobody has to authenticate, and containers are plain processes of
-the user who starts it. So it belongs on the loopback network.
+It is for laptops and tests. All data is in memory, the API server does not authenticate, and containers are plain
+processes of the user who starts the cluster. So it must listen on the loopback network only.
 """
 
 import contextlib
@@ -37,27 +37,27 @@ from devcluster.tokens import TokenAuthority
 
 _POD_BACK_OFF_CAP_SECONDS = 600.0
 _CONTAINER_BACK_OFF_CAP_SECONDS = 300.0
-_PROBE_THREADS = 8  # started as they are needed
+_PROBE_THREADS = 8  # the limit; started on demand
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a cluster runs. The defaults are those of Kubernetes."""
+    """Options of a cluster; the defaults are those of Kubernetes."""
 
     host: str = "127.0.0.1"
-    port: int = 0  # 0 picks a free one
-    namespace: str = "default"  # of the kubeconfig's context; every namespace exists
-    images: Path | None = None  # a table file, see `devcluster.node.images`
-    back_off_seconds: float = 10.0  # before a failed pod is replaced, or a container restarted again; then doubled
-    history_size: int = 10_000  # changes of each kind that a watch can catch up on
+    port: int = 0  # 0 picks a free port
+    namespace: str = "default"  # of the kubeconfig's context; every namespace exists on demand
+    images: Path | None = None  # a table file; see `devcluster.node.images`
+    back_off_seconds: float = 10.0  # before a failed pod is replaced or a container is restarted again; doubles
+    history_size: int = 10_000  # changes kept for each kind; a watch that is further behind gets 410
 
 
 class Cluster:
-    """One cluster, from `start` to `stop`; also a context manager. It can't be started again.
+    """One cluster, from `start` to `stop`; also a context manager. It cannot be started again.
 
     Raises:
-        ImageTableError: the table file can't be used.
-        OSError: the address can't be listened on.
+        ImageTableError: the table file is missing or invalid.
+        OSError: the server cannot listen on the address.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -89,7 +89,7 @@ class Cluster:
         )
         self._kubelet = Kubelet(self._cache, runtime, Recorder(self.store, "default-scheduler"))
         pod_back_off = BackOff(self.options.back_off_seconds, _POD_BACK_OFF_CAP_SECONDS)
-        # Each subscribes to the cache, which keeps it.
+        # Each controller subscribes to the cache, which keeps a reference to it.
         JobController(self._cache, self._loop, Recorder(self.store, "job-controller"), pod_back_off)
         DeploymentController(self._cache, self._loop, Recorder(self.store, "deployment-controller"))
         StatefulSetController(self._cache, self._loop, Recorder(self.store, "statefulset-controller"))
@@ -104,11 +104,11 @@ class Cluster:
 
     @property
     def tokens(self) -> TokenAuthority:
-        """Who signs this cluster's tokens."""
+        """The signer of this cluster's tokens."""
         return self._server.tokens
 
     def start(self) -> None:
-        """Run the cluster; when this returns, it serves."""
+        """Start the cluster; it serves when this returns."""
         self._processes.start()
         self._exit.callback(self._processes.stop)
         self._exit.callback(self._probes.shutdown, cancel_futures=True)
@@ -120,13 +120,16 @@ class Cluster:
         self._server.start()
 
     def stop(self) -> None:
-        """Stop serving, and end every process that a container started."""
+        """Stop serving and end every container process."""
         self._logs.close()
         self._server.stop()
         self._exit.close()
 
     def write_kubeconfig(self, path: Path) -> None:
-        """Write a kubeconfig for this cluster in one step: who sees the file can use it. JSON is YAML, too."""
+        """Write a kubeconfig for this cluster, as JSON, which is also YAML.
+
+        The file appears in one step, so it is complete as soon as it exists.
+        """
         name = "devcluster"
         context = {"cluster": name, "user": name, "namespace": self.options.namespace}
         config = {
@@ -161,5 +164,5 @@ class Cluster:
         self.stop()
 
     def _service_variables(self) -> dict[str, str]:
-        """What every container is told of the API server."""
+        """Return the environment variables that tell a container where the API server is."""
         return {"KUBERNETES_SERVICE_HOST": self.options.host, "KUBERNETES_SERVICE_PORT": str(self._server.port)}

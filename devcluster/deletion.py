@@ -1,7 +1,7 @@
-"""What a DELETE does to an object: finalizers, grace periods and the marks for the garbage collector.
+"""The effect of a DELETE on an object: finalizers, grace periods and the marks for the garbage collector.
 
-Pure: the decisions of `k8s.io/apiserver/pkg/registry` (rest/delete.go, generic/registry/store.go); the store carries
-them out. See https://kubernetes.io/docs/concepts/architecture/garbage-collection/.
+The functions are pure. They follow `k8s.io/apiserver/pkg/registry` (rest/delete.go, generic/registry/store.go); the
+store carries out their decisions. See https://kubernetes.io/docs/concepts/architecture/garbage-collection/.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _FINALIZERS: dict[Propagation, str] = {"Orphan": ORPHAN_FINALIZER, "Foreground":
 
 @dataclass(frozen=True)
 class DeleteOptions:
-    """The parts of `metav1.DeleteOptions` that decide; None means not given."""
+    """The parts of `metav1.DeleteOptions` that matter here; None means not given."""
 
     propagation: Propagation | None = None
     grace_period_seconds: int | None = None
@@ -31,7 +31,7 @@ class DeleteOptions:
 
 @dataclass(frozen=True)
 class Deletion:
-    """The decision: `marked` is the state to store first, None when nothing changes; then remove it, or wait."""
+    """A decision: store `marked` first (None: no change); then remove the object if `remove`, else wait."""
 
     marked: Object | None
     remove: bool
@@ -50,7 +50,7 @@ def plan_deletion(kind: Kind, obj: Object, options: DeleteOptions, moment: datet
         if grace_seconds is not None:
             return _plan_graceful(obj, options, grace_seconds, moment)
         if metadata.get("deletionGracePeriodSeconds"):
-            return Deletion(None, remove=False)  # already on its way, and no shorter period was asked for
+            return Deletion(None, remove=False)  # already being deleted, and the grace period gets no shorter
     finalizers = _finalizers(kind, metadata, options)
     if not finalizers:
         return Deletion(None, remove=True)
@@ -61,7 +61,7 @@ def plan_deletion(kind: Kind, obj: Object, options: DeleteOptions, moment: datet
 
 
 def is_released(obj: Object) -> bool:
-    """Whether an object that is being deleted has nothing left to wait for."""
+    """Return whether an object that is being deleted can be removed now."""
     metadata = metadata_of(obj)
     return bool(
         metadata.get("deletionTimestamp")
@@ -90,7 +90,7 @@ def _check_preconditions(kind: Kind, obj: Object, options: DeleteOptions) -> Non
 
 
 def _grace_seconds(pod: Object, options: DeleteOptions) -> int | None:
-    """The grace period to set; None when the pod's deletion is already under way and isn't shortened."""
+    """Return the grace period to set; None when the pod is already being deleted and the period gets no shorter."""
     metadata = metadata_of(pod)
     asked = options.grace_period_seconds
     if metadata.get("deletionTimestamp"):
@@ -98,7 +98,7 @@ def _grace_seconds(pod: Object, options: DeleteOptions) -> int | None:
         return asked if asked is not None and asked < current else None
     spec, status = pod.get("spec", {}), pod.get("status", {})
     if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
-        return 0  # no node has anything to stop
+        return 0  # no container runs on a node
     period = asked if asked is not None else spec.get("terminationGracePeriodSeconds", 0)
     return int(period) if period >= 0 else 1
 
@@ -135,7 +135,7 @@ def _mark(obj: Object, moment: datetime, grace_seconds: int) -> None:
 
 
 def _finalizers(kind: Kind, metadata: Object, options: DeleteOptions) -> list[str]:
-    """The object's finalizers, with the garbage collector's own as the policy asks for."""
+    """Return the object's finalizers, with the garbage collector's own added or removed as the policy requires."""
     present: list[str] = metadata.get("finalizers") or []
     policy: str | None = options.propagation
     if policy is None:

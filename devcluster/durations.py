@@ -1,4 +1,4 @@
-"""Lengths of time as `kubectl` prints them: two or three significant figures."""
+"""Durations as `kubectl` prints them: two or three significant figures."""
 
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -13,7 +13,7 @@ def shorten_duration(seconds: float) -> str:
         return "<invalid>"
     if whole < 2 * _MINUTE:
         return f"{max(whole, 0)}s"
-    # (below this, the unit, the smaller unit shown beside it or 0 for none)
+    # (upper bound, unit, smaller unit to show as well or 0)
     for limit, (unit, sign), (rest_unit, rest_sign) in (
         (10 * _MINUTE, (_MINUTE, "m"), (1, "s")),
         (3 * _HOUR, (_MINUTE, "m"), (0, "")),

@@ -1,4 +1,4 @@
-"""The bounded memory of changes from which watches, and lists at an earlier revision, are served."""
+"""A bounded history of changes; it serves watches and lists at an earlier revision."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class WatchEvent:
     """One change of one object.
 
     `object` is the state after the change (for DELETED: the last state, with the deletion's resourceVersion);
-    `previous` the state before it, None for ADDED.
+    `previous` is the state before the change, None for ADDED.
     """
 
     type: WatchEventType
@@ -29,27 +29,27 @@ class WatchEvent:
 class History:
     """The changes of one kind, oldest first. Not thread-safe: the store's lock guards it.
 
-    At least `capacity` changes are kept, at most twice as many: forgetting in bulk keeps a write at constant cost.
+    It keeps between `capacity` and twice `capacity` changes: dropping them in bulk keeps the cost of a write constant.
     """
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._events: list[WatchEvent] = []
         self._revisions: list[int] = []
-        self._forgotten_revision = 0  # of the newest change that is no longer here
+        self._forgotten_revision = 0  # of the newest dropped change
 
     def append(self, event: WatchEvent) -> None:
-        """Remember a change."""
+        """Add a change."""
         self._events.append(event)
         self._revisions.append(event.revision)
         if len(self._events) >= 2 * self._capacity:
             self._forget(self._capacity)
 
     def since(self, revision: int) -> list[WatchEvent]:
-        """The changes after a revision.
+        """Return the changes after a revision.
 
         Raises:
-            ApiError: 410, some of them are forgotten.
+            ApiError: 410, some of them have been dropped.
         """
         if revision < self._forgotten_revision:
             raise self._expired(revision)
@@ -60,7 +60,7 @@ class History:
         """Turn the current objects, by key, into those of an earlier revision, in place.
 
         Raises:
-            ApiError: 410, that revision is forgotten.
+            ApiError: 410, changes since that revision have been dropped.
         """
         for event in reversed(self.since(revision)):
             if event.previous is None:
@@ -69,7 +69,7 @@ class History:
                 objects[event.key] = event.previous
 
     def compact(self, revision: int) -> None:
-        """Forget every change up to `revision`, the store's current one."""
+        """Drop every change up to `revision`, the store's current one."""
         self._forget(len(self._events))
         self._forgotten_revision = revision
 

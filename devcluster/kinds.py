@@ -1,11 +1,11 @@
-"""The kinds that the embedded cluster serves, as a Kubernetes API server names them in its discovery documents."""
+"""The kinds that the embedded cluster serves, as the API server's discovery documents name them."""
 
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, eq=False)  # each is one constant: equal means the same
+@dataclass(frozen=True, eq=False)  # each kind is one constant, so compare by identity
 class Kind:
-    """One served resource; see https://kubernetes.io/docs/reference/using-api/api-concepts/."""
+    """One served resource type; see https://kubernetes.io/docs/reference/using-api/api-concepts/."""
 
     group: str  # "" is the core group
     version: str
@@ -15,11 +15,11 @@ class Kind:
     short_names: tuple[str, ...] = ()
     namespaced: bool = True
     subresources: tuple[str, ...] = ()
-    has_generation: bool = False  # metadata.generation counts the changes of spec
-    create_on_update: bool = False  # a PUT of an object that doesn't exist creates it
-    unconditional_update: bool = True  # a PUT may leave metadata.resourceVersion out
-    returns_deleted: bool = False  # DELETE answers with the object's last state, not with a Status
-    default_propagation: str = "Background"  # of a DELETE that doesn't say
+    has_generation: bool = False  # changes of spec increase metadata.generation
+    create_on_update: bool = False  # a PUT creates an object that does not exist
+    unconditional_update: bool = True  # a PUT may omit metadata.resourceVersion
+    returns_deleted: bool = False  # DELETE returns the object's last state, not a Status
+    default_propagation: str = "Background"  # of a DELETE that names none
     categories: tuple[str, ...] = ()  # groups of kinds for kubectl, such as "all"
 
     @property
@@ -66,16 +66,16 @@ LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease", create_on_
 KINDS = (POD, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, NAMESPACE, NODE,
          DEPLOYMENT, STATEFUL_SET, JOB, LEASE)  # fmt: skip
 
-# These are answered, and not stored.
+# The server responds to these and does not store them.
 TOKEN_REVIEW = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", namespaced=False)
 TOKEN_REQUEST = Kind("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests", "tokenrequest")
 
 SERVED = (*KINDS, TOKEN_REVIEW)
-"""What has a path of its own."""
+"""The kinds that have a path of their own."""
 
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}
 
 
 def find_kind(api_version: str, kind: str) -> Kind | None:
-    """The kind of an object's `apiVersion` and `kind`; `None`: the embedded cluster doesn't serve it."""
+    """Return the kind of an object's `apiVersion` and `kind`; None when the embedded cluster does not serve it."""
     return _BY_NAME.get((api_version, kind))

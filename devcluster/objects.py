@@ -1,4 +1,4 @@
-"""Kubernetes objects as JSON: copies, time stamps and the parts that every kind has."""
+"""Kubernetes objects as JSON: copies, timestamps and common metadata."""
 
 import random
 import string
@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 Object = dict[str, Any]
 
 _T = TypeVar("_T")
-# Without vowels and look-alikes, as the server's own generator: no words arise by chance.
+# No vowels, so that no words arise, and no look-alikes; the same alphabet as the API server's.
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_SUFFIX_LENGTH = 5
 _GENERATED_PREFIX_LENGTH = 63 - _GENERATED_SUFFIX_LENGTH
 
 
 def clone(value: _T) -> _T:
-    """Copy JSON deeply; several times as fast as `copy.deepcopy`, which every write would wait for."""
+    """Copy JSON deeply.
+
+    Several times as fast as `copy.deepcopy`, which would dominate the cost of a write.
+    """
     if isinstance(value, dict):
         return {key: clone(item) for key, item in value.items()}  # type: ignore[return-value]  # a dict stays one
     if isinstance(value, list):
@@ -25,50 +28,50 @@ def clone(value: _T) -> _T:
 
 
 def metadata_of(obj: Mapping[str, Any]) -> Object:
-    """The object's metadata, empty when it has none."""
+    """Return the object's metadata; empty when it has none."""
     found = obj.get("metadata")
     return found if isinstance(found, dict) else {}
 
 
 def key_of(namespace: str | None, name: str) -> str:
-    """The key under which an object is stored; lists are sorted by it."""
+    """Return the key of a stored object; lists are sorted by it."""
     return f"{namespace or ''}/{name}"
 
 
 def version_of(obj: Mapping[str, Any]) -> int:
-    """The object's resourceVersion as the number that it is to the server; 0 when it has none."""
+    """Return the object's resourceVersion as a number; 0 when it has none."""
     version = metadata_of(obj).get("resourceVersion")
     return int(version) if version else 0
 
 
 def generate_name(prefix: str) -> str:
     """Make a name from `metadata.generateName`: at most 63 characters."""
-    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=_GENERATED_SUFFIX_LENGTH))  # noqa: S311  # a name, no secret
+    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=_GENERATED_SUFFIX_LENGTH))  # noqa: S311  # a name, not a secret
     return prefix[:_GENERATED_PREFIX_LENGTH] + suffix
 
 
 def to_time(moment: datetime) -> str:
-    """Write a moment as a `metav1.Time`: RFC 3339 in UTC, whole seconds."""
+    """Format a time as a `metav1.Time`: RFC 3339 in UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def to_micro_time(moment: datetime) -> str:
-    """Write a moment as a `metav1.MicroTime`: RFC 3339 in UTC with six digits of a second."""
+    """Format a time as a `metav1.MicroTime`: RFC 3339 in UTC, with microseconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def parse_time(text: str) -> datetime:
-    """Read an RFC 3339 time.
+    """Parse an RFC 3339 time.
 
     Raises:
-        ValueError: the text is no RFC 3339 time with an offset.
+        ValueError: the text is not an RFC 3339 time with an offset.
     """
-    # fromisoformat also reads other ISO 8601 forms, which the server refuses.
+    # fromisoformat also accepts other ISO 8601 forms, which the server refuses.
     if len(text) < len("2006-01-02T15:04:05Z") or text[10] != "T" or any(c not in _TIME_CHARACTERS for c in text):
         raise ValueError(f"not an RFC 3339 time: {text!r}")
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
-        raise ValueError(f"an RFC 3339 time has an offset: {text!r}")
+        raise ValueError(f"an RFC 3339 time needs an offset: {text!r}")
     return moment
 
 
@@ -76,5 +79,5 @@ _TIME_CHARACTERS = frozenset(string.digits + "-:.+TZ")
 
 
 def now() -> str:
-    """This moment as a `metav1.Time`."""
+    """Return the current time as a `metav1.Time`."""
     return to_time(datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""The three patch formats of the Kubernetes API: functions from a document and a patch to the patched document.
+"""The three patch formats of the Kubernetes API: functions that apply a patch to a document.
 
 See https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/, RFC 7386 (JSON merge
 patch) and RFC 6902 (JSON patch). No function changes its arguments.
@@ -14,7 +14,7 @@ _MAX_OPERATIONS = 10_000
 
 
 def apply_merge_patch(document: Any, patch: Any) -> Any:
-    """RFC 7386: objects merge, null removes, everything else replaces."""
+    """Apply an RFC 7386 merge patch: objects merge, null removes, everything else replaces."""
     if not isinstance(patch, dict):
         return clone(patch)
     merged = dict(document) if isinstance(document, dict) else {}
@@ -27,17 +27,17 @@ def apply_merge_patch(document: Any, patch: Any) -> Any:
 
 
 def apply_json_patch(document: Any, operations: Any) -> Any:
-    """RFC 6902: add, remove, replace, move, copy and test, all or nothing.
+    """Apply an RFC 6902 JSON patch; all of its operations succeed, or none is applied.
 
     Raises:
-        ApiError: 400 it isn't a JSON patch, 413 it is too long, 422 it can't be applied (a test failed, no such path).
+        ApiError: 400 not a JSON patch, 413 too many operations, 422 it cannot be applied (a test failed, no such path).
     """
     if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
         message = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         raise bad_request(f"error decoding patch: {message}")
     if len(operations) > _MAX_OPERATIONS:
         raise entity_too_large(_MAX_OPERATIONS)
-    box = [clone(document)]  # boxed, so that the whole document ("") is a place like any other
+    box = [clone(document)]  # boxed, so that the whole document ("") can be replaced like any member
     for operation in operations:
         try:
             _apply_operation(box, operation)
@@ -59,7 +59,7 @@ def _apply_operation(box: list[Any], operation: dict[str, Any]) -> None:
         case "move":
             source = _parse_pointer(operation["from"])
             if path[: len(source)] == source and path != source:
-                raise ValueError("a location can't be moved into one of its children")
+                raise ValueError("a value cannot be moved into one of its children")
             moved = _resolve(box, source)
             _remove(box, source)
             _add(box, path, moved)
@@ -73,7 +73,7 @@ def _apply_operation(box: list[Any], operation: dict[str, Any]) -> None:
 
 
 def _same(left: Any, right: Any) -> bool:
-    """Equal as JSON: to Python, true equals 1."""
+    """Return whether two values are equal as JSON; in Python, True equals 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, dict) and isinstance(right, dict):
@@ -87,7 +87,7 @@ def _parse_pointer(pointer: str) -> list[str]:
     if pointer == "":
         return []
     if not pointer.startswith("/"):
-        raise ValueError(f"a JSON pointer starts with a slash: {pointer!r}")
+        raise ValueError(f"a JSON pointer must start with a slash: {pointer!r}")
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer[1:].split("/")]
 
 
@@ -133,7 +133,7 @@ def _set(box: list[Any], path: Sequence[str], value: Any) -> None:
 
 def _remove(box: list[Any], path: Sequence[str]) -> None:
     if not path:
-        raise ValueError("the whole document can't be removed")
+        raise ValueError("the whole document cannot be removed")
     parent = _resolve(box, path[:-1])
     if isinstance(parent, list):
         del parent[_index(path[-1], len(parent))]

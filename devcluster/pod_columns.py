@@ -1,6 +1,6 @@
-"""The cells of a pod in a table: its state in one word, as `kubectl get pods` shows it.
+"""The columns of a pod in a table, with its state as one word, as `kubectl get pods` shows it.
 
-After `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
+Follows `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from devcluster.objects import Object, metadata_of, parse_time
 
 
 def pod_cells(pod: Object, at: datetime) -> list[Any]:
-    """Everything but the name: ready, status, restarts, age, and the wide columns."""
+    """Return the cells after the name: ready, status, restarts, age, and the wide columns."""
     status, spec = pod.get("status", {}), pod.get("spec", {})
     statuses: Sequence[Object] = status.get("containerStatuses") or ()
     ready = sum(bool(one.get("ready") and one.get("state", {}).get("running")) for one in statuses)
@@ -44,7 +44,7 @@ def _state(pod: Object, statuses: Sequence[Object]) -> str:
 
 
 def _initializing(pod: Object) -> str | None:
-    """What the first unfinished init container is doing; None when all are done."""
+    """Return the state of the first unfinished init container; None when all are done."""
     statuses = pod.get("status", {}).get("initContainerStatuses") or ()
     for index, one in enumerate(statuses):
         state = one.get("state", {})

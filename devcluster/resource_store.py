@@ -1,4 +1,4 @@
-"""The stored objects of one kind, now and a while ago. Not thread-safe: the store's lock guards it."""
+"""The stored objects of one kind, and their recent changes. Not thread-safe: the store's lock guards it."""
 
 import threading
 from bisect import bisect_left, insort
@@ -7,8 +7,8 @@ from devcluster.history import History
 from devcluster.objects import Object
 
 
-class Shelf:
-    """The objects by their keys, the keys in order, the changes, and the condition that watches wait on."""
+class ResourceStore:
+    """The objects by key, their sorted keys, their history, and the condition on which watches wait."""
 
     def __init__(self, lock: threading.RLock, history_size: int) -> None:
         self.objects: dict[str, Object] = {}
@@ -17,25 +17,25 @@ class Shelf:
         self._keys: list[str] = []
 
     def put(self, key: str, obj: Object) -> None:
-        """Store a state."""
+        """Store an object's state."""
         if key not in self.objects:
             insort(self._keys, key)
         self.objects[key] = obj
 
     def remove(self, key: str) -> None:
-        """Drop an object."""
+        """Remove an object."""
         del self.objects[key]
         del self._keys[bisect_left(self._keys, key)]
 
     def list(self, namespace: str | None, revision: int | None) -> list[Object]:
-        """The objects in the order of their keys.
+        """Return the objects, sorted by key.
 
         Args:
             namespace: None for all.
-            revision: A past one; None is now.
+            revision: A past revision; None for the present.
 
         Raises:
-            ApiError: 410, that revision is forgotten.
+            ApiError: 410, changes since that revision have been dropped.
         """
         if revision is None:
             source, keys = self.objects, self._keys

@@ -1,4 +1,4 @@
-"""Label and field selectors of lists and watches, as the API server reads them.
+"""Label and field selectors of lists and watches, parsed as the API server does.
 
 See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors and
 `.../field-selectors/`; the label grammar and the messages are those of `k8s.io/apimachinery/pkg/labels`.
@@ -12,7 +12,7 @@ from typing import Any
 from devcluster.errors import bad_request, quote
 from devcluster.kinds import EVENT, JOB, NAMESPACE, NODE, POD, SECRET, SERVICE, Kind
 from devcluster.objects import Object, metadata_of
-from devcluster.validation.names import label_key_faults, label_value_faults
+from devcluster.validation.names import label_key_errors, label_value_errors
 
 Selector = Callable[[Object], bool]
 
@@ -31,7 +31,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels meet this term."""
+        """Return whether the labels satisfy this term."""
         value = labels.get(self.key)
         match self.operator:
             case "exists":
@@ -54,7 +54,7 @@ class Requirement:
 
 
 def parse_labels(text: str) -> list[Requirement]:
-    """Read a `labelSelector`.
+    """Parse a `labelSelector`.
 
     Raises:
         ApiError: 400, with what was found and what was expected.
@@ -65,7 +65,7 @@ def parse_labels(text: str) -> list[Requirement]:
 class _LabelParser:
     def __init__(self, text: str) -> None:
         self._tokens = _TOKEN.findall(text)
-        self._tokens.append("")  # the end
+        self._tokens.append("")  # marks the end
         self._position = 0
 
     def requirements(self) -> Iterator[Requirement]:
@@ -86,9 +86,9 @@ class _LabelParser:
         if negated:
             self._next()
         key = self._identifier("identifier")
-        faults = label_key_faults(key)
-        if faults:
-            raise _unparsable(f"<nil>: Invalid value: {quote(key)}: {'; '.join(faults)}")
+        errors = label_key_errors(key)
+        if errors:
+            raise _unparsable(f"<nil>: Invalid value: {quote(key)}: {'; '.join(errors)}")
         if negated:
             return Requirement(key, "!")
         if self._peek() in ("", ","):
@@ -104,9 +104,9 @@ class _LabelParser:
             if operator in "<>" and not re.fullmatch(r"[+-]?[0-9]+", value):
                 detail = "for 'Gt', 'Lt' operators, the value must be an integer"
                 raise _unparsable(f"values[{index}]: Invalid value: {quote(value)}: {detail}")
-            faults = label_value_faults(value)
-            if faults:
-                raise _unparsable(f"values[{index}][{key}]: Invalid value: {quote(value)}: {'; '.join(faults)}")
+            errors = label_value_errors(value)
+            if errors:
+                raise _unparsable(f"values[{index}][{key}]: Invalid value: {quote(value)}: {'; '.join(errors)}")
         return Requirement(key, operator, values)
 
     def _value_set(self) -> frozenset[str]:
@@ -149,7 +149,7 @@ def _unparsable(message: str) -> Exception:
 
 
 def label_selector_matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Whether labels meet a `metav1.LabelSelector` object; None matches nothing, an empty one everything."""
+    """Return whether labels match a `metav1.LabelSelector`; None matches nothing, an empty one matches all."""
     if selector is None:
         return False
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
@@ -162,7 +162,7 @@ def label_selector_matches(selector: Mapping[str, Any] | None, labels: Mapping[s
 
 
 def format_label_selector(selector: Mapping[str, Any]) -> str:
-    """Write a `metav1.LabelSelector` object as the text of a `labelSelector`, its terms sorted by their keys."""
+    """Format a `metav1.LabelSelector` object as a `labelSelector` string, its terms sorted by key."""
     names = {"In": "in", "NotIn": "notin"}
     terms = [(key, f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()]
     for term in selector.get("matchExpressions") or ():
@@ -186,10 +186,10 @@ _SELECTABLE: dict[Kind, tuple[str, ...]] = {
 
 
 def parse_fields(kind: Kind, text: str) -> list[tuple[str, bool, str]]:
-    """Read a `fieldSelector`: (field, whether it must be equal, value).
+    """Parse a `fieldSelector` into terms: (field, whether it must be equal, value).
 
     Raises:
-        ApiError: 400, it can't be read, or the kind's objects can't be selected by that field.
+        ApiError: 400, malformed, or a field by which this kind cannot be selected.
     """
     terms = []
     for part in sorted(re.findall(r"(?:\\.|[^,\\])+", text)):
@@ -236,10 +236,10 @@ def _field_value(kind: Kind, obj: Object, field: str) -> str:
 
 
 def build_selector(kind: Kind, labels: str | None, fields: str | None) -> Selector | None:
-    """Combine both selectors of a request; None when neither says anything.
+    """Combine both selectors of a request; None when both are empty.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, a selector is invalid.
     """
     requirements = parse_labels(labels) if labels else []
     terms = parse_fields(kind, fields) if fields else []

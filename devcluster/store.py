@@ -1,12 +1,12 @@
-"""The embedded cluster's memory: every object, one revision counter, and the history that watches are served from.
+"""The embedded cluster's storage: all objects, one revision counter, and the history that serves watches.
 
-It keeps the promises of a Kubernetes API server's storage (see
+It gives the guarantees of a Kubernetes API server's storage (see
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions): each change gets a new revision, which
-becomes the object's resourceVersion; writes lock optimistically; a watch sees every change once, in order. Whoever
-writes, a client over HTTP or a controller in this process, passes the same defaults and validation.
+becomes the object's resourceVersion; writes use optimistic locking; a watch sees every change once, in order. All
+writes, by clients over HTTP and by controllers in this process, go through the same defaults and validation.
 
-Objects that come out of the store are shared: treat them as immutable, `devcluster.objects.clone` before changing.
-Deleting an object's dependents is the garbage collector's work, a controller, as in Kubernetes.
+Objects returned by the store are shared: treat them as immutable, and `devcluster.objects.clone` them before a change.
+As in Kubernetes, a controller, the garbage collector, deletes the dependents of a deleted object.
 """
 
 import threading
@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from devcluster import errors, validation
-from devcluster.accounts import DEFAULT_ACCOUNT, default_account, give_account
+from devcluster.accounts import DEFAULT_ACCOUNT, assign_account, default_account
 from devcluster.deletion import DeleteOptions, Propagation, is_released, plan_deletion
 from devcluster.history import Matcher, WatchEvent
 from devcluster.kinds import KINDS, NAMESPACE, POD, SERVICE_ACCOUNT, Kind
 from devcluster.objects import Object, clone, generate_name, key_of, metadata_of, to_time
-from devcluster.resource_store import Shelf
+from devcluster.resource_store import ResourceStore
 from devcluster.subscriptions import Subscription
 from devcluster.writes import begin_object, check_versions
 
 __all__ = ["Propagation", "Store", "Subscription", "WatchEvent"]
 
 _SYSTEM_NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
-_GENERATE_ATTEMPTS = 8  # as the API server: then the caller is told that the name is taken
+_GENERATE_ATTEMPTS = 8  # as in the API server; then the error says that the name is in use
 
 
 Events = list[WatchEvent]  # named here, because in the body of a class with a `list` method, `list` is that method
@@ -37,27 +37,27 @@ Events = list[WatchEvent]  # named here, because in the body of a class with a `
 class Store:
     """All objects of one embedded cluster. Every method may be called from any thread.
 
-    `history_size` is how many changes of each kind a watch can catch up on at least; an older one gets 410.
+    `history_size` is the minimum number of changes kept for each kind; a watch from an older revision gets 410.
     """
 
     def __init__(self, *, history_size: int = 10_000) -> None:
         self._lock = threading.RLock()
         self._revision = 1
-        self._shelves = {kind: Shelf(self._lock, history_size) for kind in KINDS}
+        self._stores = {kind: ResourceStore(self._lock, history_size) for kind in KINDS}
         for name in _SYSTEM_NAMESPACES:
             self.ensure_namespace(name)
 
     @property
     def revision(self) -> int:
-        """The number of the latest change."""
+        """The revision of the latest change."""
         with self._lock:
             return self._revision
 
     def create(self, kind: Kind, obj: Object, *, dry_run: bool = False) -> Object:
-        """Default, validate and store a new object; `metadata.generateName` gets a name that is free.
+        """Default, validate and store a new object; `metadata.generateName` gets a free name.
 
         Raises:
-            ApiError: 409 the name is taken, 422 the object breaks its kind's rules, 400 it can't be understood.
+            ApiError: 409 the name is in use, 422 the object violates its kind's rules, 400 it is malformed.
         """
         prepared = begin_object(kind, obj)
         generated = not prepared["metadata"].get("name") and bool(prepared["metadata"].get("generateName"))
@@ -68,7 +68,7 @@ class Store:
                 metadata["name"] = generate_name(metadata["generateName"])
             validation.complete_new(kind, candidate)
             if kind is POD:
-                self._give_account(candidate, metadata["generateName"] if generated else metadata.get("name", ""))
+                self._assign_account(candidate, metadata["generateName"] if generated else metadata.get("name", ""))
             causes = validation.check_new(kind, candidate)
             name = metadata.get("name", "")
             if causes:
@@ -76,7 +76,7 @@ class Store:
             validation.settle_new(kind, candidate)
             key = key_of(metadata.get("namespace"), name)
             with self._lock:
-                if key in self._shelves[kind].objects:
+                if key in self._stores[kind].objects:
                     continue
                 if dry_run:
                     return candidate
@@ -92,10 +92,10 @@ class Store:
         """Return one object.
 
         Raises:
-            ApiError: 404.
+            ApiError: 404, it does not exist.
         """
         with self._lock:
-            found = self._shelves[kind].objects.get(key_of(namespace, name))
+            found = self._stores[kind].objects.get(key_of(namespace, name))
         if found is None:
             raise errors.not_found(kind, name)
         return found
@@ -103,20 +103,20 @@ class Store:
     def list(
         self, kind: Kind, namespace: str | None, matches: Matcher | None = None, *, revision: int | None = None
     ) -> tuple[list[Object], int]:
-        """Return the objects, sorted by namespace and name, and the revision at which they are so.
+        """Return the objects, sorted by namespace and name, and the revision of this list.
 
         Args:
-            kind: What to list.
+            kind: The kind to list.
             namespace: None for all.
-            matches: Picks objects; None takes all.
-            revision: A past revision to list at; None is now.
+            matches: Selects objects; None selects all.
+            revision: A past revision to list at; None for the present.
 
         Raises:
-            ApiError: 410, that revision is forgotten.
+            ApiError: 410, changes since that revision have been dropped.
         """
         with self._lock:
             past = None if revision is None or revision >= self._revision else revision
-            found = self._shelves[kind].list(namespace, past)
+            found = self._stores[kind].list(namespace, past)
             shown = self._revision if past is None else past
         return (found if matches is None else [obj for obj in found if matches(obj)]), shown
 
@@ -133,14 +133,13 @@ class Store:
     ) -> Object:
         """Read, change, validate and store one object under the lock; return its new state.
 
-        `change` gets a copy of its own and returns the object to store, which may be that copy. A resourceVersion
-        in it (or given as `resource_version`) must be the stored one. With `subresource="status"` only the status
-        changes, without it everything but the status; "binding" gives a pod its node. What changes nothing makes no
-        revision. An object that is
-        being deleted goes away with its last finalizer.
+        `change` gets its own copy and returns the object to store, which may be that copy. A resourceVersion in the
+        returned object (or given as `resource_version`) must be the stored one. With `subresource="status"` only the
+        status changes, without it everything but the status; "binding" assigns a pod to a node. An update without
+        effect makes no revision. An object that is being deleted is removed together with its last finalizer.
 
         Raises:
-            ApiError: 404, 409 it was modified since, 422 the new state breaks its kind's rules.
+            ApiError: 404, 409 it was modified since, 422 the new state violates its kind's rules.
         """
         with self._lock:
             old = self.get(kind, namespace, name)
@@ -156,7 +155,7 @@ class Store:
             if dry_run:
                 return new
             if is_released(new):
-                # Watches are shown the last stored state, which still has that finalizer.
+                # Watches get the last stored state, which still has that finalizer.
                 gone = self._remove(kind, key, clone(old))
                 return {**new, "metadata": {**new["metadata"], "resourceVersion": gone["metadata"]["resourceVersion"]}}
             return self._commit(kind, key, new)
@@ -173,20 +172,20 @@ class Store:
         resource_version: str | None = None,
         dry_run: bool = False,
     ) -> Object:
-        """Delete one object, or mark it as being deleted when finalizers or a grace period hold it.
+        """Delete one object, or mark it as being deleted when finalizers or a grace period delay that.
 
         Args:
             kind: The object's kind.
             namespace: None for a cluster-wide kind.
             name: The object's name.
-            propagation: What becomes of its dependents; None is the kind's default, for Jobs `Orphan`.
-            grace_period_seconds: For pods on a node: how long they may take to stop; None is the pod's own.
+            propagation: What happens to its dependents; None for the kind's default, which is `Orphan` for Jobs.
+            grace_period_seconds: For pods on a node: the time they have to stop; None for the pod's own.
             uid: Precondition.
             resource_version: Precondition.
             dry_run: Decide, but change nothing.
 
         Returns:
-            The object's last state. It is gone when `metadata.deletionTimestamp` is missing, or when `is_released`.
+            The object's last state. It is removed when it has no `metadata.deletionTimestamp`, or when `is_released`.
 
         Raises:
             ApiError: 404, or 409 when a precondition failed.
@@ -212,52 +211,55 @@ class Store:
         return Subscription(self, kind, namespace, since)
 
     def compact(self) -> None:
-        """Forget the history: a watch from an earlier revision gets 410, as after etcd's compaction."""
+        """Drop the history: a watch from an earlier revision gets 410, as after a compaction of etcd."""
         with self._lock:
-            for shelf in self._shelves.values():
-                shelf.history.compact(self._revision)
+            for resource_store in self._stores.values():
+                resource_store.history.compact(self._revision)
 
     def ensure_namespace(self, name: str) -> None:
-        """Create the namespace unless it exists; every well-formed name is one on demand.
+        """Create the namespace unless it exists; every valid name is a namespace on demand.
 
         Raises:
-            ApiError: 422, the name isn't a DNS label.
+            ApiError: 422, the name is not a DNS label.
         """
         with self._lock:
-            if key_of(None, name) not in self._shelves[NAMESPACE].objects:
+            if key_of(None, name) not in self._stores[NAMESPACE].objects:
                 self.create(NAMESPACE, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
     def changes(self, kind: Kind, since: int, deadline: float | None, closed: Callable[[], bool]) -> tuple[Events, int]:
-        """Wait for changes after `since`; return them (none at the deadline, a `time.monotonic`) and the revision."""
-        shelf = self._shelves[kind]
+        """Wait for changes after `since`; return them and the current revision.
+
+        The list is empty only when `deadline` (a `time.monotonic`) passed or `closed` returned True.
+        """
+        resource_store = self._stores[kind]
         with self._lock:
             while True:
-                events = shelf.history.since(since)
+                events = resource_store.history.since(since)
                 if events or closed():
                     return events, self._revision
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:
                     return [], self._revision
-                shelf.changed.wait(remaining)
+                resource_store.changed.wait(remaining)
 
     def wake(self, kind: Kind) -> None:
-        """Let the watches of a kind look whether they are closed."""
+        """Make the watches of a kind check whether they are closed."""
         with self._lock:
-            self._shelves[kind].changed.notify_all()
+            self._stores[kind].changed.notify_all()
 
-    def _give_account(self, pod: Object, shown: str) -> None:
+    def _assign_account(self, pod: Object, shown: str) -> None:
         namespace = pod["metadata"]["namespace"]
         self.ensure_namespace(namespace)
-        give_account(pod, shown, lambda name: self.get(SERVICE_ACCOUNT, namespace, name))
+        assign_account(pod, shown, lambda name: self.get(SERVICE_ACCOUNT, namespace, name))
 
     def _remove_namespace(self, key: str, namespace: Object) -> Object:
-        """Remove a namespace and all that it contains, at once: nobody here waits for finalizers."""
+        """Remove a namespace and its contents at once, without waiting for finalizers."""
         ending = clone(namespace)
         ending["metadata"]["deletionTimestamp"] = to_time(datetime.now(UTC))
         ending["status"] = {"phase": "Terminating"}
         ending = self._commit(NAMESPACE, key, ending)
         name = ending["metadata"]["name"]
-        for kind in self._shelves:
+        for kind in self._stores:
             if kind.namespaced:
                 for obj in self.list(kind, name)[0]:
                     self._remove(kind, key_of(name, metadata_of(obj)["name"]), clone(obj))
@@ -265,27 +267,27 @@ class Store:
         return ending
 
     def _commit(self, kind: Kind, key: str, obj: Object) -> Object:
-        """Store a new state under the next revision; the object becomes the store's own."""
-        shelf = self._shelves[kind]
-        previous = shelf.objects.get(key)
+        """Store a new state under the next revision; the store takes ownership of the object."""
+        resource_store = self._stores[kind]
+        previous = resource_store.objects.get(key)
         self._stamp(obj)
-        shelf.put(key, obj)
+        resource_store.put(key, obj)
         change = WatchEvent("ADDED" if previous is None else "MODIFIED", obj, self._revision, key, previous)
-        self._publish(shelf, change)
+        self._publish(resource_store, change)
         return obj
 
     def _remove(self, kind: Kind, key: str, last: Object) -> Object:
-        shelf = self._shelves[kind]
-        previous = shelf.objects[key]
-        shelf.remove(key)
+        resource_store = self._stores[kind]
+        previous = resource_store.objects[key]
+        resource_store.remove(key)
         self._stamp(last)
-        self._publish(shelf, WatchEvent("DELETED", last, self._revision, key, previous))
+        self._publish(resource_store, WatchEvent("DELETED", last, self._revision, key, previous))
         if kind is SERVICE_ACCOUNT and metadata_of(last)["name"] == DEFAULT_ACCOUNT:
             self._renew_default_account(metadata_of(last)["namespace"])
         return last
 
     def _renew_default_account(self, namespace: str) -> None:
-        """A namespace has its default account as long as it isn't ending itself."""
+        """Recreate the namespace's default account unless the namespace is being deleted."""
         if self.get(NAMESPACE, None, namespace)["status"]["phase"] != "Terminating":
             self.create(SERVICE_ACCOUNT, default_account(namespace))
 
@@ -294,6 +296,6 @@ class Store:
         metadata: dict[str, Any] = metadata_of(obj)
         metadata["resourceVersion"] = str(self._revision)
 
-    def _publish(self, shelf: Shelf, event: WatchEvent) -> None:
-        shelf.history.append(event)
-        shelf.changed.notify_all()
+    def _publish(self, resource_store: ResourceStore, event: WatchEvent) -> None:
+        resource_store.history.append(event)
+        resource_store.changed.notify_all()

@@ -2,7 +2,7 @@
 
 The keys are those of the `patchMergeKey` tags of `k8s.io/api`; see
 https://github.com/kubernetes/community/blob/master/contributors/devel/sig-api-machinery/strategic-merge-patch.md.
-A list that isn't named here is replaced, as by a merge patch.
+A list that is not named here is replaced, as in a JSON merge patch.
 """
 
 from typing import Any
@@ -41,10 +41,10 @@ _ORDER = "$setElementOrder/"
 
 
 def apply_strategic_patch(kind: Kind, document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """Merge a patch into an object of a kind; neither argument is changed.
+    """Return an object merged with a patch; neither argument is changed.
 
     Raises:
-        ApiError: 500, as the API server's: an item of a merged list lacks its key, or a directive is unknown.
+        ApiError: 500, as in the API server: an item of a merged list lacks its key, or a directive is unknown.
     """
     return _merge_objects(kind, document, patch)
 
@@ -111,7 +111,7 @@ def _merge_lists(kind: Kind, present: list[Any], patch: list[Any], merge_key: st
 
 
 def _ordered(items: list[Any], order: list[Any], merge_key: str | None) -> list[Any]:
-    """Put the items that `order` names into its order; the others stay behind their predecessor."""
+    """Sort the items that `order` names into its order; each other item stays behind its predecessor."""
     keys = [item[merge_key] for item in order] if merge_key else order
     named = {key: item for item in items if (key := item[merge_key] if merge_key else item) in keys}
     result: list[Any] = [named[key] for key in keys if key in named]

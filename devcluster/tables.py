@@ -1,6 +1,6 @@
-"""Objects as the tables that `kubectl get` prints: the API server chooses the columns.
+"""Objects as the tables that `kubectl get` prints; the API server chooses the columns.
 
-The columns and cells of `k8s.io/kubernetes/pkg/printers/internalversion`; see
+The columns and cells follow `k8s.io/kubernetes/pkg/printers/internalversion`; see
 https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables.
 """
 
@@ -33,7 +33,7 @@ _WIDE = 1  # the priority of columns that only `-o wide` shows
 
 
 def _columns(*names: str) -> list[Object]:
-    """Column definitions; a leading `+` marks a wide one."""
+    """Return column definitions; a leading `+` marks a wide column."""
     return [
         {
             "name": name.lstrip("+"),
@@ -74,7 +74,7 @@ def build_table(
     moment: datetime | None = None,
     with_columns: bool = True,
 ) -> Object:
-    """Make a `meta.k8s.io/v1` Table; ages are those at `moment`, None is now."""
+    """Make a `meta.k8s.io/v1` Table; ages are relative to `moment`, None is now."""
     at = moment or datetime.now(UTC)
     return {
         "kind": "Table",
@@ -86,7 +86,7 @@ def build_table(
 
 
 def partial_metadata(obj: Object) -> Object:
-    """The object reduced to its metadata."""
+    """Return the object reduced to its metadata."""
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata_of(obj)}
 
 

@@ -1,9 +1,9 @@
-"""The tokens of ServiceAccounts: who signs them, what they say, and whether one is good.
+"""ServiceAccount tokens: issuing and verifying them.
 
 They are JSON Web Tokens (RFC 7519) with the claims that kube-apiserver writes; see
 https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens and
-`k8s.io/kubernetes/pkg/serviceaccount`. Nobody but this cluster has to check them, so that one key of its own, made at
-its start, both signs and verifies (HS256).
+`k8s.io/kubernetes/pkg/serviceaccount`. Only this cluster verifies them, so one symmetric key, made when it starts, both
+signs and verifies (HS256).
 """
 
 import base64
@@ -18,19 +18,19 @@ from typing import Any
 from devcluster.objects import Object
 
 AUDIENCE = "https://kubernetes.default.svc.cluster.local"
-"""The API server's own: whom a token is for that names nobody else."""
+"""The API server's own audience; the default of a token that names none."""
 ISSUER = AUDIENCE
 
-_LEEWAY_SECONDS = 60  # clocks may differ by so much
+_LEEWAY_SECONDS = 60  # tolerated clock skew
 _HEADER = {"alg": "HS256"}
 
 
 class TokenError(Exception):
-    """A token that isn't good, in the API server's words."""
+    """An invalid token; the message is the API server's."""
 
 
 class TokenAuthority:
-    """Signs the tokens of one cluster and knows them again."""
+    """Signs and verifies the tokens of one cluster."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
@@ -38,14 +38,14 @@ class TokenAuthority:
     def issue(
         self, account: Object, audiences: Sequence[str], now: float, lifetime_seconds: int, bound: Object | None = None
     ) -> str:
-        """Make a token of an account.
+        """Issue a token for a ServiceAccount.
 
         Args:
             account: The ServiceAccount object.
-            audiences: Whom it is for.
-            now: When it begins to be good, in seconds since the epoch; a past moment makes one that has expired.
-            lifetime_seconds: How long it is good.
-            bound: The further claims about what it ends with, such as `{"pod": {"name": …, "uid": …}}`.
+            audiences: The audiences of the token.
+            now: The start of its validity, in seconds since the epoch; may lie in the past, to make an expired token.
+            lifetime_seconds: How long it is valid.
+            bound: Additional claims about the object it is bound to, such as `{"pod": {"name": …, "uid": …}}`.
         """
         own, issued = account["metadata"], int(now)
         identity = {"name": own["name"], "uid": own["uid"]}
@@ -61,10 +61,10 @@ class TokenAuthority:
         })  # fmt: skip
 
     def read(self, token: str) -> Object | None:
-        """The claims of a token with a good signature, None when it is no token of this cluster's kind.
+        """Return the claims of a token with a valid signature; None when it is not a token of this issuer.
 
         Raises:
-            TokenError: it is one, but this cluster hasn't signed it so.
+            TokenError: it names this issuer, but its signature is invalid.
         """
         parts = token.split(".")
         if len(parts) != 3:
@@ -72,7 +72,7 @@ class TokenAuthority:
         try:
             header, claims = (json.loads(_decode(part)) for part in parts[:2])
             signature = _decode(parts[2])
-        except ValueError:  # neither base64 nor JSON: such errors are all of this class
+        except ValueError:  # not base64, not UTF-8 or not JSON: all of these errors are ValueErrors
             return None
         if not isinstance(header, dict) or not isinstance(claims, dict) or claims.get("iss") != ISSUER:
             return None
@@ -89,10 +89,10 @@ class TokenAuthority:
 
 
 def common_audiences(claims: Object, wanted: Sequence[str]) -> list[str]:
-    """Those of the wanted audiences that a token is for, in their order.
+    """Return the wanted audiences that a token has, in their order.
 
     Raises:
-        TokenError: it is for none of them.
+        TokenError: it has none of them.
     """
     found = [audience for audience in wanted if audience in claims["aud"]]
     if not found:
@@ -102,10 +102,10 @@ def common_audiences(claims: Object, wanted: Sequence[str]) -> list[str]:
 
 
 def check_time(claims: Object, now: float) -> None:
-    """A token is good now, in seconds since the epoch, or within a minute of it.
+    """Check that a token has not expired at `now`, in seconds since the epoch, give or take a minute.
 
     Raises:
-        TokenError: it isn't.
+        TokenError: it has expired.
     """
     if now > claims["exp"] + _LEEWAY_SECONDS:
         raise TokenError("service account token has expired")

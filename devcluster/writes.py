@@ -1,25 +1,25 @@
-"""What every write checks before its kind's own rules come in: namespaces, uids and resourceVersions. Pure."""
+"""The checks of every write before the rules of its kind: namespaces, uids and resourceVersions. Pure functions."""
 
 import uuid
 
 from devcluster import errors
 from devcluster.kinds import NAMESPACE, Kind
 from devcluster.objects import Object, clone, now, version_of
-from devcluster.validation.names import dns_label_faults
+from devcluster.validation.names import dns_label_errors
 
 
 def begin_object(kind: Kind, obj: Object) -> Object:
-    """Make a new object of what a client sent: what only the server sets is set, or taken out.
+    """Make a new object from a client's: set, or remove, the fields that only the server sets.
 
     Raises:
-        ApiError: 404 there can be no such namespace, 500 it has a resourceVersion already.
+        ApiError: 404 the namespace's name is invalid, 500 the object has a resourceVersion already.
     """
     prepared = {"apiVersion": kind.api_version, "kind": kind.kind, **clone(obj)}
     metadata = prepared.setdefault("metadata", {})
-    if kind.namespaced and dns_label_faults(metadata.setdefault("namespace", "default")):
+    if kind.namespaced and dns_label_errors(metadata.setdefault("namespace", "default")):
         raise errors.not_found(NAMESPACE, metadata["namespace"])
     version = metadata.get("resourceVersion") or "0"
-    if version.isdigit() and int(version):  # what isn't a number is dropped instead
+    if version.isdigit() and int(version):  # a value that is not a number is dropped instead
         raise errors.unclassified("resourceVersion should not be set on objects to be created")
     for leftover in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
         metadata.pop(leftover, None)
@@ -28,17 +28,17 @@ def begin_object(kind: Kind, obj: Object) -> Object:
 
 
 def check_versions(kind: Kind, name: str, old: Object, new: Object, resource_version: str | None) -> None:
-    """Check that a new state was made from the stored one, and give it the stored one's uid and resourceVersion.
+    """Check that a new state is based on the stored one, and give it the stored uid and resourceVersion.
 
     Args:
         kind: The object's kind.
         name: Its name.
         old: The stored state.
-        new: The new one; a resourceVersion in it must be the stored one.
-        resource_version: That of the state that the writer relies on; None for none.
+        new: The new state; a resourceVersion in it must be the stored one.
+        resource_version: The resourceVersion that the writer requires; None for any.
 
     Raises:
-        ApiError: 409 it was modified since, 422 this kind needs a version, 500 it is no number.
+        ApiError: 409 it was modified since, 422 this kind requires a version, 500 the version is not a number.
     """
     metadata = new.setdefault("metadata", {})
     if not metadata.get("uid"):

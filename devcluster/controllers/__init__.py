@@ -1,1 +1,1 @@
-"""The controllers of the embedded cluster: what kube-controller-manager is to a real one."""
+"""The controllers of the embedded cluster, in place of kube-controller-manager."""

@@ -1,15 +1,15 @@
-"""Waits that double with each failure in a row, as Kubernetes retries pods and restarts containers."""
+"""Exponential backoff: the delay between retries of pods and containers."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class BackOff:
-    """`base_seconds` after the first failure, doubled with each further one up to the cap."""
+    """A delay of `base_seconds` after the first failure, doubled after each further one, up to the cap."""
 
     base_seconds: float
     cap_seconds: float
 
     def period_seconds(self, failures: int) -> float:
-        """The wait after so many failures, at least one."""
+        """Return the delay after `failures` failures in a row; at least 1."""
         return min(self.base_seconds * 2.0 ** min(failures - 1, 32), self.cap_seconds)

@@ -1,8 +1,8 @@
 """The Deployment controller.
 
-It owns its pods directly: there are no ReplicaSets between a Deployment and its pods here, so no rollbacks and no
-revision history. The label `pod-template-hash` tells pods of the present template from earlier ones, and the status
-means what it does in Kubernetes: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/.
+It controls its pods directly. There are no ReplicaSets here, so no rollbacks and no revision history. The label
+`pod-template-hash` distinguishes pods of the current template from older ones. The status has the same meaning as in
+Kubernetes: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,12 @@ HASH_LABEL = "pod-template-hash"
 
 @dataclass
 class Plan:
-    """One step: pods to create of the present template, pods to delete, and the status to write."""
+    """One step: the number of pods to create from the current template, the pods to delete, and the status to write."""
 
     status: Object
     create: int = 0
     delete: list[Object] = field(default_factory=list)
-    look_again_seconds: float | None = None
+    requeue_after_seconds: float | None = None
 
 
 def reconcile(deployment: Object, pods: Sequence[Object], now: datetime) -> Plan:
@@ -50,8 +50,8 @@ def reconcile(deployment: Object, pods: Sequence[Object], now: datetime) -> Plan
         plan.delete = [pod for pod in pods if is_terminal(pod) and not is_deleting(pod)]
         _scale(plan, deployment["spec"], present, [pod for pod in active if pod not in present], now)
         if deployment["spec"].get("strategy", {}).get("type") == "Recreate" and len(pods) > len(present):
-            plan.create = 0  # not before the old ones are gone
-    _sum_up(plan, deployment, active, present, now)
+            plan.create = 0  # the old pods must be gone first
+    _set_status(plan, deployment, active, present, now)
     return plan
 
 
@@ -72,14 +72,14 @@ def _scale(plan: Plan, spec: Object, present: list[Object], old: list[Object], n
     spare = sum(1 for wait in wait_of.values() if wait == 0) - (replicas - unavailable)
     for pod in sorted(old, key=removal_rank):
         if wait_of[id(pod)] != 0:
-            plan.delete.append(pod)  # it serves nobody
+            plan.delete.append(pod)  # it is not available anyway
         elif spare > 0:
             plan.delete.append(pod)
             spare -= 1
 
 
 def _tolerances(spec: Object) -> tuple[int, int]:
-    """How many pods more, and how many available ones fewer than `replicas` there may be."""
+    """Return how far the pods may exceed, and the available pods fall below, `replicas`."""
     replicas: int = spec.get("replicas", 1)
     strategy: Object = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate":
@@ -90,7 +90,7 @@ def _tolerances(spec: Object) -> tuple[int, int]:
     return surge, min(unavailable or (0 if surge else 1), replicas)
 
 
-def _sum_up(plan: Plan, deployment: Object, active: list[Object], present: list[Object], now: datetime) -> None:
+def _set_status(plan: Plan, deployment: Object, active: list[Object], present: list[Object], now: datetime) -> None:
     spec, old_status = deployment["spec"], deployment.get("status") or {}
     replicas: int = spec.get("replicas", 1)
     every = count(active, spec.get("minReadySeconds", 0), now)
@@ -104,20 +104,20 @@ def _sum_up(plan: Plan, deployment: Object, active: list[Object], present: list[
     status: Object = {name: number for name, number in numbers.items() if number}
     status["observedGeneration"] = deployment["metadata"]["generation"]
     status["conditions"] = clone(old_status.get("conditions") or [])
-    _note_availability(status, every.available >= replicas - _tolerances(spec)[1], now)
+    _set_available_condition(status, every.available >= replicas - _tolerances(spec)[1], now)
     complete = every.total == len(present) == every.available == replicas
-    _note_progress(status, old_status, deployment["metadata"]["name"], complete, now)
+    _set_progressing_condition(status, old_status, deployment["metadata"]["name"], complete, now)
     plan.status = status
-    plan.look_again_seconds = every.next_seconds
+    plan.requeue_after_seconds = every.next_seconds
 
 
-def _note_availability(status: Object, available: bool, now: datetime) -> None:
+def _set_available_condition(status: Object, available: bool, now: datetime) -> None:
     reason = "MinimumReplicasAvailable" if available else "MinimumReplicasUnavailable"
     message = "Deployment has minimum availability." if available else "Deployment does not have minimum availability."
     _put(status, "Available", "True" if available else "False", reason, message, now)
 
 
-def _note_progress(status: Object, old_status: Object, name: str, complete: bool, now: datetime) -> None:
+def _set_progressing_condition(status: Object, old_status: Object, name: str, complete: bool, now: datetime) -> None:
     known = find_condition(status, "Progressing")
     advanced = any(status.get(key, 0) != old_status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
     rolling = status["observedGeneration"] != old_status.get("observedGeneration")
@@ -137,7 +137,7 @@ def _put(status: Object, type_: str, value: str, reason: str, message: str, now:
 
 
 class DeploymentController:
-    """Brings each Deployment's pods and status to what its spec asks for."""
+    """Brings each Deployment's pods and status in line with its spec."""
 
     def __init__(self, cache: Cache, loop: Loop, recorder: Recorder) -> None:
         self._cache = cache
@@ -164,11 +164,11 @@ class DeploymentController:
         plan = reconcile(deployment, self._cache.controlled(POD, deployment), datetime.now(UTC))
         for pod in plan.delete:
             self._cache.delete(POD, pod, propagation="Background")
-            self._tell(deployment, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
+            self._record_event(deployment, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
         for _ in range(plan.create):
             self._create(deployment)
         self._cache.write_status(DEPLOYMENT, deployment, plan.status)
-        return plan.look_again_seconds
+        return plan.requeue_after_seconds
 
     def _create(self, deployment: Object) -> None:
         template = deployment["spec"]["template"]
@@ -181,7 +181,7 @@ class DeploymentController:
         except ApiError as error:
             self._recorder.warn(DEPLOYMENT, deployment, "FailedCreate", f"Error creating: {error.message}")
             raise
-        self._tell(deployment, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
+        self._record_event(deployment, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}")
 
-    def _tell(self, deployment: Object, reason: str, message: str) -> None:
+    def _record_event(self, deployment: Object, reason: str, message: str) -> None:
         self._recorder.normal(DEPLOYMENT, deployment, reason, message)

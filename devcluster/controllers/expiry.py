@@ -1,4 +1,4 @@
-"""What goes away with time: finished Jobs after their TTL, and Events after an hour.
+"""Expiry: finished Jobs are deleted after their TTL, and Events after an hour.
 
 See https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/ and kube-apiserver's `--event-ttl`.
 """
@@ -16,7 +16,7 @@ EVENT_SECONDS = 3600.0
 
 
 class JobExpiry:
-    """Deletes finished Jobs, and their pods with them, `ttlSecondsAfterFinished` after they finished."""
+    """Deletes finished Jobs and their pods `ttlSecondsAfterFinished` after they finished."""
 
     def __init__(self, cache: Cache, loop: Loop) -> None:
         self._cache = cache
@@ -37,7 +37,7 @@ class JobExpiry:
 
 
 def expires_in_seconds(job: Object, now: datetime) -> float | None:
-    """When the Job is to be deleted, at once when negative; None when it isn't."""
+    """Return the seconds until the Job expires, negative when it has; None when it does not expire."""
     ttl_seconds = job["spec"].get("ttlSecondsAfterFinished")
     status = job.get("status") or {}
     ends = [find_condition(status, type_) for type_ in ("Complete", "Failed")]
@@ -48,7 +48,7 @@ def expires_in_seconds(job: Object, now: datetime) -> float | None:
 
 
 class EventExpiry:
-    """Deletes each Event an hour after it was last written."""
+    """Deletes each Event an hour after its last update."""
 
     def __init__(self, cache: Cache, loop: Loop) -> None:
         self._cache = cache

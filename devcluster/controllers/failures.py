@@ -1,4 +1,4 @@
-"""How often a Job's pods have failed in a row, which decides how long the next one waits."""
+"""Consecutive failures of a Job's pods; they determine the backoff before the next pod."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from devcluster.objects import Object
 
 @dataclass(frozen=True)
 class Failures:
-    """A Job's pod failures since its last success, and when the latest was."""
+    """A Job's pod failures since its last success, and the time of the latest."""
 
     count: int = 0
     latest: datetime | None = None
 
     def after(self, succeeded: Sequence[Object], failed: Sequence[Object]) -> "Failures":
-        """The failures once these pods, which have newly ended, are taken in."""
+        """Return the failures after these pods, which have just ended."""
         if not succeeded and not failed:
             return self
         ends = sorted(finish_time(pod) for pod in failed)

@@ -1,7 +1,7 @@
-"""The garbage collector: what becomes of the dependents when their owner is deleted.
+"""The garbage collector: it deletes or orphans the dependents of a deleted owner.
 
-See https://kubernetes.io/docs/concepts/architecture/garbage-collection/: in the background once the owner is gone, in
-the foreground before it goes (its finalizer `foregroundDeletion` holds it), or orphaned (finalizer `orphan`).
+See https://kubernetes.io/docs/concepts/architecture/garbage-collection/: in the background after the owner is gone, in
+the foreground before it goes (the finalizer `foregroundDeletion` delays it), or orphaned (the finalizer `orphan`).
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from devcluster.kinds import EVENT, KINDS, Kind, find_kind
 from devcluster.objects import Object
 from devcluster.store import Store
 
-COLLECTED = tuple(kind for kind in KINDS if kind is not EVENT)  # Events go by age
+COLLECTED = tuple(kind for kind in KINDS if kind is not EVENT)  # Events expire instead
 
 
 class GarbageCollector:
-    """Reacts to each change of an object that owns, or is owned."""
+    """Reacts to each change of an object that has owners or dependents."""
 
     def __init__(self, cache: Cache, store: Store) -> None:
         self._cache = cache
@@ -41,20 +41,20 @@ class GarbageCollector:
         self._finish(kind, new)
 
     def _owner(self, dependent: Object, reference: Object) -> tuple[Kind, Object] | None:
-        """The owner that a reference means; `None`: it is gone, or of a kind that isn't served here."""
+        """Return the owner that a reference names; None when it is gone, or its kind is not served here."""
         kind = find_kind(reference["apiVersion"], reference["kind"])
         if kind is None:
             return None
         namespace = dependent["metadata"].get("namespace") if kind.namespaced else None
         try:
-            # The store, not the cache: a dependent may be shown before its owner is.
+            # Ask the store, not the cache: the watches may deliver a dependent before its owner.
             owner = self._store.get(kind, namespace, reference["name"])
         except ApiError:
             return None
         return (kind, owner) if uid_of(owner) == reference["uid"] else None
 
     def _collect(self, kind: Kind, dependent: Object) -> None:
-        """Delete a dependent none of whose owners is left; take the references to those that are gone."""
+        """Delete a dependent without remaining owners; else remove the references to owners that are gone."""
         if dependent["metadata"].get("deletionTimestamp"):
             return
         references = owners_of(dependent)
@@ -66,12 +66,12 @@ class GarbageCollector:
 
     def _is_kept(self, dependent: Object, reference: Object) -> bool:
         if find_kind(reference["apiVersion"], reference["kind"]) is None:
-            return True  # nothing is known about it
+            return True  # its kind is not served here
         owner = self._owner(dependent, reference)
         return owner is not None and not _is_held_by(owner[1], FOREGROUND_FINALIZER)
 
     def _finish(self, kind: Kind, owner: Object) -> None:
-        """Carry on with the deletion of an owner that waits for its dependents."""
+        """Continue the deletion of an owner that waits for its dependents."""
         uid = uid_of(owner)
         if _is_held_by(owner, ORPHAN_FINALIZER):
             for dependent_kind, dependent in self._cache.dependents(uid):
@@ -98,7 +98,10 @@ class GarbageCollector:
                 raise
 
     def _propagation(self, dependent: Object) -> Propagation:
-        """How to delete a dependent: as it was asked for before, in the foreground when its owner waits for all."""
+        """Return how to delete a dependent.
+
+        As an earlier DELETE requested; in the foreground when its owner waits for all dependents.
+        """
         if has_finalizer(dependent, ORPHAN_FINALIZER):
             return "Orphan"
         waited_for = any(reference.get("blockOwnerDeletion") for reference in owners_of(dependent))

@@ -1,10 +1,10 @@
-"""What the Job controller does next: a pure decision over a Job, its pods and the time.
+"""The decisions of the Job controller: the next step for a Job, as a pure function of it, its pods and the time.
 
 Follows `pkg/controller/job/job_controller.go` of Kubernetes 1.37; see
-https://kubernetes.io/docs/concepts/workloads/controllers/job/. One call decides one step, each of which brings the next
-one about: a terminated pod is first written to `status.uncountedTerminatedPods`, then loses its finalizer, then is
-counted, so that each pod counts exactly once, whatever fails in between. A Job is Complete or Failed only once none of
-its pods is still terminating.
+https://kubernetes.io/docs/concepts/workloads/controllers/job/. Each call decides one step, and each step triggers the
+next: a terminated pod is first written to `status.uncountedTerminatedPods`, then loses its finalizer, then is counted.
+So each pod is counted exactly once, whatever fails in between. A Job is Complete or Failed only when none of its pods
+is still terminating.
 
 Not supported: Indexed completion, pod failure policies, success policies, adoption of pods.
 """
@@ -27,12 +27,12 @@ from devcluster.controllers.pods import (
 )
 from devcluster.objects import Object, clone, parse_time, to_time
 
-_PODS_AT_ONCE = 500  # that one step creates, deletes or counts at most
+_PODS_AT_ONCE = 500  # the most that one step creates, deletes or counts
 
 
 @dataclass(frozen=True)
-class Notice:
-    """An Event to write on the Job."""
+class PlannedEvent:
+    """An Event to record for the Job."""
 
     type: str  # Normal or Warning
     reason: str
@@ -41,25 +41,27 @@ class Notice:
 
 @dataclass
 class Plan:
-    """One step. Create and delete first, then write the status, then release, then tell."""
+    """One step, in this order: create and delete pods, write the status, release pods, record events."""
 
     status: Object
     failures: Failures
     create: int = 0
-    discard: list[Object] = field(default_factory=list)  # pods to release and delete: they don't count
-    abort: list[Object] = field(default_factory=list)  # pods to delete: they count as failed
-    release: list[Object] = field(default_factory=list)  # pods to take the tracking finalizer from
-    notices: list[Notice] = field(default_factory=list)
-    look_again_seconds: float | None = None  # when nothing changes before
+    discard: list[Object] = field(default_factory=list)  # pods to release and delete; they are not counted
+    abort: list[Object] = field(default_factory=list)  # pods to delete; they count as failed
+    release: list[Object] = field(default_factory=list)  # pods to remove the tracking finalizer from
+    events: list[PlannedEvent] = field(default_factory=list)
+    requeue_after_seconds: float | None = None  # unless a change comes first; None: wait for a change
 
-    def wait_at_most(self, seconds: float) -> None:
-        """Look again no later than in `seconds`."""
-        self.look_again_seconds = seconds if self.look_again_seconds is None else min(seconds, self.look_again_seconds)
+    def requeue_within(self, seconds: float) -> None:
+        """Reconcile again after `seconds` at the latest."""
+        self.requeue_after_seconds = (
+            seconds if self.requeue_after_seconds is None else min(seconds, self.requeue_after_seconds)
+        )
 
 
 @dataclass(frozen=True)
-class _Verdict:
-    interim: str  # the condition that comes first: SuccessCriteriaMet or FailureTarget
+class _Outcome:
+    interim: str  # the condition that is set first: SuccessCriteriaMet or FailureTarget
     reason: str
     message: str
 
@@ -68,15 +70,15 @@ class _Verdict:
         return "Complete" if self.interim == "SuccessCriteriaMet" else "Failed"
 
 
-_COMPLETIONS_REACHED = _Verdict("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
-_BACKOFF_LIMIT_EXCEEDED = _Verdict(
+_COMPLETIONS_REACHED = _Outcome("SuccessCriteriaMet", "CompletionsReached", "Reached expected number of succeeded pods")
+_BACKOFF_LIMIT_EXCEEDED = _Outcome(
     "FailureTarget", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
 )
-_DEADLINE_EXCEEDED = _Verdict("FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline")
+_DEADLINE_EXCEEDED = _Outcome("FailureTarget", "DeadlineExceeded", "Job was active longer than specified deadline")
 
 
 def is_finished(job: Object) -> bool:
-    """Whether the Job has a terminal condition."""
+    """Return whether the Job has a terminal condition."""
     status = job.get("status") or {}
     return is_true(status, "Complete") or is_true(status, "Failed")
 
@@ -87,9 +89,9 @@ def reconcile(job: Object, pods: Sequence[Object], failures: Failures, back_off:
     Args:
         job: The Job.
         pods: The pods that it controls.
-        failures: What `Plan.failures` said in the last step that was carried out.
-        back_off: The wait before a failed pod is replaced.
-        now: The time.
+        failures: `Plan.failures` of the last step that was carried out.
+        back_off: The delay before a failed pod is replaced.
+        now: The current time.
     """
     if is_finished(job):
         return Plan(job["status"], failures, release=[pod for pod in pods if is_tracked(pod)])
@@ -108,7 +110,7 @@ class _Step:
         self._count_released()
         self.active = [pod for pod in pods if is_active(pod)]
         self.terminating = sum(1 for pod in pods if not is_terminal(pod) and is_deleting(pod))
-        new = [pod for pod in pods if is_tracked(pod) and not self._is_noted(pod)]
+        new = [pod for pod in pods if is_tracked(pod) and not self._is_uncounted(pod)]
         new_succeeded = [pod for pod in new if phase(pod) == "Succeeded"]
         new_failed = [pod for pod in new if self._has_failed(pod)]
         self.succeeded = self._total("succeeded") + len(new_succeeded)
@@ -118,29 +120,29 @@ class _Step:
     def decide(self) -> Plan:
         if not self.status.get("startTime") and not self.suspended:
             self.status["startTime"] = to_time(self.now)
-        verdict = self._earlier_verdict() or self._failure()
-        if verdict:
+        outcome = self._earlier_outcome() or self._failure()
+        if outcome:
             self.plan.abort = self.active
         elif not self.job["metadata"].get("deletionTimestamp"):
             self._manage()
             if self._is_complete():
-                verdict = _COMPLETIONS_REACHED
+                outcome = _COMPLETIONS_REACHED
             else:
-                self._note_suspension()
-        self._count(verdict)
-        if verdict:
-            self._conclude(verdict)
-        self._sum_up()
+                self._update_suspension()
+        self._count(outcome)
+        if outcome:
+            self._conclude(outcome)
+        self._set_pod_counts()
         return self.plan
 
-    def _earlier_verdict(self) -> _Verdict | None:
+    def _earlier_outcome(self) -> _Outcome | None:
         for interim in ("SuccessCriteriaMet", "FailureTarget"):
             condition = find_condition(self.status, interim)
             if condition and condition["status"] == "True":
-                return _Verdict(interim, condition.get("reason", ""), condition.get("message", ""))
+                return _Outcome(interim, condition.get("reason", ""), condition.get("message", ""))
         return None
 
-    def _failure(self) -> _Verdict | None:
+    def _failure(self) -> _Outcome | None:
         if self.failed > self.spec.get("backoffLimit", 6) or self._has_restarted_too_often():
             return _BACKOFF_LIMIT_EXCEEDED
         deadline_seconds = self.spec.get("activeDeadlineSeconds")
@@ -149,7 +151,7 @@ class _Step:
         left = parse_time(self.status["startTime"]) + timedelta(seconds=deadline_seconds) - self.now
         if left <= timedelta(0):
             return _DEADLINE_EXCEEDED
-        self.plan.wait_at_most(left.total_seconds())
+        self.plan.requeue_within(left.total_seconds())
         return None
 
     def _has_restarted_too_often(self) -> bool:
@@ -164,7 +166,7 @@ class _Step:
         return bool(restarts >= max(self.spec.get("backoffLimit", 6), 1))
 
     def _manage(self) -> None:
-        """Create or delete pods, as suspend, parallelism and completions ask for."""
+        """Create or delete pods, as suspend, parallelism and completions require."""
         parallelism: int = self.spec.get("parallelism", 1)
         completions: int | None = self.spec.get("completions")
         if self.suspended:
@@ -182,7 +184,7 @@ class _Step:
         if missing > 0:
             wait_seconds = self._replacement_wait_seconds()
             if wait_seconds > 0:
-                self.plan.wait_at_most(wait_seconds)
+                self.plan.requeue_within(wait_seconds)
             else:
                 self.plan.create = min(missing, _PODS_AT_ONCE)
 
@@ -198,52 +200,52 @@ class _Step:
         completions = self.spec.get("completions")
         return self.succeeded > 0 if completions is None else self.succeeded >= completions
 
-    def _note_suspension(self) -> None:
+    def _update_suspension(self) -> None:
         if self.suspended:
             if self._ensure_condition("Suspended", "True", "JobSuspended", "Job suspended"):
-                self.plan.notices.append(Notice("Normal", "Suspended", "Job suspended"))
+                self.plan.events.append(PlannedEvent("Normal", "Suspended", "Job suspended"))
                 self.status.pop("startTime", None)
         elif self._ensure_condition("Suspended", "False", "JobResumed", "Job resumed"):
-            self.plan.notices.append(Notice("Normal", "Resumed", "Job resumed"))
+            self.plan.events.append(PlannedEvent("Normal", "Resumed", "Job resumed"))
             self.status["startTime"] = to_time(self.now)  # activeDeadlineSeconds counts from here
 
-    def _count(self, verdict: _Verdict | None) -> None:
-        """Note the pods that ended as uncounted, and have them released."""
-        is_failing = verdict is not None and verdict.final == "Failed"
+    def _count(self, outcome: _Outcome | None) -> None:
+        """Record the terminated pods as uncounted, and release them."""
+        is_failing = outcome is not None and outcome.final == "Failed"
         discarded = {pod["metadata"]["uid"] for pod in self.plan.discard}
         for pod in self.pods:
             if not is_tracked(pod) or pod["metadata"]["uid"] in discarded:
                 continue
             has_failed = self._has_failed(pod)
-            is_over = verdict is not None or bool(self.job["metadata"].get("deletionTimestamp"))
+            is_over = outcome is not None or bool(self.job["metadata"].get("deletionTimestamp"))
             if not (is_over or phase(pod) == "Succeeded" or has_failed):
                 continue
             if len(self.plan.release) == _PODS_AT_ONCE:
                 return
             self.plan.release.append(pod)
-            if self._is_noted(pod):
+            if self._is_uncounted(pod):
                 continue
             if phase(pod) == "Succeeded":
                 self.uncounted.setdefault("succeeded", []).append(pod["metadata"]["uid"])
-            elif has_failed or is_failing:  # a Job that fails takes its running pods with it
+            elif has_failed or is_failing:  # the running pods of a failing Job count as failed
                 self.uncounted.setdefault("failed", []).append(pod["metadata"]["uid"])
 
-    def _conclude(self, verdict: _Verdict) -> None:
-        is_known = is_true(self.job.get("status") or {}, verdict.interim)
-        self._ensure_condition(verdict.interim, "True", verdict.reason, verdict.message)
+    def _conclude(self, outcome: _Outcome) -> None:
+        is_known = is_true(self.job.get("status") or {}, outcome.interim)
+        self._ensure_condition(outcome.interim, "True", outcome.reason, outcome.message)
         if not is_known or self.uncounted or self.plan.release or self.terminating or self.active:
             return
-        self._ensure_condition(verdict.final, "True", verdict.reason, verdict.message)
-        if verdict.final == "Failed":
-            self.plan.notices.append(Notice("Warning", verdict.reason, verdict.message))
+        self._ensure_condition(outcome.final, "True", outcome.reason, outcome.message)
+        if outcome.final == "Failed":
+            self.plan.events.append(PlannedEvent("Warning", outcome.reason, outcome.message))
             return
         self.status["completionTime"] = to_time(self.now)
         if self.status.get("succeeded", 0) > self.spec.get("completions", self.succeeded):
             message = "Too many succeeded pods running after completion count reached"
-            self.plan.notices.append(Notice("Warning", "TooManySucceededPods", message))
-        self.plan.notices.append(Notice("Normal", "Completed", "Job completed"))
+            self.plan.events.append(PlannedEvent("Warning", "TooManySucceededPods", message))
+        self.plan.events.append(PlannedEvent("Normal", "Completed", "Job completed"))
 
-    def _sum_up(self) -> None:
+    def _set_pod_counts(self) -> None:
         leaving = self.plan.abort + self.plan.discard
         gone = {pod["metadata"]["uid"] for pod in leaving}
         stays = [pod for pod in self.active if pod["metadata"]["uid"] not in gone]
@@ -268,7 +270,7 @@ class _Step:
     def _total(self, name: str) -> int:
         return int(self.status.get(name, 0)) + len(self.uncounted.get(name) or ())
 
-    def _is_noted(self, pod: Object) -> bool:
+    def _is_uncounted(self, pod: Object) -> bool:
         uid = pod["metadata"]["uid"]
         return any(uid in uids for uids in self.uncounted.values())
 
@@ -280,7 +282,11 @@ class _Step:
         return is_deleting(pod) and phase(pod) != "Succeeded"
 
     def _ensure_condition(self, type_: str, status: str, reason: str, message: str) -> bool:
-        """Put a condition; False when it is there already, or would only say what its absence says."""
+        """Set a condition.
+
+        Returns:
+            False when nothing changed: it was set already, or it is absent and `status` is False.
+        """
         old = find_condition(self.status, type_)
         if old is None and status == "False":
             return False

@@ -1,4 +1,4 @@
-"""The Job controller: carries out what `job_plan` decides.
+"""The Job controller: it carries out the decisions of `job_plan`.
 
 See https://kubernetes.io/docs/concepts/workloads/controllers/job/.
 """
@@ -18,11 +18,11 @@ from devcluster.errors import ApiError
 from devcluster.kinds import JOB, POD
 from devcluster.objects import Object
 
-_OWN_NAME = "kubernetes.io/job-controller"  # the only `spec.managedBy` that this controller answers to
+_OWN_NAME = "kubernetes.io/job-controller"  # the only `spec.managedBy` that this controller handles
 
 
 class JobController:
-    """Brings each Job's pods and status to what its spec asks for."""
+    """Brings each Job's pods and status in line with its spec."""
 
     def __init__(self, cache: Cache, loop: Loop, recorder: Recorder, back_off: BackOff) -> None:
         self._cache = cache
@@ -53,7 +53,7 @@ class JobController:
         if job is not None and reference is not None and uid_of(job) == reference["uid"]:
             self._queue.add(key_of(job))
         elif new is not None and is_tracked(new):
-            self._release(new)  # nobody counts it any more
+            self._release(new)  # its Job is gone, so nothing will count it
 
     def _reconcile(self, key: Key) -> float | None:
         job = self._cache.find(JOB, *key)
@@ -73,7 +73,7 @@ class JobController:
         )
         self._carry_out(job, plan)
         self._failures[uid] = plan.failures
-        return plan.look_again_seconds
+        return plan.requeue_after_seconds
 
     def _carry_out(self, job: Object, plan: Plan) -> None:
         for pod in plan.discard:
@@ -81,21 +81,21 @@ class JobController:
             self._delete(job, pod)
         for pod in plan.abort:
             self._delete(job, pod)
-        created, fault = self._create(job, plan.create)
+        created, error = self._create(job, plan.create)
         plan.status["active"] = plan.status.get("active", 0) - plan.create + created
         if not plan.status["active"]:
             del plan.status["active"]
         self._cache.write_status(JOB, job, plan.status)
         for pod in plan.release:
             self._release(pod)
-        for notice in plan.notices:
-            tell = self._recorder.warn if notice.type == "Warning" else self._recorder.normal
-            tell(JOB, job, notice.reason, notice.message)
-        if fault:
-            raise fault
+        for event in plan.events:
+            record = self._recorder.warn if event.type == "Warning" else self._recorder.normal
+            record(JOB, job, event.reason, event.message)
+        if error:
+            raise error
 
     def _create(self, job: Object, count: int) -> tuple[int, ApiError | None]:
-        """Create pods until one is refused; how many were created, and why not all."""
+        """Create pods until one is refused; return how many were created, and the refusal or None."""
         for created in range(count):
             pod = make_pod(JOB, job, job["spec"]["template"])
             pod["metadata"]["finalizers"] = [*(pod["metadata"].get("finalizers") or ()), TRACKING_FINALIZER]
@@ -112,7 +112,7 @@ class JobController:
         self._recorder.normal(JOB, job, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
 
     def _release(self, pod: Object) -> None:
-        """Take the tracking finalizer from a pod."""
+        """Remove the tracking finalizer from a pod."""
         if not is_tracked(pod):
             return
 

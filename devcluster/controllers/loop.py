@@ -1,7 +1,7 @@
-"""The one thread on which the controllers and the node decide: calls in order, timers, and queues of keys.
+"""The event loop: one thread for the controllers and the node, with a queue of calls, timers, and queues of keys.
 
-Because everything runs on it one after the other, nothing that a controller keeps needs a lock. The thread sleeps until
-a call is posted or a timer is due: an idle cluster uses no processor time.
+All of it runs on one thread, so controllers need no locks. The thread sleeps until a call is posted or a timer is due:
+an idle cluster uses no processor time.
 """
 
 import heapq
@@ -15,14 +15,14 @@ from typing import Any
 
 from devcluster.errors import ApiError
 
-_RETRY_SECONDS = 0.05  # after a reconciliation that failed; doubles with each failure in a row
+_RETRY_SECONDS = 0.05  # after a failed reconciliation; doubles with each consecutive failure
 _RETRY_CAP_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
 
 class Timer:
-    """A call that is due later; `cancel` makes it never happen."""
+    """A scheduled call."""
 
     __slots__ = ("_call", "due")
 
@@ -31,18 +31,18 @@ class Timer:
         self._call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """Forget the call."""
+        """Cancel the call; no effect once it was made."""
         self._call = None
 
     def fire(self) -> None:
-        """Make the call unless it was cancelled or made."""
+        """Make the call unless it was cancelled or made already."""
         call, self._call = self._call, None
         if call:
             call()
 
 
 class Loop:
-    """A thread that makes calls one after the other. A call that raises is logged, and the next one is made."""
+    """A thread that makes calls one after the other. It logs a call that raises, and continues."""
 
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
@@ -51,21 +51,21 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start making calls."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Make the calls that were posted so far, then end; timers that aren't due yet never fire."""
+        """Make the calls posted so far, then end the thread; timers that are not due never fire."""
         if self._thread.is_alive():
             self._calls.put(None)
             self._thread.join()
 
     def post(self, call: Callable[..., object], *args: Any) -> None:
-        """Make a call soon; from any thread."""
+        """Queue a call; may be called from any thread."""
         self._calls.put(lambda: call(*args))
 
     def after(self, seconds: float, call: Callable[..., object], *args: Any) -> Timer:
-        """Make a call once `seconds` are over; on the loop's own thread only, or before it starts."""
+        """Make a call after `seconds`. Call this on the loop's thread only, or before it starts."""
         timer = Timer(time.monotonic() + max(0.0, seconds), lambda: call(*args))
         heapq.heappush(self._timers, (timer.due, next(self._order), timer))
         return timer
@@ -81,7 +81,7 @@ class Loop:
             _attempt(call)
 
     def _fire_due(self) -> float | None:
-        """Fire what is due; return the seconds until the next timer, None when there is none."""
+        """Fire the due timers; return the seconds until the next one, None when there is none."""
         while self._timers:
             seconds = self._timers[0][0] - time.monotonic()
             if seconds > 0:
@@ -94,17 +94,17 @@ def _attempt(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception:
-        _log.exception("a call on the controllers' loop failed")
+        _log.exception("a call on the controllers' loop failed; continuing")
 
 
 Key = tuple[str, str]  # namespace and name
 
 
 class KeyQueue:
-    """The keys of one controller that wait to be reconciled; a key that waits already isn't added twice.
+    """The queue of keys that one controller must reconcile; a key that is queued already is not added again.
 
-    `reconcile` returns after how many seconds to look again, None for not before the next change. A conflict or a
-    missing object needs no retry, because the change that caused it brings the key back; any other error is retried.
+    `reconcile` returns the seconds after which to reconcile the key again, None to wait for the next change. A conflict
+    or a missing object is not retried, because the change that caused it queues the key again; other errors are.
     """
 
     def __init__(self, loop: Loop, reconcile: Callable[[Key], float | None]) -> None:
@@ -115,7 +115,7 @@ class KeyQueue:
         self._failures: dict[Key, int] = {}
 
     def add(self, key: Key) -> None:
-        """Reconcile soon."""
+        """Queue a key."""
         if key not in self._waiting:
             self._waiting.add(key)
             self._loop.post(self._run, key)
@@ -128,7 +128,7 @@ class KeyQueue:
             wait_seconds = self._reconcile(key)
         except ApiError as error:
             wait_seconds = None if error.reason in ("NotFound", "Conflict") else self._failed(key, error)
-        except Exception as error:  # one key's fault must not stop the others
+        except Exception as error:  # one key's error must not stop the others
             wait_seconds = self._failed(key, error)
         else:
             self._failures.pop(key, None)
@@ -137,5 +137,5 @@ class KeyQueue:
 
     def _failed(self, key: Key, error: Exception) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        _log.error("reconciling %s/%s failed", *key, exc_info=error)
+        _log.error("reconciling %s/%s failed; trying again", *key, exc_info=error)
         return min(_RETRY_SECONDS * 2.0 ** min(failures, 16), _RETRY_CAP_SECONDS)

@@ -1,44 +1,44 @@
-"""What the controllers read and change in an object's metadata."""
+"""Metadata helpers of the controllers."""
 
 from devcluster.controllers.loop import Key
 from devcluster.objects import Object, metadata_of
 
 
 def key_of(obj: Object) -> Key:
-    """The object's namespace, empty when it has none, and name."""
+    """Return the object's namespace, empty when it has none, and its name."""
     metadata = metadata_of(obj)
     return metadata.get("namespace") or "", metadata["name"]
 
 
 def uid_of(obj: Object) -> str:
-    """The object's uid."""
+    """Return the object's uid."""
     return str(metadata_of(obj)["uid"])
 
 
 def owners_of(obj: Object) -> list[Object]:
-    """The object's ownerReferences."""
+    """Return the object's ownerReferences."""
     found: list[Object] = metadata_of(obj).get("ownerReferences") or []
     return found
 
 
 def controller_of(obj: Object) -> Object | None:
-    """The ownerReference of the object's controller."""
+    """Return the ownerReference of the object's controller; None when it has none."""
     return next((reference for reference in owners_of(obj) if reference.get("controller")), None)
 
 
 def has_finalizer(obj: Object, finalizer: str) -> bool:
-    """Whether the finalizer keeps the object from going away."""
+    """Return whether the object has the finalizer."""
     return finalizer in (metadata_of(obj).get("finalizers") or ())
 
 
 def drop_finalizer(obj: Object, finalizer: str) -> Object:
-    """Take a finalizer from an object, in place."""
+    """Remove a finalizer from an object, in place."""
     kept = [name for name in obj["metadata"].get("finalizers") or () if name != finalizer]
     return _put(obj, "finalizers", kept)
 
 
 def drop_owners(obj: Object, uids: set[str]) -> Object:
-    """Take the references to some owners from an object, in place."""
+    """Remove the ownerReferences with these uids from an object, in place."""
     return _put(obj, "ownerReferences", [reference for reference in owners_of(obj) if reference["uid"] not in uids])
 
 

@@ -1,4 +1,4 @@
-"""What the controllers read from a pod, and make one from a template."""
+"""Pod helpers of the controllers: reading a pod's state, and making a pod from a template."""
 
 from datetime import datetime, timedelta
 
@@ -11,37 +11,37 @@ TRACKING_FINALIZER = "batch.kubernetes.io/job-tracking"
 
 
 def phase(pod: Object) -> str:
-    """The pod's phase; a pod without one is Pending."""
+    """Return the pod's phase; Pending when it has none."""
     return str((pod.get("status") or {}).get("phase") or "Pending")
 
 
 def is_terminal(pod: Object) -> bool:
-    """Whether none of its containers will run again."""
+    """Return whether the pod has succeeded or failed, so that its containers never run again."""
     return phase(pod) in ("Succeeded", "Failed")
 
 
 def is_deleting(pod: Object) -> bool:
-    """Whether its deletion was asked for."""
+    """Return whether the pod is being deleted."""
     return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def is_active(pod: Object) -> bool:
-    """Whether it runs, or will, and nobody asked for its deletion."""
+    """Return whether the pod runs or will run, and is not being deleted."""
     return not is_terminal(pod) and not is_deleting(pod)
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether its condition Ready is True."""
+    """Return whether the pod's condition Ready is True."""
     return is_true(pod.get("status") or {}, "Ready")
 
 
 def is_tracked(pod: Object) -> bool:
-    """Whether it is a Job's pod that isn't counted yet."""
+    """Return whether the pod belongs to a Job and is not counted yet."""
     return has_finalizer(pod, TRACKING_FINALIZER)
 
 
 def available_in_seconds(pod: Object, min_ready_seconds: int, now: datetime) -> float | None:
-    """How much longer the pod must stay ready to count as available: 0 when it does, None when it isn't ready."""
+    """Return the seconds until the pod counts as available: 0 when it does, None when it is not ready."""
     ready = find_condition(pod.get("status") or {}, "Ready")
     if ready is None or ready["status"] != "True":
         return None
@@ -50,12 +50,12 @@ def available_in_seconds(pod: Object, min_ready_seconds: int, now: datetime) -> 
 
 
 def removal_rank(pod: Object) -> tuple[bool, bool, bool]:
-    """Of pods that are too many, those that have come less far are deleted first."""
+    """Return the sort key for deleting surplus pods: those that have progressed least come first."""
     return bool(pod["spec"].get("nodeName")), phase(pod) == "Running", is_ready(pod)
 
 
 def finish_time(pod: Object) -> datetime:
-    """When a pod that ended did so, as well as its status tells."""
+    """Return when a terminated pod finished, as exactly as its status tells."""
     status, metadata = pod.get("status") or {}, pod["metadata"]
     containers = status.get("containerStatuses") or ()
     states = [(container.get("state") or {}).get("terminated") or {} for container in containers]
@@ -72,7 +72,7 @@ def finish_time(pod: Object) -> datetime:
 
 
 def make_pod(owner_kind: Kind, owner: Object, template: Object, name: str = "") -> Object:
-    """Make a pod of a controller's template; without a name it gets one that begins with the owner's."""
+    """Make a pod from a controller's template; without `name`, its name is generated from the owner's."""
     metadata = clone(template.get("metadata") or {})
     metadata.pop("name", None)
     metadata["namespace"] = owner["metadata"]["namespace"]

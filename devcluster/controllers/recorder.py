@@ -1,7 +1,7 @@
-"""Events: what the controllers and the node tell whoever looks with `kubectl describe` or `kubectl get events`.
+"""Events: what the controllers and the node report in `kubectl describe` and `kubectl get events`.
 
-As client-go's recorder does, an event that repeats an earlier one raises that one's `count` and `lastTimestamp`.
-See https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ (the core/v1 form is kept here).
+As in client-go's recorder, a repeated event increases the `count` and `lastTimestamp` of the first one.
+See https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/ (the core/v1 form is stored here).
 """
 
 import logging
@@ -14,7 +14,7 @@ from devcluster.kinds import EVENT, Kind
 from devcluster.objects import Object, to_time
 from devcluster.store import Store
 
-_REMEMBERED = 4096  # events that a repetition may still be counted on, as in client-go
+_REMEMBERED = 4096  # events whose repetitions are counted; as in client-go
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _Identity = tuple[str, ...]
 
 
 class Recorder:
-    """Writes the events of one component; for the loop's thread."""
+    """Records the events of one component; only for the loop's thread."""
 
     def __init__(self, store: Store, component: str, host: str | None = None) -> None:
         self._store = store
@@ -30,11 +30,11 @@ class Recorder:
         self._names: OrderedDict[_Identity, str] = OrderedDict()
 
     def normal(self, kind: Kind, obj: Object, reason: str, message: str, field_path: str = "") -> None:
-        """Tell of something that goes as it should."""
+        """Record a Normal event."""
         self._record(kind, obj, "Normal", reason, message, field_path)
 
     def warn(self, kind: Kind, obj: Object, reason: str, message: str, field_path: str = "") -> None:
-        """Tell of something that needs a look; `field_path` names the part that did it: `spec.containers{name}`."""
+        """Record a Warning event; `field_path` names the part concerned, such as `spec.containers{name}`."""
         self._record(kind, obj, "Warning", reason, message, field_path)
 
     def _record(self, kind: Kind, obj: Object, type_: str, reason: str, message: str, field_path: str) -> None:
@@ -64,8 +64,8 @@ class Recorder:
         }
         try:
             self._store.create(EVENT, event)
-        except ApiError as error:  # what is told must not depend on whether telling works
-            _log.warning("event %s on %s/%s: %s", reason, namespace, metadata["name"], error)
+        except ApiError as error:  # a failure to record must not affect the component
+            _log.warning("cannot record event %s of %s/%s: %s", reason, namespace, metadata["name"], error)
             return
         self._names[identity] = name
         if len(self._names) > _REMEMBERED:
@@ -80,7 +80,7 @@ class Recorder:
         except ApiError as error:
             if error.status != 404:
                 raise
-            return False  # it expired
+            return False  # the event expired
         return True
 
 

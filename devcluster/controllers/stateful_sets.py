@@ -1,7 +1,7 @@
-"""The StatefulSet controller: pods with ordinals, in order or all at once.
+"""The StatefulSet controller: pods with ordinals, created in order or all at once.
 
 See https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/. Pods have no volumes here, so
-volumeClaimTemplates make no claims; a revision is the hash of the template.
+volumeClaimTemplates create no claims. A revision is the hash of the template.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ REVISION_LABEL = "controller-revision-hash"
 
 @dataclass
 class Plan:
-    """One step: ordinals to create a pod for, pods to delete, and the status to write."""
+    """One step: the ordinals to create pods for, the pods to delete, and the status to write."""
 
     status: Object
     create: list[int] = field(default_factory=list)
     delete: list[Object] = field(default_factory=list)
-    look_again_seconds: float | None = None
+    requeue_after_seconds: float | None = None
 
 
 def reconcile(stateful_set: Object, pods: Sequence[Object], now: datetime) -> Plan:
@@ -43,7 +43,7 @@ def reconcile(stateful_set: Object, pods: Sequence[Object], now: datetime) -> Pl
     wanted = range(first, first + spec.get("replicas", 1))
     by_ordinal = {_ordinal(pod): pod for pod in pods}
     min_ready_seconds: int = spec.get("minReadySeconds", 0)
-    plan.look_again_seconds = count(active, min_ready_seconds, now).next_seconds
+    plan.requeue_after_seconds = count(active, min_ready_seconds, now).next_seconds
 
     def is_settled(pod: Object) -> bool:
         return is_active(pod) and available_in_seconds(pod, min_ready_seconds, now) == 0
@@ -66,12 +66,15 @@ def reconcile(stateful_set: Object, pods: Sequence[Object], now: datetime) -> Pl
 
 
 def revision_of(stateful_set: Object) -> str:
-    """The name of the present template's revision."""
+    """Return the name of the current template's revision."""
     return f"{stateful_set['metadata']['name']}-{template_hash(stateful_set['spec']['template'])}"
 
 
 def _outdated(spec: Object, pods: list[Object], revision: str, is_settled: Callable[[Object], bool]) -> list[Object]:
-    """The one pod that a rolling update replaces next: the highest outdated ordinal, once all above are settled."""
+    """Return the pod that a rolling update replaces next, as a list.
+
+    It is the highest outdated ordinal, once all pods above it are settled.
+    """
     strategy: Object = spec.get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
         return []
@@ -90,7 +93,7 @@ def _status(stateful_set: Object, active: list[Object], update_revision: str, no
     old: Object = stateful_set.get("status") or {}
     every = count(active, stateful_set["spec"].get("minReadySeconds", 0), now)
     updated = sum(1 for pod in active if pod["metadata"]["labels"].get(REVISION_LABEL) == update_revision)
-    # The current revision is that of the last update that every pod has reached.
+    # The current revision is that of the last update that reached all pods.
     current_revision = old.get("currentRevision") or update_revision
     if updated == every.total == stateful_set["spec"].get("replicas", 1):
         current_revision = update_revision
@@ -112,7 +115,7 @@ def _ordinal(pod: Object) -> int:
 
 
 class StatefulSetController:
-    """Brings each StatefulSet's pods and status to what its spec asks for."""
+    """Brings each StatefulSet's pods and status in line with its spec."""
 
     def __init__(self, cache: Cache, loop: Loop, recorder: Recorder) -> None:
         self._cache = cache
@@ -139,11 +142,11 @@ class StatefulSetController:
         plan = reconcile(stateful_set, self._cache.controlled(POD, stateful_set), datetime.now(UTC))
         for pod in plan.delete:
             self._cache.delete(POD, pod, propagation="Background")
-            self._tell(stateful_set, "SuccessfulDelete", "delete", pod["metadata"]["name"])
+            self._record_event(stateful_set, "SuccessfulDelete", "delete", pod["metadata"]["name"])
         for ordinal in plan.create:
             self._create(stateful_set, ordinal)
         self._cache.write_status(STATEFUL_SET, stateful_set, plan.status)
-        return plan.look_again_seconds
+        return plan.requeue_after_seconds
 
     def _create(self, stateful_set: Object, ordinal: int) -> None:
         name = f"{stateful_set['metadata']['name']}-{ordinal}"
@@ -163,8 +166,8 @@ class StatefulSetController:
             message = f"create Pod {name} in StatefulSet {set_name} failed error: {error.message}"
             self._recorder.warn(STATEFUL_SET, stateful_set, "FailedCreate", message)
             raise
-        self._tell(stateful_set, "SuccessfulCreate", "create", name)
+        self._record_event(stateful_set, "SuccessfulCreate", "create", name)
 
-    def _tell(self, stateful_set: Object, reason: str, verb: str, pod_name: str) -> None:
+    def _record_event(self, stateful_set: Object, reason: str, verb: str, pod_name: str) -> None:
         message = f"{verb} Pod {pod_name} in StatefulSet {stateful_set['metadata']['name']} successful"
         self._recorder.normal(STATEFUL_SET, stateful_set, reason, message)

@@ -1,4 +1,4 @@
-"""What Deployments and StatefulSets have in common: counting their pods, and telling old from new ones."""
+"""Helpers shared by Deployments and StatefulSets: counting pods, and hashing templates."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from datetime import datetime
 from devcluster.controllers.pods import available_in_seconds, is_ready
 from devcluster.objects import Object
 
-_HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # as in generated names
+_HASH_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # the same as for generated names
 _HASH_LENGTH = 10
 
 
 @dataclass(frozen=True)
 class Count:
-    """How far some pods are; `next_seconds` until the next ready one counts as available, None when none will."""
+    """The progress of some pods; `next_seconds` until the next ready one counts as available, None when none will."""
 
     total: int
     ready: int
@@ -25,7 +25,7 @@ class Count:
 
 
 def count(pods: Iterable[Object], min_ready_seconds: int, now: datetime) -> Count:
-    """Count pods."""
+    """Count the pods by state."""
     pods = list(pods)
     waits = [available_in_seconds(pod, min_ready_seconds, now) for pod in pods]
     pending = [wait for wait in waits if wait]
@@ -38,7 +38,7 @@ def count(pods: Iterable[Object], min_ready_seconds: int, now: datetime) -> Coun
 
 
 def template_hash(template: Object) -> str:
-    """A short text that differs between pod templates; in the pods' labels."""
+    """Return a short hash of a pod template; it is a label of the pods."""
     number = int.from_bytes(hashlib.sha256(json.dumps(template, sort_keys=True).encode()).digest())
     letters = []
     for _ in range(_HASH_LENGTH):
@@ -48,7 +48,7 @@ def template_hash(template: Object) -> str:
 
 
 def resolve_share(share: int | str | None, total: int, *, round_up: bool) -> int:
-    """The number of pods that an int-or-percent such as `1` or `"25%"` means; None is 25%."""
+    """Return the number of pods for an int-or-percent such as `1` or `"25%"`; None means 25%."""
     if isinstance(share, int):
         return share
     part = total * int((share or "25%").removesuffix("%")) / 100

@@ -1,4 +1,4 @@
-"""The API itself: a request goes in, an answer or a stream comes out. No sockets here.
+"""The API without sockets: it turns a request into a response or a stream.
 
 Follows the handlers of `k8s.io/apiserver/pkg/endpoints/handlers`.
 """
@@ -14,7 +14,7 @@ from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
 from devcluster.http.lists import check_list_options, list_page, read_options
 from devcluster.http.logs import LogSource, read_log, read_log_options
-from devcluster.http.messages import Answer, Request, Stream, answer_error, answer_json, check_dry_run
+from devcluster.http.messages import Request, Response, Stream, check_dry_run, error_response, json_response
 from devcluster.http.origins import check_origin
 from devcluster.http.representation import Representation, choose_representation
 from devcluster.http.routing import Route, parse_path, verb_of
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Api:
-    """Serves one store. `count` is told the verb and the resource (`jobs`, `jobs/status`) of each request."""
+    """Serves one store. `count` is called with the verb and the resource (`jobs`, `jobs/status`) of each request."""
 
     def __init__(
         self, store: Store, logs: LogSource, tokens: TokenAuthority, count: Callable[[str, str], None]
@@ -41,18 +41,18 @@ class Api:
         self._tokens = tokens
         self._count = count
 
-    def handle(self, request: Request) -> Answer | Stream:
-        """Answer a request; never raises."""
+    def handle(self, request: Request) -> Response | Stream:
+        """Respond to a request; never raises."""
         try:
             check_origin(request)
             return self._dispatch(request)
         except ApiError as error:
-            return answer_error(error)
+            return error_response(error)
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.path)
-            return answer_error(errors.internal_error(repr(error)))
+            return error_response(errors.internal_error(repr(error)))
 
-    def _dispatch(self, request: Request) -> Answer | Stream:
+    def _dispatch(self, request: Request) -> Response | Stream:
         document = discovery.find_document(request)
         if document is not None:
             if request.method != "GET":
@@ -63,16 +63,16 @@ class Api:
         resource = route.kind.plural + (f"/{route.subresource}" if route.subresource else "")
         self._count(verb, resource)
         if route.kind is SERVICE_ACCOUNT and route.namespace is not None:
-            # Every well-formed name is a namespace, and has its account, also when nothing else has used it yet.
+            # Every valid name is a namespace and has its default account, even before its first use.
             with contextlib.suppress(ApiError):
                 self._store.ensure_namespace(route.namespace)
         if route.subresource == "log":
             if verb != "get":
                 raise errors.method_not_allowed()
             assert route.name is not None
-            options = read_log_options(request, route.name)  # before it is known whether there is such a pod
+            options = read_log_options(request, route.name)  # checked before the pod's existence
             return read_log(self._logs, self._store.get(POD, route.namespace, route.name), options)
-        handlers: dict[str, Callable[[Request, Route], Answer | Stream]] = {
+        handlers: dict[str, Callable[[Request, Route], Response | Stream]] = {
             "get": self._get,
             "list": self._list,
             "watch": self._list,
@@ -83,31 +83,31 @@ class Api:
             "deletecollection": self._delete_collection,
         }
         if verb == "create" and (route.kind is TOKEN_REVIEW or route.subresource == "token"):
-            return self._answer_about_token(request, route)
+            return self._respond_about_token(request, route)
         if verb not in handlers or (route.subresource and verb not in ("get", "update", "patch")):
             raise errors.method_not_allowed()
         return handlers[verb](request, route)
 
-    def _get(self, request: Request, route: Route) -> Answer:
+    def _get(self, request: Request, route: Route) -> Response:
         assert route.name is not None
         representation = choose_representation(request)
         if route.kind is NAMESPACE:
-            # Every well-formed name is a namespace; an ill-formed one is simply not found.
+            # Every valid name is a namespace; an invalid one is not found.
             with contextlib.suppress(ApiError):
                 self._store.ensure_namespace(route.name)
         obj = self._store.get(route.kind, route.namespace, route.name)
-        return _answer_object(200, route, representation, obj, [])
+        return _respond_with_object(200, route, representation, obj, [])
 
-    def _list(self, request: Request, route: Route) -> Answer | Stream:
+    def _list(self, request: Request, route: Route) -> Response | Stream:
         representation = choose_representation(request)
         options = read_options(request, route)
         if verb_of(request, route) == "watch":
             return open_watch(self._store, request, route, options, representation)
         check_list_options(request, options)
         objects, metadata = list_page(self._store, route, options)
-        return answer_json(200, representation.shape_list(route.kind, objects, metadata))
+        return json_response(200, representation.shape_list(route.kind, objects, metadata))
 
-    def _create(self, request: Request, route: Route) -> Answer:
+    def _create(self, request: Request, route: Route) -> Response:
         representation = choose_representation(request)
         if route.kind.namespaced and route.namespace is None:
             raise errors.method_not_allowed()
@@ -115,16 +115,16 @@ class Api:
         obj = bodies.read_object(request, route, "CreateOptions", warnings)
         created = self._store.create(route.kind, obj, dry_run=request.dry_run("CreateOptions"))
         warnings += warn_of_new(route.kind, created)
-        return _answer_object(201, route, representation, created, warnings)
+        return _respond_with_object(201, route, representation, created, warnings)
 
-    def _answer_about_token(self, request: Request, route: Route) -> Answer:
-        choose_representation(request)  # refuses what nobody can write; there are no tables of these
+    def _respond_about_token(self, request: Request, route: Route) -> Response:
+        choose_representation(request)  # only to refuse unsupported media types; these have no table form
         warnings: list[str] = []
-        answer = review_token if route.kind is TOKEN_REVIEW else request_token
-        answered = answer(self._store, self._tokens, request, route, warnings)
-        return answer_json(201, answered, _warning_headers(warnings))
+        respond = review_token if route.kind is TOKEN_REVIEW else request_token
+        body = respond(self._store, self._tokens, request, route, warnings)
+        return json_response(201, body, _warning_headers(warnings))
 
-    def _update(self, request: Request, route: Route) -> Answer:
+    def _update(self, request: Request, route: Route) -> Response:
         assert route.name is not None
         representation = choose_representation(request)
         warnings: list[str] = []
@@ -146,19 +146,19 @@ class Api:
                 raise
             new["metadata"].pop("resourceVersion", None)
             created = self._store.create(route.kind, new, dry_run=dry_run)
-            return _answer_object(201, route, representation, created, warnings)
-        return _answer_object(200, route, representation, stored, warnings)
+            return _respond_with_object(201, route, representation, created, warnings)
+        return _respond_with_object(200, route, representation, stored, warnings)
 
-    def _patch(self, request: Request, route: Route) -> Answer:
+    def _patch(self, request: Request, route: Route) -> Response:
         assert route.name is not None
         representation = choose_representation(request)
         warnings: list[str] = []
         change = bodies.read_patch(request, _form(route), warnings)
         stored = self._change(route, change, dry_run=request.dry_run("PatchOptions"))
-        return _answer_object(200, route, representation, stored, warnings)
+        return _respond_with_object(200, route, representation, stored, warnings)
 
     def _change(self, route: Route, change: Callable[[Object], Object], *, dry_run: bool) -> Object:
-        """Store what `change` makes of the object, or of the part of it that the route is about."""
+        """Apply `change` to the object, or to the subresource that the route names, and store the result."""
         assert route.name is not None
         before: list[str] = []
 
@@ -170,11 +170,11 @@ class Api:
         new = self._store.update(
             route.kind, route.namespace, route.name, change_stored, subresource=subresource, dry_run=dry_run
         )
-        if is_released(new):  # it went with its last finalizer: its end is shown to watches alone
+        if is_released(new):  # removed with its last finalizer; only watches see this last state
             new = {**new, "metadata": {**new["metadata"], "resourceVersion": before[-1]}}
         return new
 
-    def _delete(self, request: Request, route: Route) -> Answer:
+    def _delete(self, request: Request, route: Route) -> Response:
         assert route.name is not None
         representation = choose_representation(request)
         options = bodies.read_delete_options(request)
@@ -183,8 +183,8 @@ class Api:
         headers = _warning_headers([_ORPHAN_WARNING] if _orphans_silently(route, options) else [])
         if route.kind.returns_deleted or not gone:
             status = 202 if not gone and options.get("orphanDependents") is False else 200
-            return answer_json(status, representation.shape_object(route.kind, last), headers)
-        return answer_json(200, _success(route, metadata_of(last)), headers)
+            return json_response(status, representation.shape_object(route.kind, last), headers)
+        return json_response(200, _success(route, metadata_of(last)), headers)
 
     def _delete_one(self, route: Route, name: str, options: Object) -> Object:
         propagation: Propagation | None = options.get("propagationPolicy")
@@ -203,7 +203,7 @@ class Api:
             dry_run=check_dry_run("DeleteOptions", options.get("dryRun") or ()),
         )
 
-    def _delete_collection(self, request: Request, route: Route) -> Answer:
+    def _delete_collection(self, request: Request, route: Route) -> Response:
         representation = choose_representation(request)
         if route.kind.namespaced and route.namespace is None:
             raise errors.method_not_allowed()
@@ -212,21 +212,21 @@ class Api:
         for obj in objects:
             own = metadata_of(obj)
             place = Route(route.kind, own.get("namespace"))
-            with contextlib.suppress(ApiError):  # gone meanwhile: what the caller wants
+            with contextlib.suppress(ApiError):  # deleted meanwhile, as the client wants
                 self._delete_one(place, own["name"], options)
-        return answer_json(200, representation.shape_list(route.kind, objects, metadata))
+        return json_response(200, representation.shape_list(route.kind, objects, metadata))
 
 
 def _form(route: Route) -> Route:
-    """The route of the form in which a client sees the object: a Scale has a kind of its own."""
+    """Return the route whose kind the client sees: a Scale is a kind of its own."""
     return replace(route, kind=SCALE) if route.subresource == "scale" else route
 
 
-def _answer_object(
+def _respond_with_object(
     status: int, route: Route, representation: Representation, obj: Object, warnings: list[str]
-) -> Answer:
+) -> Response:
     shown = scale_of(obj) if route.subresource == "scale" else obj
-    return answer_json(status, representation.shape_object(_form(route).kind, shown), _warning_headers(warnings))
+    return json_response(status, representation.shape_object(_form(route).kind, shown), _warning_headers(warnings))
 
 
 _ORPHAN_WARNING = (

@@ -1,4 +1,4 @@
-"""Request bodies: objects, patches and delete options, with the API server's own refusals.
+"""Request bodies: objects, patches and delete options, and the API server's errors about them.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation.
 """
@@ -27,7 +27,7 @@ Warnings = list[str]
 
 
 def _directive(request: Request, options: str) -> str:
-    """How unknown fields are met: Ignore, Warn (the default) or Strict."""
+    """Return how to treat unknown fields: Ignore, Warn (the default) or Strict."""
     value = request.query.get("fieldValidation", "")
     if value not in _DIRECTIVES:
         raise invalid_options(options, [not_supported("fieldValidation", value, _DIRECTIVES)])
@@ -35,16 +35,16 @@ def _directive(request: Request, options: str) -> str:
 
 
 def read_object(request: Request, route: Route, options: str, warnings: Warnings) -> Object:
-    """The object in the body of a POST or PUT.
+    """Return the object in the body of a POST or PUT.
 
     Args:
         request: The request.
-        route: Where it is to be stored; kind and namespace must fit.
+        route: Where to store the object; its kind and namespace must match.
         options: The name of the operation's options, for messages.
-        warnings: Gets what the client should know.
+        warnings: Receives the warnings for the client.
 
     Raises:
-        ApiError: 400 or 415, it can't be read or doesn't fit the path.
+        ApiError: 400 or 415, it cannot be parsed or does not match the path.
     """
     kind, directive = route.kind, _directive(request, options)
     if request.content_type != JSON:
@@ -58,12 +58,12 @@ def read_object(request: Request, route: Route, options: str, warnings: Warnings
         obj, unknown = decode(kind, body)
     except DecodeError as error:
         raise bad_request(f'{named} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}') from None
-    faults = [f"unknown field {quote(path)}" for path in unknown]
-    if faults and directive == "Strict":
-        message = f"strict decoding error: {', '.join(faults)}"
+    errors = [f"unknown field {quote(path)}" for path in unknown]
+    if errors and directive == "Strict":
+        message = f"strict decoding error: {', '.join(errors)}"
         raise bad_request(f'{named} in version "{kind.version}" cannot be handled as a {kind.kind}: {message}')
     if directive == "Warn":
-        warnings += faults
+        warnings += errors
     _check_namespace(route, obj)
     return obj
 
@@ -115,10 +115,10 @@ def _check_namespace(route: Route, obj: Object) -> None:
 
 
 def check_name(route: Route, obj: Object) -> None:
-    """A PUT's object has the name of its path.
+    """Check that the object of a PUT has the name in its path.
 
     Raises:
-        ApiError: 400.
+        ApiError: 400, the names differ.
     """
     name = metadata_of(obj).get("name", "")
     if not name:
@@ -129,12 +129,12 @@ def check_name(route: Route, obj: Object) -> None:
 
 
 def read_patch(request: Request, route: Route, warnings: Warnings) -> Callable[[Object], Object]:
-    """The body of a PATCH, as a function from the stored object to the patched one.
+    """Return the body of a PATCH as a function from the stored object to the patched one.
 
-    The function raises ApiError: 400 or 422, the patch doesn't apply, or what it makes isn't such an object.
+    The function raises ApiError: 400 or 422, the patch does not apply, or its result is not a valid object.
 
     Raises:
-        ApiError: 400 it can't be read, 415 the format isn't one of the three.
+        ApiError: 400 it cannot be parsed, 415 it is in none of the three formats.
     """
     kind, directive = route.kind, _directive(request, "PatchOptions")
     formats = (_JSON_PATCH, _MERGE_PATCH, _STRATEGIC_PATCH)
@@ -168,11 +168,11 @@ def _decode_patched(kind: Kind, patched: Any, directive: str, warnings: Warnings
         obj, unknown = decode(kind, patched)
     except DecodeError as error:
         raise _patch_error(patched, str(error)) from None
-    faults = [f"unknown field {quote(path)}" for path in unknown]
-    if faults and directive == "Strict":
-        raise _patch_error(patched, f"strict decoding error: {', '.join(faults)}")
+    errors = [f"unknown field {quote(path)}" for path in unknown]
+    if errors and directive == "Strict":
+        raise _patch_error(patched, f"strict decoding error: {', '.join(errors)}")
     if directive == "Warn":
-        warnings += faults
+        warnings += errors
     if (obj.get("apiVersion"), obj.get("kind")) != (kind.api_version, kind.kind):
         version, named = quote(str(obj.get("apiVersion"))), quote(str(obj.get("kind")))
         raise _patch_error(patched, f"no kind {named} is registered for version {version}")
@@ -186,10 +186,10 @@ def _patch_error(patched: Any, message: str) -> ApiError:
 
 
 def read_delete_options(request: Request) -> Object:
-    """The options of a DELETE: the body; only without one, the query.
+    """Return the options of a DELETE: those of the body or, without a body, those of the query.
 
     Raises:
-        ApiError: 400 or 422.
+        ApiError: 400 or 422, the options are invalid.
     """
     if request.body:
         try:
@@ -235,10 +235,10 @@ def _check_delete_options(options: Object) -> None:
 
 
 def check_size(length: int, limit: int) -> None:
-    """A body fits the limit.
+    """Check that a body is within the limit.
 
     Raises:
-        ApiError: 413.
+        ApiError: 413, it is too large.
     """
     if length > limit:
         raise entity_too_large(limit)

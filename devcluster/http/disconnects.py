@@ -1,7 +1,7 @@
-"""Notices clients that vanish while a stream to them is idle.
+"""Detection of clients that disconnect while their stream is idle.
 
-A watch may have nothing to send for minutes; without this, its thread would wait until the next event to learn that
-nobody listens any more. One thread waits on all connections with an open stream.
+A watch may have nothing to send for minutes. Without this module, its thread would only notice at the next event that
+the client is gone. One thread waits on all connections with an open stream.
 """
 
 import contextlib
@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 
-class HangupWatcher:
-    """Calls a stream's `close` when its client closes the connection, or when this watcher stops."""
+class DisconnectWatcher:
+    """Calls a stream's `close` when its client disconnects, or when this watcher stops."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -22,14 +22,14 @@ class HangupWatcher:
         self._guard = threading.Lock()
         self._open: dict[socket.socket, Callable[[], None]] = {}
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="api-server-hangups", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="api-server-disconnects", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every open stream and end; may be called without `start`."""
+        """Close all open streams and end the thread; may be called without `start`."""
         with self._guard:
             if self._stopping:
                 return
@@ -46,7 +46,7 @@ class HangupWatcher:
 
     @contextlib.contextmanager
     def watching(self, connection: socket.socket, close: Callable[[], None]) -> Iterator[None]:
-        """Watch a connection as long as the context lasts."""
+        """Watch a connection while the context is open."""
         with self._guard:
             self._open[connection] = close
             if self._stopping:
@@ -60,7 +60,7 @@ class HangupWatcher:
             with self._guard:
                 del self._open[connection]
                 if not self._stopping:
-                    with contextlib.suppress(KeyError):  # it hung up
+                    with contextlib.suppress(KeyError):  # unregistered already: the client sent data or disconnected
                         self._selector.unregister(connection)
 
     def _wake(self) -> None:
@@ -80,9 +80,9 @@ class HangupWatcher:
         assert isinstance(connection, socket.socket)
         with self._guard:
             if connection not in self._open:
-                return  # its stream has ended meanwhile
-            # Whatever it is, news of this connection come once: the next request of a client that pipelines is read
-            # when the stream has ended.
+                return  # its stream has ended
+            # Watch for the first event only. If it is data, the client pipelines: the next request is read when this
+            # stream has ended.
             with contextlib.suppress(KeyError):
                 self._selector.unregister(connection)
         try:

@@ -1,4 +1,4 @@
-"""What the API server says about itself: versions, groups, resources, health.
+"""Discovery: the documents in which the API server describes its versions, groups, resources and health.
 
 See https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api.
 """
@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from typing import Any
 
-from devcluster.http.messages import Answer, Request, answer_json
+from devcluster.http.messages import Request, Response, json_response
 from devcluster.http.scale import SCALE
 from devcluster.kinds import SERVED, TOKEN_REQUEST, TOKEN_REVIEW, Kind
 
@@ -18,18 +18,18 @@ _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "updat
 _SUBRESOURCE_VERBS = {"status": ["get", "patch", "update"], "scale": ["get", "patch", "update"], "log": ["get"],
                       "token": ["create"]}  # fmt: skip
 _FOREIGN = {"scale": SCALE, "token": TOKEN_REQUEST}  # subresources that are kinds of their own
-# Only what makes kubectl ask this server to check unknown fields, instead of looking for a schema itself.
+# Just enough for kubectl to let this server check unknown fields, instead of looking for a schema itself.
 _PATCH_PARAMETERS = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in
                      ("dryRun", "fieldManager", "fieldValidation")]  # fmt: skip
 
 
-def find_document(request: Request) -> Answer | None:
-    """The document at a path, None when the path is none of discovery's."""
+def find_document(request: Request) -> Response | None:
+    """Return the discovery document at a path; None for any other path."""
     path = request.path.rstrip("/") or "/"
     if path in _HEALTH:
-        return Answer(200, b"ok", "text/plain; charset=utf-8")
+        return Response(200, b"ok", "text/plain; charset=utf-8")
     document = _documents().get(path)
-    return None if document is None else answer_json(200, document)
+    return None if document is None else json_response(200, document)
 
 
 @cache

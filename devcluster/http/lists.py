@@ -1,4 +1,4 @@
-"""Lists: their options, and pages that stay consistent however much changes between them.
+"""Lists: their options, and pages that stay consistent while objects change.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks.
 """
@@ -30,10 +30,10 @@ class ListOptions:
 
 
 def read_options(request: Request, route: Route) -> ListOptions:
-    """Read the query of a list.
+    """Parse the query of a list.
 
     Raises:
-        ApiError: 400 or 422, it makes no sense.
+        ApiError: 400 or 422, it is invalid.
     """
     query = request.query
     selector = build_selector(route.kind, query.get("labelSelector"), query.get("fieldSelector"))
@@ -44,15 +44,15 @@ def read_options(request: Request, route: Route) -> ListOptions:
         resource_version=query.get("resourceVersion", ""),
         resource_version_match=query.get("resourceVersionMatch", ""),
     )
-    request.number("timeoutSeconds")  # watches use it; lists only check it
+    request.number("timeoutSeconds")  # only watches use it; lists still check it
     return options
 
 
 def check_list_options(request: Request, options: ListOptions) -> None:
-    """The options of a list go together.
+    """Check that the options of a list are compatible.
 
     Raises:
-        ApiError: 422.
+        ApiError: 422, they are not.
     """
     causes = _match_causes(options) if options.resource_version_match else []
     if "sendInitialEvents" in request.query:
@@ -75,10 +75,10 @@ def _match_causes(options: ListOptions) -> list[Cause]:
 
 
 def list_page(store: Store, route: Route, options: ListOptions) -> tuple[list[Object], Object]:
-    """The objects of one page and the list's metadata.
+    """Return the objects of one page and the list's metadata.
 
     Raises:
-        ApiError: 400 the token or version can't be read, 410 it is too old, 504 it is still to come.
+        ApiError: 400 malformed token or version, 410 it is too old, 504 the version is in the future.
     """
     revision, start = _start(store, options)
     try:
@@ -92,7 +92,7 @@ def list_page(store: Store, route: Route, options: ListOptions) -> tuple[list[Ob
     chosen = objects if options.selector is None else [obj for obj in objects if options.selector(obj)]
     metadata: Object = {"resourceVersion": str(revision)}
     if 0 < options.limit <= len(chosen) and chosen[options.limit - 1] is not objects[-1]:
-        # Also when the selector takes none of those that follow: the server learns that on the next, empty page.
+        # Even if the selector matches none of the remaining objects: the server finds that out on the next, empty page.
         chosen = chosen[: options.limit]
         metadata["continue"] = _encode_token(revision, _key(chosen[-1]) + "\0")
         if options.selector is None:
@@ -107,7 +107,7 @@ _EXPIRED = (
 
 
 def _start(store: Store, options: ListOptions) -> tuple[int | None, str]:
-    """The revision to list at (None is now) and the key to start from."""
+    """Return the revision to list at (None: the present) and the key to start from."""
     if options.continue_token:
         if options.resource_version not in ("", "0"):
             raise bad_request("specifying resource version is not allowed when using continue")

@@ -1,4 +1,4 @@
-"""The log of a pod's container, read from the node.
+"""Container logs, read from the node.
 
 The options and their rules are those of `ValidatePodLogOptions`; see
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod.
@@ -11,47 +11,47 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from devcluster.errors import Cause, bad_request, invalid
-from devcluster.http.messages import Answer, Request, Stream
+from devcluster.http.messages import Request, Response, Stream
 from devcluster.kinds import Kind
 from devcluster.objects import Object, parse_time
 from devcluster.validation.fields import check_not_negative, forbidden
 from devcluster.validation.fields import invalid as invalid_value
 
-_OPTIONS = Kind("", "v1", "PodLogOptions", "podlogoptions", "podlogoptions")  # only in errors
+_OPTIONS = Kind("", "v1", "PodLogOptions", "podlogoptions", "podlogoptions")  # only for error messages
 
 
 @dataclass(frozen=True)
 class LogOptions:
-    """What of a log is asked for."""
+    """The options of a log request."""
 
-    container: str = ""  # empty is the only one
-    previous: bool = False  # the run before the present one
-    follow: bool = False  # go on with what comes, until the container ends
-    tail_lines: int | None = None  # only so many lines at the end
-    since: datetime | None = None  # only lines that are no older
-    limit_bytes: int | None = None  # stop after so many
-    timestamps: bool = False  # put its time before each line
+    container: str = ""  # empty: the pod's only container
+    previous: bool = False  # the log of the run before the current one
+    follow: bool = False  # stream new output until the container ends
+    tail_lines: int | None = None  # only this many lines from the end
+    since: datetime | None = None  # only lines written at or after this time
+    limit_bytes: int | None = None  # stop after this many bytes
+    timestamps: bool = False  # prefix each line with its time
 
 
 class LogSource(Protocol):
-    """Where the logs of containers come from: the node."""
+    """The source of container logs: the node."""
 
     def read(self, pod: Object, options: LogOptions) -> Iterator[bytes]:
-        """Yield the log of a container of a pod, given with its status.
+        """Yield the log of a container; the pod is given with its status.
 
-        While there is nothing to follow, empty pieces come, so that a reader who has lost interest can stop.
+        While a followed log has no new output, this yields empty pieces, so that a reader can stop.
 
         Raises:
-            ApiError: 400, the container has no log yet, or none of an earlier run.
+            ApiError: 400, the container has no log yet, or no earlier run.
         """
         ...
 
 
 def read_log_options(request: Request, pod: str) -> LogOptions:
-    """The options of a request for a pod's log; `pod` is its name.
+    """Return the options of a request for the log of the pod named `pod`.
 
     Raises:
-        ApiError: 400 one can't be read, 422 one makes no sense.
+        ApiError: 400 an option is malformed, 422 an option is invalid.
     """
     tail_lines, limit_bytes = request.number("tailLines"), request.number("limitBytes")
     since_seconds, since = request.number("sinceSeconds"), _read_time(request)
@@ -91,17 +91,17 @@ def _check_positive(field: str, value: int | None) -> list[Cause]:
     return [invalid_value(field, value, "must be greater than 0")] if value is not None and value < 1 else []
 
 
-def read_log(logs: LogSource, pod: Object, options: LogOptions) -> Answer | Stream:
-    """Answer a request for a pod's log.
+def read_log(logs: LogSource, pod: Object, options: LogOptions) -> Response | Stream:
+    """Respond to a request for a pod's log.
 
     Raises:
-        ApiError: 400, there is no such container, or as `LogSource.read`.
+        ApiError: 400, the container does not exist, or as `LogSource.read`.
     """
     chosen = replace(options, container=_choose_container(pod, options.container))
     if not pod["spec"].get("nodeName"):
-        return Answer(204, b"")  # there is no node to ask
+        return Response(204, b"")  # the pod has no node yet
     chunks = logs.read(pod, chosen)
-    first = next(chunks, b"")  # errors come before the answer's head is sent
+    first = next(chunks, b"")  # raises errors before the response's head is sent
     closed = threading.Event()
     return Stream(_chain(first, chunks, closed), closed.set, content_type="text/plain")
 
@@ -120,7 +120,7 @@ def _choose_container(pod: Object, container: str) -> str:
 
 
 def _chain(first: bytes, rest: Iterator[bytes], closed: threading.Event) -> Iterator[bytes]:
-    """All pieces, until the reader is gone."""
+    """Yield all pieces until the stream is closed."""
     yield first
     for piece in rest:
         if closed.is_set():

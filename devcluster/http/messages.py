@@ -1,4 +1,4 @@
-"""HTTP requests and answers as data, between the sockets and the API."""
+"""HTTP requests and responses as data, between the sockets and the API."""
 
 import json
 import re
@@ -12,35 +12,35 @@ from devcluster.errors import Cause
 from devcluster.validation.fields import invalid, not_supported
 
 JSON = "application/json"
-MAX_BODY_BYTES = 3 * 1024 * 1024  # as kube-apiserver's limit
+MAX_BODY_BYTES = 3 * 1024 * 1024  # kube-apiserver's limit
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request; `query` holds the last value of each parameter, as the API server uses single values."""
+    """One request; `query` has the last value of each parameter, because the API server uses single values."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Message
     body: bytes = b""
-    server_address: str = "127.0.0.1"  # at which the client reached this server
+    server_address: str = "127.0.0.1"  # the server's address of this connection
 
     @property
     def content_type(self) -> str:
-        """The body's media type, without parameters; JSON when there is none."""
+        """The body's media type without parameters; JSON when the header is missing."""
         value: str = self.headers.get("Content-Type", "")
         return value.partition(";")[0].strip().lower() or JSON
 
     def flag(self, name: str) -> bool:
-        """A boolean parameter: whatever isn't missing, `false` or `0` is true."""
+        """Return a boolean parameter; False when it is missing, `false` or `0`."""
         return self.query.get(name, "0").lower() not in ("0", "false")
 
     def number(self, name: str) -> int | None:
-        """An integer parameter; None when it is missing or empty.
+        """Return an integer parameter; None when it is missing or empty.
 
         Raises:
-            ApiError: 400, it isn't one.
+            ApiError: 400, it is not an integer.
         """
         value = self.query.get(name)
         if not value:
@@ -50,18 +50,18 @@ class Request:
         return int(value)
 
     def dry_run(self, options: str) -> bool:
-        """Whether nothing is to be stored; `options` names the operation's options in errors.
+        """Return whether the request is a dry run; `options` names the operation's options in errors.
 
         Raises:
-            ApiError: 422, the value isn't `All`.
+            ApiError: 422, the value is not `All`.
         """
         return check_dry_run(options, [self.query["dryRun"]] if self.query.get("dryRun") else [])
 
     def json(self) -> Any:
-        """The body as JSON.
+        """Return the body, parsed as JSON.
 
         Raises:
-            ValueError: it isn't JSON, or nested too deep.
+            ValueError: it is not JSON, or nested too deeply.
         """
         try:
             return json.loads(self.body, parse_constant=_refuse_constant)
@@ -72,17 +72,17 @@ class Request:
 
 
 def check_dry_run(options: str, values: Sequence[str]) -> bool:
-    """Whether `dryRun` asks that nothing is stored.
+    """Return whether the values of `dryRun` ask for a dry run.
 
     Raises:
-        ApiError: 422, a value isn't `All`.
+        ApiError: 422, a value is not `All`.
     """
     if any(value != "All" for value in values):
         raise errors.invalid_options(options, [not_supported("dryRun", values, ["All"])])
     return bool(values)
 
 
-_JSON_FAULTS = {
+_JSON_ERRORS = {
     "Expecting value": "looking for beginning of value",
     "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
     "Expecting ':' delimiter": "after object key",
@@ -92,10 +92,10 @@ _JSON_FAULTS = {
 
 
 def _describe(error: json.JSONDecodeError) -> str:
-    """The fault in the API server's words."""
+    """Return a JSON error in the API server's words."""
     if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
         return "unexpected end of JSON input"
-    return f"invalid character '{error.doc[error.pos]}' {_JSON_FAULTS.get(error.msg, 'in string literal')}"
+    return f"invalid character '{error.doc[error.pos]}' {_JSON_ERRORS.get(error.msg, 'in string literal')}"
 
 
 def _refuse_constant(name: str) -> Any:
@@ -103,8 +103,8 @@ def _refuse_constant(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A whole answer."""
+class Response:
+    """A complete response."""
 
     status: int
     body: bytes
@@ -114,7 +114,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer that is sent piece by piece until `chunks` ends; `close`, from any thread, makes it end soon."""
+    """A response sent in pieces until `chunks` ends; `close`, called from any thread, makes it end soon."""
 
     chunks: Iterator[bytes]
     close: Callable[[], None]
@@ -122,24 +122,24 @@ class Stream:
 
 
 def encode(value: Any) -> bytes:
-    """Write JSON as compactly as the API server does."""
+    """Encode JSON as compactly as the API server does."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
-def answer_json(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
-    """An answer with a JSON body."""
-    return Answer(status, encode(value) + b"\n", headers=headers)
+def json_response(status: int, value: Any, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    """Return a response with a JSON body."""
+    return Response(status, encode(value) + b"\n", headers=headers)
 
 
-def answer_error(error: errors.ApiError) -> Answer:
-    """The `metav1.Status` of a refusal, or plain text for what lies outside of the API."""
+def error_response(error: errors.ApiError) -> Response:
+    """Return an error response: a `metav1.Status`, or plain text for paths outside of the API."""
     if error.status == 404 and not error.reason:
-        return Answer(error.status, f"{error.message}\n".encode(), "text/plain; charset=utf-8")
+        return Response(error.status, f"{error.message}\n".encode(), "text/plain; charset=utf-8")
     retry = (error.details or {}).get("retryAfterSeconds")
     headers = (("Retry-After", str(retry)),) if retry else ()
-    return answer_json(error.status, error.to_status(), headers)
+    return json_response(error.status, error.to_status(), headers)
 
 
 def version_cause(value: str) -> Cause:
-    """A resourceVersion that isn't a number."""
+    """Return the cause for a resourceVersion that is not a number."""
     return invalid("resourceVersion", value, f'strconv.ParseUint: parsing "{value}": invalid syntax')

@@ -1,8 +1,9 @@
-"""Who may call: only those who mean this server. Web pages don't.
+"""Protection against web pages: requests must be addressed to this server and come from its own origin.
 
-Nobody has to authenticate here, and a pod is a process of the user who started the cluster. So a page that this user
-visits must not be able to talk to it: not from its own origin, and not under a name of its own that its DNS points at
-this machine (https://en.wikipedia.org/wiki/DNS_rebinding). A browser says both in headers that no page can forge.
+The server does not authenticate, and a pod is a process of the user who started the cluster. So a web page that this
+user visits must not be able to send requests: neither from its own origin, nor through a host name whose DNS record
+points to this machine (https://en.wikipedia.org/wiki/DNS_rebinding). Browsers send both in headers that pages cannot
+forge.
 """
 
 import ipaddress
@@ -12,10 +13,10 @@ from devcluster.http.messages import Request
 
 
 def check_origin(request: Request) -> None:
-    """The request is for this server by an address of its own, and comes from no other site.
+    """Check that a request names one of this server's addresses as its host, and comes from no other origin.
 
     Raises:
-        ApiError: 403.
+        ApiError: 403, it does not.
     """
     host = request.headers.get("Host", "")
     if not _is_own(_name_in(host), request.server_address):
@@ -26,7 +27,7 @@ def check_origin(request: Request) -> None:
 
 
 def _name_in(host: str) -> str:
-    """The name or address in a Host header, without the port."""
+    """Return the host name or address in a Host header, without the port."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.rpartition(":")[0] if ":" in host else host
@@ -38,8 +39,8 @@ def _is_own(name: str, server_address: str) -> bool:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
-        return False  # a name that anybody's DNS may point here
-    # The unspecified address is how a kubeconfig names a server that listens everywhere.
+        return False  # a DNS name; anyone's may point to this machine
+    # A kubeconfig names a server that listens on all addresses by the unspecified address.
     return address.is_loopback or address.is_unspecified or address == ipaddress.ip_address(server_address)
 
 

@@ -1,7 +1,7 @@
-"""Which form of an object the client accepts: itself, a Table, or its metadata alone.
+"""The form of objects that a client accepts: the object itself, a Table, or its metadata alone.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources. Protobuf is
-not offered: a client that lists it also lists JSON, and one that asks for nothing else gets JSON as well.
+not supported: a client that accepts it also accepts JSON, and one that accepts nothing else gets JSON as well.
 """
 
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ _READABLE = (JSON, "*/*", "application/*", "application/vnd.kubernetes.protobuf"
 
 @dataclass(frozen=True)
 class Representation:
-    """The form of every object in an answer."""
+    """The form of every object in a response."""
 
     form: Form
-    include: IncludeObject = "Metadata"  # what a table's row carries beside its cells
+    include: IncludeObject = "Metadata"  # the object in each row of a table
 
     def shape_object(self, kind: Kind, obj: Object) -> Object:
-        """One object."""
+        """Return one object in this form."""
         if self.form == "Table":
             return build_table(kind, [obj], {"resourceVersion": metadata_of(obj)["resourceVersion"]}, self.include)
         return partial_metadata(obj) if self.form == "PartialObjectMetadata" else obj
 
     def shape_list(self, kind: Kind, objects: Sequence[Object], metadata: Object) -> Object:
-        """A collection. As the API server's, the items of a plain one don't repeat their kind."""
+        """Return a list in this form. As in the API server, the items of a plain list have no kind."""
         if self.form == "Table":
             return build_table(kind, objects, metadata, self.include)
         if self.form:
@@ -53,7 +53,7 @@ class Representation:
         }
 
     def shape_event(self, kind: Kind, obj: Object, *, first: bool) -> Object:
-        """The object of a watch event; only the first table tells its columns."""
+        """Return the object of a watch event; only the first table defines the columns."""
         if self.form == "Table":
             version = {"resourceVersion": metadata_of(obj)["resourceVersion"]}
             return build_table(kind, [obj], version, self.include, with_columns=first)
@@ -65,10 +65,10 @@ def _without_type(obj: Object) -> Object:
 
 
 def choose_representation(request: Request) -> Representation:
-    """Read the Accept header and `includeObject`.
+    """Parse the Accept header and `includeObject`.
 
     Raises:
-        ApiError: 406, nothing that it lists can be produced.
+        ApiError: 406, the server supports none of the accepted media types.
     """
     include: Any = request.query.get("includeObject") or "Metadata"
     accepted = request.headers.get("Accept") or JSON

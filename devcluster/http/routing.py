@@ -1,4 +1,4 @@
-"""Paths of the Kubernetes API, read once, and what is asked of them: pure.
+"""Routing: the resources and verbs of request paths. Pure functions.
 
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris.
 """
@@ -16,7 +16,7 @@ _BY_PATH = {(kind.api_version, kind.plural): kind for kind in SERVED}
 
 @dataclass(frozen=True)
 class Route:
-    """A path of objects. `name` None is the collection; `namespace` None is all of them, or a cluster-wide kind."""
+    """A resource path. `name` None: the collection; `namespace` None: all namespaces, or a cluster-wide kind."""
 
     kind: Kind
     namespace: str | None = None
@@ -26,10 +26,10 @@ class Route:
 
 
 def parse_path(path: str) -> Route:
-    """Read a path below `/api/v1/` or `/apis/<group>/<version>/`.
+    """Parse a path below `/api/v1/` or `/apis/<group>/<version>/`.
 
     Raises:
-        ApiError: 404, it isn't one of the served kinds.
+        ApiError: 404, its kind is not served.
     """
     parts = [unquote(part) for part in path.strip("/").split("/")]
     api_version, rest = _split_version(parts)
@@ -37,7 +37,7 @@ def parse_path(path: str) -> Route:
     if watch:
         rest = rest[1:]
     namespace = None
-    # /namespaces/x is an object, /namespaces/x/status its subresource, anything longer lies in the namespace.
+    # /namespaces/x is an object, /namespaces/x/status its subresource; longer paths are inside the namespace.
     if rest[:1] == ["namespaces"] and len(rest) > 2 and not (rest[2] in NAMESPACE.subresources and len(rest) == 3):
         namespace, rest = rest[1], rest[2:]
     if not rest or len(rest) > 3 or not all(rest):
@@ -63,7 +63,7 @@ def _split_version(parts: list[str]) -> tuple[str, list[str]]:
 
 
 def verb_of(request: Request, route: Route) -> str:
-    """The Kubernetes verb of a request, as RBAC and audit logs name it; "" when there is none."""
+    """Return the Kubernetes verb of a request, as in RBAC and audit logs; "" when there is none."""
     if route.kind is TOKEN_REVIEW or route.subresource == "token":
         verbs = {"POST": "create"}
     elif route.name is None:

@@ -1,4 +1,4 @@
-"""The `scale` subresource of Deployments and StatefulSets: their replicas, as `kubectl scale` reads and writes them.
+"""The `scale` subresource of Deployments and StatefulSets, which `kubectl scale` uses.
 
 See https://kubernetes.io/docs/reference/kubernetes-api/autoscaling-resources/scale-v1/.
 """
@@ -16,7 +16,7 @@ _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
 def scale_of(workload: Object) -> Object:
-    """A workload as a Scale. A count of 0 is left out of `spec`, as the server does."""
+    """Return the Scale of a workload. As in the API server, `spec` has no count of 0."""
     metadata, replicas = workload["metadata"], workload["spec"].get("replicas", 1)
     return {
         "kind": SCALE.kind,
@@ -31,10 +31,10 @@ def scale_of(workload: Object) -> Object:
 
 
 def change_replicas(workload: Object, change: Callable[[Object], Object]) -> Object:
-    """A workload with the replicas, and on the condition of the resourceVersion, of its changed Scale.
+    """Return a workload with the replicas and the resourceVersion of its changed Scale.
 
     Raises:
-        ApiError: 422, the replicas are negative; else as `change`.
+        ApiError: 422, the replicas are negative; otherwise as `change`.
     """
     scale = change(scale_of(workload))
     replicas = (scale.get("spec") or {}).get("replicas", 0)

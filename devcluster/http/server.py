@@ -1,10 +1,10 @@
-"""The API server on a socket.
+"""The API server's HTTP/1.1 server.
 
-Built on the standard library's threading HTTP/1.1 server, one thread per connection, because what counts here is to
-hold every connection in hand: keep-alive, chunked watches that are flushed line by line, watches that end when their
-client vanishes or the server stops. werkzeug's server is the same class behind WSGI, which hides the socket; an
-asynchronous server would need a second copy of the store's waiting. Measured on two cores, the client included: 2,500
-to 3,600 Jobs created a second, from 1 to 16 connections.
+It is based on the standard library's threading HTTP server, with one thread per connection, because it needs full
+control of each connection: keep-alive, chunked watches flushed line by line, and watches that end when their client
+disconnects or the server stops. werkzeug's server is the same class behind WSGI, which hides the socket; an
+asynchronous server would need a second implementation of waiting for the store. Measured on two cores, including the
+client: 2,500 to 3,600 Jobs created per second, over 1 to 16 connections.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ from urllib.parse import parse_qsl, urlsplit
 from devcluster.errors import ApiError, bad_request
 from devcluster.http.api import Api
 from devcluster.http.bodies import check_size
-from devcluster.http.disconnects import HangupWatcher
+from devcluster.http.disconnects import DisconnectWatcher
 from devcluster.http.logs import LogSource
-from devcluster.http.messages import MAX_BODY_BYTES, Answer, Request, Stream, answer_error
+from devcluster.http.messages import MAX_BODY_BYTES, Request, Response, Stream, error_response
 from devcluster.store import Store
 from devcluster.tokens import TokenAuthority
 
@@ -41,20 +41,20 @@ class ApiServer:
     """Serves a store over HTTP on one address; `port` 0 picks a free one.
 
     `requests_served` counts the requests by (verb, resource), such as ("create", "jobs") or ("get", "pods/log").
-    `tokens` signs the tokens that it hands out.
+    `tokens` signs the tokens that it issues.
     """
 
     def __init__(self, store: Store, logs: LogSource, *, host: str = "127.0.0.1", port: int = 0) -> None:
         self.tokens = TokenAuthority()
         self.requests_served: Counter[tuple[str, str]] = Counter()
         self._counting = threading.Lock()
-        self._hangups = HangupWatcher()
-        self._listener = _Listener((host, port), Api(store, logs, self.tokens, self._count), self._hangups)
+        self._disconnects = DisconnectWatcher()
+        self._listener = _Listener((host, port), Api(store, logs, self.tokens, self._count), self._disconnects)
         self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
-        """The port that is served."""
+        """The port it listens on."""
         return int(self._listener.server_address[1])
 
     @property
@@ -64,18 +64,18 @@ class ApiServer:
         return f"http://{host!s}:{port}"
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
-        self._hangups.start()
+        """Serve in a new thread."""
+        self._disconnects.start()
         self._thread = threading.Thread(target=self._listener.serve, name="api-server", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop serving: open watches end, connections are closed. Takes a few seconds at most."""
+        """Stop serving: end open watches and close connections. Takes a few seconds at most."""
         if self._thread is not None:
             self._listener.end()
             self._thread.join(_STOP_SECONDS)
             self._thread = None
-        self._hangups.stop()
+        self._disconnects.stop()
         self._listener.close_connections()
         self._listener.server_close()
 
@@ -86,20 +86,20 @@ class ApiServer:
 
 class _Listener(ThreadingHTTPServer):
     daemon_threads = True
-    timeout = 0  # of `handle_request`: a client that is gone by the time that its connection is taken isn't waited for
+    timeout = 0  # of `handle_request`: do not wait for a client that left before its connection was accepted
     request_queue_size = _BACKLOG
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], api: Api, hangups: HangupWatcher) -> None:
+    def __init__(self, address: tuple[str, int], api: Api, disconnects: DisconnectWatcher) -> None:
         self.api = api
-        self.hangups = hangups
+        self.disconnects = disconnects
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._waker, self._alarm = socket.socketpair()
         super().__init__(address, _Handler)
 
     def serve(self) -> None:
-        """Take connections until `end`. Unlike `serve_forever`, it wakes for nothing else."""
+        """Accept connections until `end` is called. Unlike `serve_forever`, this does not poll."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.socket, selectors.EVENT_READ)
             selector.register(self._alarm, selectors.EVENT_READ)
@@ -107,11 +107,11 @@ class _Listener(ThreadingHTTPServer):
                 self.handle_request()
 
     def end(self) -> None:
-        """Let `serve` return."""
+        """Make `serve` return."""
         self._waker.send(b"!")
 
     def server_close(self) -> None:
-        """Give every socket back."""
+        """Close all sockets."""
         super().server_close()
         self._waker.close()
         self._alarm.close()
@@ -133,11 +133,11 @@ class _Listener(ThreadingHTTPServer):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that vanished is nothing to report; anything else is."""
+        """Log a broken connection at debug level, and any other error as an error."""
         logger.debug("the connection to %s broke", client_address, exc_info=True)
 
     def server_bind(self) -> None:
-        """Bind without asking the resolver for this host's name, which may take seconds."""
+        """Bind without resolving this host's name, which may take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *args)
 
     def __getattr__(self, name: str) -> Callable[[], None]:
-        # The base class calls do_<METHOD>; the API itself decides what each method may do.
+        # The base class calls do_<METHOD>; the API decides which methods a path supports.
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
@@ -164,17 +164,17 @@ class _Handler(BaseHTTPRequestHandler):
             request = self._read_request()
         except ApiError as error:
             self.close_connection = True
-            self._send(answer_error(error))
+            self._send(error_response(error))
             self._drain()
             return
-        answer = self.server.api.handle(request)
-        if isinstance(answer, Answer):
-            self._send(answer)
+        response = self.server.api.handle(request)
+        if isinstance(response, Response):
+            self._send(response)
         else:
-            self._send_stream(answer)
+            self._send_stream(response)
 
     def _drain(self) -> None:
-        """Read what the client still sends of a body that was refused; to close at once would cut off the answer."""
+        """Read the rest of a refused body; closing at once could discard the response."""
         self.connection.shutdown(socket.SHUT_WR)
         self.connection.settimeout(_DRAIN_SECONDS)
         with contextlib.suppress(OSError):
@@ -221,16 +221,16 @@ class _Handler(BaseHTTPRequestHandler):
             lines.append("Connection: close")
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1", "replace")
 
-    def _send(self, answer: Answer) -> None:
-        headers = list(answer.headers)
-        if answer.status != HTTPStatus.NO_CONTENT:
-            headers += [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body)))]
-        head = self._head(answer.status, headers)
-        self.wfile.write(head + answer.body)  # in one write: one packet
+    def _send(self, response: Response) -> None:
+        headers = list(response.headers)
+        if response.status != HTTPStatus.NO_CONTENT:
+            headers += [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        head = self._head(response.status, headers)
+        self.wfile.write(head + response.body)  # in one write, so that it is one packet
 
     def _send_stream(self, stream: Stream) -> None:
         self.wfile.write(self._head(200, (("Content-Type", stream.content_type), ("Transfer-Encoding", "chunked"))))
-        with self.server.hangups.watching(self.connection, stream.close):
+        with self.server.disconnects.watching(self.connection, stream.close):
             for chunk in stream.chunks:
                 if chunk:
                     self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))

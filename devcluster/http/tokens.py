@@ -1,7 +1,7 @@
-"""TokenRequest and TokenReview: a ServiceAccount gets a token, and anyone asks whose a token is.
+"""TokenRequest and TokenReview: issuing a token for a ServiceAccount, and verifying a token.
 
-Neither is stored: each is answered with itself, filled in. See
-https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/ and, for the order of what is checked,
+Neither is stored: the response is the request's object, filled in. See
+https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/ and, for the order of the checks,
 `k8s.io/kubernetes/pkg/registry/core/serviceaccount/storage/token.go` and `.../authentication/tokenreview`.
 """
 
@@ -28,10 +28,10 @@ _USER_EXTRA = "authentication.kubernetes.io"
 def request_token(
     store: Store, authority: TokenAuthority, request: Request, route: Route, warnings: bodies.Warnings
 ) -> Object:
-    """Answer a TokenRequest about the account of the route.
+    """Respond to a TokenRequest for the ServiceAccount in the path.
 
     Raises:
-        ApiError: 400 or 422 it can't be granted, 404 no such account or bound object, 409 that one has another uid.
+        ApiError: 400 or 422 invalid, 404 the account or bound object does not exist, 409 the latter has another uid.
     """
     assert route.name is not None
     asked = bodies.read_object(request, Route(TOKEN_REQUEST, route.namespace), "CreateOptions", warnings)
@@ -72,7 +72,7 @@ def _check_lifetime(seconds: int) -> None:
 
 
 def _bind(store: Store, account: Object, reference: Object) -> Object:
-    """The claims that bind a token to an object, with which it ends."""
+    """Return the claims that bind a token to an object; the token is invalid once the object is gone."""
     named = reference.get("kind", "")
     group, _, version = reference.get("apiVersion", "").rpartition("/")
     kind = _BINDABLE.get(named)
@@ -96,10 +96,10 @@ def _bind(store: Store, account: Object, reference: Object) -> Object:
 def review_token(
     store: Store, authority: TokenAuthority, request: Request, route: Route, warnings: bodies.Warnings
 ) -> Object:
-    """Answer a TokenReview.
+    """Respond to a TokenReview.
 
     Raises:
-        ApiError: 400, it can't be read or has no token.
+        ApiError: 400, it is malformed or has no token.
     """
     review = bodies.read_object(request, route, "CreateOptions", warnings)
     request.dry_run("CreateOptions")
@@ -110,16 +110,16 @@ def review_token(
     if not spec.get("audiences"):
         spec.pop("audiences", None)
     try:
-        status = _judge(store, authority, spec["token"], wanted)
+        status = _authenticate(store, authority, spec["token"], wanted)
     except (TokenError, ApiError) as error:
         reason = error.message if isinstance(error, ApiError) else str(error)
         status = {"user": {}, "error": f"[invalid bearer token, {reason}]"}
     return {**review, "spec": spec, "status": status}
 
 
-def _judge(store: Store, authority: TokenAuthority, text: str, wanted: list[str]) -> Object:
-    # The API server reads the token as the rest of an Authorization header: what follows a blank is ignored, and where
-    # one comes first, there is no token at all and the caller is nobody in particular, who is let in.
+def _authenticate(store: Store, authority: TokenAuthority, text: str, wanted: list[str]) -> Object:
+    # The API server parses the token as the rest of an Authorization header: it ignores everything after a space. With
+    # a leading space there is no token, and the client is authenticated as the anonymous user.
     words = f"Bearer {text}".strip().split(" ")
     if len(words) == 1 or not words[1]:
         return {"authenticated": True, "user": _ANONYMOUS, "audiences": wanted}
@@ -149,7 +149,12 @@ def _judge(store: Store, authority: TokenAuthority, text: str, wanted: list[str]
 
 
 def _check_present(store: Store, kind: Kind, namespace: str | None, reference: Object, message: str) -> None:
-    """What a token speaks of is there and still the same."""
+    """Check that an object to which a token refers still exists with the same uid.
+
+    Raises:
+        ApiError: 404, it does not exist.
+        TokenError: it has another uid.
+    """
     uid = store.get(kind, namespace, reference["name"])["metadata"]["uid"]
     if uid != reference["uid"]:
         raise TokenError(message.format(uid, reference["uid"]))

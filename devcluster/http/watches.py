@@ -20,18 +20,18 @@ from devcluster.store import Store, Subscription, WatchEvent
 from devcluster.validation.fields import forbidden, not_supported
 
 _BOOKMARK_SECONDS = 60.0
-_LAST_BOOKMARK_SECONDS = 2.0  # before the end, as the API server's watch cache
-_MIN_TIMEOUT_SECONDS = 1800.0  # kube-apiserver's --min-request-timeout: a watch without timeoutSeconds
+_LAST_BOOKMARK_SECONDS = 2.0  # before the end; as in the API server's watch cache
+_MIN_TIMEOUT_SECONDS = 1800.0  # of a watch without timeoutSeconds; kube-apiserver's --min-request-timeout
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 def open_watch(
     store: Store, request: Request, route: Route, options: ListOptions, representation: Representation
 ) -> Stream:
-    """Answer a watch request.
+    """Respond to a watch request.
 
     Raises:
-        ApiError: 422, the options make no sense.
+        ApiError: 422, the options are invalid.
     """
     _check_options(request, options)
     timeout_seconds = request.number("timeoutSeconds")
@@ -49,7 +49,7 @@ def open_watch(
         options.selector,
         representation,
         bookmarks=request.flag("allowWatchBookmarks"),
-        deadline=time.monotonic() + (timeout_seconds or _MIN_TIMEOUT_SECONDS * (1 + random.random())),  # noqa: S311  # spreads reconnections, no secret
+        deadline=time.monotonic() + (timeout_seconds or _MIN_TIMEOUT_SECONDS * (1 + random.random())),  # noqa: S311  # spreads reconnections; not a secret
     )
     return Stream(watch.stream(initial, announce_end=request.flag("sendInitialEvents")), watch.subscription.close)
 
@@ -85,7 +85,7 @@ class _Watch:
         deadline: float,
     ) -> None:
         self.subscription = subscription
-        self._told = subscription.revision  # what the client knows; a bookmark of it would say nothing new
+        self._sent_revision = subscription.revision  # the last revision sent; a bookmark must be newer
         self._kind = kind
         self._selector = selector
         self._representation = representation
@@ -94,7 +94,7 @@ class _Watch:
         self._first = True
 
     def stream(self, initial: list[Object], *, announce_end: bool) -> Iterator[bytes]:
-        """The events as lines, until the deadline, the subscription's end, or a 410."""
+        """Yield the events as lines, until the deadline, the end of the subscription, or a 410."""
         if initial:
             yield b"".join(self._line("ADDED", obj) for obj in initial)
         if announce_end and self._bookmarks:
@@ -104,12 +104,12 @@ class _Watch:
             while not self.subscription.closed and (now := time.monotonic()) < self._deadline:
                 if now >= next_bookmark:
                     next_bookmark = self._bookmark_after(now)
-                    if self._bookmarks and self.subscription.revision > self._told:
+                    if self._bookmarks and self.subscription.revision > self._sent_revision:
                         yield self._bookmark({})
                 events = self.subscription.wait(min(next_bookmark, self._deadline) - now)
                 lines = b"".join(filter(None, map(self._translate, events)))
                 if lines:
-                    self._told = events[-1].revision
+                    self._sent_revision = events[-1].revision
                     yield lines
         except ApiError as error:
             yield encode({"type": "ERROR", "object": error.to_status()}) + b"\n"
@@ -120,7 +120,7 @@ class _Watch:
         return last if now < last < following else following
 
     def _translate(self, event: WatchEvent) -> bytes | None:
-        """The event as this watch sees it: an object that leaves its selector is deleted to it."""
+        """Return the event for this watch: an object that stops matching the selector counts as deleted."""
         if self._selector is None:
             return self._line(event.type, event.object)
         before = event.previous is not None and self._selector(event.previous)

@@ -1,1 +1,1 @@
-"""The node of the embedded cluster: runs each container's image as a local process."""
+"""The node of the embedded cluster; it runs containers as local processes."""

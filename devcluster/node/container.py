@@ -1,4 +1,4 @@
-"""The state of the node's pods and containers, and the status that it makes: pure, without processes.
+"""The state of the node's pods and containers, and the status computed from it. No processes here.
 
 See https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and `getPhase` in `kubelet_pods.go`.
 """
@@ -12,7 +12,7 @@ from devcluster.objects import Object, clone, to_time
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why a container doesn't run yet, or again."""
+    """The reason why a container is not running yet, or not running again yet."""
 
     reason: str = "ContainerCreating"
     message: str = ""
@@ -20,7 +20,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a container's run ended. `started_at` and `finished_at` are Unix seconds."""
+    """The end of a container's run. `started_at` and `finished_at` are Unix time in seconds."""
 
     exit_code: int
     reason: str
@@ -30,7 +30,7 @@ class Ended:
     container_id: str
 
     def to_state(self) -> Object:
-        """The JSON form."""
+        """Return the JSON form: a `ContainerStateTerminated`."""
         state: Object = {
             "exitCode": self.exit_code,
             "reason": self.reason,
@@ -43,17 +43,17 @@ class Ended:
 
 @dataclass
 class Container:
-    """One container of a pod. It waits, runs (`started_at`, Unix seconds) or has ended."""
+    """One container of a pod: it waits, runs (`started_at`, Unix time in seconds) or has ended."""
 
     spec: Object
     waiting: Waiting | None = field(default_factory=Waiting)
     started_at: float | None = None
     ended: Ended | None = None
-    last: Ended | None = None  # the run before
+    last: Ended | None = None  # the end of the previous run
     restarts: int = 0
-    failures: int = 0  # restarts in a row that were waited for
+    failures: int = 0  # consecutive restarts with backoff
     is_ready: bool = False
-    is_launching: bool = False  # a process was asked for
+    is_launching: bool = False  # a process was requested and has not started yet
 
     @property
     def name(self) -> str:
@@ -61,15 +61,15 @@ class Container:
         return str(self.spec["name"])
 
     def container_id(self, pod_uid: str) -> str:
-        """The id of the present run, as a container runtime's."""
+        """Return the id of the current run, in the format of a container runtime."""
         return f"devcluster://{pod_uid}/{self.name}/{self.restarts}"
 
     def is_live(self) -> bool:
-        """Whether it has a process, or soon will."""
+        """Return whether the container has a process, or soon will."""
         return self.is_launching or self.started_at is not None
 
     def to_status(self, pod_uid: str) -> Object:
-        """The JSON form: a `ContainerStatus`."""
+        """Return the JSON form: a `ContainerStatus`."""
         status: Object = {
             "name": self.name,
             "image": self.spec["image"],
@@ -96,12 +96,12 @@ class Container:
 
 
 def should_restart(policy: str, exit_code: int) -> bool:
-    """Whether a container that ended runs again, by the pod's restartPolicy."""
+    """Return whether the pod's restartPolicy restarts a container with this exit code."""
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
 def phase_of(containers: list[Container], policy: str, *, is_over: bool) -> str:
-    """The pod's phase; `is_over` when nothing will be restarted, whatever the policy says."""
+    """Return the pod's phase; `is_over` when no container will be restarted, whatever the policy."""
     if any(container.waiting and not container.last for container in containers):
         return "Failed" if is_over else "Pending"
     codes = [end.exit_code for container in containers if (end := container.ended or container.last)]
@@ -115,7 +115,7 @@ def phase_of(containers: list[Container], policy: str, *, is_over: bool) -> str:
 def pod_status(
     old: Object, containers: list[Container], *, pod: Object, phase: str, ip: str, host_ip: str, now: datetime
 ) -> Object:
-    """The status of a pod on the node, from the one that it had."""
+    """Return the status of a pod on the node, based on its old status."""
     status = clone(old)
     uid: str = pod["metadata"]["uid"]
     status["phase"] = phase

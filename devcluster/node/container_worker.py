@@ -1,4 +1,4 @@
-"""One container on the node: from its image to its process, its restarts and its end."""
+"""One container on the node: finding its image, running its process, restarting and ending it."""
 
 import shutil
 import signal
@@ -20,14 +20,14 @@ from devcluster.node.probes import Readiness
 from devcluster.node.processes import Processes
 from devcluster.objects import Object
 
-_PULL_SECONDS = 1.0  # at most, from the first failed pull to ImagePullBackOff
+_PULL_SECONDS = 1.0  # the longest time from the first failed pull to ImagePullBackOff
 _MESSAGE_BYTES = 4096
 _START_ERROR_CODE = 128
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """What every container on the node needs."""
+    """The shared dependencies of all containers on the node."""
 
     loop: Loop
     cache: Cache
@@ -38,30 +38,30 @@ class Runtime:
     logs: Logs
     folder: Path  # of the containers' working directories
     host: Host
-    back_off: BackOff  # before a container that ended again is restarted
+    back_off: BackOff  # between the restarts of a container
 
 
 class ContainerWorker:
-    """Runs one container; `on_change` is called after each change of its state. For the loop's thread."""
+    """Runs one container; `on_change` is called after each change of its state. Only for the loop's thread."""
 
     def __init__(self, runtime: Runtime, pod: Object, spec: Object, on_change: Callable[[], None]) -> None:
         self.state = Container(spec)
-        self.pod = pod  # as last known
+        self.pod = pod  # its last known state
         self._runtime = runtime
         self._on_change = on_change
         self._uid: str = pod["metadata"]["uid"]
         self._variables: dict[str, str] = {}
         self._readiness: Readiness | None = None
-        self._timer: Timer | None = None  # of the next start, or of the kill
+        self._timer: Timer | None = None  # for the next start, or for the kill
         self._is_stopping = False
 
     def start(self) -> None:
-        """Start the first run, or the next one."""
+        """Start the first or next run."""
         self._timer = None
         image: str = self.state.spec["image"]
         entrypoint = self._runtime.images.entrypoint(image)
         if entrypoint is None:
-            self._miss_image(image)
+            self._report_missing_image(image)
             return
         try:
             invocation = resolve(self.pod, self.state.spec, entrypoint, self._runtime.cache.find, self._runtime.host)
@@ -76,12 +76,15 @@ class ContainerWorker:
         self._launch(invocation)
 
     def retry(self) -> None:
-        """Look again for what was missing, if something was."""
+        """Try again if the container waits for a missing ConfigMap or Secret."""
         if self.state.waiting and self.state.waiting.reason == "CreateContainerConfigError" and not self._is_stopping:
             self.start()
 
     def stop(self, grace_seconds: float) -> None:
-        """End the container for good: ask its processes, and kill them after a while. May be called again."""
+        """End the container for good: signal its processes, and kill them after the grace period.
+
+        May be called again.
+        """
         if self._timer:
             self._timer.cancel()
         if self.state.is_live():
@@ -93,12 +96,12 @@ class ContainerWorker:
         self._is_stopping = True
 
     def kill(self) -> None:
-        """End the container at once."""
+        """Kill the container at once."""
         self.stop(0)
         self._signal(signal.SIGKILL)
 
     def on_started(self, at: float) -> None:
-        """The program runs."""
+        """Record that the program runs."""
         state = self.state
         state.last, state.ended, state.waiting = state.ended or state.last, None, None
         state.started_at, state.is_launching = at, False
@@ -120,12 +123,12 @@ class ContainerWorker:
         self._on_change()
 
     def on_refused(self, error: str, at: float) -> None:
-        """The program couldn't be executed."""
+        """Record that the program could not be executed."""
         self._warn("Failed", f"Error: {error}")
         self._end(Ended(_START_ERROR_CODE, "StartError", error, 0.0, at, self.state.container_id(self._uid)))
 
     def on_exited(self, code: int, at: float) -> None:
-        """The first process ended, and the container with it."""
+        """Record the exit of the container's first process, which ends the container."""
         state = self.state
         message = self._read_message(code)
         started_at = state.started_at if state.started_at is not None else at
@@ -159,11 +162,11 @@ class ContainerWorker:
         message = f'Container image "{state.spec["image"]}" already present on machine'
         self._runtime.recorder.normal(POD, self.pod, "Pulled", message, self._field_path)
 
-    def _miss_image(self, image: str) -> None:
-        """What a kubelet does when it can't get an image; here it never appears, so the wait never ends."""
+    def _report_missing_image(self, image: str) -> None:
+        """Report a missing image as a kubelet does; it never becomes available here, so the wait never ends."""
         if not is_reference(image):
-            fault = f'couldn\'t parse image name "{image}": invalid reference format'
-            message = f'Failed to apply default image tag "{image}": {fault}'
+            error = f'couldn\'t parse image name "{image}": invalid reference format'
+            message = f'Failed to apply default image tag "{image}": {error}'
             self._wait("InvalidImageName", message)
             self._warn("InspectFailed", message)
             self._warn("Failed", "Error: InvalidImageName")
@@ -173,19 +176,19 @@ class ContainerWorker:
             self._warn("ErrImageNeverPull", message)
             self._warn("Failed", "Error: ErrImageNeverPull")
         else:
-            fault = f"no row of the image table has the image {image}: not found"
+            error = f"no row of the image table has the image {image}: not found"
             self._runtime.recorder.normal(POD, self.pod, "Pulling", f'Pulling image "{image}"', self._field_path)
-            self._warn("Failed", f'Failed to pull image "{image}": {fault}')
+            self._warn("Failed", f'Failed to pull image "{image}": {error}')
             self._warn("Failed", "Error: ErrImagePull")
-            self._wait("ErrImagePull", fault)
+            self._wait("ErrImagePull", error)
             wait_seconds = min(_PULL_SECONDS, self._runtime.back_off.base_seconds)
-            self._timer = self._runtime.loop.after(wait_seconds, self._back_off_pulling, image, fault)
+            self._timer = self._runtime.loop.after(wait_seconds, self._back_off_pulling, image, error)
 
-    def _back_off_pulling(self, image: str, fault: str) -> None:
+    def _back_off_pulling(self, image: str, error: str) -> None:
         message = f'Back-off pulling image "{image}"'
         self._runtime.recorder.normal(POD, self.pod, "BackOff", message, self._field_path)
         self._warn("Failed", "Error: ImagePullBackOff")
-        self._wait("ImagePullBackOff", f"{message}: ErrImagePull: {fault}")
+        self._wait("ImagePullBackOff", f"{message}: ErrImagePull: {error}")
 
     def _wait(self, reason: str, message: str) -> None:
         state = self.state
@@ -200,7 +203,7 @@ class ContainerWorker:
             self._readiness.stop()
             self._readiness = None
         if self._timer:
-            self._timer.cancel()  # of the kill
+            self._timer.cancel()  # the timer of the kill
         self._runtime.logs.end(self._uid, state.name, state.restarts)
         policy = self.pod["spec"].get("restartPolicy", "Always")
         if not self._is_stopping and should_restart(policy, end.exit_code):
@@ -208,10 +211,10 @@ class ContainerWorker:
         self._on_change()
 
     def _restart(self, end: Ended) -> None:
-        """Start again, at once the first time, then after longer and longer waits."""
+        """Restart: at once the first time, then with increasing backoff."""
         state, back_off = self.state, self._runtime.back_off
         if end.finished_at - end.started_at > 2 * back_off.cap_seconds:
-            state.failures = 0  # it ran for long enough to count as stable
+            state.failures = 0  # it ran long enough to count as stable
         if state.failures == 0:
             self._timer = self._runtime.loop.after(0, self.start)
         else:
@@ -225,32 +228,32 @@ class ContainerWorker:
             self._timer = self._runtime.loop.after(wait_seconds, self.start)
         state.failures += 1
 
-    def _on_probed(self, is_ready: bool, fault: str | None) -> None:
-        if fault:
-            self._warn("Unhealthy", f"Readiness probe failed: {fault}")
+    def _on_probed(self, is_ready: bool, error: str | None) -> None:
+        if error:
+            self._warn("Unhealthy", f"Readiness probe failed: {error}")
         if is_ready != self.state.is_ready:
             self.state.is_ready = is_ready
             self._on_change()
 
     def _message_path(self) -> Path | None:
-        """Where the program may write its termination message; None when that isn't in the container's own folder.
+        """Return where the program may write its termination message; None when that is outside of its folder.
 
-        The folder stands for the root of the container's files, since `/dev/termination-log` is the host's.
+        The folder is the root of the container's files, since `/dev/termination-log` would be the host's.
         """
         folder = self._run_folder.resolve()
         path = (folder / self.state.spec.get("terminationMessagePath", "/dev/termination-log").lstrip("/")).resolve()
         return path if path.is_relative_to(folder) and path != folder else None
 
     def _make_message_file(self) -> None:
-        """As a kubelet does, make the empty file that the program may write to."""
+        """Create the empty termination message file, as a kubelet does."""
         path = self._message_path()
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
 
     def _read_message(self, code: int) -> str:
-        """The termination message: what the program wrote; else, if asked for, the end of its log."""
-        path = self._message_path()  # again: the program may have made links
+        """Return the termination message: the program's or, if the policy allows it, the end of the log."""
+        path = self._message_path()  # computed again: the program may have created links
         if path is not None and path.is_file():
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _MESSAGE_BYTES))

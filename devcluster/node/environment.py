@@ -1,7 +1,8 @@
-"""A container's environment variables, command and args, as a kubelet makes them from the pod.
+"""A container's environment variables, command and args, computed from the pod as a kubelet does.
 
 See https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#environment-variables and, for the
-order in which sources win, `kubelet_pods.go`: `envFrom` first, then `env` in its order, each seeing those before it.
+precedence of the sources, `kubelet_pods.go`: first `envFrom`, then `env` in its order; each entry may refer to earlier
+ones.
 """
 
 import base64
@@ -15,9 +16,9 @@ from devcluster.kinds import CONFIG_MAP, SECRET, Kind
 from devcluster.node.expansion import expand
 from devcluster.objects import Object
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as most images define it
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as in most images
 
-Find = Callable[[Kind, str, str], Object | None]  # kind, namespace, name -> the object, None when it doesn't exist
+Find = Callable[[Kind, str, str], Object | None]  # kind, namespace, name -> the object, None when it does not exist
 
 _SUBSCRIPT = re.compile(r"(metadata\.(?:labels|annotations))\['(.+)'\]")
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?")
@@ -26,12 +27,12 @@ _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
 
 class ConfigError(Exception):
-    """The container can't be made from the pod: CreateContainerConfigError, with the kubelet's message."""
+    """The pod is invalid: CreateContainerConfigError, with the kubelet's message."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """What a pod can learn about the node."""
+    """The node's properties that a pod can refer to."""
 
     ip: str
     allocatable: Mapping[str, str]  # resource name -> quantity
@@ -40,22 +41,22 @@ class Host:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What to execute; an empty `argv` means that neither image nor container names a command."""
+    """The program to execute; `argv` is empty when neither image nor container has a command."""
 
     argv: list[str]
     variables: dict[str, str]
 
 
 def resolve(pod: Object, container: Object, entrypoint: list[str], find: Find, host: Host) -> Invocation:
-    """Make a container's command line and environment; nothing comes from this process's own environment.
+    """Return a container's command line and environment; nothing comes from this process's own environment.
 
     Raises:
-        ConfigError: a Secret, a ConfigMap or a key doesn't exist and isn't optional, or a field isn't supported.
+        ConfigError: a required Secret, ConfigMap or key does not exist, or a field is not supported.
     """
     declared = _Variables(pod, container, find, host).declared()
     base = {"PATH": PATH, "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"]}
     variables = {**base, **host.service_variables, **declared}
-    # Only what the pod and the services define may be referred to; PATH and HOSTNAME belong to the image.
+    # References resolve only to variables of the pod and the services; PATH and HOSTNAME belong to the image.
     known = {**host.service_variables, **declared}
     command = [expand(word, known) for word in container.get("command") or ()]
     args = [expand(word, known) for word in container.get("args") or ()]
@@ -90,7 +91,7 @@ class _Variables:
         return {prefix + key: value for key, value in (data or {}).items()}
 
     def _value_from(self, source: Object) -> str | None:
-        """The value of an entry; None when its source is optional and missing."""
+        """Return the value of an entry; None when its source is optional and missing."""
         if source.get("fieldRef"):
             return self._field(source["fieldRef"]["fieldPath"])
         if source.get("resourceFieldRef"):
@@ -118,7 +119,7 @@ class _Variables:
         data: dict[str, str] = obj.get("data") or {}
         if kind is CONFIG_MAP:
             return data
-        # A Secret may hold any bytes, and so may an environment variable.
+        # Secrets may contain any bytes, and so may environment variables.
         return {key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in data.items()}
 
     def _field(self, path: str) -> str:
@@ -162,10 +163,10 @@ class _Variables:
 
 
 def quantity(text: str | float) -> Fraction:
-    """The exact number that a quantity such as `400m` or `1Gi` stands for.
+    """Return the exact number of a quantity such as `400m` or `1Gi`.
 
     Raises:
-        ConfigError: it is no quantity.
+        ConfigError: it is not a quantity.
     """
     match = _QUANTITY.fullmatch(str(text))
     if match is None:

@@ -1,9 +1,9 @@
 """`$(NAME)` references in a container's env values, command and args.
 
-The grammar is Kubernetes' own (`third_party/forked/golang/expansion`, and
+The grammar is that of Kubernetes (`third_party/forked/golang/expansion`, and
 https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/):
-`$(NAME)` becomes the variable's value, `$$` a single `$` that opens nothing, and a reference to a name that isn't
-defined stays as it is. Values are not expanded again.
+`$(NAME)` becomes the variable's value, `$$` becomes a literal `$`, and a reference to an undefined name is kept as it
+is. Values are not expanded again.
 """
 
 from collections.abc import Mapping

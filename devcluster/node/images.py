@@ -1,9 +1,9 @@
-"""The images that the node can run: a table from image pattern to the local command that stands for its entrypoint.
+"""The images that the node can run: a table from image pattern to the local command that replaces the entrypoint.
 
 A table file is a JSON object, `{"<pattern>": ["<command>", "<argument>", ...], ...}`. A pattern is an image name in
-which `*` stands for any characters within one path segment or within the tag; without a tag it means `latest`, as in an
-image name. An empty list is an image without an entrypoint: it runs its container's args as a command. In a command,
-`{python}` is this Python and `{programs}` the folder of the programs that come with the cluster.
+which `*` matches any characters within one path segment or within the tag. Without a tag it means `latest`, as in an
+image name. An empty list is an image without an entrypoint: the container's args are the command. In a command,
+`{python}` is this Python, and `{programs}` is the folder of the programs that come with the cluster.
 """
 
 import json
@@ -34,22 +34,22 @@ _REFERENCE = re.compile(
 
 
 class ImageTableError(ValueError):
-    """A table file that can't be used; the message names the file and what is wrong."""
+    """A table file that cannot be read or is invalid; the message names the file and the problem."""
 
 
 def is_reference(image: str) -> bool:
-    """Whether a text is a well-formed image reference; otherwise a kubelet reports InvalidImageName."""
+    """Return whether a text is a valid image reference; for any other, a kubelet reports InvalidImageName."""
     return _REFERENCE.fullmatch(image) is not None
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Rows in order of precedence: the first pattern that matches decides."""
+    """Rows in order of precedence: the first matching pattern wins."""
 
     rows: Mapping[str, Sequence[str]]
 
     def entrypoint(self, image: str) -> list[str] | None:
-        """The command that stands for the image's entrypoint; None when no row has the image."""
+        """Return the command that replaces the image's entrypoint; None when no row matches."""
         for pattern, command in self.rows.items():
             if _matches(pattern, image):
                 return [_fill(word) for word in command]
@@ -89,10 +89,10 @@ def _last_change(path: Path) -> tuple[int, ...]:
 
 
 def load_table(path: Path | None) -> ImageTable:
-    """Read a table file; its rows come before those that ship with the cluster. None means only these.
+    """Load a table file; its rows precede the built-in ones. None loads only the built-in ones.
 
     Raises:
-        ImageTableError: the file can't be read, or is no table.
+        ImageTableError: the file cannot be read, or is not a table.
     """
     own: dict[str, Sequence[str]] = {} if path is None else _read(path)
     return ImageTable({**own, **{pattern: row for pattern, row in SHIPPED.items() if pattern not in own}})
@@ -104,10 +104,10 @@ def _read(path: Path) -> dict[str, Sequence[str]]:
     except (OSError, ValueError) as error:
         raise ImageTableError(f"{path}: {error}") from error
     if not isinstance(table, dict):
-        raise ImageTableError(f"{path}: not a JSON object of image patterns")
+        raise ImageTableError(f"{path}: must be a JSON object of image patterns")
     for pattern, command in table.items():
         if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-            raise ImageTableError(f"{path}: {pattern}: the command is not a list of strings")
+            raise ImageTableError(f"{path}: {pattern}: the command must be a list of strings")
     return table
 
 
@@ -127,7 +127,7 @@ def _matches_part(pattern: str, text: str) -> bool:
 
 
 def _split(image: str) -> tuple[str, str]:
-    """Repository and tag (`latest` when left out; the digest when there is only that one) in their shortest form."""
+    """Return repository and tag in their shortest form; `latest` without a tag, the digest if that is given alone."""
     name, _, digest = image.partition("@")
     head, _, last = name.rpartition("/")
     last, _, tag = last.partition(":")

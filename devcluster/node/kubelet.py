@@ -1,8 +1,8 @@
-"""The node's agent, and the scheduler that gives it every pod.
+"""The kubelet, and the scheduler that assigns every pod to this node.
 
 Containers run as local processes of this user, without isolation: they share the host's files and network. Not
-supported: init containers (such a pod fails, and says so), volumes, liveness and startup probes, lifecycle hooks, and a
-pod's own activeDeadlineSeconds.
+supported: init containers (such a pod fails with a message), volumes, liveness and startup probes, lifecycle hooks, and
+a pod's own activeDeadlineSeconds.
 """
 
 import shutil
@@ -22,15 +22,15 @@ from devcluster.objects import Object
 
 
 class PodWorker:
-    """Runs one pod of the node; for the loop's thread."""
+    """Runs one pod of the node; only for the loop's thread."""
 
     def __init__(self, runtime: Runtime, addresses: Addresses, pod: Object) -> None:
         self.pod = pod
         self._runtime = runtime
         self._addresses = addresses
-        self._address = addresses.take()
+        self._address = addresses.allocate()
         self._containers: list[ContainerWorker] = []
-        self._grace_seconds: int | None = None  # None until the pod is to be stopped
+        self._grace_seconds: int | None = None  # None until the pod is being stopped
         self._is_over = False
 
     def start(self) -> None:
@@ -38,7 +38,7 @@ class PodWorker:
         if self.pod["spec"].get("initContainers"):
             self._reject("InitContainersNotSupported", "this node doesn't run init containers")
             return
-        # The programs can see the pod's address before the API server is told of it.
+        # Programs can see the pod's address before it is written to the API server.
         pod = {**self.pod, "status": {**(self.pod.get("status") or {}), "podIP": self._address}}
         specs: list[Object] = pod["spec"]["containers"]
         self._containers = [ContainerWorker(self._runtime, pod, spec, self._on_change) for spec in specs]
@@ -47,7 +47,7 @@ class PodWorker:
         self._publish()
 
     def update(self, pod: Object) -> None:
-        """Take in a new state of the pod."""
+        """Apply a new state of the pod."""
         self.pod = pod
         grace_seconds: int = pod["metadata"].get("deletionGracePeriodSeconds") or 0
         if not is_deleting(pod) or self._is_over or grace_seconds == self._grace_seconds:
@@ -58,17 +58,17 @@ class PodWorker:
         self._on_change()
 
     def retry(self) -> None:
-        """Look again for Secrets and ConfigMaps that were missing."""
+        """Try again with Secrets and ConfigMaps that were missing."""
         for container in self._containers:
             container.retry()
 
     def remove(self) -> None:
-        """The pod is gone: so is all that it had here."""
+        """Clean up after the pod was deleted: kill its containers and release what it used."""
         self._is_over = True
         for container in self._containers:
             container.kill()
         uid: str = self.pod["metadata"]["uid"]
-        self._addresses.give_back(self._address)
+        self._addresses.release(self._address)
         self._runtime.logs.remove(uid)
         shutil.rmtree(self._runtime.folder / uid, ignore_errors=True)
 
@@ -104,7 +104,7 @@ class PodWorker:
         self._write(change)
 
     def _reject(self, reason: str, message: str) -> None:
-        """Refuse to run the pod, as a kubelet does with a pod that it can't admit."""
+        """Refuse to run the pod, as a kubelet does when admission fails."""
         self._is_over = True
         self._runtime.recorder.warn(POD, self.pod, reason, message)
         refusal = {"phase": "Failed", "reason": reason, "message": f"Pod was rejected: {message}"}
@@ -114,12 +114,12 @@ class PodWorker:
         try:
             self._runtime.cache.update(POD, self.pod, change, subresource="status")
         except ApiError as error:
-            if error.status != 404:  # gone: `remove` follows
+            if error.status != 404:  # the pod is gone; `remove` follows
                 raise
 
 
 class Kubelet:
-    """Binds each new pod to this node, and runs the pods that are bound to it."""
+    """Binds each new pod to this node, and runs the pods bound to it."""
 
     def __init__(self, cache: Cache, runtime: Runtime, scheduler: Recorder) -> None:
         self._cache = cache
@@ -156,16 +156,16 @@ class Kubelet:
         try:
             bound = self._cache.bind(pod, NAME)
         except ApiError:
-            return  # gone, or bound by whoever else
+            return  # deleted, or bound by someone else
         metadata = bound["metadata"]
         message = f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {NAME}"
         self._scheduler.normal(POD, bound, "Scheduled", message)
-        self._accept(bound)  # now, and not when the cache tells of the binding: the pod needn't wait for it
+        self._accept(bound)  # at once, without waiting for the watch event
 
     def _accept(self, pod: Object) -> None:
         if is_terminal(pod) or is_deleting(pod):
             if is_deleting(pod):
-                self._cache.delete(POD, pod, grace_period_seconds=0)  # there is nothing to stop
+                self._cache.delete(POD, pod, grace_period_seconds=0)  # it has no processes to stop
             return
         worker = self._workers[pod["metadata"]["uid"]] = PodWorker(self._runtime, self._addresses, pod)
         worker.start()
@@ -179,6 +179,6 @@ class Kubelet:
 
 
 def _is_for_scheduler(pod: Object) -> bool:
-    """Whether the default scheduler is to find a node for it, and may do so by now."""
+    """Return whether the pod waits for the default scheduler, without scheduling gates."""
     spec = pod["spec"]
     return spec.get("schedulerName") == "default-scheduler" and not spec.get("schedulingGates")

@@ -1,7 +1,7 @@
-"""The containers' logs: where each run's output is stored, and reading it as the kubelet does.
+"""Container logs: storing the output of each run, and reading it as the kubelet does.
 
-See https://kubernetes.io/docs/concepts/cluster-administration/logging/ and `kubelet_pods.go` for the wording of the
-errors. A container's runs are numbered as its restarts are; like the kubelet, the node keeps the last two.
+See https://kubernetes.io/docs/concepts/cluster-administration/logging/ and, for the error messages, `kubelet_pods.go`.
+A container's runs have the numbers of its restarts; like the kubelet, the node keeps the last two.
 """
 
 import os
@@ -15,8 +15,8 @@ from devcluster.errors import bad_request, quote
 from devcluster.http.logs import LogOptions
 from devcluster.objects import Object, to_micro_time
 
-_FOLLOW_SECONDS = 0.05  # between two looks at a file that is being followed
-_MESSAGE_BYTES = 2048  # of the log, as a termination message
+_FOLLOW_SECONDS = 0.05  # the poll interval for a followed file
+_MESSAGE_BYTES = 2048  # of a termination message made from the log
 _MESSAGE_LINES = 80
 _EVER = datetime(1970, 1, 1, tzinfo=UTC)
 _WAITING_WORDS = {
@@ -26,7 +26,7 @@ _WAITING_WORDS = {
 
 
 class Logs:
-    """All logs below a folder. Reading is for any thread, the rest for the loop's."""
+    """All logs in a folder. Any thread may read; everything else is only for the loop's thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Logs:
         self._closing = threading.Event()
 
     def open(self, uid: str, container: str, run: int) -> Path:
-        """Make the place for a run's log; that of the run before the last one goes."""
+        """Return the file for a run's log, and remove the log of the run before the previous one."""
         path = self._path(uid, container, run)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -43,37 +43,37 @@ class Logs:
         return path
 
     def end(self, uid: str, container: str, run: int) -> None:
-        """No more output comes: whoever follows the log gets to its end."""
+        """Mark a log as complete, so that its followers come to an end."""
         if event := self._ended.get(self._path(uid, container, run)):
             event.set()
 
     def remove(self, uid: str) -> None:
-        """Forget a pod's logs."""
+        """Delete a pod's logs."""
         for path in [path for path in self._ended if path.parent.parent.name == uid]:
             self._ended.pop(path).set()
         shutil.rmtree(self._folder / uid, ignore_errors=True)
 
     def close(self) -> None:
-        """End every read that follows a log."""
+        """End all followers."""
         self._closing.set()
         for event in list(self._ended.values()):
             event.set()
 
     def message(self, uid: str, container: str, run: int) -> str:
-        """The end of a run's log as a termination message: at most 80 lines and 2,048 bytes."""
+        """Return the end of a run's log as a termination message: at most 80 lines and 2,048 bytes."""
         entries = _File(self._path(uid, container, run)).read()[-_MESSAGE_LINES:]
         return b"".join(_render(entries))[-_MESSAGE_BYTES:].decode(errors="replace")
 
     def read(self, pod: Object, options: LogOptions) -> Iterator[bytes]:
-        """Yield a container's output in pieces; see `LogSource.read`.
+        """Return a container's output in pieces; see `LogSource.read`.
 
         Raises:
-            ApiError: 400, the container has no log yet, or none of an earlier run.
+            ApiError: 400, the container has no log yet, or no earlier run.
         """
         run = _run_of(pod, options.container, options.previous)
         path = self._path(pod["metadata"]["uid"], options.container, run)
         since = to_micro_time(options.since or _EVER).encode()
-        # What is wrong is found at the call, not at the first piece, so that it can still become the answer's status.
+        # Raise errors from this call, not from the first piece, so that they can still become the response's status.
         pieces = self._pieces(path, options.follow, options.tail_lines, since, options.timestamps)
         return _limit(pieces, options.limit_bytes)
 
@@ -82,9 +82,9 @@ class Logs:
     ) -> Iterator[bytes]:
         ended, file = self._ended.get(path), _File(path)
         while True:
-            # Asked before reading: what is stored by then is all.
+            # Checked before reading, so that the read sees the whole log of an ended run.
             is_over = not follow or ended is None or ended.is_set() or self._closing.is_set()
-            entries = [entry for entry in file.read() if entry >= since]  # each begins with its time
+            entries = [entry for entry in file.read() if entry >= since]  # entries begin with their time
             if tail_lines is not None:
                 entries, tail_lines = entries[max(0, len(entries) - tail_lines) :], None
             yield b"".join(_render(entries, timestamps))
@@ -101,7 +101,7 @@ class Logs:
 
 
 class _File:
-    """A log file that is read entry by entry, also across its start anew when it got too large."""
+    """Reads a log file entry by entry, also across its rotation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -109,7 +109,7 @@ class _File:
         self._offset = 0
 
     def read(self) -> list[bytes]:
-        """The complete entries since the last call, each `time stream F-or-P text`."""
+        """Return the complete entries since the last call, each `time stream F-or-P text`."""
         try:
             with self._path.open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
@@ -118,7 +118,7 @@ class _File:
                 file.seek(self._offset)
                 complete, newline, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
-            return []  # between two files, or removed
+            return []  # being rotated, or removed
         self._offset += len(complete) + len(newline)
         return complete.split(b"\n") if newline else []
 
@@ -148,7 +148,7 @@ def _limit(pieces: Iterator[bytes], limit_bytes: int | None) -> Iterator[bytes]:
 
 
 def _run_of(pod: Object, container: str, previous: bool) -> int:
-    """The number of the run whose log is meant."""
+    """Return the number of the run whose log is requested."""
     metadata, status = pod["metadata"], pod.get("status") or {}
     found = next((entry for entry in status.get("containerStatuses") or () if entry["name"] == container), None)
     where = f"container {quote(container)} in pod {quote(metadata['name'])}"

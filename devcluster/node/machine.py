@@ -1,4 +1,4 @@
-"""The Node object: what `kubectl get nodes` shows of this machine."""
+"""The Node object, which `kubectl get nodes` shows."""
 
 import os
 import platform
@@ -18,13 +18,13 @@ _MAX_PODS = 1000
 
 
 def resources() -> dict[str, str]:
-    """What the machine has, by resource name; pods aren't held to it."""
+    """Return the machine's capacity by resource name; the node does not limit pods to it."""
     memory_kib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024
     return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory_kib}Ki", "pods": str(_MAX_PODS)}
 
 
 def describe_node() -> tuple[Object, Object]:
-    """The Node without its status, and its status."""
+    """Return the Node without its status, and the status."""
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
     system = platform.system().lower()
     labels = {"kubernetes.io/hostname": NAME, "kubernetes.io/arch": architecture, "kubernetes.io/os": system}

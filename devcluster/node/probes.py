@@ -1,7 +1,7 @@
 """Readiness probes.
 
-See https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/. Containers here share the
-host's network, so probes go to 127.0.0.1. Requests wait on a few shared threads, not on the loop.
+See https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/. Containers share the host's
+network, so probes connect to 127.0.0.1. Network probes block shared threads, not the loop.
 """
 
 import http.client
@@ -21,15 +21,15 @@ HOST = "127.0.0.1"
 
 _AGENT = "kube-probe/1.37"
 
-Verdict = Callable[[str | None], None]  # None: the probe succeeded; else what is wrong
+OnResult = Callable[[str | None], None]  # called with None for success, else with the error
 
 
 def check_http(action: Object, port: int, timeout_seconds: float) -> str | None:
-    """Make an `httpGet`; return what is wrong, None when the answer's status is from 200 to 399."""
+    """Run an `httpGet` probe; return None for a status from 200 to 399, else the error."""
     host = action.get("host") or HOST
     connection: http.client.HTTPConnection
     if action.get("scheme", "HTTP") == "HTTPS":
-        context = ssl._create_unverified_context()  # noqa: S323  # a probe doesn't verify, as documented by Kubernetes
+        context = ssl._create_unverified_context()  # noqa: S323  # probes do not verify certificates, as Kubernetes documents
         connection = http.client.HTTPSConnection(host, port, timeout=timeout_seconds, context=context)
     else:
         connection = http.client.HTTPConnection(host, port, timeout=timeout_seconds)
@@ -46,7 +46,7 @@ def check_http(action: Object, port: int, timeout_seconds: float) -> str | None:
 
 
 def check_tcp(action: Object, port: int, timeout_seconds: float) -> str | None:
-    """Connect for a `tcpSocket`; return what is wrong."""
+    """Run a `tcpSocket` probe; return None for success, else the error."""
     host = action.get("host") or HOST
     try:
         socket.create_connection((host, port), timeout_seconds).close()
@@ -56,7 +56,11 @@ def check_tcp(action: Object, port: int, timeout_seconds: float) -> str | None:
 
 
 def port_of(action: Object, container: Object) -> int | None:
-    """The port that an action names by number or by the container's name for it; None when it has no such name."""
+    """Return the port of a probe, given as a number or as the name of a container port.
+
+    Returns:
+        None when the container has no port of that name.
+    """
     port = action["port"]
     if isinstance(port, int):
         return port
@@ -65,9 +69,9 @@ def port_of(action: Object, container: Object) -> int | None:
 
 
 class Readiness:
-    """One container's readiness probe, from its start to its end; for the loop's thread.
+    """One container's readiness probe, from its start to its end; only for the loop's thread.
 
-    `report` gets whether the container is ready each time that a probe has been judged, and what was wrong with it.
+    `report` is called after each probe with whether the container is ready, and the probe's error or None.
     """
 
     _numbers = itertools.count()
@@ -87,16 +91,16 @@ class Readiness:
         self._report = report
         self._probe: Object = container["readinessProbe"]
         self._is_ready = False
-        self._streak = 0  # of verdicts that speak against the present state
+        self._streak = 0  # consecutive results that contradict `_is_ready`
         self._timer: Timer | None = None
         self._is_stopped = False
 
     def start(self) -> None:
-        """Start probing, after the initial delay."""
+        """Start probing after the initial delay."""
         self._timer = self._loop.after(self._probe.get("initialDelaySeconds", 0), self._check)
 
     def stop(self) -> None:
-        """Make no more probes; a verdict that is still to come doesn't count."""
+        """Stop probing; a pending result is ignored."""
         self._is_stopped = True
         if self._timer:
             self._timer.cancel()
@@ -104,7 +108,7 @@ class Readiness:
     def _check(self) -> None:
         timeout_seconds: int = self._probe.get("timeoutSeconds", 1)
         if action := self._probe.get("exec"):
-            _Command(self._loop, self._processes, timeout_seconds, self._judge).run(
+            _Command(self._loop, self._processes, timeout_seconds, self._on_result).run(
                 f"probe/{next(self._numbers)}", action.get("command") or [], self._variables, self._folder
             )
             return
@@ -112,42 +116,42 @@ class Readiness:
             if action := self._probe.get(name):
                 port = port_of(action, self._container)
                 if port is None:
-                    self._judge(f"couldn't find port: {action['port']}")
+                    self._on_result(f"couldn't find port: {action['port']}")
                 else:
-                    self._pool.submit(self._wait, check, action, port, timeout_seconds)
+                    self._pool.submit(self._run_check, check, action, port, timeout_seconds)
                 return
-        self._judge("this node probes with exec, httpGet and tcpSocket only")
+        self._on_result("this node supports only exec, httpGet and tcpSocket probes")
 
-    def _wait(
+    def _run_check(
         self, check: Callable[[Object, int, float], str | None], action: Object, port: int, timeout_seconds: float
     ) -> None:
-        """On a thread of the pool."""
+        """Run a network probe, on a thread of the pool."""
         try:
-            fault = check(action, port, timeout_seconds)
-        except Exception as error:  # whatever a probe of the user's can bring about must not end the probing
-            fault = str(error)
-        self._loop.post(self._judge, fault)
+            failure = check(action, port, timeout_seconds)
+        except Exception as error:  # no error of a user's probe may end the probing
+            failure = str(error)
+        self._loop.post(self._on_result, failure)
 
-    def _judge(self, fault: str | None) -> None:
+    def _on_result(self, failure: str | None) -> None:
         if self._is_stopped:
             return
         self._timer = self._loop.after(self._probe.get("periodSeconds", 10), self._check)
-        if (fault is None) == self._is_ready:
+        if (failure is None) == self._is_ready:
             self._streak = 0
         else:
             self._streak += 1
-            threshold = self._probe.get("failureThreshold", 3) if fault else self._probe.get("successThreshold", 1)
+            threshold = self._probe.get("failureThreshold", 3) if failure else self._probe.get("successThreshold", 1)
             if self._streak >= threshold:
-                self._is_ready, self._streak = fault is None, 0
-        self._report(self._is_ready, fault)
+                self._is_ready, self._streak = failure is None, 0
+        self._report(self._is_ready, failure)
 
 
 class _Command:
-    """An `exec` probe: its process's exit code is the verdict."""
+    """An `exec` probe: the exit code of its process is the result."""
 
-    def __init__(self, loop: Loop, processes: Processes, timeout_seconds: float, judge: Verdict) -> None:
+    def __init__(self, loop: Loop, processes: Processes, timeout_seconds: float, on_result: OnResult) -> None:
         self._loop, self._processes = loop, processes
-        self._timeout_seconds, self._judge = timeout_seconds, judge
+        self._timeout_seconds, self._on_result = timeout_seconds, on_result
         self._timer: Timer | None = None
 
     def run(self, name: str, command: list[str], variables: dict[str, str], folder: Path) -> None:
@@ -163,7 +167,7 @@ class _Command:
     def on_exited(self, code: int, at: float) -> None:
         self._end(None if code == 0 else f"the command ended with exit code {code}")
 
-    def _end(self, fault: str | None) -> None:
+    def _end(self, failure: str | None) -> None:
         if self._timer:
             self._timer.cancel()
-        self._judge(fault)
+        self._on_result(failure)

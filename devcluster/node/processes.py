@@ -1,4 +1,4 @@
-"""The cluster's side of the shim: asks it for processes, and passes on what became of them."""
+"""The cluster's client of the shim: it requests processes, and forwards their events."""
 
 import contextlib
 import json
@@ -20,30 +20,30 @@ _KILLED = 128 + signal.SIGKILL
 _log = logging.getLogger(__name__)
 
 
-class Watcher(Protocol):
-    """What is told about one process, on the loop. `at` is Unix time in seconds."""
+class ProcessObserver(Protocol):
+    """Receives the events of one process, on the loop. `at` is Unix time in seconds."""
 
     def on_started(self, at: float) -> None:
-        """The program runs."""
+        """Handle the start of the program."""
 
     def on_refused(self, error: str, at: float) -> None:
-        """The program couldn't be executed; nothing more will be told."""
+        """Handle a program that could not be executed; no more events follow."""
 
     def on_exited(self, code: int, at: float) -> None:
-        """The process ended, and its output is stored; a signal counts as 128 and its number."""
+        """Handle the exit of the process, after its output was stored; a signal counts as 128 plus its number."""
 
 
 class Processes:
-    """Starts processes through a shim, and ends them all with the cluster; for the loop's thread.
+    """Starts processes through a shim, and ends them all with the cluster; only for the loop's thread.
 
-    `folder` is removed when the cluster has ended, in whatever way.
+    The shim removes `folder` when the cluster has ended, for whatever reason.
     """
 
     def __init__(self, loop: Loop, folder: Path) -> None:
         self._loop = loop
         self._folder = folder
-        self._watchers: dict[str, Watcher] = {}
-        self._pids: dict[str, int] = {}  # also the processes' groups
+        self._observers: dict[str, ProcessObserver] = {}
+        self._pids: dict[str, int] = {}  # also the ids of the process groups
         self._stopping = False
         self._shim: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
@@ -51,8 +51,8 @@ class Processes:
     def start(self) -> None:
         """Start the shim."""
         command = [sys.executable, "-I", "-S", "-X", "utf8", str(_SHIM), str(self._folder)]
-        # A session of its own: Ctrl-C in the terminal is for the cluster, which then ends the shim.
-        shim = subprocess.Popen(  # noqa: S603  # this interpreter, on a file of this package
+        # In a new session: Ctrl-C in the terminal must only reach the cluster, which then ends the shim.
+        shim = subprocess.Popen(  # noqa: S603  # this interpreter runs a file of this package
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env={}, start_new_session=True
         )
         self._shim = shim
@@ -60,7 +60,7 @@ class Processes:
         self._reader.start()
 
     def stop(self) -> None:
-        """End every process, and wait until they are gone; after the loop ended."""
+        """End all processes and wait until they are gone. Call this after the loop ended."""
         self._stopping = True
         shim, reader = self._shim, self._reader
         if shim is None or reader is None:
@@ -73,25 +73,31 @@ class Processes:
         shim.stdout.close()
 
     def launch(
-        self, name: str, argv: list[str], variables: dict[str, str], folder: str, log: Path | None, watcher: Watcher
+        self,
+        name: str,
+        argv: list[str],
+        variables: dict[str, str],
+        folder: str,
+        log: Path | None,
+        observer: ProcessObserver,
     ) -> None:
         """Start a process.
 
         Args:
-            name: Unique among the processes that run.
-            argv: Program and arguments; the program is looked for in the PATH of `variables`.
+            name: Unique among the running processes.
+            argv: Program and arguments; the program is searched in the PATH of `variables`.
             variables: Its whole environment.
             folder: Its working directory.
-            log: Where to store its output; None drops it.
-            watcher: What to tell of it.
+            log: The file for its output; None discards it.
+            observer: Receives its events.
         """
-        self._watchers[name] = watcher
+        self._observers[name] = observer
         request = {"start": name, "argv": argv, "env": variables, "cwd": folder, "log": str(log) if log else None}
         self._send(request)
 
     def signal(self, name: str, number: int) -> None:
-        """Send a signal to a process and all that it started; one that has ended is fine."""
-        if name in self._watchers:
+        """Send a signal to a process and its descendants; do nothing when it has ended."""
+        if name in self._observers:
             self._send({"signal": name, "number": int(number)})
 
     def _send(self, request: dict[str, Any]) -> None:
@@ -102,7 +108,7 @@ class Processes:
             while rest:
                 rest = rest[self._shim.stdin.write(rest) or 0 :]
         except BrokenPipeError:
-            pass  # the reader notices, too, and reports every process as killed
+            pass  # the reader thread notices this as well, and reports every process as killed
 
     def _read(self, shim: "subprocess.Popen[bytes]") -> None:
         assert shim.stdout
@@ -110,32 +116,35 @@ class Processes:
         while chunk := shim.stdout.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._loop.post(self._take, json.loads(line))
+                self._loop.post(self._dispatch, json.loads(line))
         if not self._stopping:
-            self._loop.post(self._replace, shim)
+            self._loop.post(self._replace_shim, shim)
 
-    def _take(self, notice: dict[str, Any]) -> None:
+    def _dispatch(self, notice: dict[str, Any]) -> None:
         at: float = notice["at"]
         if "started" in notice:
             self._pids[notice["started"]] = notice["pid"]
-            self._watchers[notice["started"]].on_started(at)
+            self._observers[notice["started"]].on_started(at)
         elif "refused" in notice:
-            self._watchers.pop(notice["refused"]).on_refused(notice["error"], at)
+            self._observers.pop(notice["refused"]).on_refused(notice["error"], at)
         else:
             del self._pids[notice["exited"]]
-            self._watchers.pop(notice["exited"]).on_exited(notice["code"], at)
+            self._observers.pop(notice["exited"]).on_exited(notice["code"], at)
 
-    def _replace(self, shim: "subprocess.Popen[bytes]") -> None:
-        """The shim was killed, and its processes with it: start another one."""
+    def _replace_shim(self, shim: "subprocess.Popen[bytes]") -> None:
+        """Start another shim after the old one was killed, and its processes with it."""
         assert shim.stdin
         assert shim.stdout
-        _log.error("the process supervisor ended with code %s; starting another one", shim.wait())
+        _log.error(
+            "the process supervisor (shim) exited with code %s, and all containers with it; starting another one",
+            shim.wait(),
+        )
         shim.stdin.close()
         shim.stdout.close()
         for pid in self._pids.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
-        lost, self._watchers, self._pids = self._watchers, {}, {}
+        orphaned, self._observers, self._pids = self._observers, {}, {}
         self.start()
-        for watcher in lost.values():
-            watcher.on_exited(_KILLED, time.time())
+        for observer in orphaned.values():
+            observer.on_exited(_KILLED, time.time())

@@ -1,18 +1,18 @@
-"""The process that starts, logs and reaps the containers' processes; what containerd's shim is to a real node.
+"""The shim: the process that starts, logs and reaps the containers' processes, like containerd's shim on a real node.
 
-It runs as a program of its own, for three reasons. It has one thread and little memory, so that `fork` is safe and
-quick. It stamps and stores output without competing with the API server for the interpreter lock. And it can promise
-that no container outlives the cluster, however the cluster ends:
+It is a separate program for three reasons. It has one thread and little memory, so `fork` is safe and fast. It stamps
+and stores output without competing with the API server for the interpreter lock. And it guarantees that no container
+outlives the cluster, however the cluster ends:
 
-- the cluster holds the write end of this process's standard input. When the cluster dies, even by SIGKILL, that pipe
-  closes; the shim then kills every process group, and on Linux every descendant left, removes the folder that it was
-  given as its argument, and exits.
-- should the shim be killed, Linux kills each container's first process, which asked for it with PR_SET_PDEATHSIG, and
-  the cluster kills their groups. That signal is tied to the thread that forked, which is one more reason why the
-  cluster, with its many threads, doesn't fork containers itself.
+- The cluster holds the write end of the shim's standard input. When the cluster dies, even by SIGKILL, that pipe
+  closes. Then the shim kills every process group and, on Linux, every remaining descendant, removes the folder given as
+  its argument, and exits.
+- If the shim is killed, Linux kills each container's first process, which requested that with PR_SET_PDEATHSIG, and the
+  cluster kills their groups. This signal is tied to the thread that forked, which is one more reason why the cluster,
+  with its many threads, does not fork containers itself.
 
-Requests come as lines of JSON on standard input: `{"start": id, "argv": [], "env": {}, "cwd": "", "log": path | null}`
-and `{"signal": id, "number": n}`. Notices leave as lines of JSON on standard output: `{"started": id, "pid": n}`,
+Requests are lines of JSON on standard input: `{"start": id, "argv": [], "env": {}, "cwd": "", "log": path | null}`
+and `{"signal": id, "number": n}`. Notices are lines of JSON on standard output: `{"started": id, "pid": n}`,
 `{"refused": id, "error": text}` and `{"exited": id, "code": n}`, each with `at`, the Unix time in seconds.
 """
 
@@ -30,9 +30,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-LINE_BYTES = 16 * 1024  # longer lines are split, as by containerd
-LOG_BYTES = 10 * 1024 * 1024  # then the log starts anew and one older file is kept, as by the kubelet
-_CHUNK_BYTES = 64 * 1024  # what a pipe holds
+LINE_BYTES = 16 * 1024  # longer lines are split, as in containerd
+LOG_BYTES = 10 * 1024 * 1024  # at this size the log is rotated; one old file is kept, as in the kubelet
+_CHUNK_BYTES = 64 * 1024  # the capacity of a pipe
 _CHUNKS_AT_ONCE = 16
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -48,7 +48,7 @@ class Log:
         self._rest = b""
 
     def write(self, chunk: bytes) -> None:
-        """Take output as it comes; a line is stored when it is complete or too long."""
+        """Add output; a line is stored when it is complete or too long."""
         lines = (self._rest + chunk).split(b"\n")
         self._rest = lines.pop()
         stored = b"".join(self._stamp(line, b"F") for line in lines)
@@ -58,7 +58,7 @@ class Log:
         self._store(stored)
 
     def close(self) -> None:
-        """Store the last line, which has no end, and close the file."""
+        """Store the last, unterminated line and close the file."""
         if self._rest:
             self._store(self._stamp(self._rest, b"P"))
         self._file.close()
@@ -69,7 +69,7 @@ class Log:
             self._path.replace(f"{self._path}.1")
             self._file = self._path.open("ab", buffering=0)
             self._size = 0
-        with contextlib.suppress(OSError):  # a full disk costs output, not the containers
+        with contextlib.suppress(OSError):  # a full disk loses output, but must not end the containers
             self._file.write(text)
         self._size += len(text)
 
@@ -85,7 +85,7 @@ class Log:
 
 
 class Process:
-    """One started process: its group has its pid."""
+    """One started process; its pid is also the id of its group."""
 
     def __init__(self, name: str, pid: int, output: int, log: Log | None) -> None:
         self.name = name
@@ -94,7 +94,7 @@ class Process:
         self._log = log
 
     def drain(self) -> bool:
-        """Read what is there, up to a limit so that others get their turn; False at the end of the output."""
+        """Read the available output, up to a limit so that others get a turn; False at its end."""
         for _ in range(_CHUNKS_AT_ONCE):
             try:
                 chunk = os.read(self.output, _CHUNK_BYTES)
@@ -107,14 +107,14 @@ class Process:
         return True
 
     def close(self) -> None:
-        """Store the rest of the output."""
+        """Store the remaining output."""
         self.drain()
         os.close(self.output)
         if self._log:
             self._log.close()
 
     def signal(self, number: int) -> None:
-        """Send a signal to the whole group."""
+        """Send a signal to the whole process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -132,13 +132,13 @@ class Shim:
         self._pid = os.getpid()
 
     def run(self) -> None:
-        """Serve until the cluster closes its end or is gone."""
+        """Serve until the cluster closes its end or dies."""
         if self._libc:
             self._libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(ValueError, OSError):  # hundreds of containers need more than the usual 1,024
+        with contextlib.suppress(ValueError, OSError):  # hundreds of containers need more than the default of 1,024
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536) if hard > 0 else 65_536, hard))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the cluster's to handle
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the cluster handles Ctrl-C
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         exits, exits_write = os.pipe()
         os.set_blocking(exits, False)
@@ -148,11 +148,11 @@ class Shim:
         self._selector.register(0, selectors.EVENT_READ)
         self._selector.register(exits, selectors.EVENT_READ)
         try:
-            with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+            with contextlib.suppress(BrokenPipeError):  # the cluster is gone
                 self._serve(exits)
         finally:
             self._end()
-        # Not on SIGTERM: then the cluster goes on with another shim.
+        # Not after SIGTERM: then the cluster continues with another shim.
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self, exits: int) -> None:
@@ -169,7 +169,7 @@ class Shim:
                     self._selector.unregister(key.fd)
 
     def _is_open(self, process: Process) -> bool:
-        """Whether output may still come; a number that was closed may already belong to another process's pipe."""
+        """Return whether more output may come. A closed descriptor may already belong to another process's pipe."""
         key = self._selector.get_map().get(process.output)
         return key is not None and key.data is process
 
@@ -206,13 +206,13 @@ class Shim:
             self._become(request, output_write, failure_write)
         os.close(output_write)
         os.close(failure_write)
-        fault = os.read(failure, 16).split()  # ends when the program runs: the pipe closes on exec
+        report = os.read(failure, 16).split()  # empty when the program runs: the pipe closes on exec
         os.close(failure)
-        if fault:
+        if report:
             os.close(output)
             os.waitpid(pid, 0)
-            what = request["cwd"] if fault[1] == b"chdir" else request["argv"][0]
-            raise OSError(int(fault[0]), os.strerror(int(fault[0])), what)
+            what = request["cwd"] if report[1] == b"chdir" else request["argv"][0]
+            raise OSError(int(report[0]), os.strerror(int(report[0])), what)
         return pid, output
 
     def _become(self, request: dict[str, Any], output: int, failure: int) -> None:
@@ -223,7 +223,7 @@ class Shim:
             if self._libc:
                 self._libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
                 if os.getppid() != self._pid:
-                    os._exit(1)  # the shim died before the line above
+                    os._exit(1)  # the shim died before prctl took effect
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             nothing = os.open(os.devnull, os.O_RDONLY)
@@ -232,7 +232,7 @@ class Shim:
             os.dup2(output, 2)
             os.chdir(request["cwd"])
             step = b"exec"
-            os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606  # what a container is for
+            os.execvpe(request["argv"][0], request["argv"], request["env"])  # noqa: S606  # running the given program is the purpose
         except OSError as error:
             os.write(failure, b"%d %s" % (error.errno or errno.EIO, step))
         except ValueError:
@@ -241,7 +241,7 @@ class Shim:
             os._exit(127)
 
     def _reap(self) -> None:
-        """Collect the processes that ended, the orphans that this subreaper inherited among them."""
+        """Reap the ended processes, including orphans that this subreaper inherited."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -270,7 +270,7 @@ class Shim:
         signal.set_wakeup_fd(-1)
         for process in self._by_pid.values():
             process.signal(signal.SIGKILL)
-        # A descendant that left its group becomes this subreaper's child when its parent dies: until none is left.
+        # A descendant outside its group becomes this subreaper's child when its parent dies; reap until none is left.
         with contextlib.suppress(ChildProcessError):
             while True:
                 for pid in _children():
@@ -287,7 +287,7 @@ def _children() -> list[int]:
 
 
 def _explain(error: Exception, request: dict[str, Any]) -> str:
-    """The words of a container runtime that couldn't start a program."""
+    """Return a container runtime's error message for a program that could not be started."""
     program: str = request["argv"][0]
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if isinstance(error, OSError) and error.filename == request["cwd"]:

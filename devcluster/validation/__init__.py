@@ -1,7 +1,7 @@
-"""What a real API server would refuse, and what it would fill in: defaults, preparation and rules for every kind.
+"""Defaults and validation for every kind, as in a real API server.
 
-The parts follow the registry strategies of `k8s.io/kubernetes`: an object is completed (defaults, fields that the
-server owns), then checked. Every function here is pure but for the object that it completes in place.
+The steps are those of the registry strategies of `k8s.io/kubernetes`: an object is completed (defaults, fields that the
+server owns), then checked. All functions are pure, except that they complete the given object in place.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from devcluster.validation.metadata import check_metadata, check_metadata_update
 
 
 def _nothing(_obj: Object) -> None:
-    """Nothing to fill in."""
+    """Do nothing: the kind has no such step."""
 
 
 def _no_causes(_obj: Object) -> list[Cause]:
@@ -40,10 +40,10 @@ def _no_update_causes(_new: Object, _old: Object) -> list[Cause]:
 
 @dataclass(frozen=True)
 class _Rules:
-    """One kind's parts.
+    """The steps of one kind.
 
-    `default` runs on every write, `default_status` on every write of the status, `prepare` on creation, once name and
-    uid are known.
+    `default` runs on every write, `default_status` on every write of the status, and `prepare` on creation, after name
+    and uid are set.
     """
 
     default: Callable[[Object], None] = _nothing
@@ -81,7 +81,7 @@ _NO_RULES = _Rules()
 
 
 def complete_new(kind: Kind, obj: Object) -> None:
-    """Fill in a new object, in place: defaults, its first generation, an empty status."""
+    """Complete a new object in place: defaults, its first generation, an empty status."""
     rules = _RULES.get(kind, _NO_RULES)
     rules.default(obj)
     if "status" in kind.subresources and kind.has_generation:
@@ -92,13 +92,13 @@ def complete_new(kind: Kind, obj: Object) -> None:
 
 
 def settle_new(kind: Kind, obj: Object) -> None:
-    """Fill in, in place, what a real server adds to a new, valid object when it reads it back."""
+    """Add, in place, the fields that a real server adds to a valid new object when it reads it back."""
     if kind is JOB:
         jobs.default_labels(obj)
 
 
 def warn_of_new(kind: Kind, obj: Object) -> list[str]:
-    """What is allowed in a new object, but may not be what its author wants."""
+    """Return warnings about a new object: valid, but possibly not what its author intends."""
     name = obj["metadata"].get("name", "")
     if kind is JOB and "." in name:
         return [_DOTTED_NAME]
@@ -112,12 +112,12 @@ _DOTTED_NAME = (
 
 
 def check_new(kind: Kind, obj: Object) -> list[Cause]:
-    """What is wrong with a new, completed object."""
+    """Check a new, completed object; return the causes of a refusal."""
     return check_metadata(kind, obj) + _RULES.get(kind, _NO_RULES).check(obj)
 
 
 def complete_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> None:
-    """Fill in an object's new state, in place, and take back what this endpoint can't change.
+    """Complete an object's new state in place, and restore what this endpoint cannot change.
 
     `subresource="status"` changes the status alone (and metadata), "binding" a pod's node, None everything else.
     """
@@ -150,9 +150,9 @@ def _keep(new: Object, old: Object, field: str) -> None:
 
 
 def check_update(kind: Kind, new: Object, old: Object, subresource: str | None) -> list[Cause]:
-    """What is wrong with an object's new, completed state."""
+    """Check an object's new, completed state; return the causes of a refusal."""
     rules = _RULES.get(kind, _NO_RULES)
-    if subresource == "binding":  # what gives a pod its node may do what an update may not
+    if subresource == "binding":  # a binding may set spec.nodeName, an update may not
         own = []
     else:
         own = rules.check_status(new, old) if subresource == "status" else rules.check_update(new, old)

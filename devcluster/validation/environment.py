@@ -7,18 +7,18 @@ from devcluster.errors import Cause
 from devcluster.objects import Object
 from devcluster.validation.fields import check_all, duplicate, invalid, not_supported, required
 from devcluster.validation.names import (
-    config_key_faults,
-    dns_subdomain_faults,
-    environment_name_faults,
-    label_key_faults,
-    port_name_faults,
+    config_key_errors,
+    dns_subdomain_errors,
+    environment_name_errors,
+    label_key_errors,
+    port_name_errors,
 )
 
 _FIELD_PATHS = (
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
     "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
 )  # fmt: skip
-# What the downward API knows, but not as an environment variable.
+# Fields that the downward API supports, but not for environment variables.
 _OTHER_FIELD_PATHS = ("metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName",
                       "status.phase")  # fmt: skip
 _RESOURCES = ("limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
@@ -33,12 +33,12 @@ _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "
 
 
 def check_environment(variables: Sequence[Object], path: str) -> list[Cause]:
-    """The `env` list."""
+    """Check an `env` list."""
     causes: list[Cause] = []
     for index, variable in enumerate(variables):
         place, name = f"{path}[{index}]", variable.get("name", "")
         causes += (
-            check_all(f"{place}.name", name, environment_name_faults(name)) if name else [required(f"{place}.name")]
+            check_all(f"{place}.name", name, environment_name_errors(name)) if name else [required(f"{place}.name")]
         )
         if "valueFrom" in variable:
             causes += _check_source(variable, f"{place}.valueFrom")
@@ -75,9 +75,9 @@ def _check_field_ref(ref: Object, path: str) -> list[Cause]:
     if subscripted:
         base, key = subscripted.groups()
         if base == "metadata.annotations":
-            return check_all(path, key.lower(), label_key_faults(key.lower()))
+            return check_all(path, key.lower(), label_key_errors(key.lower()))
         if base == "metadata.labels":
-            return check_all(path, key, label_key_faults(key))
+            return check_all(path, key, label_key_errors(key))
         detail = f"error converting fieldPath: field label does not support subscript: {field}"
         return [invalid(f"{path}.fieldPath", field, detail)]
     if field in _FIELD_PATHS:
@@ -99,26 +99,26 @@ def _check_resource_ref(ref: Object, path: str) -> list[Cause]:
 
 def _check_key_ref(ref: Object, path: str) -> list[Cause]:
     name, key = ref.get("name", ""), ref.get("key", "")
-    causes = check_all(f"{path}.name", name, dns_subdomain_faults(name))
+    causes = check_all(f"{path}.name", name, dns_subdomain_errors(name))
     if not key:
         return [*causes, required(f"{path}.key")]
-    return causes + check_all(f"{path}.key", key, config_key_faults(key))
+    return causes + check_all(f"{path}.key", key, config_key_errors(key))
 
 
 def check_environment_sources(sources: Sequence[Object], path: str) -> list[Cause]:
-    """The `envFrom` list."""
+    """Check an `envFrom` list."""
     causes: list[Cause] = []
     for index, source in enumerate(sources):
         place, prefix = f"{path}[{index}]", source.get("prefix", "")
         if prefix:
-            causes += check_all(f"{place}.prefix", prefix, environment_name_faults(prefix))
+            causes += check_all(f"{place}.prefix", prefix, environment_name_errors(prefix))
         given = [name for name in ("configMapRef", "secretRef") if name in source]
         for name in given:
             target = source[name].get("name", "")
             if not target:
                 causes.append(required(f"{place}.{name}.name"))
             else:
-                causes += check_all(f"{place}.{name}.name", target, dns_subdomain_faults(target))
+                causes += check_all(f"{place}.{name}.name", target, dns_subdomain_errors(target))
         if not given:
             causes.append(invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"))
         elif len(given) > 1:
@@ -127,15 +127,15 @@ def check_environment_sources(sources: Sequence[Object], path: str) -> list[Caus
 
 
 def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a container."""
+    """Check the `ports` list of a container."""
     causes: list[Cause] = []
     names: set[str] = set()
     for index, port in enumerate(ports):
         place, name = f"{path}[{index}]", port.get("name", "")
         if name:
-            faults = port_name_faults(name)
-            causes += check_all(f"{place}.name", name, faults)
-            if not faults and name in names:
+            errors = port_name_errors(name)
+            causes += check_all(f"{place}.name", name, errors)
+            if not errors and name in names:
                 causes.append(duplicate(f"{place}.name", name))
             names.add(name)
         number = port.get("containerPort", 0)
@@ -149,7 +149,7 @@ def check_ports(ports: Sequence[Object], path: str) -> list[Cause]:
 
 
 def check_host_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a container in the network of its host: a port there is the same one."""
+    """Check the `ports` list of a container on the host's network: hostPort must equal containerPort."""
     return [
         invalid(f"{path}[{index}].hostPort", port.get("hostPort", 0), _SAME_PORT)
         for index, port in enumerate(ports)
@@ -158,7 +158,7 @@ def check_host_ports(ports: Sequence[Object], path: str) -> list[Cause]:
 
 
 def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:
-    """The `ports` list of a Service."""
+    """Check the `ports` list of a Service."""
     causes: list[Cause] = []
     for index, port in enumerate(ports):
         place = f"{path}[{index}]"
@@ -167,7 +167,7 @@ def check_service_ports(ports: Sequence[Object], path: str) -> list[Cause]:
         causes += _check_port_number(port.get("port", 0), f"{place}.port")
         target = port.get("targetPort")
         if isinstance(target, str):
-            causes += check_all(f"{place}.targetPort", target, port_name_faults(target))
+            causes += check_all(f"{place}.targetPort", target, port_name_errors(target))
         else:
             causes += _check_port_number(target or 0, f"{place}.targetPort")
         if port["protocol"] not in _PROTOCOLS:

@@ -1,4 +1,4 @@
-"""Rules for the status that a controller writes on a Job, as of 1.37: `ValidateJobStatusUpdate`."""
+"""Rules for the status that a controller writes on a Job: `ValidateJobStatusUpdate` of Kubernetes 1.37."""
 
 from devcluster.errors import Cause
 from devcluster.objects import Object
@@ -8,18 +8,18 @@ _LAST = "terminal "
 
 
 def has_condition(job: Object, name: str) -> bool:
-    """Whether a condition of the Job is `True`."""
+    """Return whether a condition of the Job is True."""
     conditions = job.get("status", {}).get("conditions") or ()
     return any(condition["type"] == name and condition["status"] == "True" for condition in conditions)
 
 
 def is_finished(job: Object) -> bool:
-    """Whether the Job has come to its end, good or bad."""
+    """Return whether the Job is Complete or Failed."""
     return has_condition(job, "Complete") or has_condition(job, "Failed")
 
 
 def default_job_status(job: Object) -> None:
-    """Write a Job's status as the server shows it, in place: counts of 0 are left out, times of conditions aren't."""
+    """Normalize a Job's status in place, as the server does: omit counts of 0, set missing times to null."""
     status = job.setdefault("status", {})
     for field in ("active", "succeeded", "failed"):
         if status.get(field) == 0:
@@ -30,7 +30,10 @@ def default_job_status(job: Object) -> None:
 
 
 def check_job_status(new: Object, old: Object) -> list[Cause]:
-    """A Job's new status: counts don't fall, a finished Job stays so, and its conditions make sense together."""
+    """Check a Job's new status.
+
+    Counts must not decrease, a finished Job must stay finished, and its conditions must be consistent.
+    """
     status, before = new.get("status", {}), old.get("status", {})
     causes = [
         cause
@@ -63,7 +66,7 @@ def _check_conditions(new: Object, old: Object) -> list[Cause]:
         for name, kind in (("Failed", _LAST), ("Complete", _LAST), ("FailureTarget", _LAST), ("SuccessCriteriaMet", ""))
         if has_condition(old, name) and not has_condition(new, name)
     ]
-    faults = {
+    errors = {
         "cannot set Complete=True and Failed=true conditions": complete and failed,
         "cannot set Complete=True and FailureTarget=true conditions": completing and failing,
         "cannot set Failed=True condition without the FailureTarget=true condition": (
@@ -75,11 +78,11 @@ def _check_conditions(new: Object, old: Object) -> list[Cause]:
         "cannot set SuccessCriteriaMet=True and Failed=true conditions": succeeding and failed,
         "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions": succeeding and failing,
     }
-    return causes + [_conditions_cause(fault) for fault, applies in faults.items() if applies]
+    return causes + [_conditions_cause(error) for error, applies in errors.items() if applies]
 
 
 def _check_running(new: Object, old: Object) -> list[Cause]:
-    """A finished Job has no pods left that run or end."""
+    """Check that a finished Job has no pods that run or terminate."""
     status, before = new.get("status", {}), old.get("status", {})
     if not is_finished(new):
         return []

@@ -1,4 +1,4 @@
-"""Rules and defaults for Jobs: those of `k8s.io/kubernetes/pkg/apis/batch` and its registry strategy, as of 1.37.
+"""Rules and defaults for Jobs: `k8s.io/kubernetes/pkg/apis/batch` and its registry strategy in Kubernetes 1.37.
 
 See https://kubernetes.io/docs/concepts/workloads/controllers/job/.
 """
@@ -16,7 +16,7 @@ from devcluster.validation.fields import (
 )
 from devcluster.validation.job_status import has_condition
 from devcluster.validation.metadata import check_label_selector
-from devcluster.validation.names import dns_label_faults
+from devcluster.validation.names import dns_label_errors
 from devcluster.validation.podspecs import check_template, default_template
 
 _BACKOFF_LIMIT = 6
@@ -48,22 +48,22 @@ def default_job(job: Object) -> None:
 
 
 def default_labels(job: Object) -> None:
-    """Give a Job without labels those of its pods, in place."""
+    """Give a Job without labels those of its pod template, in place."""
     labels = (job["spec"]["template"].get("metadata") or {}).get("labels")
     if labels and not metadata_of(job).get("labels"):
-        # The same dict, so that labels generated for the pods become the Job's, too, as on a real server.
+        # Share the dict, so that labels generated for the pods become the Job's as well, as on a real server.
         job["metadata"]["labels"] = labels
 
 
 def generate_selector(job: Object) -> None:
-    """Give a new Job its selector, and its pods the labels that it selects, in place; unless `manualSelector`."""
+    """Generate a new Job's selector and the matching pod labels, in place; not with `manualSelector`."""
     spec, metadata = job["spec"], metadata_of(job)
     if spec["manualSelector"]:
         return
     name, uid = metadata.get("name", ""), metadata["uid"]
     template = spec["template"].setdefault("metadata", {})
     labels = template.setdefault("labels", {})
-    # A label that the user set stays, and is refused by the validation when it differs.
+    # A label set by the user is kept; validation refuses it if it differs.
     for key in (_LEGACY_JOB_NAME, _JOB_NAME):
         labels.setdefault(key, name)
     for key in (_LEGACY_CONTROLLER_UID, _CONTROLLER_UID):
@@ -72,12 +72,12 @@ def generate_selector(job: Object) -> None:
 
 
 def check_job(job: Object) -> list[Cause]:
-    """A new Job, with its defaults filled in."""
+    """Check a new Job, with its defaults filled in."""
     return [*_check_generated_selector(job), *_check_spec(job["spec"]), *_check_index_names(job)]
 
 
 def check_job_update(new: Object, old: Object) -> list[Cause]:
-    """A Job's new spec against the stored one."""
+    """Check a Job's new spec against the stored one."""
     spec, old_spec = new["spec"], old["spec"]
     causes = [*_check_spec(spec), *_check_completions(spec, old_spec)]
     causes += check_unchanged("spec.selector", spec.get("selector"), old_spec.get("selector"))
@@ -180,7 +180,7 @@ def _check_index_names(job: Object) -> list[Cause]:
     if spec["completionMode"] != "Indexed" or not spec.get("completions"):
         return []
     hostname = f"{name}-{spec['completions'] - 1}"
-    if not dns_label_faults(hostname):
+    if not dns_label_errors(hostname):
         return []
     return [invalid("metadata.name", name, f"will not able to create pod with invalid DNS label: {hostname}")]
 
@@ -195,9 +195,10 @@ def _check_completions(spec: Object, old: Object) -> list[Cause]:
 
 
 def _check_template_update(new: Object, old: Object) -> list[Cause]:
-    """The template is fixed, but for a suspended Job without pods: its scheduling directives and resources.
+    """Check that a Job's pod template has not changed.
 
-    See https://kubernetes.io/docs/concepts/workloads/controllers/job/#mutable-scheduling-directives.
+    A suspended Job without pods may change its scheduling directives and resources; see
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#mutable-scheduling-directives.
     """
     template, old_template, status = new["spec"]["template"], old["spec"]["template"], old.get("status", {})
     idle = (not status.get("startTime") or has_condition(old, "Suspended")) and not status.get("active")

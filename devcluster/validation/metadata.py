@@ -1,4 +1,4 @@
-"""Rules for the metadata of every object: those of `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`."""
+"""Rules for the metadata of every object: `k8s.io/apimachinery/pkg/api/validation/objectmeta.go`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,48 +9,48 @@ from devcluster.kinds import EVENT, NAMESPACE, SERVICE, Kind
 from devcluster.objects import Object, metadata_of
 from devcluster.validation.fields import check_all, check_unchanged, forbidden, invalid, required, too_long
 from devcluster.validation.names import (
-    dns_label_faults,
-    dns_subdomain_faults,
-    label_key_faults,
-    label_value_faults,
-    path_segment_faults,
+    dns_label_errors,
+    dns_subdomain_errors,
+    label_key_errors,
+    label_value_errors,
+    path_segment_errors,
 )
 
 _ANNOTATIONS_MAX_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = ("kubernetes", ORPHAN_FINALIZER, FOREGROUND_FINALIZER)
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
-# A Service's name was a DNS-1035 label until 1.34 relaxed it; an Event's is only checked to be a path segment.
+# Until Kubernetes 1.34, a Service's name was a DNS-1035 label. An Event's name need only be a path segment.
 _NAME_RULES: dict[Kind, Callable[[str], list[str]]] = {
-    NAMESPACE: dns_label_faults,
-    SERVICE: dns_label_faults,
-    EVENT: path_segment_faults,
+    NAMESPACE: dns_label_errors,
+    SERVICE: dns_label_errors,
+    EVENT: path_segment_errors,
 }
 
 
 def check_metadata(kind: Kind, obj: Object) -> list[Cause]:
-    """The metadata of a new object."""
-    metadata, name_faults = metadata_of(obj), _NAME_RULES.get(kind, dns_subdomain_faults)
+    """Check the metadata of a new object."""
+    metadata, name_errors = metadata_of(obj), _NAME_RULES.get(kind, dns_subdomain_errors)
     causes: list[Cause] = []
     prefix, name = metadata.get("generateName", ""), metadata.get("name", "")
     if prefix:
-        # A name goes on after the prefix, so that a dash at its end is none at the name's end.
+        # The name continues after the prefix, so a trailing dash of the prefix is allowed.
         masked = prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
-        causes += check_all("metadata.generateName", prefix, name_faults(masked))
+        causes += check_all("metadata.generateName", prefix, name_errors(masked))
     if not name:
         causes.append(required("metadata.name", "name or generateName is required"))
     else:
-        causes += check_all("metadata.name", name, name_faults(name))
+        causes += check_all("metadata.name", name, name_errors(name))
     if kind.namespaced:
         namespace = metadata.get("namespace", "")
-        causes += check_all("metadata.namespace", namespace, dns_label_faults(namespace))
+        causes += check_all("metadata.namespace", namespace, dns_label_errors(namespace))
     elif metadata.get("namespace"):
         causes.append(forbidden("metadata.namespace", "not allowed on this type"))
     return causes + _check_common(metadata)
 
 
 def check_metadata_update(new_obj: Object, old_obj: Object) -> list[Cause]:
-    """The metadata of an object's new state, against that of the stored one."""
+    """Check the metadata of an object's new state against the stored one."""
     new, old = metadata_of(new_obj), metadata_of(old_obj)
     causes: list[Cause] = []
     if old.get("deletionTimestamp"):
@@ -65,19 +65,19 @@ def check_metadata_update(new_obj: Object, old_obj: Object) -> list[Cause]:
 
 
 def check_labels(labels: Mapping[str, str] | None, path: str) -> list[Cause]:
-    """Keys and values of labels."""
+    """Check the keys and values of labels."""
     causes = []
     for key, value in (labels or {}).items():
-        causes += check_all(path, key, label_key_faults(key))
-        causes += check_all(path, value, label_value_faults(value))
+        causes += check_all(path, key, label_key_errors(key))
+        causes += check_all(path, value, label_value_errors(value))
     return causes
 
 
 def check_annotations(annotations: Mapping[str, str] | None, path: str) -> list[Cause]:
-    """Keys of annotations, and their size altogether."""
+    """Check the keys of annotations, and their total size."""
     causes: list[Cause] = []
     for key in annotations or ():
-        causes += check_all(path, key, label_key_faults(key.lower()))
+        causes += check_all(path, key, label_key_errors(key.lower()))
     size = sum(len(key.encode()) + len(value.encode()) for key, value in (annotations or {}).items())
     if size > _ANNOTATIONS_MAX_BYTES:
         causes.append(too_long(path, _ANNOTATIONS_MAX_BYTES))
@@ -85,7 +85,7 @@ def check_annotations(annotations: Mapping[str, str] | None, path: str) -> list[
 
 
 def check_label_selector(selector: Mapping[str, Any], path: str) -> list[Cause]:
-    """A `metav1.LabelSelector`."""
+    """Check a `metav1.LabelSelector`."""
     causes = check_labels(selector.get("matchLabels"), f"{path}.matchLabels")
     for index, term in enumerate(selector.get("matchExpressions") or ()):
         place, values = f"{path}.matchExpressions[{index}]", term.get("values") or ()
@@ -100,9 +100,9 @@ def check_label_selector(selector: Mapping[str, Any], path: str) -> list[Cause]:
                     causes.append(forbidden(f"{place}.values", detail))
             case other:
                 causes.append(invalid(f"{place}.operator", other or "", "not a valid selector operator"))
-        causes += check_all(f"{place}.key", term.get("key", ""), label_key_faults(term.get("key", "")))
+        causes += check_all(f"{place}.key", term.get("key", ""), label_key_errors(term.get("key", "")))
         for number, value in enumerate(values):
-            causes += check_all(f"{place}.values[{number}]", value, label_value_faults(value))
+            causes += check_all(f"{place}.values[{number}]", value, label_value_errors(value))
     return causes
 
 
@@ -138,7 +138,7 @@ def _check_owners(owners: Sequence[Object]) -> list[Cause]:
 def _check_finalizers(finalizers: Sequence[str]) -> list[Cause]:
     causes = []
     for index, finalizer in enumerate(finalizers):
-        causes += check_all("metadata.finalizers", finalizer, label_key_faults(finalizer))
+        causes += check_all("metadata.finalizers", finalizer, label_key_errors(finalizer))
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
             detail = "name is neither a standard finalizer name nor is it fully qualified"
             causes.append(invalid(f"metadata.finalizers[{index}]", finalizer, detail))

@@ -1,8 +1,8 @@
-r"""The syntax of names, label keys and label values: functions from a text to what is wrong with it.
+"""The syntax of names, label keys and label values: each function returns the error messages about a text.
 
-The rules and messages of `k8s.io/apimachinery/pkg/api/validate/content`; see
+The rules and messages are those of `k8s.io/apimachinery/pkg/api/validate/content`; see
 https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and `.../labels/`. All patterns are used with
-`fullmatch`: `$` would let a trailing newline through.
+`fullmatch`, because `$` would accept a trailing newline.
 """
 
 import re
@@ -48,73 +48,73 @@ def _pattern_message(rule: str, pattern: str, *examples: str) -> str:
 
 
 def _too_long(text: str, limit: int, unit: str = "characters") -> list[str]:
-    """Lengths are counted in bytes, whatever the message calls them."""
+    """Check a length in bytes; `unit` is only the word in the message."""
     return [f"must be no more than {limit} {unit}"] if len(text.encode()) > limit else []
 
 
-def dns_label_faults(text: str) -> list[str]:
-    """RFC 1123 label: names of namespaces, containers, volumes."""
-    faults = _too_long(text, _LABEL_MAX)
+def dns_label_errors(text: str) -> list[str]:
+    """Check an RFC 1123 label, such as the name of a namespace, container or volume."""
+    errors = _too_long(text, _LABEL_MAX)
     if not _DNS_LABEL.fullmatch(text):
         if _DNS_SUBDOMAIN.fullmatch(text):
-            faults.append("must not contain dots")
+            errors.append("must not contain dots")
         else:
-            faults.append(_pattern_message(_DNS_LABEL_RULE, _DNS_LABEL_FORMAT, "my-name", "123-abc"))
-    return faults
+            errors.append(_pattern_message(_DNS_LABEL_RULE, _DNS_LABEL_FORMAT, "my-name", "123-abc"))
+    return errors
 
 
-def dns_subdomain_faults(text: str) -> list[str]:
-    """RFC 1123 subdomain: names of most objects."""
-    faults = _too_long(text, _SUBDOMAIN_MAX)
+def dns_subdomain_errors(text: str) -> list[str]:
+    """Check an RFC 1123 subdomain, such as the name of most objects."""
+    errors = _too_long(text, _SUBDOMAIN_MAX)
     if not _DNS_SUBDOMAIN.fullmatch(text):
-        faults.append(_pattern_message(_DNS_SUBDOMAIN_RULE, _DNS_SUBDOMAIN_FORMAT, "example.com"))
-    return faults
+        errors.append(_pattern_message(_DNS_SUBDOMAIN_RULE, _DNS_SUBDOMAIN_FORMAT, "example.com"))
+    return errors
 
 
-def label_key_faults(text: str) -> list[str]:
-    """A label's key, an annotation's, a finalizer: a name with an optional DNS prefix."""
+def label_key_errors(text: str) -> list[str]:
+    """Check the key of a label or annotation, or a finalizer: a name with an optional DNS prefix."""
     prefix, slash, name = text.rpartition("/")
     if "/" in prefix:
         message = _pattern_message(_LABEL_KEY_RULE, _LABEL_KEY_FORMAT, "MyName", "my.name", "123-abc")
         optional = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         return [f"a valid label key {message} {optional}"]
-    faults = []
+    errors = []
     if slash:
         if not prefix:
-            faults.append("prefix part must be non-empty")
+            errors.append("prefix part must be non-empty")
         else:
-            faults += [f"prefix part {fault}" for fault in dns_subdomain_faults(prefix)]
+            errors += [f"prefix part {error}" for error in dns_subdomain_errors(prefix)]
     if not name:
-        faults.append("name part must be non-empty")
-    faults += [f"name part {fault}" for fault in _too_long(name, _LABEL_MAX, "bytes")]
+        errors.append("name part must be non-empty")
+    errors += [f"name part {error}" for error in _too_long(name, _LABEL_MAX, "bytes")]
     if not _LABEL_KEY.fullmatch(name):
         message = _pattern_message(_LABEL_KEY_RULE, _LABEL_KEY_FORMAT, "MyName", "my.name", "123-abc")
-        faults.append(f"name part {message}")
-    return faults
+        errors.append(f"name part {message}")
+    return errors
 
 
-def label_value_faults(text: str) -> list[str]:
-    """A label's value; empty is one."""
-    faults = _too_long(text, _LABEL_MAX, "bytes")
+def label_value_errors(text: str) -> list[str]:
+    """Check a label's value; it may be empty."""
+    errors = _too_long(text, _LABEL_MAX, "bytes")
     if not _LABEL_VALUE.fullmatch(text):
-        faults.append(_pattern_message(_LABEL_VALUE_RULE, _LABEL_VALUE_FORMAT, "MyValue", "my_value", "12345"))
-    return faults
+        errors.append(_pattern_message(_LABEL_VALUE_RULE, _LABEL_VALUE_FORMAT, "MyValue", "my_value", "12345"))
+    return errors
 
 
-def config_key_faults(text: str) -> list[str]:
-    """A key of a ConfigMap or Secret."""
-    faults = _too_long(text, _SUBDOMAIN_MAX)
+def config_key_errors(text: str) -> list[str]:
+    """Check a key of a ConfigMap or Secret."""
+    errors = _too_long(text, _SUBDOMAIN_MAX)
     if not _CONFIG_KEY.fullmatch(text):
-        faults.append(_pattern_message(_CONFIG_KEY_RULE, _CONFIG_KEY_FORMAT, "key.name", "KEY_NAME", "key-name"))
+        errors.append(_pattern_message(_CONFIG_KEY_RULE, _CONFIG_KEY_FORMAT, "key.name", "KEY_NAME", "key-name"))
     elif text in (".", ".."):
-        faults.append(f"must not be '{text}'")
+        errors.append(f"must not be '{text}'")
     elif text.startswith(".."):
-        faults.append("must not start with '..'")
-    return faults
+        errors.append("must not start with '..'")
+    return errors
 
 
-def environment_name_faults(text: str) -> list[str]:
-    """The name of an environment variable."""
+def environment_name_errors(text: str) -> list[str]:
+    """Check the name of an environment variable."""
     if not text:
         return ["environment variable name must be non-empty"]
     if any(not " " <= character <= "~" or character == "=" for character in text):
@@ -122,22 +122,22 @@ def environment_name_faults(text: str) -> list[str]:
     return []
 
 
-def port_name_faults(text: str) -> list[str]:
-    """The name of a container's or service's port."""
-    faults = ["must be no more than 15 characters"] if len(text) > _PORT_NAME_MAX else []
+def port_name_errors(text: str) -> list[str]:
+    """Check the name of a port of a container or Service."""
+    errors = ["must be no more than 15 characters"] if len(text) > _PORT_NAME_MAX else []
     if not re.fullmatch("[-a-z0-9]+", text):
-        faults.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+        errors.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
     if not re.search("[a-z]", text):
-        faults.append("must contain at least one letter (a-z)")
+        errors.append("must contain at least one letter (a-z)")
     if "--" in text:
-        faults.append("must not contain consecutive hyphens")
+        errors.append("must not contain consecutive hyphens")
     if text.startswith("-") or text.endswith("-"):
-        faults.append("must not begin or end with a hyphen")
-    return faults
+        errors.append("must not begin or end with a hyphen")
+    return errors
 
 
-def path_segment_faults(text: str) -> list[str]:
-    """Any name: it is a segment of a URL."""
+def path_segment_errors(text: str) -> list[str]:
+    """Check a name that need only be a segment of a URL."""
     if text in (".", ".."):
         return [f"may not be '{text}'"]
     return [f"may not contain '{part}'" for part in "/%" if part in text]

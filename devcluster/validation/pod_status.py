@@ -1,6 +1,6 @@
-"""Rules and defaults for the status that a node, or an administrator in its place, writes on a pod.
+"""Rules and defaults for the pod status that a node, or an administrator in its place, writes.
 
-After `ValidatePodStatusUpdate` and the conversions of `k8s.io/kubernetes/pkg/apis/core`.
+Follows `ValidatePodStatusUpdate` and the conversions of `k8s.io/kubernetes/pkg/apis/core`.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ _STATE_TIMES = {"running": ("startedAt",), "terminated": ("startedAt", "finished
 
 
 def default_pod_status(pod: Object) -> None:
-    """Write a pod's status as the server shows it, in place; of its two forms of addresses, `podIP` wins."""
+    """Normalize a pod's status in place, as the server does; `podIP` takes precedence over `podIPs`."""
     status = pod.setdefault("status", {})
     address, addresses = status.get("podIP"), status.get("podIPs")
     if addresses and not address:
@@ -38,7 +38,7 @@ def _default_times(state: Object) -> None:
 
 
 def check_pod_status(new: Object, old: Object) -> list[Cause]:
-    """A pod's new status: its addresses are some, and what has ended for good stays so."""
+    """Check a pod's new status: its addresses must be valid, and ended containers must stay ended."""
     status, before = new.get("status") or {}, old.get("status") or {}
     causes = []
     for name in ("podIPs", "hostIPs"):
@@ -50,7 +50,7 @@ def check_pod_status(new: Object, old: Object) -> list[Cause]:
 
 
 def _check_addresses(addresses: Sequence[str], path: str) -> list[Cause]:
-    """Each is one, and there is at most one of each kind."""
+    """Check that each address is valid, with at most one per IP family."""
     causes, versions = [], []
     for index, address in enumerate(addresses):
         try:
@@ -65,7 +65,7 @@ def _check_addresses(addresses: Sequence[str], path: str) -> list[Cause]:
 
 
 def _check_ends(new: Sequence[Object], old: Sequence[Object], policy: str, path: str) -> list[Cause]:
-    """A container that ended runs again only where the pod's restartPolicy would have it so."""
+    """Check that an ended container runs again only if the pod's restartPolicy allows it."""
     causes: list[Cause] = []
     states = {container["name"]: container.get("state") or {} for container in new}
     for index, container in enumerate(old if policy != "Always" else ()):

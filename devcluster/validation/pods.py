@@ -33,7 +33,7 @@ def begin_pod(pod: Object) -> None:
 
 
 def complete_status(pod: Object) -> None:
-    """Fill in a pod's status, in place; its quality of service follows from its spec."""
+    """Complete a pod's status in place: its quality of service follows from its spec."""
     default_pod_status(pod)
     pod["status"].setdefault("qosClass", _quality_of_service(pod["spec"]))
 
@@ -43,7 +43,7 @@ def _containers(spec: Object) -> list[Object]:
 
 
 def _quality_of_service(spec: Object) -> str:
-    """See https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/."""
+    """Return the QoS class; see https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/."""
     amounts = [
         (container["resources"].get("requests") or {}, container["resources"].get("limits") or {})
         for container in _containers(spec)
@@ -56,12 +56,12 @@ def _quality_of_service(spec: Object) -> str:
 
 
 def check_pod(pod: Object) -> list[Cause]:
-    """A new pod."""
+    """Check a new pod."""
     return check_spec(pod["spec"], "spec")
 
 
 def check_pod_update(new: Object, old: Object) -> list[Cause]:
-    """A pod's new spec: almost nothing of it may change."""
+    """Check a pod's new spec: almost all of it is immutable."""
     spec, old_spec = new["spec"], old["spec"]
     causes = check_spec(spec, "spec")
     if spec == old_spec:

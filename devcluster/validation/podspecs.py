@@ -1,7 +1,8 @@
-"""Rules and defaults for what runs: pod templates and pods' specs.
+"""Rules and defaults for pod templates and pod specs.
 
-After `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the parts that a Job, a Deployment or a
-pod of the embedded cluster may use; what only a real node would mind (probes' details, affinity) is stored as it is.
+Follows `k8s.io/kubernetes/pkg/apis/core` (validation and v1/defaults.go), for the fields that a Job, a Deployment or a
+pod of the embedded cluster can use. Fields that only matter to a real node (details of probes, affinity) are stored
+unchecked.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from devcluster.validation.environment import (
 )
 from devcluster.validation.fields import check_all, duplicate, forbidden, invalid, not_found, not_supported, required
 from devcluster.validation.metadata import check_annotations, check_labels
-from devcluster.validation.names import dns_label_faults, dns_subdomain_faults, label_key_faults, label_value_faults
+from devcluster.validation.names import dns_label_errors, dns_subdomain_errors, label_key_errors, label_value_errors
 from devcluster.validation.resources import check_resources
 from devcluster.validation.security import check_container_security, check_pod_security
 
@@ -45,7 +46,7 @@ def default_spec(spec: Object) -> None:
     spec.setdefault("securityContext", {})
     spec.setdefault("schedulerName", "default-scheduler")
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
-    for field in ("serviceAccountName", "serviceAccount"):  # two names of one thing; no account is neither
+    for field in ("serviceAccountName", "serviceAccount"):  # two names of one field; an empty one is removed
         spec.pop(field, None)
         if account:
             spec[field] = account
@@ -100,7 +101,7 @@ def _default_volume(volume: Object) -> None:
 
 
 def check_template(template: Object, path: str) -> list[Cause]:
-    """A pod template."""
+    """Check a pod template."""
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
     causes = [
         *check_labels(metadata.get("labels"), f"{path}.labels"),
@@ -114,7 +115,7 @@ def check_template(template: Object, path: str) -> list[Cause]:
 
 
 def check_spec(spec: Object, path: str) -> list[Cause]:
-    """A pod's spec, with its defaults filled in."""
+    """Check a pod's spec, with its defaults filled in."""
     volumes, causes = _check_volumes(spec.get("volumes") or (), f"{path}.volumes")
     causes += _check_containers(spec, volumes, path)
     for field, value, supported in (
@@ -126,10 +127,10 @@ def check_spec(spec: Object, path: str) -> list[Cause]:
     causes += check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector")
     for field in ("serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"):
         if spec.get(field):
-            causes += check_all(f"{path}.{field}", spec[field], dns_subdomain_faults(spec[field]))
+            causes += check_all(f"{path}.{field}", spec[field], dns_subdomain_errors(spec[field]))
     for field in ("hostname", "subdomain"):
         if spec.get(field):
-            causes += check_all(f"{path}.{field}", spec[field], dns_label_faults(spec[field]))
+            causes += check_all(f"{path}.{field}", spec[field], dns_label_errors(spec[field]))
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= _INT32_MAX:
         detail = f"must be between 1 and {_INT32_MAX}, inclusive"
@@ -164,7 +165,7 @@ def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]
 def _check_container(container: Object, volumes: set[str], path: str) -> list[Cause]:
     causes: list[Cause] = []
     name = container.get("name", "")
-    causes += check_all(f"{path}.name", name, dns_label_faults(name)) if name else [required(f"{path}.name")]
+    causes += check_all(f"{path}.name", name, dns_label_errors(name)) if name else [required(f"{path}.name")]
     if not container.get("image"):
         causes.append(required(f"{path}.image"))
     for field, supported in (
@@ -181,19 +182,19 @@ def _check_container(container: Object, volumes: set[str], path: str) -> list[Ca
 
 
 def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list[Cause]]:
-    """The names of the good volumes, and what is wrong with the others."""
+    """Return the names of the valid volumes, and the causes about the others."""
     names: set[str] = set()
     causes: list[Cause] = []
     for index, volume in enumerate(volumes):
         place, name = f"{path}[{index}]", volume.get("name", "")
-        faults = check_all(f"{place}.name", name, dns_label_faults(name)) if name else [required(f"{place}.name")]
+        errors = check_all(f"{place}.name", name, dns_label_errors(name)) if name else [required(f"{place}.name")]
         if name in names:
-            faults.append(duplicate(f"{place}.name", name))
+            errors.append(duplicate(f"{place}.name", name))
         sources = sorted(set(volume) - {"name"})
-        faults += [forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]]
-        if not faults:
+        errors += [forbidden(f"{place}.{source}", "may not specify more than 1 volume type") for source in sources[1:]]
+        if not errors:
             names.add(name)
-        causes += faults
+        causes += errors
     return names, causes
 
 
@@ -221,7 +222,7 @@ def _check_tolerations(tolerations: Sequence[Object], path: str) -> list[Cause]:
         key, value = toleration.get("key", ""), toleration.get("value", "")
         operator, effect = toleration.get("operator", ""), toleration.get("effect", "")
         if key:
-            causes += check_all(f"{place}.key", key, label_key_faults(key))
+            causes += check_all(f"{place}.key", key, label_key_errors(key))
         elif operator != "Exists":
             detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             causes.append(invalid(f"{place}.operator", operator, detail))
@@ -231,7 +232,7 @@ def _check_tolerations(tolerations: Sequence[Object], path: str) -> list[Cause]:
         if operator == "Exists" and value:
             causes.append(invalid(f"{place}.operator", value, "value must be empty when `operator` is 'Exists'"))
         elif operator in ("", "Equal"):
-            causes += check_all(f"{place}.operator", value, label_value_faults(value))
+            causes += check_all(f"{place}.operator", value, label_value_errors(value))
         elif operator != "Exists":
             causes.append(not_supported(f"{place}.operator", operator, ("Equal", "Exists")))
         if effect and effect not in _EFFECTS:

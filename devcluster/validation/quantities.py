@@ -1,6 +1,6 @@
 """Resource quantities: exact numbers with an SI or binary suffix.
 
-Parsing, rounding and the canonical form of `k8s.io/apimachinery/pkg/api/resource`; see
+Parsing, rounding and the canonical form are those of `k8s.io/apimachinery/pkg/api/resource`; see
 https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/.
 """
 
@@ -38,7 +38,7 @@ def _parse(text: str) -> tuple[Decimal, Format]:
     elif suffix in _DECIMAL:
         value, style = number.scaleb(_DECIMAL[suffix], _EXACT), "decimal"
     elif exponent := _EXPONENT.fullmatch(suffix):
-        # Beyond these bounds every number is the greatest or the least one anyway.
+        # Numbers beyond these bounds are replaced by the largest or smallest quantity anyway.
         value, style = number.scaleb(max(-40, min(40, int(exponent.group(1)))), _EXACT), "exponent"
     else:
         raise ValueError(_UNKNOWN_SUFFIX if _PATTERN.fullmatch(text) else _MESSAGE)
@@ -47,24 +47,24 @@ def _parse(text: str) -> tuple[Decimal, Format]:
 
 
 def parse_quantity(text: str) -> Decimal:
-    """The exact value.
+    """Return the exact value of a quantity.
 
     Raises:
-        ValueError: the text is no quantity; the message is the API server's.
+        ValueError: the text is not a quantity; the message is the API server's.
     """
     return _parse(text)[0]
 
 
 @lru_cache(maxsize=4096)
 def canonical_quantity(text: str, *, round_to_milli: bool = False) -> str:
-    """The form in which the API server gives the quantity back: 1000m is 1, 0.5 is 500m, 1024Mi is 1Gi.
+    """Return a quantity in the API server's form: 1000m is 1, 0.5 is 500m, 1024Mi is 1Gi.
 
     Args:
         text: A quantity.
         round_to_milli: Round up to thousandths, as in a container's resources.
 
     Raises:
-        ValueError: the text is no quantity.
+        ValueError: the text is not a quantity.
     """
     value, style = _parse(text)
     if round_to_milli:

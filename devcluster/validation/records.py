@@ -1,4 +1,4 @@
-"""Rules and defaults for the kinds without pods: ConfigMaps, Secrets, Services, Namespaces, Leases and Events."""
+"""Rules and defaults for kinds without pods: ConfigMaps, Secrets, Services, Namespaces, Leases and Events."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ from devcluster.validation.fields import (
     too_long,
 )
 from devcluster.validation.metadata import check_labels
-from devcluster.validation.names import config_key_faults, label_key_faults
+from devcluster.validation.names import config_key_errors, label_key_errors
 
 _DATA_MAX_BYTES = 1024 * 1024
 _ILLEGAL_BASE64 = 'Secret in version "v1" cannot be handled as a Secret: illegal base64 data'
@@ -26,7 +26,7 @@ _EVENT_LIMITS = {"reportingInstance": 128, "action": 128, "reason": 128, "messag
 
 
 def default_secret(secret: Object) -> None:
-    """Fill in a Secret's type and move its plain `stringData` into `data`, in place."""
+    """Fill in a Secret's type, and move its `stringData` into `data`, in place."""
     secret.setdefault("type", "Opaque")
     plain = secret.pop("stringData", None) or {}
     if plain:
@@ -35,19 +35,19 @@ def default_secret(secret: Object) -> None:
 
 
 def default_namespace(namespace: Object) -> None:
-    """Fill in a Namespace's own name as a label, in place."""
+    """Give a Namespace the label with its own name, in place."""
     labels = namespace["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = metadata_of(namespace).get("name", "")
 
 
 def begin_namespace(namespace: Object) -> None:
-    """Give a new Namespace its phase, and the finalizer of what it contains, in place."""
+    """Give a new Namespace its phase and the `kubernetes` finalizer, in place."""
     namespace["spec"] = {"finalizers": ["kubernetes"]}
     namespace["status"] = {"phase": "Active"}
 
 
 def default_service(service: Object) -> None:
-    """Fill in a Service's defaults, in place. No addresses are assigned: nothing routes to them here."""
+    """Fill in a Service's defaults, in place. It gets no address, because nothing routes traffic here."""
     spec = service.setdefault("spec", {})
     spec.setdefault("type", "ClusterIP")
     spec.setdefault("sessionAffinity", "None")
@@ -63,7 +63,7 @@ def begin_service(service: Object) -> None:
 
 
 def default_event(event: Object) -> None:
-    """Fill in what an Event always shows, in place."""
+    """Fill in an Event's defaults, in place."""
     event.setdefault("source", {})
     for field in ("firstTimestamp", "lastTimestamp", "eventTime"):
         event.setdefault(field, None)
@@ -72,14 +72,14 @@ def default_event(event: Object) -> None:
 
 
 def default_lease(lease: Object) -> None:
-    """Fill in what a Lease always shows, and take out what belongs to features that are off, in place."""
+    """Fill in a Lease's defaults, and remove fields of disabled features, in place."""
     spec = lease.setdefault("spec", {})
     for field in ("strategy", "preferredHolder"):  # CoordinatedLeaderElection
         spec.pop(field, None)
 
 
 def check_config_map(config_map: Object) -> list[Cause]:
-    """A ConfigMap's keys and size."""
+    """Check a ConfigMap's keys and size."""
     data, binary = config_map.get("data") or {}, config_map.get("binaryData") or {}
     causes = _check_keys(data, "data") + _check_keys(binary, "binaryData")
     causes += [invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary]
@@ -89,10 +89,10 @@ def check_config_map(config_map: Object) -> list[Cause]:
 
 
 def check_secret(secret: Object) -> list[Cause]:
-    """A Secret's keys and size.
+    """Check a Secret's keys and size.
 
     Raises:
-        ApiError: 400, a value isn't base64.
+        ApiError: 400, a value is not base64.
     """
     data = secret.get("data") or {}
     causes = _check_keys(data, "data")
@@ -101,7 +101,7 @@ def check_secret(secret: Object) -> list[Cause]:
         try:
             size += len(base64.b64decode(value, validate=True))
         except binascii.Error:
-            # The server decodes the values as it reads the body: the fault comes before all others.
+            # The server decodes the values while it parses the body, so this error precedes all others.
             raise bad_request(_ILLEGAL_BASE64) from None
     if size > _DATA_MAX_BYTES:
         causes.append(too_long("data", _DATA_MAX_BYTES))
@@ -109,11 +109,11 @@ def check_secret(secret: Object) -> list[Cause]:
 
 
 def _check_keys(data: Object, path: str) -> list[Cause]:
-    return [cause for key in data for cause in check_all(f"{path}[{key}]", key, config_key_faults(key))]
+    return [cause for key in data for cause in check_all(f"{path}[{key}]", key, config_key_errors(key))]
 
 
 def check_immutable_data(new: Object, old: Object) -> list[Cause]:
-    """A ConfigMap or Secret that was declared immutable stays as it is."""
+    """Check that a ConfigMap or Secret declared immutable has not changed."""
     if not old.get("immutable"):
         return []
     detail = "field is immutable when `immutable` is set"
@@ -122,13 +122,13 @@ def check_immutable_data(new: Object, old: Object) -> list[Cause]:
 
 
 def check_secret_update(new: Object, old: Object) -> list[Cause]:
-    """A Secret's new state: its type is fixed."""
+    """Check a Secret's new state: its type is immutable."""
     kept = check_unchanged("type", new.get("type"), old.get("type"))
     return [*check_secret(new), *kept, *check_immutable_data(new, old)]
 
 
 def check_service(service: Object) -> list[Cause]:
-    """A Service's type, selector and ports."""
+    """Check a Service's type, selector and ports."""
     spec = service["spec"]
     ports = spec.get("ports") or ()
     causes = check_labels(spec.get("selector"), "spec.selector")
@@ -140,7 +140,7 @@ def check_service(service: Object) -> list[Cause]:
 
 
 def check_lease(lease: Object) -> list[Cause]:
-    """A Lease, new or changed."""
+    """Check a new or changed Lease."""
     spec = lease.get("spec") or {}
     causes = []
     duration = spec.get("leaseDurationSeconds")
@@ -151,7 +151,10 @@ def check_lease(lease: Object) -> list[Cause]:
 
 
 def check_event(event: Object) -> list[Cause]:
-    """An Event: what it is about lies in its own namespace; one with an `eventTime` is complete."""
+    """Check an Event.
+
+    Its object must be in its own namespace, and one with an `eventTime` must be complete.
+    """
     about, namespace = event.get("involvedObject") or {}, metadata_of(event)["namespace"]
     own, cluster_wide = about.get("namespace", ""), namespace == "default"
     mismatch = invalid("involvedObject.namespace", own, "does not match event.namespace")
@@ -161,7 +164,7 @@ def check_event(event: Object) -> list[Cause]:
     component = event.get("reportingComponent") or ""
     if not component:
         causes.append(required("reportingComponent"))
-    causes += check_all("reportingComponent", component, label_key_faults(component))
+    causes += check_all("reportingComponent", component, label_key_errors(component))
     for field, limit in _EVENT_LIMITS.items():
         value = event.get(field) or ""
         if not value and field != "message":

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/tasks/configure-pod-container/extended-resource/.
 from devcluster.errors import Cause
 from devcluster.objects import Object
 from devcluster.validation.fields import check_all, forbidden, invalid, required
-from devcluster.validation.names import label_key_faults
+from devcluster.validation.names import label_key_errors
 from devcluster.validation.quantities import parse_quantity
 
 _STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -16,7 +16,7 @@ _KUBERNETES = "kubernetes.io/"
 
 
 def check_resources(resources: Object, path: str) -> list[Cause]:
-    """Names and amounts of requests and limits, and that no request is above its limit."""
+    """Check the names and amounts of requests and limits, and that no request exceeds its limit."""
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     causes: list[Cause] = []
     for name, amount in limits.items():
@@ -35,13 +35,13 @@ def _check_amount(name: str, amount: str, path: str) -> list[Cause]:
     value = parse_quantity(amount)
     if value < 0:
         causes.append(invalid(path, amount, "must be greater than or equal to 0"))
-    if not _is_native(name) and value % 1:  # an extended resource: devices aren't shared in parts
+    if not _is_native(name) and value % 1:  # an extended resource: devices are indivisible
         causes.append(invalid(path, amount, "must be an integer"))
     return causes
 
 
 def _check_name(name: str, path: str) -> list[Cause]:
-    causes = check_all(path, name, label_key_faults(name))
+    causes = check_all(path, name, label_key_errors(name))
     if "/" in name:
         if _KUBERNETES not in name and not _is_extended(name):
             causes.append(invalid(path, name, "doesn't follow extended resource name standard"))
@@ -53,8 +53,8 @@ def _check_name(name: str, path: str) -> list[Cause]:
 
 
 def _is_extended(name: str) -> bool:
-    """Whether quotas could name it, too: they put `requests.` before it."""
-    return not name.startswith("requests.") and not label_key_faults(f"requests.{name}")
+    """Return whether a quota could name it as well, with the prefix `requests.`."""
+    return not name.startswith("requests.") and not label_key_errors(f"requests.{name}")
 
 
 def _check_request(name: str, amount: str, limit: str | None, path: str) -> list[Cause]:

@@ -1,9 +1,9 @@
-"""From JSON to an object of a kind: the types of its fields, and which fields it has.
+"""Decoding of JSON into objects: checks the types of fields, and finds unknown fields.
 
-The API server decodes a body into Go structs: a value of the wrong type is a 400, an unknown field is dropped, with a
+The API server decodes a body into Go structs: a value of the wrong type is a 400; an unknown field is dropped, with a
 warning or, on request, an error (https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation). The
-structure is read from the models of the official Kubernetes client, which are generated from Kubernetes' own OpenAPI
-document, so that no copy of it has to be kept here.
+structure comes from the models of the official Kubernetes client, which are generated from Kubernetes' own OpenAPI
+document. So this package needs no copy of it.
 """
 
 import importlib
@@ -22,7 +22,7 @@ from devcluster.objects import Object, parse_time, to_micro_time, to_time
 from devcluster.validation.quantities import canonical_quantity
 
 _MODELS = "kubernetes.client.models"
-# The client's models don't tell these apart from other strings, integers and times.
+# The client's models do not distinguish these from other strings, integers and times.
 _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "overhead", "allocatedResources"})
 _QUANTITIES = frozenset({"sizeLimit", "divisor"})
 _LONG_INTEGERS = frozenset({
@@ -39,28 +39,31 @@ Reader = Callable[[Any, str, list[str]], Any]  # (value, path, unknown fields fo
 
 
 class DecodeError(Exception):
-    """A body whose types don't fit, in the API server's words."""
+    """A body with a value of the wrong type; the message is the API server's."""
 
 
 @dataclass(frozen=True)
 class _Struct:
-    name: str  # the Go struct's, for messages
+    name: str  # of the Go struct, for messages
     readers: dict[str, Reader]
 
 
 def decode(kind: Kind, body: Object) -> tuple[Object, list[str]]:
-    """Read an object's JSON; return the object and the paths of the fields that its kind doesn't have.
+    """Decode an object's JSON; return the object and the paths of its unknown fields.
 
-    Fields that are null count as missing; quantities and times come out in their canonical form.
+    Fields that are null count as missing; quantities and times are returned in their canonical form.
 
     Raises:
-        DecodeError: a value is of the wrong type.
+        DecodeError: a value has the wrong type.
     """
     unknown: list[str] = []
     return _read_struct(_root(kind), body, "", unknown), unknown
 
 
-_AMBIGUOUS = {EVENT: "CoreV1Event", TOKEN_REQUEST: "AuthenticationV1TokenRequest"}  # groups share these names
+_AMBIGUOUS = {
+    EVENT: "CoreV1Event",
+    TOKEN_REQUEST: "AuthenticationV1TokenRequest",
+}  # several groups have a kind of this name
 
 
 @cache
@@ -85,7 +88,7 @@ def _struct(model: type[BaseModel]) -> _Struct:
 
 
 def _reader(annotation: Any, field: str, owner: str) -> Reader:
-    """The reader of a field's type; structs are looked up when met, since some contain themselves."""
+    """Return the reader for a field's type; structs are resolved lazily, since some contain themselves."""
     options = [one for one in get_args(annotation) if one is not types.NoneType]
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
@@ -137,7 +140,7 @@ def _map_reader(read: Reader, field: str, owner: str) -> Reader:
         if not isinstance(value, dict):
             kind = "v1.ResourceList" if field in _QUANTITY_MAPS else "map[string]string"
             raise _mismatch(value, path, owner, kind)
-        # Go reads a null among strings as the empty string.
+        # Go decodes a null in a map of strings as the empty string.
         return {key: "" if item is None else read(item, path, unknown) for key, item in value.items()}
 
     return read_map
@@ -152,7 +155,7 @@ _GO_ITEMS = {
 
 
 def _scalar_reader(read: Callable[[Any, str], str | None], field: str, owner: str) -> Reader:
-    """`read` returns the Go type that the value isn't, or None."""
+    """Return a reader for scalars; `read` returns the expected Go type if the value does not have it, or None."""
 
     def read_scalar(value: Any, path: str, unknown: list[str]) -> Any:
         wanted = read(value, field)
@@ -200,7 +203,7 @@ def _time_reader(field: str, owner: str) -> Reader:
         try:
             moment = parse_time(value)
             if micro and not _MICRO_TIME.fullmatch(value):
-                raise ValueError("a MicroTime has six digits of a second")
+                raise ValueError("a MicroTime must have six fractional digits")
         except ValueError:
             message = f'parsing time "{value}" as "{layout}": cannot parse "{value}" as "2006"'
             raise DecodeError(message) from None
@@ -213,13 +216,13 @@ def _mismatch(value: Any, path: str, owner: str, wanted: str) -> DecodeError:
     shown = json_type(value)
     if shown == "number" and wanted.startswith("int"):
         shown = f"number {value}"
-    # Messages, unlike the paths of unknown fields, don't tell which item of a list it was.
+    # Unlike the paths of unknown fields, messages do not contain the index of a list item.
     place = f"Go struct field {owner}.{re.sub(_INDEX, '', path)}" if owner else "Go value"
     return DecodeError(f"json: cannot unmarshal {shown} into {place} of type {wanted}")
 
 
 def json_type(value: Any) -> str:
-    """What JSON calls the type of a value."""
+    """Return the JSON type of a value."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, (int, float)):

@@ -1,8 +1,8 @@
-"""Rules for security contexts, of pods and of containers.
+"""Rules for the security contexts of pods and containers.
 
-After `ValidateSecurityContext` and `validatePodSpecSecurityContext` of `k8s.io/kubernetes/pkg/apis/core/validation`.
-The node isolates nothing; what a real cluster refuses is refused all the same. As by kube-apiserver's own defaults,
-nothing may be privileged.
+Follows `ValidateSecurityContext` and `validatePodSpecSecurityContext` of `k8s.io/kubernetes/pkg/apis/core/validation`.
+The node does not isolate containers, but the API refuses what a real cluster would refuse. Privileged containers are
+refused, as by kube-apiserver's default.
 """
 
 import re
@@ -24,7 +24,7 @@ _APP_ARMOR_MAX = 4095
 
 
 def check_pod_security(spec: Object, path: str) -> list[Cause]:
-    """A pod's security context, and what it shares with its node."""
+    """Check a pod's security context, and the namespaces that it shares with its node."""
     context, place = spec.get("securityContext") or {}, f"{path}.securityContext"
     causes = _check_ids(context, ("runAsUser", "runAsGroup", "fsGroup"), place)
     for index, group in enumerate(context.get("supplementalGroups") or ()):
@@ -48,7 +48,7 @@ def check_pod_security(spec: Object, path: str) -> list[Cause]:
 
 
 def check_container_security(context: Object, path: str, *, own_users: bool) -> list[Cause]:
-    """A container's security context; `own_users` when its pod has user ids of its own (`hostUsers: false`)."""
+    """Check a container's security context; `own_users`: its pod has `hostUsers: false`."""
     causes = []
     if context.get("privileged"):
         causes.append(forbidden(f"{path}.privileged", "disallowed by cluster policy"))

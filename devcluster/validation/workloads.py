@@ -1,4 +1,4 @@
-"""Rules and defaults for Deployments and StatefulSets: those of `k8s.io/kubernetes/pkg/apis/apps`."""
+"""Rules and defaults for Deployments and StatefulSets: `k8s.io/kubernetes/pkg/apis/apps`."""
 
 from devcluster.errors import Cause
 from devcluster.objects import Object
@@ -19,7 +19,7 @@ _STATUS_COUNTS = ("observedGeneration", "replicas", "updatedReplicas", "readyRep
                   "unavailableReplicas", "currentReplicas", "collisionCount")  # fmt: skip
 _STATEFUL_SET_MUTABLE = ("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
                          "persistentVolumeClaimRetentionPolicy", "minReadySeconds")  # fmt: skip
-# Each of these is named in the refusal; all others together are "fields other than".
+# A change of one of these is an error of its own; a change of any other immutable field is the error below.
 _STATEFUL_SET_FIXED = ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
 _STATEFUL_SET_IMMUTABLE = (
     "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', "
@@ -60,12 +60,12 @@ def default_stateful_set(stateful_set: Object) -> None:
 
 
 def begin_stateful_set(stateful_set: Object) -> None:
-    """Give a new StatefulSet its first status, in place: these two counts are shown even when they are 0."""
+    """Give a new StatefulSet its first status, in place; these two counts are present even when they are 0."""
     stateful_set["status"] = {"replicas": 0, "availableReplicas": 0}
 
 
 def check_deployment(deployment: Object) -> list[Cause]:
-    """A Deployment, new or changed."""
+    """Check a new or changed Deployment."""
     spec = deployment["spec"]
     causes = _check_replicated(spec, "deployment")
     if spec["strategy"]["type"] not in ("Recreate", "RollingUpdate"):
@@ -77,7 +77,7 @@ def check_deployment(deployment: Object) -> list[Cause]:
 
 
 def check_stateful_set(stateful_set: Object) -> list[Cause]:
-    """A StatefulSet, new or changed."""
+    """Check a new or changed StatefulSet."""
     spec = stateful_set["spec"]
     causes = _check_replicated(spec, "statefulset")
     if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
@@ -90,13 +90,13 @@ def _check_replicated(spec: Object, name: str) -> list[Cause]:
     causes = [cause for field in _COUNTS for cause in check_not_negative(f"spec.{field}", spec.get(field))]
     selector, template = spec.get("selector"), spec["template"]
     labels = (template.get("metadata") or {}).get("labels")
-    faults = [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
+    errors = [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
     if selector is not None and not selector.get("matchLabels") and not selector.get("matchExpressions"):
         causes.append(invalid("spec.selector", selector, f"empty selector is invalid for {name}"))
-    elif (selector is None or not faults) and not label_selector_matches(selector, labels or {}):
+    elif (selector is None or not errors) and not label_selector_matches(selector, labels or {}):
         detail = "`selector` does not match template `labels`"
         causes.append(invalid("spec.template.metadata.labels", labels, detail))
-    causes += faults
+    causes += errors
     causes += check_template(template, "spec.template")
     policy = template["spec"]["restartPolicy"]
     if policy != "Always":
@@ -105,13 +105,13 @@ def _check_replicated(spec: Object, name: str) -> list[Cause]:
 
 
 def check_deployment_update(new: Object, old: Object) -> list[Cause]:
-    """A Deployment's new spec: its selector is fixed."""
+    """Check a Deployment's new spec: its selector is immutable."""
     selector, old_selector = new["spec"].get("selector"), old["spec"].get("selector")
     return [*check_deployment(new), *check_unchanged("spec.selector", selector, old_selector)]
 
 
 def check_stateful_set_update(new: Object, old: Object) -> list[Cause]:
-    """A StatefulSet's new spec: most of it is fixed."""
+    """Check a StatefulSet's new spec: most of it is immutable."""
     spec, old_spec = new["spec"], old["spec"]
     causes = check_stateful_set(new)
     for field in _STATEFUL_SET_FIXED:
@@ -123,7 +123,7 @@ def check_stateful_set_update(new: Object, old: Object) -> list[Cause]:
 
 
 def check_workload_status(new: Object, _old: Object) -> list[Cause]:
-    """The status of either: no count is negative, nor above that of the replicas."""
+    """Check the status of either kind: no count is negative or exceeds the replicas."""
     status = new.get("status", {})
     causes = [cause for field in _STATUS_COUNTS for cause in check_not_negative(f"status.{field}", status.get(field))]
     replicas, ready = status.get("replicas", 0), status.get("readyReplicas", 0)

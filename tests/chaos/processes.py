@@ -69,7 +69,7 @@ class Fleet:
             server: behind each part's own network.
             namespace: with the service's account.
             folder: for logs and kubeconfigs.
-            reaper: kills all that is left when this process is gone.
+            reaper: kills the processes that remain when this process is gone.
             workers: of each replica.
             clock_seconds: by how much the second replica's clock is off.
 

@@ -1,8 +1,8 @@
-"""Starts a control plane and runs a command against it, or keeps it until it is interrupted.
+"""Starts a control plane and runs a command against it, or keeps it until interrupted.
 
-`python -m tests.controlplane pytest --server real` sets KUBECONFIG for the command and ends with its exit code. Where
-KUBECONFIG is set already, the command runs against that cluster and nothing is started. Without a command it prints the
-administrator's kubeconfig file.
+`python -m tests.controlplane pytest --server real` sets KUBECONFIG for the command and returns its exit code. If
+KUBECONFIG is set already, the command runs against that cluster and nothing is started. Without a command, it prints
+the path of the administrator's kubeconfig.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
 
 
 def main(command: Sequence[str]) -> int:
-    """Run the command, or wait for an interrupt; the exit code."""
+    """Run the command, or wait for an interrupt; return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _environment(keep=not command) as environment:
@@ -35,7 +35,10 @@ def main(command: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _environment(*, keep: bool) -> Iterator[dict[str, str]]:
-    """What the command needs to find its cluster; `keep` asks for a new one whatever the caller has set."""
+    """Yield the environment with which the command finds its cluster.
+
+    `keep` starts a new one even if KUBECONFIG is set.
+    """
     if os.environ.get("KUBECONFIG") and not keep:
         print(f"using the cluster of KUBECONFIG={os.environ['KUBECONFIG']}", flush=True)
         yield {}

@@ -1,4 +1,4 @@
-"""What the API server's audit log says of one user's calls."""
+"""The API server's audit log of one user's requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def calls_of(account: str, audit_log: Path) -> list[dict[str, Any]]:
-    """The audit log's events of a ServiceAccount's calls.
+    """Return the audit log's events of a ServiceAccount's requests.
 
     https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
     """

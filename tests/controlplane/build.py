@@ -1,6 +1,6 @@
-"""Where the control plane's programs come from: `KUBEBUILDER_ASSETS`, the cache, or a build with Go.
+"""Finds the control plane's programs: in `KUBEBUILDER_ASSETS`, in the cache, or by a build with Go.
 
-`python -m tests.controlplane.build` prints the folder that holds them.
+`python -m tests.controlplane.build` prints the folder that contains them.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _PACKAGES = {
     "kube-scheduler": f"{_KUBERNETES}/cmd/kube-scheduler",
     "kwok": "sigs.k8s.io/kwok/cmd/kwok",
 }
-"""Program -> the Go package that it is built from."""
+"""Program -> its Go package."""
 
 
 class ControlPlaneUnavailable(Exception):
-    """The programs are neither there nor can they be built; the message is one line that says what is missing."""
+    """The programs neither exist nor can be built; the message is one line that says what is missing."""
 
 
 def find_programs() -> dict[str, Path]:
-    """Returns every program of the control plane by name, building what is missing.
+    """Return the path of every program of the control plane by name, and build the missing ones.
 
-    A program under `KUBEBUILDER_ASSETS`, the folder that controller-runtime's envtest uses, comes first
-    (https://book.kubebuilder.io/reference/envtest); envtest has no controller manager, no scheduler and no kwok,
-    and those then come from the build.
+    Programs in `KUBEBUILDER_ASSETS`, the folder that controller-runtime's envtest uses, take precedence
+    (https://book.kubebuilder.io/reference/envtest). envtest has no controller manager, scheduler or kwok; those are
+    then built.
 
     Raises:
-        ControlPlaneUnavailable: when a program is missing and there is no Go to build it, or the build fails.
+        ControlPlaneUnavailable: a program is missing, and there is no Go to build it, or the build fails.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     found = {name: Path(assets) / name for name in _PACKAGES} if assets else {}
@@ -52,10 +52,9 @@ def find_programs() -> dict[str, Path]:
 
 
 def build_programs() -> Path:
-    """Returns the folder of programs built from this folder's go.mod, building them unless they are there.
+    """Return the folder of the programs, built from this folder's go.mod unless they exist already.
 
-    Runs at the same time wait for the one that builds. The folder is outside the checkout, and is made whole or
-    not at all.
+    Concurrent callers wait for the build. The folder is outside of the checkout, and appears only when it is complete.
 
     Raises:
         ControlPlaneUnavailable: as `find_programs`.
@@ -85,9 +84,11 @@ def _cache_folder() -> Path:
 
 
 def _build(programs: Path) -> None:
-    """Builds into a folder beside the final one, and renames it at the end."""
+    """Build in a folder beside the final one, and rename it at the end."""
     version = _required_version(_KUBERNETES)
-    print(f"building Kubernetes {version}, etcd and kwok into {programs}: once, some minutes", file=sys.stderr)
+    print(
+        f"building Kubernetes {version}, etcd and kwok into {programs}: this takes some minutes, once", file=sys.stderr
+    )
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=programs.parent, prefix="build-") as work:
         built = Path(work) / "bin"
@@ -105,7 +106,7 @@ def _build(programs: Path) -> None:
 
 
 def _linker_flags(version: str) -> str:
-    """What hack/lib/version.sh of Kubernetes sets, without which every program reports v0.0.0-master."""
+    """Return what hack/lib/version.sh of Kubernetes sets; without it every program reports v0.0.0-master."""
     major, minor = version.removeprefix("v").split(".")[:2]
     values = {
         "k8s.io/component-base/version.gitVersion": version,
@@ -116,10 +117,10 @@ def _linker_flags(version: str) -> str:
 
 
 def _required_version(module: str) -> str:
-    """The version of a module that go.mod asks for, as `v1.37.2`."""
+    """Return the version of a module that go.mod requires, such as `v1.37.2`."""
     found = re.search(rf"^\s*{re.escape(module)} (v\S+)$", (_MODULE / "go.mod").read_text(), re.MULTILINE)
     if found is None:
-        raise ControlPlaneUnavailable(f"no control plane: {_MODULE / 'go.mod'} doesn't require {module}")
+        raise ControlPlaneUnavailable(f"no control plane: {_MODULE / 'go.mod'} does not require {module}")
     return found[1]
 
 

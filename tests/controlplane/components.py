@@ -1,4 +1,4 @@
-"""The control plane's processes: started with a log file, stopped, paused, and never left behind."""
+"""The control plane's processes: started with a log file, stopped, paused, and never left running."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import Path
 _STOP_SECONDS = 20.0
 
 
-class Warden:
-    """A process that kills what it has been told of as soon as this process is gone, however it went."""
+class Reaper:
+    """A process that kills the watched processes when this process has ended, however it ended."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the folder to remove at the end."""
+        """Start the reaper; at the end it removes `folder`."""
         script = Path(__file__).with_name("reaper.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", script, folder], stdin=subprocess.PIPE, text=True, start_new_session=True
         )
 
     def watch(self, pid: int) -> None:
-        """Has the process killed when this one ends."""
+        """Kill the process when this one ends."""
         self._tell(f"+{pid}")
 
     def forget(self, pid: int) -> None:
-        """Takes back `watch`: the process has ended, and its number may be another's."""
+        """Undo `watch`: the process has ended, and its pid may be reused."""
         self._tell(f"-{pid}")
 
     def close(self) -> None:
-        """Kills what is still watched, and removes the folder."""
+        """Kill what is still watched, and remove the folder."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(_STOP_SECONDS)
@@ -44,33 +44,33 @@ class Warden:
 
 
 class Component:
-    """One program with fixed arguments, which may be started and stopped any number of times."""
+    """One program with fixed arguments, which can be started and stopped repeatedly."""
 
-    def __init__(self, program: Path, arguments: Sequence[str], log: Path, warden: Warden) -> None:
+    def __init__(self, program: Path, arguments: Sequence[str], log: Path, reaper: Reaper) -> None:
         self.name = program.name
         self.log = log
         self._command = [str(program), *arguments]
-        self._warden = warden
+        self._reaper = reaper
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
-        """The process's number.
+        """The process id.
 
         Raises:
-            RuntimeError: when the program isn't running; the message has the end of its log.
+            RuntimeError: the program is not running; the message has the end of its log.
         """
         if self._process is None or self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} isn't running; its log ends:\n{self.log_end()}")
+            raise RuntimeError(f"{self.name} is not running; its log ends:\n{self.log_end()}")
         return self._process.pid
 
     def check(self) -> None:
-        """Raises what `pid` does when the program was started and has ended by itself."""
+        """Raise the error of `pid` if the program was started and has ended by itself."""
         if self._process is not None:
             _ = self.pid
 
     def start(self) -> None:
-        """Starts the program; returns before it serves."""
+        """Start the program; it may not serve yet when this returns."""
         assert self._process is None, f"{self.name} runs"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -79,28 +79,28 @@ class Component:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.log.parent,
-                start_new_session=True,  # Ctrl-C in a terminal is for the tests, which stop this in good order
+                start_new_session=True,  # Ctrl-C in a terminal must only reach the tests, which then stop this
             )
-        self._warden.watch(self._process.pid)
+        self._reaper.watch(self._process.pid)
 
     def stop(self) -> None:
-        """Ends the program as an operator would, and returns once it has ended."""
+        """Stop the program as an operator would, and wait until it has ended."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the program at once (`kill -9`), and returns once it has ended."""
+        """Kill the program (`kill -9`), and wait until it has ended."""
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
-        """Freezes the program: its connections stay open and nothing answers."""
+        """Freeze the program: its connections stay open, but it does not respond."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a paused program go on."""
+        """Resume a paused program."""
         os.kill(self.pid, signal.SIGCONT)
 
     def log_end(self, max_bytes: int = 4000) -> str:
-        """The last part of what the program has written."""
+        """Return the end of the program's log."""
         return self.log.read_bytes()[-max_bytes:].decode(errors="replace")
 
     def _end(self, by: signal.Signals) -> None:
@@ -115,4 +115,4 @@ class Component:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        self._warden.forget(process.pid)
+        self._reaper.forget(process.pid)

@@ -1,15 +1,15 @@
-"""How the control plane's one node treats pods: kwok's stages, in the order that a kubelet would take.
+"""The control plane's one node: the stages of kwok through which pods pass, in the order of a kubelet.
 
-Nothing is run. A pod says how it fares by an annotation, or, when its template can't be chosen freely, by an
-environment variable of its first container:
+Nothing is run. An annotation tells what happens to a pod or, if its template cannot be chosen freely, an environment
+variable of its first container:
 
-| annotation             | variable               | meaning                                      | else |
-| ---------------------- | ---------------------- | -------------------------------------------- | ---- |
-| `testnode/ready-after` | `TESTNODE_READY_AFTER` | until it is Running and Ready                | `0s` |
-| `testnode/runs-for`    | `TESTNODE_RUNS_FOR`    | how long the containers of a Job's pod run   | `1s` |
-| `testnode/exit-code`   | `TESTNODE_EXIT_CODE`   | what the containers of a Job's pod exit with | `0`  |
+| annotation             | variable               | meaning                                         | default |
+| ---------------------- | ---------------------- | ----------------------------------------------- | ------- |
+| `testnode/ready-after` | `TESTNODE_READY_AFTER` | time until it is Running and Ready              | `0s`    |
+| `testnode/runs-for`    | `TESTNODE_RUNS_FOR`    | how long the containers of a Job's pod run      | `1s`    |
+| `testnode/exit-code`   | `TESTNODE_EXIT_CODE`   | the exit code of the containers of a Job's pod  | `0`     |
 
-Times are Go durations (`1m30s`). Images under `missing.invalid/` can't be pulled. Pods that no Job owns never end.
+Times are Go durations (`1m30s`). Images under `missing.invalid/` cannot be pulled. Pods without a Job never end.
 Every container's log is the one line `LOG_LINE`.
 Stages and their templates: https://kwok.sigs.k8s.io/docs/user/stages-configuration/
 """
@@ -25,7 +25,7 @@ LOG_LINE = "nothing runs here"
 
 _MISSING_REGISTRY = "missing.invalid/"
 
-# jq: where kwok looks a pod's state up
+# jq: where kwok reads a pod's state
 _DELETED = ".metadata.deletionTimestamp"
 _PHASE = ".status.phase"
 _OWNERS = "(.metadata.ownerReferences // [])[].kind"
@@ -34,7 +34,7 @@ _WAITING = "(.status.containerStatuses // [])[].state.waiting.reason"
 
 
 def node() -> dict[str, Any]:
-    """The Node to create; kwok fills in its status."""
+    """Return the Node to create; kwok fills in its status."""
     resources = {"cpu": "1k", "memory": "1Ti", "ephemeral-storage": "1Ti", "pods": "10k", "nvidia.com/gpu": "64"}
     return {
         "apiVersion": "v1",
@@ -45,10 +45,10 @@ def node() -> dict[str, Any]:
 
 
 def kwok_configuration(pod_log: Path) -> str:
-    """The text of kwok's `--config` file.
+    """Return the text of kwok's `--config` file.
 
     Args:
-        pod_log: What every container has as its log, in the format of container runtimes.
+        pod_log: The log file of every container, in the format of container runtimes.
     """
     logs = {
         "apiVersion": "kwok.x-k8s.io/v1alpha1",
@@ -92,7 +92,7 @@ def kwok_configuration(pod_log: Path) -> str:
             _RESTARTED,
             delay=_RUNS_FOR,
         ),
-        # A kubelet ends the containers of a deleted pod, says so in its status, and then lets it go:
+        # A kubelet ends the containers of a deleted pod, updates its status, and then removes it:
         # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-termination
         _stage(
             "pod-killed",
@@ -108,7 +108,10 @@ def kwok_configuration(pod_log: Path) -> str:
 def _stage(
     name: str, kind: str, conditions: list[dict[str, Any]], status: str | None, *, delay: str | None = None
 ) -> dict[str, Any]:
-    """One stage: what a kind's object must be like, and its status after `delay` (jq); without one it is deleted."""
+    """Return one stage.
+
+    Objects of the kind that meet `conditions` (jq) get `status` after `delay`; without `status` they are deleted.
+    """
     spec: dict[str, Any] = {
         "resourceRef": {"apiGroup": "v1", "kind": kind},
         "selector": {"matchExpressions": conditions},
@@ -140,7 +143,7 @@ def _condition(kind: str) -> str:
 
 
 def _setting(name: str, default: str) -> str:
-    """Jq for what a pod says about `name`."""
+    """Return the jq expression for the setting `name` of a pod."""
     variable = f"TESTNODE_{name.upper().replace('-', '_')}"
     return (
         f'(.metadata.annotations // {{}})["testnode/{name}"]'
@@ -152,7 +155,7 @@ _EXIT_CODE = _setting("exit-code", "0")
 _RUNS_FOR = _setting("runs-for", "1s")
 _RUNNING_OF_JOB = [_absent(_DELETED), _one(_PHASE, "Running"), _one(_OWNERS, "Job")]
 
-# Go templates: the same settings once more, for kwok renders a status without jq.
+# Go templates: the same settings again, because kwok renders a status without jq.
 _TEMPLATE_EXIT_CODE = """
 {{ $code := "0" }}
 {{ range (index .spec.containers 0).env }}
@@ -238,7 +241,7 @@ containerStatuses:
 
 
 def _terminated(exit_code: str) -> str:
-    """How a container ended; the exit code is a template's expression."""
+    """Return the state of an ended container; the exit code is a template expression."""
     return f"""
     terminated:
       exitCode: {{{{ {exit_code} }}}}

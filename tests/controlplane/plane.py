@@ -9,7 +9,7 @@
         plane.api_server.start()
         plane.wait_ready()
 
-`python -m tests.controlplane` starts one and keeps it until it is interrupted.
+`python -m tests.controlplane` starts one and keeps it until interrupted.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from typing import Any
 import requests
 
 from tests.controlplane.build import find_programs
-from tests.controlplane.components import Component, Warden
+from tests.controlplane.components import Component, Reaper
 from tests.controlplane.node import NODE_NAME, node
 from tests.controlplane.settings import Settings
 from tests.support.ports import find_free_port
 
 AUDIT_LOG_VARIABLE = "SLIMFAAS_TEST_AUDIT_LOG"
-"""Names the audit log of a control plane that was started for the tests; not set for a cluster of the caller's."""
+"""Names the audit log of a control plane started for the tests; not set for a given cluster."""
 
 _READY_SECONDS = 90.0
 _CALL_SECONDS = 10.0
@@ -42,29 +42,29 @@ _POLL_SECONDS = 0.05
 
 
 class ControlPlane:
-    """A control plane of its own in a folder of its own; a context manager, ready once it is entered.
+    """A control plane in a folder of its own; a context manager that is ready once entered.
 
-    Nothing of it outlives the process that entered it, even when that process is killed.
+    All of it ends with the process that entered it, even if that process is killed.
     """
 
     def __init__(self, *, ready_seconds: float = _READY_SECONDS, keeps_history: bool = False) -> None:
-        """Nothing is started yet.
+        """Prepare a control plane; nothing is started yet.
 
         Args:
-            ready_seconds: How long it may be until the plane is ready; then entering it fails with what it waited for.
-            keeps_history: Have etcd keep every revision of every object, as JSON.
+            ready_seconds: How long the plane may take to become ready; after that, entering fails.
+            keeps_history: Let etcd keep every revision of every object, as JSON.
         """
         self._ready_seconds = ready_seconds
         self._keeps_history = keeps_history
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> ControlPlane:
-        """Starts everything, and returns when a pod can be scheduled.
+        """Start everything, and return when a pod can be scheduled.
 
         Raises:
-            ControlPlaneUnavailable: when there are no programs to start.
-            TimeoutError: when it isn't ready in time.
-            RuntimeError: when a program ends instead; the message has the end of its log.
+            ControlPlaneUnavailable: there are no programs to start.
+            TimeoutError: it is not ready in time.
+            RuntimeError: a program has ended; the message has the end of its log.
         """
         with self._cleanup:
             self._start()
@@ -78,45 +78,46 @@ class ControlPlane:
 
     @property
     def url(self) -> str:
-        """The API server's; the same for the plane's whole life."""
+        """The API server's URL; constant for the plane's whole life."""
         return f"https://127.0.0.1:{self._settings.api_port}"
 
     @property
     def etcd_url(self) -> str:
-        """Etcd's, where it also speaks JSON: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
+        """Etcd's URL, where it also supports JSON: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
         return self._settings.etcd_url
 
     @property
     def ca_file(self) -> Path:
-        """The certificates that the API server's own is verified against."""
+        """The certificates with which to verify the API server."""
         return self._settings.ca_file
 
     @property
     def audit_log(self) -> Path:
-        """One JSON event a line, of every request but the control plane's own, written before it is answered.
+        """The audit log: one JSON event per line for every request except the control plane's own.
 
+        Events are written before the response is sent.
         https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/#audit-k8s-io-v1-Event
         """
         return self._settings.audit_log
 
     @property
     def components(self) -> list[Component]:
-        """Every program, in the order in which they are started."""
+        """Every program, in the order of their start."""
         return [self.etcd, self.api_server, self.controller_manager, self.scheduler, self.kwok]
 
     @property
-    def warden(self) -> Warden:
-        """Kills what it is told of when this process is gone, as it does with the plane's own programs."""
-        return self._warden
+    def reaper(self) -> Reaper:
+        """The reaper of the plane's programs, which may watch other processes as well."""
+        return self._reaper
 
     def call(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, content_type: str = "application/json"
     ) -> Any:
-        """Makes one call as the administrator, and returns the JSON of its answer.
+        """Send one request as the administrator, and return the JSON of the response.
 
         Raises:
-            requests.HTTPError: when the answer's status is 400 or more.
-            requests.ConnectionError: when there is no answer.
+            requests.HTTPError: the status is 400 or more.
+            requests.ConnectionError: there is no response.
         """
         answer = self._request(
             method,
@@ -128,17 +129,17 @@ class ControlPlane:
         return answer.json()
 
     def create_namespace(self, name: str) -> None:
-        """Creates a namespace, and returns when pods can be created in it."""
+        """Create a namespace, and wait until pods can be created in it."""
         self.call("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
         self._wait_exists(f"/api/v1/namespaces/{name}/serviceaccounts/default")
 
     def write_kubeconfig(self, token: str, namespace: str, *, server_url: str | None = None) -> Path:
-        """Writes a kubeconfig file.
+        """Write a kubeconfig file.
 
         Args:
-            token: Of the user.
-            namespace: The context's.
-            server_url: Where to connect to in the API server's place: a proxy's.
+            token: The user's token.
+            namespace: The context's namespace.
+            server_url: A proxy's URL, to connect to instead of the API server.
         """
         authority = base64.b64encode(self.ca_file.read_bytes()).decode()
         cluster: dict[str, Any] = {"server": server_url or self.url}
@@ -158,7 +159,7 @@ class ControlPlane:
         return path
 
     def request_token(self, namespace: str, service_account: str, *, expiration_seconds: int = 3600) -> str:
-        """Returns a token of a ServiceAccount, from TokenRequest; the API server grants no less than 600 s."""
+        """Return a token of a ServiceAccount, from a TokenRequest; its lifetime must be at least 600 s."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
         request = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -169,18 +170,18 @@ class ControlPlane:
         return token
 
     def compact_history(self) -> int:
-        """Removes the history before now from etcd, and returns the revision that it now begins with.
+        """Compact etcd's history up to now, and return the oldest revision that remains.
 
-        Lists and watches from an older resourceVersion get 410 Gone, but only where the API server asks etcd:
-        its watch cache has a history of its own, which lasts until it is restarted (`expire_history`).
+        Lists and watches from an older resourceVersion get 410 Gone, but only when the API server asks etcd. Its watch
+        cache has a history of its own until it is restarted (see `expire_history`).
         """
         revision = int(self._etcd_call("maintenance/status", {})["header"]["revision"])
         self._etcd_call("kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
     def expire_history(self) -> None:
-        """Makes every resourceVersion seen so far too old to watch from: compacts, and restarts the API server."""
-        # Writes once more, or the newest resourceVersion seen would be the one that the history begins with.
+        """Make every resourceVersion so far too old to watch from: compact, and restart the API server."""
+        # Another write, because otherwise the newest resourceVersion so far would still be in the history.
         self.call("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"generateName": "history-"}})
         self.compact_history()
         self.api_server.kill()
@@ -188,24 +189,24 @@ class ControlPlane:
         self.wait_ready()
 
     def wait_ready(self) -> None:
-        """Returns when the API server says that it is ready.
+        """Wait until the API server reports that it is ready.
 
         Raises:
-            TimeoutError: when it doesn't in time.
-            RuntimeError: when a program of the plane has ended.
+            TimeoutError: it is not ready in time.
+            RuntimeError: a program of the plane has ended.
         """
         self._wait_until("the API server to be ready", self._api_ready)
 
     def restart_controllers(self) -> None:
-        """Has the controllers, the scheduler and the node look at everything anew, once the API server is ready.
+        """Restart the controllers, the scheduler and the node once the API server is ready.
 
-        Each outage makes client-go wait longer before it watches again, up to 30 s; and kwok gives a pod up whose
-        status it could not write, where the kubelet that it stands for would try again.
+        After each outage client-go waits longer before it watches again, up to 30 s. And kwok gives up on a pod whose
+        status it could not write, where a kubelet would retry.
         """
         self.wait_ready()
         for component in (self.controller_manager, self.scheduler, self.kwok):
             component.kill()
-        # Else the next kwok waits for the end of this one's lease; gone it is where this is done once more.
+        # Otherwise the next kwok would wait for this lease to expire. The lease may be missing if this runs twice.
         self._delete(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{NODE_NAME}")
         for component in (self.controller_manager, self.scheduler, self.kwok):
             component.start()
@@ -213,8 +214,8 @@ class ControlPlane:
     def _start(self) -> None:
         programs = find_programs()
         self.folder = Path(tempfile.mkdtemp(prefix="controlplane-"))
-        self._warden = Warden(self.folder)
-        self._cleanup.callback(self._warden.close)
+        self._reaper = Reaper(self.folder)
+        self._cleanup.callback(self._reaper.close)
         self.admin_token, plane_token = secrets.token_hex(16), secrets.token_hex(16)
         ports = (find_free_port(), find_free_port(), find_free_port())
         self._settings = Settings(self.folder, *ports, keeps_history=self._keeps_history)
@@ -223,8 +224,8 @@ class ControlPlane:
 
         def add(name: str) -> Component:
             log = self.folder / f"{name}.log"
-            made = Component(programs[name], arguments[name], log, self._warden)
-            self._cleanup.callback(made.kill)  # in good order is for data that somebody wants to keep
+            made = Component(programs[name], arguments[name], log, self._reaper)
+            self._cleanup.callback(made.kill)  # a clean stop is only needed to keep data
             return made
 
         self.etcd = add("etcd")
@@ -245,7 +246,7 @@ class ControlPlane:
         self._wait_pod_runs()
 
     def _wait_pod_runs(self) -> None:
-        """Has one pod scheduled and run, which takes every program of the plane."""
+        """Wait until one pod was scheduled and runs, which needs every program of the plane."""
         pods = "/api/v1/namespaces/default/pods"
         container = {"name": "probe", "image": "probe"}
         self.call("POST", pods, {"metadata": {"name": "probe"}, "spec": {"containers": [container]}})
@@ -286,10 +287,10 @@ class ControlPlane:
         try:
             return self._request("GET", f"{self.url}/readyz").ok
         except OSError:
-            return False  # not listening yet, or its certificate isn't written
+            return False  # not listening yet, or its certificate is not written yet
 
     def _etcd_call(self, path: str, body: dict[str, Any]) -> Any:
-        """Calls etcd through its JSON gateway: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
+        """Call etcd through its JSON gateway: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
         answer = self._request("POST", f"{self._settings.etcd_url}/v3/{path}", data=json.dumps(body))
         answer.raise_for_status()
         return answer.json()
@@ -297,8 +298,8 @@ class ControlPlane:
     def _request(
         self, method: str, url: str, *, data: str | None = None, headers: dict[str, str] | None = None
     ) -> requests.Response:
-        """Makes a request on a connection of its own, for one that is kept may not survive what tests do."""
+        """Send a request on a new connection; a kept one may not survive what tests do."""
         with requests.Session() as session:
-            session.trust_env = False  # a machine's own proxy and certificates have no place here
+            session.trust_env = False  # ignore the machine's proxy and certificates
             ca = str(self.ca_file)
             return session.request(method, url, data=data, headers=headers, verify=ca, timeout=_CALL_SECONDS)

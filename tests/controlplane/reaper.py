@@ -1,7 +1,7 @@
-"""Ends what a process that has ended, however it did, can't end any more.
+"""Ends the processes of a process that has ended, however it ended.
 
-Reads `+<pid>` and `-<pid>` lines from its input, whose other end is that process. When the input ends, it kills the
-processes that were added and not taken away, and removes the folder that it was given.
+Reads `+<pid>` and `-<pid>` lines from standard input, whose other end that process holds. At the end of the input, it
+kills the processes that were added and not removed, and removes the folder given as its argument.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""How the programs of the control plane are told where and what to be: arguments and files."""
+"""The configuration of the control plane's programs: arguments and files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
-    # The control plane's own calls are of no interest, and most of all.
+    # Ignore the control plane's own requests, which are the most frequent.
     "rules": [
         {"level": "None", "users": ["system:apiserver"]},
         {"level": "None", "userGroups": ["system:testplane"]},
@@ -23,11 +23,11 @@ _AUDIT_POLICY = {
 
 @dataclass(frozen=True)
 class Settings:
-    """One control plane's folder and ports, and all that follows from them.
+    """The folder and ports of one control plane, and the configuration that follows from them.
 
     Attributes:
-        keeps_history: etcd keeps every revision of every object, as JSON; else the API server has it forget what is
-            older than some minutes, and stores Protobuf.
+        keeps_history: etcd keeps every revision of every object, as JSON; otherwise the API server compacts it every
+            few minutes, and stores Protobuf.
     """
 
     folder: Path
@@ -38,26 +38,26 @@ class Settings:
 
     @property
     def etcd_url(self) -> str:
-        """Where etcd serves its clients."""
+        """Etcd's client URL."""
         return f"http://127.0.0.1:{self.etcd_port}"
 
     @property
     def ca_file(self) -> Path:
-        """The API server's certificate with the authority's that it makes for itself."""
+        """The API server's certificate, with that of the authority that it creates itself."""
         return self.folder / "certificates" / "apiserver.crt"
 
     @property
     def audit_log(self) -> Path:
-        """The API server's."""
+        """The API server's audit log."""
         return self.folder / "audit.log"
 
     @property
     def kubeconfig(self) -> Path:
-        """The control plane's own; not written here, for the authority isn't known before the API server runs."""
+        """The control plane's kubeconfig; written later, because it needs the API server's own authority."""
         return self.folder / "plane.kubeconfig"
 
     def write_files(self, admin_token: str, plane_token: str) -> None:
-        """Writes what the programs read at their start."""
+        """Write the files that the programs read when they start."""
         self._tokens.touch(mode=0o600)
         self._tokens.write_text(
             f'{admin_token},admin,admin,"system:masters"\n'
@@ -68,7 +68,7 @@ class Settings:
         self._kwok_configuration.write_text(kwok_configuration(self._pod_log))
 
     def arguments(self) -> dict[str, list[str]]:
-        """Program -> its arguments."""
+        """Return the arguments of each program by name."""
         return {
             "etcd": self._etcd(),
             "kube-apiserver": self._api_server(),
@@ -95,8 +95,8 @@ class Settings:
 
     @property
     def _key(self) -> Path:
-        # The API server makes a key for its own certificate before it reads any, and that one may sign tokens too:
-        # no other tool is needed.
+        # The API server creates the key of its own certificate before it reads any key. That key can also sign tokens,
+        # so no other tool is needed.
         return self.folder / "certificates" / "apiserver.key"
 
     def _etcd(self) -> list[str]:
@@ -115,7 +115,7 @@ class Settings:
             f"--secure-port={self.api_port}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
-            "--endpoint-reconciler-type=none",  # a loopback address can't be an endpoint
+            "--endpoint-reconciler-type=none",  # a loopback address cannot be an endpoint
             "--service-cluster-ip-range=10.96.0.0/16",
             f"--cert-dir={self._key.parent}",
             f"--service-account-key-file={self._key}",
@@ -125,7 +125,7 @@ class Settings:
             "--authorization-mode=Node,RBAC",
             f"--audit-policy-file={self._audit_policy}",
             f"--audit-log-path={self.audit_log}",
-            "--shutdown-watch-termination-grace-period=1s",  # else stopping waits for its clients to go
+            "--shutdown-watch-termination-grace-period=1s",  # otherwise stopping waits for its clients to disconnect
             *(("--etcd-compaction-interval=0", "--storage-media-type=application/json") if self.keeps_history else ()),
         ]
 
@@ -135,7 +135,7 @@ class Settings:
             "--bind-address=127.0.0.1",
             "--secure-port=0",
             "--leader-elect=false",
-            "--kube-api-qps=500",  # at the default's 20 to 50, a test of 200 Jobs would measure little but that
+            "--kube-api-qps=500",  # the default of 20 to 50 would dominate the time of a test with 200 Jobs
             "--kube-api-burst=1000",
         ]
 
@@ -153,7 +153,7 @@ class Settings:
             f"--config={self._kwok_configuration}",
             f"--manage-single-node={NODE_NAME}",
             "--node-ip=127.0.0.1",
-            # It serves as the node's kubelet, which the API server asks for logs, with a certificate that it has.
+            # It also acts as the kubelet from which the API server reads logs, with the API server's certificate.
             f"--node-port={self.kubelet_port}",
             f"--server-address=127.0.0.1:{self.kubelet_port}",
             f"--tls-cert-file={self.ca_file}",

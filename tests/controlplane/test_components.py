@@ -1,4 +1,4 @@
-"""What the control plane's harness promises of any program: these need no control plane, and are quick."""
+"""The control plane's harness with any program; these tests need no control plane, and are fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.controlplane.build import ControlPlaneUnavailable, find_programs
-from tests.controlplane.components import Component, Warden
+from tests.controlplane.components import Component, Reaper
 
 DEADLINE_SECONDS = 10.0
 PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"]
@@ -21,24 +21,24 @@ PROGRAMS = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder that the warden may remove."""
+    """Return a folder that the reaper may remove."""
     folder = tmp_path / "plane"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def warden(folder: Path) -> Iterator[Warden]:
-    warden = Warden(folder)
-    yield warden
-    warden.close()
+def reaper(folder: Path) -> Iterator[Reaper]:
+    reaper = Reaper(folder)
+    yield reaper
+    reaper.close()
 
 
 @pytest.fixture
-def component(folder: Path, warden: Warden) -> Iterator[Component]:
-    """A Python that prints `ready` and sleeps."""
+def component(folder: Path, reaper: Reaper) -> Iterator[Component]:
+    """Return a Python process that prints `ready` and sleeps."""
     script = "import time; print('ready', flush=True); time.sleep(60)"
-    component = Component(Path(sys.executable), ["-c", script], folder / "log", warden)
+    component = Component(Path(sys.executable), ["-c", script], folder / "log", reaper)
     component.start()
     wait_until(lambda: "ready" in component.log_end())
     yield component
@@ -53,7 +53,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def state(pid: int) -> str:
-    """The process's letter in /proc: `S` sleeps, `T` is stopped, `Z` has ended; empty when there is none."""
+    """Return the process's state in /proc: `S` sleeps, `T` is stopped, `Z` is a zombie; empty when it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except FileNotFoundError:
@@ -61,8 +61,8 @@ def state(pid: int) -> str:
 
 
 @pytest.mark.parametrize("end", [Component.stop, Component.kill])
-def test_component_can_be_started_again(component: Component, end: Callable[[Component], None]) -> None:
-    """Stopped or killed it has ended on return, and it can be started again as another process."""
+def test_component__can_be_started_again(component: Component, end: Callable[[Component], None]) -> None:
+    """After a stop or kill it has ended, and starts again as another process."""
     first = component.pid
     end(component)
     assert state(first) == ""
@@ -70,8 +70,7 @@ def test_component_can_be_started_again(component: Component, end: Callable[[Com
     assert component.pid != first
 
 
-def test_paused_component_can_be_resumed_or_stopped(component: Component) -> None:
-    """A paused program stands still, a resumed one goes on, and one that is paused can still be stopped."""
+def test_component__can_be_resumed_or_stopped_when_paused(component: Component) -> None:
     component.pause()
     wait_until(lambda: state(component.pid) == "T")
     component.resume()
@@ -82,27 +81,27 @@ def test_paused_component_can_be_resumed_or_stopped(component: Component) -> Non
     assert time.monotonic() - started < DEADLINE_SECONDS
 
 
-def test_component_that_ends_by_itself_says_why(folder: Path, warden: Warden) -> None:
-    """The error names the program and carries what it last wrote."""
-    component = Component(Path(sys.executable), ["-c", "raise SystemExit('no such port')"], folder / "log", warden)
+def test_component__error_has_the_end_of_its_log(folder: Path, reaper: Reaper) -> None:
+    """When the program has ended by itself."""
+    component = Component(Path(sys.executable), ["-c", "raise SystemExit('no such port')"], folder / "log", reaper)
     component.check()
     component.start()
-    with pytest.raises(RuntimeError, match="isn't running; its log ends:\nno such port"):
+    with pytest.raises(RuntimeError, match="is not running; its log ends:\nno such port"):
         wait_until(lambda: component.pid < 0)
     component.stop()
 
 
-def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
-    """When the owner is killed with no chance to clean up, its programs end and its folder goes."""
+def test_reaper__ends_programs_when_their_owner_is_killed(tmp_path: Path) -> None:
+    """And removes the folder."""
     folder = tmp_path / "plane"
     folder.mkdir()
     script = textwrap.dedent(f"""
         import sys, time
         from pathlib import Path
-        from tests.controlplane.components import Component, Warden
+        from tests.controlplane.components import Component, Reaper
         folder = Path({str(folder)!r})
         component = Component(Path(sys.executable), ["-c", "import time; time.sleep(60)"], folder / "log",
-                              Warden(folder))
+                              Reaper(folder))
         component.start()
         print(component.pid, flush=True)
         time.sleep(60)
@@ -116,8 +115,8 @@ def test_nothing_outlives_the_process_that_started_it(tmp_path: Path) -> None:
     wait_until(lambda: state(pid) in {"", "Z"} and not folder.exists())
 
 
-def test_programs_of_kubebuilder_assets_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With all of them in that folder nothing is built, and Go isn't needed."""
+def test_find_programs__prefers_kubebuilder_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all programs there, nothing is built, and Go is not needed."""
     for name in PROGRAMS:
         (tmp_path / name).touch()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
@@ -125,8 +124,8 @@ def test_programs_of_kubebuilder_assets_come_first(tmp_path: Path, monkeypatch: 
     assert find_programs() == {name: tmp_path / name for name in PROGRAMS}
 
 
-def test_without_go_and_programs_one_line_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names both ways to have a control plane."""
+def test_find_programs__one_line_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names both ways to get a control plane."""
     (tmp_path / "etcd").touch()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     monkeypatch.setenv("PATH", "")

@@ -1,4 +1,4 @@
-"""Objects over HTTP, through the official client: create, read, change, delete, and every refusal."""
+"""Objects over HTTP, through the official client: create, read, update, delete, and every error."""
 
 import http.client
 import json
@@ -20,10 +20,10 @@ pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 
 class OneLine:
-    """A log source in which every container has said one line."""
+    """A log source with one line for each container."""
 
     def read(self, pod: dict[str, Any], options: LogOptions) -> Iterator[bytes]:
-        """One line, or the real refusal for a container that hasn't started."""
+        """Yield one line; raise the API server's error for a container that has not started."""
         if options.container == "waiting":
             name = pod["metadata"]["name"]
             raise bad_request(f'container "waiting" in pod "{name}" is waiting to start: ContainerCreating')
@@ -32,7 +32,7 @@ class OneLine:
 
 @pytest.fixture(scope="module")
 def server():
-    """An API server without controllers: nothing changes but what a test changes."""
+    """Start an API server without controllers, so that only the tests change objects."""
     running = ApiServer(Store(), OneLine())
     running.start()
     yield running
@@ -41,26 +41,26 @@ def server():
 
 @pytest.fixture(scope="module")
 def api(server):
-    """The official client, one connection pool."""
+    """Return the official client, with one connection pool."""
     with kubernetes.ApiClient(kubernetes.Configuration(host=server.url)) as client:
         yield client
 
 
 @pytest.fixture
 def batch(api):
-    """The client's Job API."""
+    """Return the client's Job API."""
     return kubernetes.BatchV1Api(api)
 
 
 @pytest.fixture
 def core(api):
-    """The client's core API."""
+    """Return the client's core API."""
     return kubernetes.CoreV1Api(api)
 
 
 @pytest.fixture
 def namespace(request):
-    """A namespace of the test's own."""
+    """Return a namespace for this test."""
     return f"t{abs(hash(request.node.nodeid)):x}"
 
 
@@ -76,7 +76,7 @@ def manifest(name="one", **spec):
 
 
 def raw(server, method, path, body=None, **headers):
-    """One request without a client library: (status, decoded body, headers)."""
+    """Send one request without a client library; return (status, decoded body, headers)."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -88,7 +88,7 @@ def raw(server, method, path, body=None, **headers):
 
 
 def refused(call, *args, **kwargs):
-    """The Status of a refusal, as the official client hands it on."""
+    """Return the Status of a refusal, as the official client reports it."""
     with pytest.raises(kubernetes.ApiException) as caught:
         call(*args, **kwargs)
     status = json.loads(caught.value.body)
@@ -97,30 +97,28 @@ def refused(call, *args, **kwargs):
     return status
 
 
-def test_a_job_is_stored_and_read_back(batch, namespace):
-    """What was created is what is read: the same uid, revision and defaults."""
+def test_create_job__returns_what_a_get_returns(batch, namespace):
+    """The same uid, revision and defaults."""
     created = batch.create_namespaced_job(namespace, manifest())
     read = batch.read_namespaced_job("one", namespace)
     assert read.to_dict() == created.to_dict()
     assert (read.spec.backoff_limit, read.spec.suspend) == (6, True)
 
 
-def test_a_missing_object_is_not_found(batch, namespace):
-    """404 names the resource and the object."""
+def test_get__of_a_missing_object_is_404(batch, namespace):
+    """The message names the resource and the object."""
     status = refused(batch.read_namespaced_job, "nobody", namespace)
     assert (status["code"], status["reason"], status["message"]) == (404, "NotFound", 'jobs.batch "nobody" not found')
     assert status["details"] == {"name": "nobody", "group": "batch", "kind": "jobs"}
 
 
-def test_creating_twice_is_already_exists(batch, namespace):
-    """The second create of a name changes nothing and says so."""
+def test_create__twice_is_already_exists(batch, namespace):
     batch.create_namespaced_job(namespace, manifest())
     status = refused(batch.create_namespaced_job, namespace, manifest())
     assert (status["code"], status["reason"]) == (409, "AlreadyExists")
 
 
-def test_an_invalid_job_is_refused_with_every_cause(batch, namespace):
-    """422 lists each wrong field."""
+def test_create_job__lists_every_cause_when_invalid(batch, namespace):
     broken = manifest(backoffLimit=-1)
     broken["spec"]["template"]["spec"]["restartPolicy"] = "Always"
     status = refused(batch.create_namespaced_job, namespace, broken)
@@ -138,15 +136,15 @@ def test_an_invalid_job_is_refused_with_every_cause(batch, namespace):
                                                                   "value": False}], "JSON"),
     ],
 )  # fmt: skip
-def test_a_job_is_admitted_with_a_patch(batch, namespace, patch, kind):
-    """Each patch format that the client sends changes what it says and raises the generation."""
+def test_patch__supports_each_format_and_raises_the_generation(batch, namespace, patch, kind):
+    """Each format unsuspends a Job."""
     batch.create_namespaced_job(namespace, manifest())
     patched = batch.patch_namespaced_job("one", namespace, patch)
     assert (patched.spec.suspend, patched.metadata.generation) == (False, 2)
 
 
-def test_a_patch_with_a_stale_version_conflicts(batch, namespace):
-    """A patch that carries a resourceVersion is an optimistic lock: of two admissions, one wins."""
+def test_patch__with_a_stale_version_conflicts(batch, namespace):
+    """A patch with a resourceVersion is an optimistic lock: of two concurrent patches, one succeeds."""
     created = batch.create_namespaced_job(namespace, manifest())
     version = created.metadata.resource_version
     admission = {"metadata": {"resourceVersion": version}, "spec": {"suspend": False}}
@@ -159,8 +157,7 @@ def test_a_patch_with_a_stale_version_conflicts(batch, namespace):
     )
 
 
-def test_a_put_replaces_and_checks_name_namespace_and_version(batch, namespace):
-    """A PUT is for the object of its path, in the state that its sender read."""
+def test_put__checks_name_namespace_and_version(batch, namespace):
     job = batch.create_namespaced_job(namespace, manifest())
     job.spec.parallelism = 2
     replaced = batch.replace_namespaced_job("one", namespace, job)
@@ -171,7 +168,7 @@ def test_a_put_replaces_and_checks_name_namespace_and_version(batch, namespace):
     assert status["message"] == "the name of the object (two) does not match the name on the URL (one)"
 
 
-def test_the_template_of_an_admitted_job_is_fixed(batch, namespace):
+def test_patch__of_an_unsuspended_jobs_template_is_refused(batch, namespace):
     """422, the field is immutable."""
     batch.create_namespaced_job(namespace, manifest(suspend=False))
     patch = {"spec": {"template": {"spec": {"restartPolicy": "OnFailure"}}}}
@@ -180,8 +177,8 @@ def test_the_template_of_an_admitted_job_is_fixed(batch, namespace):
     assert status["message"].endswith("field is immutable")
 
 
-def test_dry_run_answers_and_stores_nothing(batch, namespace):
-    """dryRun=All validates a create, a patch and a delete without doing them."""
+def test_dry_run__responds_and_stores_nothing(batch, namespace):
+    """For create, patch and delete."""
     batch.create_namespaced_job(namespace, manifest(), dry_run="All")
     assert refused(batch.read_namespaced_job, "one", namespace)["code"] == 404
     batch.create_namespaced_job(namespace, manifest())
@@ -191,8 +188,8 @@ def test_dry_run_answers_and_stores_nothing(batch, namespace):
     assert refused(batch.create_namespaced_job, namespace, manifest("two"), dry_run="Some")["reason"] == "Invalid"
 
 
-def test_deleting_answers_with_a_status_that_names_the_object(server, batch, namespace):
-    """A Job that goes at once leaves a Status with its uid; without a policy a warning tells of the orphans."""
+def test_delete__returns_a_status_with_the_uid(server, batch, namespace):
+    """Without a propagation policy, a warning reports the orphaned pods."""
     created = batch.create_namespaced_job(namespace, manifest())
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs/one"
     status, answer, _ = raw(server, "DELETE", path, {"propagationPolicy": "Background"})
@@ -205,8 +202,7 @@ def test_deleting_answers_with_a_status_that_names_the_object(server, batch, nam
     assert "child pods are preserved by default" in headers["Warning"]
 
 
-def test_deleting_a_collection_takes_what_its_selector_takes(batch, namespace):
-    """Deletecollection leaves the others."""
+def test_delete_collection__deletes_only_selected_objects(batch, namespace):
     for name, label in (("a", "x"), ("b", "x"), ("c", "y")):
         job = manifest(name)
         job["metadata"]["labels"] = {"group": label}
@@ -215,8 +211,8 @@ def test_deleting_a_collection_takes_what_its_selector_takes(batch, namespace):
     assert [job.metadata.name for job in batch.list_namespaced_job(namespace).items] == ["c"]
 
 
-def test_the_status_subresource_takes_the_status_alone(batch, namespace):
-    """A controller's PATCH on /status leaves the spec, a client's on the Job leaves the status."""
+def test_patch_status__changes_only_the_status(batch, namespace):
+    """And a patch of the Job leaves the status unchanged."""
     batch.create_namespaced_job(namespace, manifest())
     patch = {"status": {"startTime": "2026-01-01T00:00:00Z", "active": 1}, "spec": {"parallelism": 5}}
     reported = batch.patch_namespaced_job_status("one", namespace, patch)
@@ -225,8 +221,8 @@ def test_the_status_subresource_takes_the_status_alone(batch, namespace):
     assert (changed.status.active, changed.spec.parallelism) == (1, 5)
 
 
-def test_the_scale_subresource_takes_the_replicas_alone(api, namespace):
-    """What `kubectl scale` needs: the count, under the workload's own resourceVersion."""
+def test_scale__changes_only_the_replicas(api, namespace):
+    """As `kubectl scale` does, under the workload's own resourceVersion."""
     apps = kubernetes.AppsV1Api(api)
     labels = {"app": "web", "tier": "x"}
     pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
@@ -244,8 +240,8 @@ def test_the_scale_subresource_takes_the_replicas_alone(api, namespace):
     assert (deployment.spec.replicas, deployment.metadata.generation) == (3, 2)
 
 
-def test_unknown_fields_are_dropped_warned_of_or_refused(server, namespace):
-    """FieldValidation decides; the default is a warning per field."""
+def test_unknown_fields__are_dropped_reported_or_refused(server, namespace):
+    """As fieldValidation says; the default is one warning per field."""
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     odd = manifest(sparkle=True)
     status, job, headers = raw(server, "POST", path, odd)
@@ -277,8 +273,8 @@ def test_unknown_fields_are_dropped_warned_of_or_refused(server, namespace):
         ),
     ],
 )
-def test_a_body_that_cannot_be_a_job_is_a_bad_request(server, namespace, body, message):
-    """400 with the server's words for what is wrong with the body."""
+def test_create_job__is_bad_request_for_other_bodies(server, namespace, body, message):
+    """400 with the server's message."""
     status, answer, _ = raw(server, "POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", body)
     assert (status, answer["reason"]) == (400, "BadRequest")
     assert message in answer["message"]
@@ -295,14 +291,13 @@ def test_a_body_that_cannot_be_a_job_is_a_bad_request(server, namespace, body, m
         ("DELETE", "/apis/batch/v1/namespaces/x/jobs/one/status", 405, "MethodNotAllowed"),
     ],
 )
-def test_paths_and_methods_that_are_not_served(server, method, path, status, reason):
-    """404 and 405 are Status objects, too."""
+def test_request__unserved_path_or_method_is_a_status(server, method, path, status, reason):
+    """404 and 405 are Status objects as well."""
     code, answer, _ = raw(server, method, path, manifest())
     assert (code, answer["reason"]) == (status, reason)
 
 
-def test_outside_of_the_api_there_is_no_page(server):
-    """As from a real server, in plain text."""
+def test_request__outside_of_the_api_is_404_in_plain_text(server):
     status, text, headers = raw(server, "GET", "/apis/sparkle.dev/v1/things")
     assert (status, text, headers["Content-Type"]) == (404, b"404 page not found\n", "text/plain; charset=utf-8")
 
@@ -326,8 +321,8 @@ def test_outside_of_the_api_there_is_no_page(server):
         ({"Host": "localhost:8080", "Origin": "https://localhost:8080"}, 403),
     ],
 )
-def test_web_pages_can_start_nothing(server, batch, namespace, headers, status):
-    """A page has an origin of its own, or came under a name that its DNS points here: neither gets in."""
+def test_origin__refuses_web_pages(server, batch, namespace, headers, status):
+    """Whether the page has another origin, or a host name whose DNS record points here."""
     code, answer, _ = raw(server, "POST", f"/apis/batch/v1/namespaces/{namespace}/jobs", manifest(), **headers)
     assert code == status
     if status == 403:
@@ -335,8 +330,8 @@ def test_web_pages_can_start_nothing(server, batch, namespace, headers, status):
         assert batch.list_namespaced_job(namespace).items == []
 
 
-def test_content_types_that_are_not_served(server, namespace):
-    """415 for a body, 406 for an answer."""
+def test_media_types__refuses_unsupported_ones(server, namespace):
+    """415 for a body, 406 for a response."""
     path = f"/apis/batch/v1/namespaces/{namespace}/jobs"
     assert raw(server, "POST", path, manifest(), Content_Type="text/plain")[1]["reason"] == "UnsupportedMediaType"
     assert raw(server, "PATCH", f"{path}/one", {}, Content_Type="application/json")[0] == 415
@@ -344,15 +339,15 @@ def test_content_types_that_are_not_served(server, namespace):
     assert raw(server, "GET", path, Accept="application/vnd.kubernetes.protobuf")[0] == 200
 
 
-def test_a_body_over_the_limit_is_too_large(server, namespace):
-    """413 at three mebibytes."""
+def test_body__over_the_limit_is_413(server, namespace):
+    """The limit is three mebibytes."""
     body = b'{"metadata":{"name":"a"},"data":{"a":"' + b"x" * 3 * 1024 * 1024 + b'"}}'
     status, answer, _ = raw(server, "POST", f"/api/v1/namespaces/{namespace}/configmaps", body)
     assert (status, answer["reason"]) == (413, "RequestEntityTooLarge")
 
 
-def test_a_lease_is_created_by_put_and_renewed_only_with_its_version(api, namespace):
-    """The verbs that leader election uses, with MicroTimes kept exactly."""
+def test_lease__put_creates_and_renews_only_with_the_version(api, namespace):
+    """As in leader election; MicroTimes are kept exactly."""
     leases = kubernetes.CoordinationV1Api(api)
     body = {"metadata": {"name": "leader"}, "spec": {"holderIdentity": "a", "renewTime": "2026-01-01T00:00:00.000123Z"}}
     lease = leases.replace_namespaced_lease("leader", namespace, body)
@@ -363,16 +358,15 @@ def test_a_lease_is_created_by_put_and_renewed_only_with_its_version(api, namesp
     assert refused(leases.replace_namespaced_lease, "leader", namespace, lease)["reason"] == "Conflict"
 
 
-def test_any_namespace_exists_and_is_listed_once_used(core, batch, namespace):
-    """GET of a namespace finds it; one with an ill-formed name isn't found."""
+def test_namespace__exists_on_demand_and_is_listed_once_used(core, batch, namespace):
+    """An invalid name is not found."""
     assert core.read_namespace(namespace).status.phase == "Active"
     assert namespace in {one.metadata.name for one in core.list_namespace().items}
     assert refused(core.read_namespace, "Not_One")["code"] == 404
     assert refused(batch.create_namespaced_job, "Not_One", manifest())["message"] == 'namespaces "Not_One" not found'
 
 
-def test_a_pods_log_is_streamed_with_its_options(core, namespace):
-    """The log's parameters reach the node, its refusals reach the client."""
+def test_log__passes_options_to_the_node_and_errors_to_the_client(core, namespace):
     containers = [{"name": name, "image": "busybox:1"} for name in ("main", "waiting")]
     spec = {"nodeName": "laptop", "containers": containers}
     core.create_namespaced_pod(namespace, {"metadata": {"name": "one"}, "spec": spec})
@@ -383,8 +377,8 @@ def test_a_pods_log_is_streamed_with_its_options(core, namespace):
     assert refused(core.read_namespaced_pod_log, "nobody", namespace)["code"] == 404
 
 
-def test_one_connection_carries_many_requests(server, namespace):
-    """Keep-alive survives answers of every kind, errors and bodies included."""
+def test_connection__is_kept_alive_after_any_response(server, namespace):
+    """Errors and bodies included."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
     connection.connect()
     socket = connection.sock
@@ -405,8 +399,8 @@ def test_one_connection_carries_many_requests(server, namespace):
     connection.close()
 
 
-def test_concurrent_creates_all_arrive(server, batch, namespace):
-    """Sixteen clients at once lose nothing and double nothing."""
+def test_create__by_concurrent_clients_loses_and_doubles_nothing(server, batch, namespace):
+    """Sixteen clients."""
 
     def create(client):
         for number in range(10):
@@ -421,8 +415,7 @@ def test_concurrent_creates_all_arrive(server, batch, namespace):
     assert len({job.metadata.uid for job in jobs}) == len(jobs) == 160
 
 
-def test_requests_are_counted_by_verb_and_resource(server, batch, namespace):
-    """The counters tell what a client's design costs."""
+def test_requests_served__counts_by_verb_and_resource(server, batch, namespace):
     before = server.requests_served["create", "jobs"], server.requests_served["patch", "jobs/status"]
     batch.create_namespaced_job(namespace, manifest())
     batch.patch_namespaced_job_status("one", namespace, {"status": {"ready": 0}})

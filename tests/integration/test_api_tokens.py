@@ -1,4 +1,4 @@
-"""ServiceAccounts' tokens on the embedded cluster: what a comparison with a real one can't show in its time."""
+"""ServiceAccount tokens of the embedded cluster: what tests/parity cannot compare with a real cluster in its time."""
 
 import base64
 import json
@@ -31,33 +31,32 @@ def core(cluster: Cluster) -> client.CoreV1Api:
     return client.CoreV1Api(ApiClient(Configuration(host=cluster.url)))
 
 
-def grant(core: client.CoreV1Api, namespace: str = SPACE, **spec: Any) -> str:
-    """A token of the namespace's default account."""
+def request_token(core: client.CoreV1Api, namespace: str = SPACE, **spec: Any) -> str:
+    """Return a token of the namespace's default account."""
     answer = core.create_namespaced_service_account_token("default", namespace, {"spec": spec})
     token: str = answer.status.token
     return token
 
 
-def judge(core: client.CoreV1Api, token: str, **spec: Any) -> Any:
-    """The status of a TokenReview."""
+def review(core: client.CoreV1Api, token: str, **spec: Any) -> Any:
+    """Return the status of a TokenReview."""
     reviews = client.AuthenticationV1Api(core.api_client)
     return reviews.create_token_review({"spec": {"token": token, **spec}}).status
 
 
 def account(cluster: Cluster) -> Any:
-    """The default account, as it is stored."""
+    """Return the stored default account."""
     return cluster.store.get(SERVICE_ACCOUNT, SPACE, "default")
 
 
 def claims_of(token: str) -> Any:
-    """What a token says, unverified."""
+    """Return the claims of a token, unverified."""
     return json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
 
 
-def test_a_token_says_whose_it_is_and_for_whom(core: client.CoreV1Api) -> None:
-    """With the claims that clients of Kubernetes read."""
+def test_token__has_the_claims_of_kubernetes(core: client.CoreV1Api) -> None:
     before = int(time.time())
-    claims = claims_of(grant(core, audiences=["jobs"], expirationSeconds=900))
+    claims = claims_of(request_token(core, audiences=["jobs"], expirationSeconds=900))
     assert claims["sub"] == "system:serviceaccount:default:default"
     assert claims["aud"] == ["jobs"]
     assert claims["iss"] == AUDIENCE
@@ -66,48 +65,47 @@ def test_a_token_says_whose_it_is_and_for_whom(core: client.CoreV1Api) -> None:
     assert claims["kubernetes.io"]["serviceaccount"]["name"] == "default"
 
 
-def test_a_token_is_good_up_to_a_minute_after_its_end(cluster: Cluster, core: client.CoreV1Api) -> None:
-    """As kube-apiserver allows for clocks that differ; after that it says that it has expired."""
+def test_token__is_valid_until_a_minute_after_its_expiry(cluster: Cluster, core: client.CoreV1Api) -> None:
+    """kube-apiserver tolerates this clock skew; afterwards the error says that the token has expired."""
     late = cluster.tokens.issue(account(cluster), [AUDIENCE], time.time() - 630, 600)
     too_late = cluster.tokens.issue(account(cluster), [AUDIENCE], time.time() - 700, 600)
-    assert judge(core, late).authenticated
-    status = judge(core, too_late)
+    assert review(core, late).authenticated
+    status = review(core, too_late)
     assert not status.authenticated
     assert status.error == "[invalid bearer token, service account token has expired]"
 
 
-def test_a_token_of_another_cluster_is_not_good(core: client.CoreV1Api) -> None:
-    """Each cluster has a key of its own."""
+def test_token__of_another_cluster_is_invalid(core: client.CoreV1Api) -> None:
+    """Each cluster has its own key."""
     with Cluster() as other:
-        foreign = grant(client.CoreV1Api(ApiClient(Configuration(host=other.url))))
-    assert not judge(core, foreign).authenticated
+        foreign = request_token(client.CoreV1Api(ApiClient(Configuration(host=other.url))))
+    assert not review(core, foreign).authenticated
 
 
-def test_a_namespace_that_nobody_used_has_an_account(core: client.CoreV1Api) -> None:
-    """Every well-formed namespace exists, and with it its default account."""
-    token = grant(core, "never-used-before")
-    assert judge(core, token).user.username == "system:serviceaccount:never-used-before:default"
+def test_default_account__exists_in_an_unused_namespace(core: client.CoreV1Api) -> None:
+    token = request_token(core, "never-used-before")
+    assert review(core, token).user.username == "system:serviceaccount:never-used-before:default"
     assert [found.metadata.name for found in core.list_namespaced_service_account("nor-this-one").items] == ["default"]
 
 
-def test_the_default_account_comes_back_as_another_one(core: client.CoreV1Api) -> None:
-    """Its tokens end with it."""
-    token = grant(core, "renewed")
+def test_default_account__is_recreated_with_another_uid(core: client.CoreV1Api) -> None:
+    """Tokens of the old one become invalid."""
+    token = request_token(core, "renewed")
     core.delete_namespaced_service_account("default", "renewed")
-    assert not judge(core, token).authenticated
-    assert judge(core, grant(core, "renewed")).authenticated
+    assert not review(core, token).authenticated
+    assert review(core, request_token(core, "renewed")).authenticated
 
 
-def test_the_default_account_ends_with_its_namespace(core: client.CoreV1Api) -> None:
-    """And does not come back alone."""
-    token = grant(core, "ended")
+def test_default_account__is_deleted_with_its_namespace(core: client.CoreV1Api) -> None:
+    """It is not recreated alone."""
+    token = request_token(core, "ended")
     core.delete_namespace("ended")
-    status = judge(core, token)
+    status = review(core, token)
     assert status.error == '[invalid bearer token, serviceaccounts "default" not found]'
 
 
-def test_discovery_tells_of_tokens(core: client.CoreV1Api) -> None:
-    """`kubectl create token` and `kubectl auth` look there."""
+def test_discovery__lists_the_token_resources(core: client.CoreV1Api) -> None:
+    """`kubectl create token` and `kubectl auth` need them."""
     reviews = client.AuthenticationV1Api(core.api_client).get_api_resources().resources
     assert [(found.name, found.verbs) for found in reviews] == [("tokenreviews", ["create"])]
     tokens = [found for found in core.get_api_resources().resources if found.name == "serviceaccounts/token"]

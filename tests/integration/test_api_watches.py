@@ -1,4 +1,4 @@
-"""Lists and watches over HTTP: selectors, pages, revisions, bookmarks, expiry, and clients that vanish."""
+"""Lists and watches over HTTP: selectors, pages, revisions, bookmarks, expiry, and disconnects."""
 
 import http.client
 import json
@@ -19,22 +19,22 @@ pytestmark = OF_THE_EMBEDDED_CLUSTER
 
 
 class NoLogs:
-    """A log source without logs: these tests read none."""
+    """A log source without logs; these tests read none."""
 
     def read(self, pod, options):
-        """Nothing."""
+        """Yield nothing."""
         yield from ()
 
 
 @pytest.fixture
 def store():
-    """A store of the test's own, with a short history."""
+    """Return a store for this test, with a short history."""
     return Store(history_size=100)
 
 
 @pytest.fixture
 def server(store):
-    """An API server for that store."""
+    """Start an API server for that store."""
     running = ApiServer(store, NoLogs())
     running.start()
     yield running
@@ -43,7 +43,7 @@ def server(store):
 
 @pytest.fixture
 def core(server):
-    """The official client's core API."""
+    """Return the official client's core API."""
     with kubernetes.ApiClient(kubernetes.Configuration(host=server.url)) as client:
         yield kubernetes.CoreV1Api(client)
 
@@ -61,7 +61,7 @@ def relabel(store, name, **labels):
 
 
 class Lines:
-    """A raw watch of ConfigMaps: its lines, decoded, as they come."""
+    """A raw watch of ConfigMaps: its lines, decoded."""
 
     def __init__(self, server, query, path="/api/v1/namespaces/default/configmaps", accept="application/json"):
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE_SECONDS)
@@ -69,24 +69,24 @@ class Lines:
         self.answer = self.connection.getresponse()
 
     def close(self):
-        """Hang up."""
+        """Disconnect."""
         self.answer.close()
         self.connection.close()
 
     def next(self):
-        """The next event; None when the watch has ended."""
+        """Return the next event; None when the watch has ended."""
         line = self.answer.readline()
         return json.loads(line) if line else None
 
     def names(self, count):
-        """(type, name) of the next events."""
+        """Return (type, name) of the next events."""
         events = [self.next() for _ in range(count)]
         return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
 
 
 @pytest.fixture
 def watch(server):
-    """Open raw watches; they are closed with the test."""
+    """Return a function that opens raw watches; they are closed with the test."""
     opened = []
 
     def open_watch(query, **options):
@@ -107,8 +107,8 @@ def get(server, query, path="/api/v1/namespaces/default/configmaps"):
     return answer.status, body
 
 
-def test_lists_select_by_labels_and_fields(core, store):
-    """Both selectors hold together, in one namespace or in all."""
+def test_list__selects_by_labels_and_fields(core, store):
+    """Both selectors apply together, in one namespace or in all."""
     add(store, "a", tier="x")
     add(store, "b", tier="y")
     add(store, "a", "other", tier="x")
@@ -120,8 +120,8 @@ def test_lists_select_by_labels_and_fields(core, store):
     assert [one.metadata.namespace for one in everywhere.items] == ["default", "other"]
 
 
-def test_pages_show_the_state_of_the_first_page(core, store):
-    """However much changes between the pages, together they are one consistent list, each object once."""
+def test_pages__show_the_state_of_the_first_page(core, store):
+    """All pages together are one consistent list, whatever changes in between."""
     for number in range(7):
         add(store, f"c{number}")
     page = core.list_namespaced_config_map("default", limit=3)
@@ -137,8 +137,8 @@ def test_pages_show_the_state_of_the_first_page(core, store):
     assert names == [f"c{number}" for number in range(7)]
 
 
-def test_after_a_full_page_an_empty_one_may_follow(core, store):
-    """Whether the selector takes any of the objects that follow is only known when the next page is asked for."""
+def test_pages__an_empty_page_may_follow_a_full_one(core, store):
+    """Whether the selector matches any of the remaining objects is only known at the next page."""
     for name, tier in (("a", "x"), ("b", "x"), ("c", "y")):
         add(store, name, tier=tier)
     page = core.list_namespaced_config_map("default", limit=2, label_selector="tier=x")
@@ -149,8 +149,7 @@ def test_after_a_full_page_an_empty_one_may_follow(core, store):
     assert (last.items, last.metadata._continue) == ([], None)
 
 
-def test_a_page_with_a_selector_does_not_guess_how_many_follow(core, store):
-    """RemainingItemCount is only given where it is known."""
+def test_pages__omit_the_remaining_count_with_a_selector(core, store):
     for number in range(4):
         add(store, f"c{number}", tier="x")
     page = core.list_namespaced_config_map("default", limit=1, label_selector="tier=x")
@@ -158,8 +157,8 @@ def test_a_page_with_a_selector_does_not_guess_how_many_follow(core, store):
     assert page.metadata.remaining_item_count is None
 
 
-def test_a_continuation_that_is_too_old_is_expired(server, store):
-    """410: the client starts its list anew."""
+def test_pages__expire_with_an_old_continue_token(server, store):
+    """410: the client must list again."""
     for number in range(3):
         add(store, f"c{number}")
     _, page = get(server, "limit=1")
@@ -185,14 +184,14 @@ def test_a_continuation_that_is_too_old_is_expired(server, store):
         ("sendInitialEvents=true", 422, "Invalid"),
     ],
 )
-def test_list_options_that_make_no_sense_are_refused(server, query, status, reason):
-    """Each with the status and the reason of the real server."""
+def test_list__refuses_invalid_options(server, query, status, reason):
+    """With the status and reason of a real server."""
     code, answer = get(server, query)
     assert (code, answer["reason"]) == (status, reason)
 
 
-def test_a_list_at_an_exact_revision_shows_the_past(server, store):
-    """resourceVersionMatch=Exact reads what was; NotOlderThan reads what is."""
+def test_list__at_an_exact_revision_shows_the_past(server, store):
+    """NotOlderThan shows the present."""
     then = add(store, "a")["metadata"]["resourceVersion"]
     add(store, "b")
     _, past = get(server, f"resourceVersion={then}&resourceVersionMatch=Exact")
@@ -201,8 +200,8 @@ def test_a_list_at_an_exact_revision_shows_the_past(server, store):
     assert len(present["items"]) == 2
 
 
-def test_a_watch_without_a_revision_begins_with_what_is_there(watch, store):
-    """Synthetic ADDED events, then the changes."""
+def test_watch__without_a_revision_starts_with_existing_objects(watch, store):
+    """As synthetic ADDED events."""
     add(store, "a")
     lines = watch("")
     assert lines.names(1) == [("ADDED", "a")]
@@ -211,8 +210,8 @@ def test_a_watch_without_a_revision_begins_with_what_is_there(watch, store):
     assert lines.names(2) == [("ADDED", "b"), ("DELETED", "a")]
 
 
-def test_a_watch_from_a_list_misses_and_repeats_nothing(core, store):
-    """The official client's list-then-watch sees each later change once."""
+def test_watch__from_a_list_delivers_each_later_change_once(core, store):
+    """Through the official client."""
     add(store, "a")
     version = core.list_namespaced_config_map("default").metadata.resource_version
     add(store, "b")
@@ -227,8 +226,8 @@ def test_a_watch_from_a_list_misses_and_repeats_nothing(core, store):
     assert seen == [("ADDED", "b"), ("MODIFIED", "a")]
 
 
-def test_to_a_watch_with_a_selector_objects_come_and_go_with_their_labels(watch, store):
-    """An object that leaves the selector is DELETED, one that enters is ADDED, one outside is nothing."""
+def test_watch__selector_turns_label_changes_into_added_and_deleted(watch, store):
+    """An object that stops matching is DELETED, one that starts matching is ADDED, others are not reported."""
     lines = watch("labelSelector=tier%3Dx")
     add(store, "a", tier="x")
     add(store, "b", tier="y")
@@ -243,8 +242,8 @@ def test_to_a_watch_with_a_selector_objects_come_and_go_with_their_labels(watch,
     assert int(events[1]["object"]["metadata"]["resourceVersion"]) < int(changed["metadata"]["resourceVersion"])
 
 
-def test_a_watch_from_a_forgotten_revision_says_so_in_the_stream(watch, store):
-    """410 comes as an ERROR event, then the watch ends: the client lists again."""
+def test_watch__from_a_dropped_revision_is_an_error_event(watch, store):
+    """410 is sent as an ERROR event, then the watch ends."""
     start = store.revision
     add(store, "a")
     store.compact()
@@ -254,21 +253,21 @@ def test_a_watch_from_a_forgotten_revision_says_so_in_the_stream(watch, store):
     assert lines.next() is None
 
 
-def test_a_watch_that_falls_too_far_behind_is_expired(watch, store):
-    """History is bounded: 410 instead of a gap."""
+def test_watch__expires_when_too_far_behind(watch, store):
+    """410 instead of missing events."""
     start = store.revision
     for number in range(250):
         add(store, f"c{number}")
     assert watch(f"resourceVersion={start}").next()["object"]["code"] == 410
 
 
-def test_a_watch_ends_at_its_timeout(watch):
-    """TimeoutSeconds bounds a watch; the stream ends properly."""
+def test_watch__ends_at_its_timeout(watch):
+    """With a complete response."""
     assert watch("timeoutSeconds=1").next() is None
 
 
-def test_a_bookmark_comes_shortly_before_the_timeout(watch, store):
-    """It carries the revision up to which nothing was missed, though nothing of this kind happened."""
+def test_bookmark__is_sent_shortly_before_the_timeout(watch, store):
+    """It has the revision up to which nothing was missed, even if no object of this kind changed."""
     lines = watch(f"timeoutSeconds=3&allowWatchBookmarks=true&resourceVersion={store.revision}")
     store.ensure_namespace("somewhere")
     event = lines.next()
@@ -277,8 +276,8 @@ def test_a_bookmark_comes_shortly_before_the_timeout(watch, store):
     assert lines.next() is None
 
 
-def test_initial_events_end_with_a_marked_bookmark(watch, store):
-    """A streaming list tells where the present ends."""
+def test_initial_events__end_with_an_annotated_bookmark(watch, store):
+    """As in a streaming list."""
     add(store, "a")
     query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
     lines = watch(query)
@@ -286,8 +285,8 @@ def test_initial_events_end_with_a_marked_bookmark(watch, store):
     assert lines.next()["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
-def test_a_watch_of_tables_tells_its_columns_once(watch, store):
-    """What `kubectl get --watch` asks for."""
+def test_watch__of_tables_sends_the_columns_once(watch, store):
+    """As for `kubectl get --watch`."""
     add(store, "a")
     add(store, "b")
     lines = watch("", accept="application/json;as=Table;v=v1;g=meta.k8s.io")
@@ -295,8 +294,8 @@ def test_a_watch_of_tables_tells_its_columns_once(watch, store):
     assert columns == [3, 0]
 
 
-def test_a_client_that_vanishes_ends_its_watch(watch):
-    """An idle watch doesn't outlive its client."""
+def test_watch__ends_when_the_client_disconnects(watch):
+    """Even if it is idle."""
     before = set(threading.enumerate())
     lines = watch("")
     threads = set(threading.enumerate()) - before
@@ -308,8 +307,8 @@ def test_a_client_that_vanishes_ends_its_watch(watch):
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_stopping_ends_open_watches_at_once(server, watch):
-    """A server stops within seconds however many watches are open, and each ends as a complete answer."""
+def test_stop__ends_open_watches(server, watch):
+    """Within seconds; each ends as a complete response."""
     watches = [watch("") for _ in range(5)]
     server.stop()
     assert [lines.next() for lines in watches] == [None] * 5

@@ -263,6 +263,8 @@ def test_empty__says_how_many_runs_are_certainly_deleted_where_a_delete_fails(
     stage: Stage, canceller: Canceller
 ) -> None:
     stage.queue(count=6)
+    # Otherwise the Job controller's first write to a Job may conflict with a delete.
+    until(lambda: all(job.status.conditions for job in stage.batch.list_namespaced_job(stage.name).items))
     stage.proxy.add(Fault(LoseRequest(), method="DELETE", skip=2, times=None))
     with pytest.raises(CancelFailedError) as failure:
         canceller.empty("fib")

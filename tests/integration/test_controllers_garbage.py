@@ -1,4 +1,4 @@
-"""What becomes of dependents when their owner is deleted."""
+"""The garbage collector: dependents of a deleted owner."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,16 +23,14 @@ def gone(read: Callable[[str, str], Any], name: str, namespace: str) -> bool:
 
 @pytest.fixture
 def running_job(apis: Apis, make_job: MakeJob, eventually: Eventually) -> str:
-    """A Job with a running pod that takes a while to end."""
+    """Return a Job with a running pod that takes a while to terminate."""
     script = "trap 'sleep 0.3; exit 0' TERM; sleep 60 & wait"
     apis.batch.create_namespaced_job(apis.namespace, make_job("owner", "sh", "-c", script))
     eventually(lambda: apis.job("owner").status.ready == 1)
     return "owner"
 
 
-def test_in_the_background_the_job_goes_at_once_and_its_pods_follow(
-    apis: Apis, running_job: str, eventually: Eventually
-) -> None:
+def test_background__deletes_the_job_then_its_pods(apis: Apis, running_job: str, eventually: Eventually) -> None:
     """`kubectl delete --cascade=background`."""
     apis.batch.delete_namespaced_job(running_job, apis.namespace, propagation_policy="Background")
     assert gone(apis.batch.read_namespaced_job, running_job, apis.namespace)
@@ -40,8 +38,8 @@ def test_in_the_background_the_job_goes_at_once_and_its_pods_follow(
     eventually(lambda: not apis.pods())
 
 
-def test_in_the_foreground_the_job_goes_after_its_pods(apis: Apis, running_job: str, eventually: Eventually) -> None:
-    """`kubectl delete --cascade=foreground`: the Job shows that it is being deleted as long as a pod runs."""
+def test_foreground__deletes_the_pods_then_the_job(apis: Apis, running_job: str, eventually: Eventually) -> None:
+    """`kubectl delete --cascade=foreground`: the Job has a deletionTimestamp while a pod runs."""
     apis.batch.delete_namespaced_job(running_job, apis.namespace, propagation_policy="Foreground")
     deleting = apis.job(running_job)
     assert deleting.metadata.deletion_timestamp
@@ -50,8 +48,10 @@ def test_in_the_foreground_the_job_goes_after_its_pods(apis: Apis, running_job: 
     assert apis.pods() == []
 
 
-def test_orphaned_pods_stay_and_belong_to_nobody(apis: Apis, running_job: str, eventually: Eventually) -> None:
-    """`kubectl delete --cascade=orphan`: nothing holds the pods any more, finalizers included."""
+def test_orphan__keeps_the_pods_without_owner_or_finalizer(
+    apis: Apis, running_job: str, eventually: Eventually
+) -> None:
+    """`kubectl delete --cascade=orphan`."""
     apis.batch.delete_namespaced_job(running_job, apis.namespace, propagation_policy="Orphan")
     eventually(lambda: gone(apis.batch.read_namespaced_job, running_job, apis.namespace))
     [pod] = eventually(lambda: [pod for pod in apis.pods() if not pod.metadata.finalizers])
@@ -59,16 +59,16 @@ def test_orphaned_pods_stay_and_belong_to_nobody(apis: Apis, running_job: str, e
     assert pod.status.phase == "Running"
 
 
-def test_a_config_map_whose_owner_never_existed_is_collected(apis: Apis, eventually: Eventually) -> None:
-    """A dependent is judged by its owner's uid, not by its name."""
+def test_collect__deletes_a_dependent_of_an_owner_that_never_existed(apis: Apis, eventually: Eventually) -> None:
+    """The owner's uid decides, not its name."""
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "00000000-0000-0000-0000-000000000000"}
     body = {"metadata": {"name": "left-over", "ownerReferences": [owner]}}
     apis.core.create_namespaced_config_map(apis.namespace, body)
     eventually(lambda: gone(apis.core.read_namespaced_config_map, "left-over", apis.namespace))
 
 
-def test_with_one_owner_left_a_dependent_stays(apis: Apis, eventually: Eventually) -> None:
-    """Only the references to owners that are gone are taken away."""
+def test_collect__keeps_a_dependent_with_a_remaining_owner(apis: Apis, eventually: Eventually) -> None:
+    """It only removes the references to deleted owners."""
     owners = [apis.core.create_namespaced_config_map(apis.namespace, {"metadata": {"name": name}}) for name in "ab"]
     references = [
         {"apiVersion": "v1", "kind": "ConfigMap", "name": owner.metadata.name, "uid": owner.metadata.uid}
@@ -87,14 +87,14 @@ def test_with_one_owner_left_a_dependent_stays(apis: Apis, eventually: Eventuall
     eventually(lambda: gone(apis.core.read_namespaced_config_map, "shared", apis.namespace))
 
 
-def test_an_owner_of_a_kind_that_isnt_served_keeps_its_dependents(
+def test_collect__keeps_dependents_of_an_owner_of_an_unserved_kind(
     apis: Apis, make_job: MakeJob, eventually: Eventually
 ) -> None:
-    """What nothing is known of can't be known to be gone."""
+    """The collector cannot know whether such an owner exists."""
     owner = {"apiVersion": "example.com/v1", "kind": "Thing", "name": "x", "uid": "1"}
     body = {"metadata": {"name": "foreign", "ownerReferences": [owner]}}
     apis.core.create_namespaced_config_map(apis.namespace, body)
-    # Whatever the collector does about the first it does before it gets to the second.
+    # The collector handles the first before the second.
     nobody = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": "2"}
     body = {"metadata": {"name": "orphan", "ownerReferences": [nobody]}}
     apis.core.create_namespaced_config_map(apis.namespace, body)
@@ -102,10 +102,9 @@ def test_an_owner_of_a_kind_that_isnt_served_keeps_its_dependents(
     assert not gone(apis.core.read_namespaced_config_map, "foreign", apis.namespace)
 
 
-def test_a_dependent_of_a_kind_that_isnt_served_can_be_deleted(
+def test_collect__handles_the_deletion_of_a_dependent_of_an_unserved_kind(
     apis: Apis, eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The collector asks who its owner was, and takes no harm from not knowing."""
     owner = {"apiVersion": "example.com/v1", "kind": "Thing", "name": "x", "uid": "1"}
     for name in ("first", "second"):
         body = {"metadata": {"name": name, "ownerReferences": [owner]}}

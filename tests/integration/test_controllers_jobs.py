@@ -1,4 +1,4 @@
-"""Jobs from their creation to their clean-up, as a client of the cluster sees them."""
+"""Jobs from creation to clean-up, as a client of the cluster sees them."""
 
 import datetime
 from typing import Any
@@ -22,10 +22,10 @@ def is_true(job: Model, type_: str) -> bool:
 class TestSuspend:
     """`spec.suspend`."""
 
-    def test_a_suspended_job_has_the_condition_but_no_pod_and_no_start_time(
+    def test_suspended_job__has_the_condition_but_no_pod_or_start_time(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """What is queued takes nothing: neither a pod nor the clock of activeDeadlineSeconds."""
+        """The clock of activeDeadlineSeconds has not started."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("waits", "true", suspend=True))
         job = eventually(lambda: (job := apis.job("waits")).status.conditions and job)
         suspended = conditions_of(job)["Suspended"]
@@ -34,10 +34,8 @@ class TestSuspend:
         assert apis.pods() == []
         eventually(lambda: apis.reasons("Job", "waits") == ["Suspended"])
 
-    def test_unsuspending_runs_it_and_its_log_holds_the_output(
-        self, apis: Apis, make_job: MakeJob, eventually: Eventually
-    ) -> None:
-        """The whole way of a queued run: resumed, started, complete, and its output can be read."""
+    def test_unsuspended_job__runs_to_completion(self, apis: Apis, make_job: MakeJob, eventually: Eventually) -> None:
+        """It is resumed, started and complete, and its log contains the output."""
         manifest = make_job("fib", "42", image="axaguildev/fibonacci-batch:latest", suspend=True)
         apis.batch.create_namespaced_job(apis.namespace, manifest)
         eventually(lambda: is_true(apis.job("fib"), "Suspended"))
@@ -56,8 +54,10 @@ class TestSuspend:
         assert apis.log(pod.metadata.name) == "267914296\n"
         eventually(lambda: apis.reasons("Job", "fib")[-3:] == ["SuccessfulCreate", "Resumed", "Completed"])
 
-    def test_its_pod_carries_the_marks_of_its_job(self, apis: Apis, make_job: MakeJob, eventually: Eventually) -> None:
-        """Pods are found by their labels, and go with the Job that owns them."""
+    def test_pod__has_the_labels_and_owner_of_its_job(
+        self, apis: Apis, make_job: MakeJob, eventually: Eventually
+    ) -> None:
+        """So clients can find it, and it is deleted with the Job."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("marked", "sleep", "60"))
         [pod] = eventually(lambda: apis.pods_of("marked"))
         job = apis.job("marked")
@@ -70,10 +70,10 @@ class TestSuspend:
             "Job", job.metadata.uid, True, True)  # fmt: skip
         assert pod.metadata.finalizers == ["batch.kubernetes.io/job-tracking"]
 
-    def test_suspending_again_kills_the_pod_and_doesnt_count_it(
+    def test_suspend_again__kills_the_pod_without_counting_it(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """A slot is free again after a re-suspend, and no retry was used up."""
+        """It uses up no retry."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("again", "sleep", "60", backoffLimit=0))
         eventually(lambda: apis.job("again").status.ready == 1)
         apis.batch.patch_namespaced_job("again", apis.namespace, {"spec": {"suspend": True}})
@@ -90,10 +90,10 @@ class TestFailure:
     """Retries and their limits."""
 
     @pytest.mark.parametrize("limit", [0, 2])
-    def test_a_failing_job_is_retried_backoff_limit_times(
+    def test_failing_job__is_retried_backoff_limit_times(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually, limit: int
     ) -> None:
-        """`backoffLimit` counts retries: there is one pod more, and then the Job has failed for good."""
+        """So there is one pod more than `backoffLimit`; then the Job has failed."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("fails", "sh", "-c", "exit 3", backoffLimit=limit))
         job = eventually(lambda: is_true(job := apis.job("fails"), "Failed") and job)
         assert job.status.failed == len(apis.pods_of("fails")) == limit + 1
@@ -107,10 +107,10 @@ class TestFailure:
             lambda: apis.reasons("Job", "fails") == ["SuccessfulCreate"] * (limit + 1) + ["BackoffLimitExceeded"]
         )
 
-    def test_with_restart_policy_on_failure_the_container_restarts_in_its_pod(
+    def test_restart_policy_on_failure__restarts_the_container_in_its_pod(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """OnFailure makes no new pods: the restarts count against backoffLimit, then the pod is taken away."""
+        """The restarts count against backoffLimit; then the pod is deleted."""
         manifest = make_job("restarts", "sh", "-c", "exit 1", pod={"restartPolicy": "OnFailure"}, backoffLimit=3)
         apis.batch.create_namespaced_job(apis.namespace, manifest)
         job = eventually(lambda: is_true(job := apis.job("restarts"), "Failed") and job)
@@ -120,10 +120,10 @@ class TestFailure:
             lambda: apis.reasons("Job", "restarts") == ["SuccessfulCreate", "SuccessfulDelete", "BackoffLimitExceeded"]
         )
 
-    def test_past_its_deadline_a_job_fails_and_its_pod_is_killed(
+    def test_deadline__kills_the_pod_and_fails_the_job(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """ActiveDeadlineSeconds ends what runs; the Job is only Failed once nothing of it runs any more."""
+        """The Job is Failed only when no pod runs any more."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("late", "sleep", "60", activeDeadlineSeconds=1))
         job = eventually(lambda: is_true(job := apis.job("late"), "Failed") and job)
         failed = conditions_of(job)["Failed"]
@@ -131,10 +131,10 @@ class TestFailure:
         assert apis.pods_of("late") == []
         assert job.status.failed == 1
 
-    def test_a_pod_deleted_by_hand_counts_as_failed_and_is_replaced(
+    def test_deleted_pod__counts_as_failed_and_is_replaced(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """Who deletes a run's pod uses up a retry, as in Kubernetes."""
+        """As in Kubernetes, it uses up a retry."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("robbed", "sleep", "60", backoffLimit=3))
         [first] = eventually(lambda: apis.pods_of("robbed"))
         apis.core.delete_namespaced_pod(first.metadata.name, apis.namespace)
@@ -142,10 +142,8 @@ class TestFailure:
         job = eventually(lambda: (job := apis.job("robbed")).status.failed and job)
         assert (job.status.active, job.status.failed) == (1, 1)
 
-    def test_a_pod_whose_image_cant_be_had_keeps_its_job_active(
-        self, apis: Apis, make_job: MakeJob, eventually: Eventually
-    ) -> None:
-        """ImagePullBackOff is no failure: the Job waits, and still holds what it holds."""
+    def test_missing_image__keeps_the_job_active(self, apis: Apis, make_job: MakeJob, eventually: Eventually) -> None:
+        """ImagePullBackOff is not a failure."""
         apis.batch.create_namespaced_job(apis.namespace, make_job("missing", image="example.com/none:1"))
 
         def waiting() -> Any:
@@ -164,10 +162,10 @@ class TestFailure:
 class TestParallelism:
     """Several pods of one Job."""
 
-    def test_never_more_than_parallelism_run_and_completions_are_reached(
+    def test_parallelism__is_never_exceeded_until_completions_are_reached(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """Of 5 completions 2 run at a time."""
+        """2 of 5 completions at a time."""
         manifest = make_job("many", "sh", "-c", "sleep 0.1", completions=5, parallelism=2)
         apis.batch.create_namespaced_job(apis.namespace, manifest)
         most = 0
@@ -181,10 +179,10 @@ class TestParallelism:
         assert most <= 2
         assert apis.job("many").status.succeeded == len(apis.pods_of("many")) == 5
 
-    def test_a_lower_parallelism_takes_pods_away_without_counting_them(
+    def test_lower_parallelism__deletes_pods_without_counting_them(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """Scaling a running Job down costs no retries."""
+        """Scaling down uses up no retries."""
         manifest = make_job("scaled", "sleep", "60", completions=5, parallelism=3, backoffLimit=0)
         apis.batch.create_namespaced_job(apis.namespace, manifest)
         eventually(lambda: apis.job("scaled").status.ready == 3)
@@ -195,9 +193,9 @@ class TestParallelism:
 
 
 class TestEnd:
-    """What becomes of a Job."""
+    """The end of a Job."""
 
-    def test_after_its_ttl_a_finished_job_is_gone_with_its_pods(
+    def test_ttl__deletes_a_finished_job_and_its_pods(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
         """TtlSecondsAfterFinished counts from the terminal condition."""
@@ -207,10 +205,10 @@ class TestEnd:
         eventually(lambda: not apis.pods())
         assert datetime.datetime.now(datetime.UTC) >= finished.status.completion_time + datetime.timedelta(seconds=1)
 
-    def test_a_job_is_only_complete_when_none_of_its_pods_terminates_any_more(
+    def test_complete__only_when_no_pod_is_terminating(
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
-        """A terminal condition promises that nothing of the run is left running (Kubernetes 1.31)."""
+        """As since Kubernetes 1.31."""
         script = "trap 'sleep 0.5; exit 1' TERM; sleep 60 & wait"
         apis.batch.create_namespaced_job(apis.namespace, make_job("slow", "sh", "-c", script, activeDeadlineSeconds=1))
         target = eventually(lambda: is_true(job := apis.job("slow"), "FailureTarget") and job)

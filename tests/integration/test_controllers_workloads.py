@@ -1,4 +1,4 @@
-"""Deployments and StatefulSets: what a run may depend on."""
+"""Deployments and StatefulSets: the dependencies of runs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ MakeWorkload = Callable[..., Manifest]
 
 @pytest.fixture
 def make_workload() -> MakeWorkload:
-    """Make the manifest of a Deployment or a StatefulSet."""
+    """Return a function that makes the manifest of a Deployment or StatefulSet."""
 
     def make(
         kind: str,
@@ -57,10 +57,10 @@ def pod_names(apis: Apis) -> list[str]:
 class TestDeployment:
     """Deployments."""
 
-    def test_it_becomes_available_once_its_pods_are_ready(
+    def test_deployment__is_available_once_its_pods_are_ready(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
-        """The condition Available is what a dependency is judged by."""
+        """The condition Available."""
         probe = {"exec": {"command": ["true"]}, "initialDelaySeconds": 1}
         apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "web", 2, probe))
 
@@ -77,10 +77,10 @@ class TestDeployment:
         assert (ready.status.ready_replicas, ready.status.updated_replicas) == (2, 2)
         assert ready.status.observed_generation == ready.metadata.generation == 1
 
-    def test_scaled_to_zero_it_has_no_ready_pod_though_nothing_is_missing(
+    def test_deployment__scaled_to_zero_is_available_without_ready_pods(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
-        """As in Kubernetes, zero of zero replicas count as available: readiness is in the counts."""
+        """As in Kubernetes, zero of zero replicas count as available, so readiness must use the counts."""
         apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "zero"))
 
         def read() -> Model:
@@ -96,10 +96,10 @@ class TestDeployment:
         assert condition(scaled, "Available") == ("True", "MinimumReplicasAvailable")
         eventually(lambda: not apis.pods())
 
-    def test_with_min_ready_seconds_a_ready_pod_isnt_available_yet(
+    def test_deployment__is_available_only_after_min_ready_seconds(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
-        """AvailableReplicas lags behind readyReplicas by minReadySeconds."""
+        """AvailableReplicas lags behind readyReplicas."""
         apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "ripe", minReadySeconds=2))
 
         def read() -> Model:
@@ -109,7 +109,7 @@ class TestDeployment:
         assert ready.status.available_replicas is None
         eventually(lambda: read().status.available_replicas == 1)
 
-    def test_a_new_template_replaces_the_pods(
+    def test_deployment__new_template_replaces_the_pods(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """A changed template rolls out; the old pods go."""
@@ -129,7 +129,7 @@ class TestDeployment:
         [pod] = [pod for pod in apis.pods() if not pod.metadata.deletion_timestamp]
         assert pod.spec.containers[0].env[0].value == "2"
 
-    def test_a_pod_that_is_taken_away_is_replaced(
+    def test_deployment__replaces_a_deleted_pod(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """Replicas is a promise."""
@@ -138,8 +138,10 @@ class TestDeployment:
         apis.core.delete_namespaced_pod(old, apis.namespace)
         eventually(lambda: (names := pod_names(apis)) and old not in names)
 
-    def test_deleting_it_ends_its_pods(self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually) -> None:
-        """The collector takes what a Deployment owns."""
+    def test_deployment__deletion_deletes_its_pods(
+        self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
+    ) -> None:
+        """The garbage collector deletes them."""
         apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "short"))
         eventually(lambda: pod_names(apis))
         apis.apps.delete_namespaced_deployment("short", apis.namespace)
@@ -149,7 +151,7 @@ class TestDeployment:
 class TestStatefulSet:
     """StatefulSets."""
 
-    def test_its_pods_come_in_order_each_when_the_one_before_is_ready(
+    def test_stateful_set__creates_pods_in_order_of_readiness(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """OrderedReady, the default."""
@@ -170,7 +172,7 @@ class TestStatefulSet:
         assert status.current_revision == status.update_revision
         assert second.metadata.labels["apps.kubernetes.io/pod-index"] == "1"
 
-    def test_scaled_down_the_highest_ordinal_goes_first(
+    def test_stateful_set__scale_down_deletes_the_highest_ordinal_first(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """Ordinals are given up from the top."""
@@ -180,7 +182,7 @@ class TestStatefulSet:
         apis.apps.patch_namespaced_stateful_set("down", apis.namespace, {"spec": {"replicas": 1}})
         eventually(lambda: pod_names(apis) == ["down-0"])
 
-    def test_a_new_template_replaces_the_pods_under_their_names(
+    def test_stateful_set__new_template_replaces_the_pods_under_their_names(
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """Names stay, pods don't."""

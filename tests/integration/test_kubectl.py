@@ -1,4 +1,4 @@
-"""kubectl against the embedded API server: the commands that the README promises."""
+"""kubectl against the embedded API server: the commands in the README."""
 
 import json
 import os
@@ -21,16 +21,16 @@ SPEC = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": 
 
 
 class OneLine:
-    """A log source in which every container has said one line."""
+    """A log source with one line for each container."""
 
     def read(self, pod, options):
-        """One line."""
+        """Yield one line."""
         yield b"hello\n"
 
 
 @pytest.fixture
 def store():
-    """A Job with its pod and an Event about it."""
+    """Return a store with a Job, its pod and an Event about it."""
     made = Store()
     job = made.create(JOB, {"metadata": {"name": "one", "namespace": "default"}, "spec": {**SPEC, "suspend": True}})
     labels = job["spec"]["template"]["metadata"]["labels"]
@@ -46,7 +46,7 @@ def store():
 
 @pytest.fixture
 def kubectl(store, tmp_path):
-    """Run kubectl against a server for that store; returns what it printed."""
+    """Return a function that runs kubectl against a server for that store, and returns its output."""
     server = ApiServer(store, OneLine())
     server.start()
 
@@ -67,8 +67,7 @@ def kubectl(store, tmp_path):
     server.stop()
 
 
-def test_get_prints_the_servers_columns(kubectl):
-    """`kubectl get jobs` shows the state in the real columns."""
+def test_get__prints_the_servers_columns(kubectl):
     head, line = kubectl("get", "jobs").splitlines()
     assert head.split() == ["NAME", "STATUS", "COMPLETIONS", "DURATION", "AGE"]
     assert line.split()[:3] == ["one", "Running", "0/1"]
@@ -76,26 +75,25 @@ def test_get_prints_the_servers_columns(kubectl):
     assert "one-abcde" in kubectl("get", "pods", "-A", "-o", "wide", "-l", "job-name=one")
 
 
-def test_describe_shows_the_job_and_its_events(kubectl):
-    """`kubectl describe job` finds the Events by their fields."""
+def test_describe__shows_the_job_and_its_events(kubectl):
+    """It selects the Events by field."""
     shown = kubectl("describe", "job", "one")
     assert "Suspend:          true" in shown
     assert "for a slot" in shown
 
 
-def test_logs_of_a_job_find_its_pod(kubectl):
-    """`kubectl logs job/one` follows the Job's selector to its pod."""
+def test_logs__of_a_job_finds_its_pod(kubectl):
+    """By the Job's selector."""
     assert kubectl("logs", "job/one") == "hello\n"
 
 
-def test_delete_waits_until_the_job_is_gone(kubectl, store):
-    """`kubectl delete job` sees the object go."""
+def test_delete__waits_until_the_job_is_gone(kubectl, store):
     assert 'job.batch "one" deleted' in kubectl("delete", "job", "one", "--timeout=120s")
     assert store.list(JOB, None)[0] == []
 
 
-def test_apply_creates_and_then_patches(kubectl, store):
-    """`kubectl apply` checks the fields on the server, creates, and patches strategically."""
+def test_apply__creates_and_then_patches(kubectl, store):
+    """It validates the fields on the server, and patches strategically."""
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": "1"}}
     assert "created" in kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
     manifest["data"] = {"b": "2"}
@@ -104,8 +102,8 @@ def test_apply_creates_and_then_patches(kubectl, store):
     assert store.get(CONFIG_MAP, "default", "c")["data"] == {"b": "2"}
 
 
-def test_scale_changes_the_replicas(kubectl, store):
-    """`kubectl scale` finds and uses the subresource."""
+def test_scale__changes_the_replicas(kubectl, store):
+    """Through the subresource."""
     labels = {"app": "web"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
     spec = {"selector": {"matchLabels": labels}, "template": template}
@@ -115,8 +113,8 @@ def test_scale_changes_the_replicas(kubectl, store):
     assert "scaled" in kubectl("scale", "deployment", "web", "--replicas=0", "--current-replicas=3")
 
 
-def test_the_commands_of_a_curious_user_work(kubectl):
-    """Discovery, events, json and wait: none of them fails."""
+def test_kubectl__supports_other_common_commands(kubectl):
+    """Discovery, events, JSON output and wait."""
     assert "jobs" in kubectl("api-resources", "--verbs=list", "-o", "name")
     assert "Waiting" in kubectl("events", "--for", "job/one")
     assert json.loads(kubectl("get", "job", "one", "-o", "json"))["kind"] == "Job"

@@ -1,4 +1,4 @@
-"""`python -m devcluster` as a process: how it starts, ends, and what it leaves behind."""
+"""`python -m devcluster` as a process: how it starts and ends, and what it cleans up."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Start the command; whatever is still there afterwards is killed."""
+    """Return a function that starts the command; processes that remain are killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
@@ -51,7 +51,10 @@ def launch() -> Iterator[Launch]:
 
 @pytest.fixture
 def start_with_pod(launch: Launch, tmp_path: Path, eventually: Eventually) -> Iterator[StartWithPod]:
-    """A cluster that runs a pod with a descendant in a session of its own; the pids are the pod's processes."""
+    """Return a function that starts a cluster with a pod that has a descendant in another session.
+
+    It returns the cluster's process and the pids of the pod's processes.
+    """
     pids: list[int] = []
 
     def start() -> "tuple[subprocess.Popen[str], list[int]]":
@@ -102,8 +105,8 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_the_kubeconfig_appears_once_it_serves(launch: Launch, tmp_path: Path) -> None:
-    """One line says where it is; the file is private, complete, and names the namespace."""
+def test_kubeconfig__exists_once_the_cluster_serves(launch: Launch, tmp_path: Path) -> None:
+    """One output line names its path; the file is private, complete, and names the namespace."""
     path = tmp_path / "kubeconfig"
     process = launch("--port", "0", "--kubeconfig", str(path), "--namespace", "mine")
     line = first_line(process)
@@ -120,10 +123,10 @@ def test_the_kubeconfig_appears_once_it_serves(launch: Launch, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_cleanly_and_quickly_with_every_process(
+def test_signal__stops_the_cluster_and_all_processes(
     start_with_pod: StartWithPod, eventually: Eventually, number: signal.Signals
 ) -> None:
-    """No container outlives the cluster; the exit code is 0."""
+    """The exit code is 0."""
     process, pids = start_with_pod()
     process.send_signal(number)
     assert process.wait(DEADLINE_SECONDS) == 0
@@ -131,8 +134,8 @@ def test_a_signal_stops_it_cleanly_and_quickly_with_every_process(
     assert not any(is_alive(pid) for pid in pids)
 
 
-def test_killed_outright_it_takes_every_process_along(start_with_pod: StartWithPod, eventually: Eventually) -> None:
-    """Even `kill -9` of the cluster leaves no container, no descendant of one, and no files behind."""
+def test_sigkill__leaves_no_process_and_no_files(start_with_pod: StartWithPod, eventually: Eventually) -> None:
+    """Neither containers nor their descendants."""
     process, pids = start_with_pod()
     folder = Path(f"/proc/{pids[0]}/cwd").readlink().parents[3]
     assert folder.name.startswith("devcluster-")
@@ -142,10 +145,8 @@ def test_killed_outright_it_takes_every_process_along(start_with_pod: StartWithP
 
 
 @pytest.mark.slow
-def test_when_the_supervisor_of_the_processes_is_killed_the_node_goes_on(
-    start_with_pod: StartWithPod, tmp_path: Path, eventually: Eventually
-) -> None:
-    """The container, with its process group, ends with it and is restarted by its pod's policy."""
+def test_shim_killed__containers_restart(start_with_pod: StartWithPod, tmp_path: Path, eventually: Eventually) -> None:
+    """The container and its process group end; the pod's restartPolicy restarts it."""
     _, pids = start_with_pod()
     status = Path(f"/proc/{pids[0]}/status").read_text()
     supervisor = int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
@@ -156,23 +157,23 @@ def test_when_the_supervisor_of_the_processes_is_killed_the_node_goes_on(
     assert is_alive(again)
 
 
-def test_a_port_that_is_taken(launch: Launch, tmp_path: Path) -> None:
-    """Exit code 1 and one line that says why; no kubeconfig."""
+def test_port_in_use__exits_with_1_and_one_line(launch: Launch, tmp_path: Path) -> None:
+    """No kubeconfig is written."""
     first = launch()
     port = first_line(first).rpartition(":")[2].strip()
     second = launch("--port", port, "--kubeconfig", str(tmp_path / "kubeconfig"))
     assert second.wait(DEADLINE_SECONDS) == 1
-    assert errors_of(second) == f"devcluster: can't listen on 127.0.0.1:{port}: Address already in use\n"
+    assert errors_of(second) == f"devcluster: cannot listen on 127.0.0.1:{port}: Address already in use\n"
     assert not (tmp_path / "kubeconfig").exists()
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
-    [("[]", "not a JSON object of image patterns"), ('{"a:*": "x"}', "a:*: the command is not a list of strings")],
+    ("content", "message"),
+    [("[]", "must be a JSON object of image patterns"), ('{"a:*": "x"}', "a:*: the command must be a list of strings")],
 )
-def test_a_table_of_images_that_is_none(launch: Launch, tmp_path: Path, content: str, fault: str) -> None:
-    """Exit code 2, as for any wrong argument."""
+def test_invalid_image_table__exits_with_2(launch: Launch, tmp_path: Path, content: str, message: str) -> None:
+    """As for any invalid argument."""
     (tmp_path / "images.json").write_text(content)
     process = launch("--images", str(tmp_path / "images.json"))
     assert process.wait(DEADLINE_SECONDS) == 2
-    assert errors_of(process) == f"devcluster: {tmp_path}/images.json: {fault}\n"
+    assert errors_of(process) == f"devcluster: {tmp_path}/images.json: {message}\n"

@@ -1,4 +1,4 @@
-"""Pods on the node: environment, logs, restarts, readiness, and their end."""
+"""Pods on the node: environment, logs, restarts, readiness, and termination."""
 
 import base64
 import http.client
@@ -24,7 +24,10 @@ Outcome = Callable[[str], Model]
 
 @pytest.fixture
 def run_pod(apis: Apis) -> RunPod:
-    """Create a pod with one container, whose script `sh` runs; the rest are fields of container and spec."""
+    """Return a function that creates a pod with one container, whose script `sh` runs.
+
+    The other arguments are fields of container and spec.
+    """
 
     def run(
         name: str,
@@ -50,7 +53,7 @@ def run_pod(apis: Apis) -> RunPod:
 
 @pytest.fixture
 def outcome(apis: Apis, eventually: Eventually) -> Outcome:
-    """Wait until a pod has ended; return its container's termination."""
+    """Return a function that waits until a pod has ended, and returns its container's termination."""
 
     def wait(name: str) -> Model:
         pod = eventually(lambda: (pod := apis.pod(name)).status.phase in ("Succeeded", "Failed") and pod)
@@ -72,32 +75,36 @@ class TestScheduling:
     """Which pods the node gets."""
 
     @pytest.mark.parametrize("waits", [{"schedulerName": "other"}, {"schedulingGates": [{"name": "example.com/x"}]}])
-    def test_only_what_is_for_the_default_scheduler_and_may_be_scheduled(
+    def test_bind__skips_pods_of_other_schedulers_and_gated_pods(
         self, apis: Apis, run_pod: RunPod, outcome: Outcome, waits: Manifest
     ) -> None:
-        """A pod of another scheduler, or behind a gate, waits without a node."""
+        """They wait without a node."""
         run_pod("waiting", "true", spec=waits)
         run_pod("next", "true")
-        outcome("next")  # the node got to the later one
+        outcome("next")  # the node has handled the later pod
         pod = apis.pod("waiting")
         assert (pod.spec.node_name, pod.status.phase) == (None, "Pending")
 
 
 class TestEnvironment:
-    """What a container's program is given."""
+    """The environment and command line of a program."""
 
-    def test_only_what_the_pod_says_and_a_minimum_of_the_nodes(
+    def test_environment__contains_nothing_of_the_clusters_own(
         self, apis: Apis, run_pod: RunPod, outcome: Outcome
     ) -> None:
-        """Nothing of the environment in which the cluster was started leaks into a container."""
+        """Only the pod's variables and the node's minimum."""
         assert "HOME" in os.environ
         run_pod("env", "env", env=[{"name": "GREETING", "value": "hello"}])
         outcome("env")
-        names = {line.partition("=")[0] for line in apis.log("env").splitlines()} - {"PWD", "SHLVL", "_"}  # the shell's
+        names = {line.partition("=")[0] for line in apis.log("env").splitlines()} - {
+            "PWD",
+            "SHLVL",
+            "_",
+        }  # set by the shell
         assert names == {"GREETING", "PATH", "HOSTNAME", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"}
 
-    def test_every_source_of_a_variable(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
-        """Literals, references, Secrets, ConfigMaps, the pod's own fields and its resources."""
+    def test_environment__supports_every_source(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
+        """Literals, references, Secrets, ConfigMaps, the pod's fields and its resources."""
         secret = {"metadata": {"name": "s"}, "data": {"password": base64.b64encode(b"sesame").decode()}}
         apis.core.create_namespaced_secret(apis.namespace, secret)
         settings = {"metadata": {"name": "c"}, "data": {"color": "blue", "size": "9"}}
@@ -131,9 +138,7 @@ class TestEnvironment:
         assert {name: found.get(name) for name in expected} == expected
         assert "LEFT_OUT" not in found
 
-    def test_command_replaces_the_entrypoint_and_args_follow_it(
-        self, apis: Apis, run_pod: RunPod, outcome: Outcome
-    ) -> None:
+    def test_command__replaces_the_entrypoint_before_args(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
         """As with a real image; references in both are expanded."""
         env = [{"name": "WHO", "value": "world"}]
         line = {"command": ["echo", "hello,"], "args": ["$(WHO)", "$(X)"]}
@@ -141,10 +146,10 @@ class TestEnvironment:
         outcome("command")
         assert apis.log("command") == "hello, world $(X)\n"
 
-    def test_a_missing_secret_holds_the_container_until_it_exists(
+    def test_missing_secret__delays_the_container_until_it_exists(
         self, apis: Apis, run_pod: RunPod, outcome: Outcome, eventually: Eventually
     ) -> None:
-        """CreateContainerConfigError names what is missing, and goes away with it."""
+        """CreateContainerConfigError names the Secret."""
         env = [{"name": "P", "valueFrom": {"secretKeyRef": {"name": "late", "key": "p"}}}]
         run_pod("config", "echo $P", env=env)
         state = eventually(lambda: (state := waiting_state(apis, "config")) and state.message and state)
@@ -158,48 +163,50 @@ class TestEnvironment:
 class TestOutcome:
     """Exit codes and termination messages."""
 
-    def test_exit_code_and_reason(self, run_pod: RunPod, outcome: Outcome, apis: Apis) -> None:
-        """A pod whose container fails has failed, and says how."""
+    def test_failed_container__fails_the_pod_with_code_and_reason(
+        self, run_pod: RunPod, outcome: Outcome, apis: Apis
+    ) -> None:
+        """Error, with the exit code."""
         run_pod("three", "exit 3")
         ended = outcome("three")
         assert (ended.exit_code, ended.reason, ended.message) == (3, "Error", None)
         assert apis.pod("three").status.phase == "Failed"
 
-    def test_a_program_ended_by_a_signal(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """128 and the signal's number, as a shell counts."""
-        run_pod("killed", "kill -KILL $$$$")  # of which Kubernetes makes `$$`
+    def test_signalled_program__has_exit_code_128_plus_signal(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """As in a shell."""
+        run_pod("killed", "kill -KILL $$$$")  # Kubernetes expands this to `$$`
         assert outcome("killed").exit_code == 137
 
-    def test_a_program_that_doesnt_exist(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """The image is there, but not what it is told to run."""
+    def test_missing_program__is_start_error(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The image exists, but its command does not."""
         run_pod("nothing", None, command=["no-such-program"])
         ended = outcome("nothing")
         assert (ended.exit_code, ended.reason) == (128, "StartError")
         assert ended.message == 'exec: "no-such-program": executable file not found in $PATH'
 
-    def test_a_working_directory_that_doesnt_exist(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """The program isn't started anywhere else instead."""
+    def test_missing_working_directory__is_start_error(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The program does not run in another directory instead."""
         run_pod("nowhere", "pwd", workingDir="/no/such/folder")
         assert outcome("nowhere").message == 'chdir to cwd ("/no/such/folder") failed: no such file or directory'
 
-    def test_the_message_falls_back_to_the_log_on_error(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """Only with FallbackToLogsOnError, and only when the container failed."""
+    def test_termination_message__falls_back_to_the_log_on_error(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """Only with FallbackToLogsOnError, and only if the container failed."""
         policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
         run_pod("told", "echo a reason; exit 1", **policy)
         run_pod("quiet", "echo all is well", **policy)
         assert outcome("told").message == "a reason\n"
         assert outcome("quiet").message is None
 
-    def test_the_log_that_stands_in_for_a_message_is_cut(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """To its last 80 lines, and to its last 2,048 bytes."""
+    def test_termination_message__from_the_log_is_limited(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The last 80 lines, and the last 2,048 bytes."""
         policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
         run_pod("many", "seq 1 100; exit 1", **policy)
         run_pod("long", "printf %3000s x; exit 1", **policy)
         assert outcome("many").message == "".join(f"{number}\n" for number in range(21, 101))
         assert outcome("long").message == " " * 2047 + "x"
 
-    def test_the_message_from_the_usual_file(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """It is there, empty, from the start; the working directory stands for the container's root."""
+    def test_termination_message__from_the_default_file(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """The file exists, empty, from the start; the working directory stands for the container's root."""
         policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
         run_pod("usual", "test -e dev/termination-log && echo why > dev/termination-log; echo log; exit 1", **policy)
         run_pod("well", "echo what > dev/termination-log")
@@ -208,22 +215,24 @@ class TestOutcome:
         assert outcome("well").message == "what\n"
         assert outcome("empty").message is None
 
-    def test_of_a_long_message_the_end_counts(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """4,096 bytes of it."""
+    def test_termination_message__keeps_the_end_of_a_long_one(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """4,096 bytes."""
         run_pod("wordy", "printf %5000s end > dev/termination-log")
         assert outcome("wordy").message == " " * 4093 + "end"
 
-    def test_a_message_file_that_is_a_link_is_none(self, run_pod: RunPod, outcome: Outcome, tmp_path: Path) -> None:
-        """A program shows no file of the host by it."""
+    def test_termination_message__ignores_a_symbolic_link(
+        self, run_pod: RunPod, outcome: Outcome, tmp_path: Path
+    ) -> None:
+        """So a program cannot expose a file of the host."""
         secret = tmp_path / "secret"
         secret.write_text("the host's")
         run_pod("link", f"ln -sf {secret} dev/termination-log; exit 1")
         assert outcome("link").message is None
 
-    def test_each_run_has_a_message_of_its_own(
+    def test_termination_message__belongs_to_one_run(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
-        """With OnFailure, the last state keeps the failed run's, beside its code and times."""
+        """With OnFailure, `lastState` keeps the failed run's message, exit code and times."""
         seen = tmp_path / "seen"
         script = f"test -e {seen} && exec sleep 600; touch {seen}; echo first > dev/termination-log; exit 7"
         run_pod("again", script, restart_policy="OnFailure")
@@ -237,29 +246,27 @@ class TestOutcome:
         assert (last.exit_code, last.reason, last.message) == (7, "Error", "first\n")
         assert last.started_at <= last.finished_at <= status.state.running.started_at
 
-    def test_the_message_from_a_file_in_the_containers_folder(self, run_pod: RunPod, outcome: Outcome) -> None:
-        """A relative path lies in the container's own folder, its working directory."""
+    def test_termination_message__from_a_relative_path(self, run_pod: RunPod, outcome: Outcome) -> None:
+        """Relative to the container's working directory."""
         run_pod("file", "printf done > note", terminationMessagePath="note")
         assert outcome("file").message == "done"
 
-    def test_a_file_elsewhere_on_the_host_is_no_message(
+    def test_termination_message__ignores_files_outside_of_the_containers_folder(
         self, run_pod: RunPod, outcome: Outcome, tmp_path: Path
     ) -> None:
-        """Containers share the host's files: a path outside of their folder means somebody else's file."""
+        """Containers share the host's files, so such a file belongs to something else."""
         secret = tmp_path / "secret"
         secret.write_text("the host's")
         run_pod("outside", "true", terminationMessagePath=str(secret))
         assert outcome("outside").message is None
 
-    def test_an_image_name_that_is_none(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+    def test_invalid_image_name__is_reported(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
         """InvalidImageName, not a failed pull."""
         run_pod("shout", "true", image="BusyBox:1")
         assert eventually(lambda: waiting_state(apis, "shout")).reason == "InvalidImageName"
 
-    def test_init_containers_are_refused_not_left_out(
-        self, apis: Apis, run_pod: RunPod, eventually: Eventually
-    ) -> None:
-        """What the node can't do it says."""
+    def test_init_containers__are_refused(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+        """The pod fails with a message, instead of running without them."""
         init = {"name": "first", "image": "busybox:1", "args": ["true"]}
         run_pod("init", "true", spec={"initContainers": [init]})
         pod = eventually(lambda: (pod := apis.pod("init")).status.phase == "Failed" and pod)
@@ -269,10 +276,10 @@ class TestOutcome:
 class TestRestarts:
     """restartPolicy."""
 
-    def test_on_failure_restarts_until_success(
+    def test_on_failure__restarts_until_success(
         self, apis: Apis, run_pod: RunPod, outcome: Outcome, tmp_path: Path
     ) -> None:
-        """The log and the state of the run before stay readable."""
+        """The log and the state of the previous run stay readable."""
         first, second = tmp_path / "first", tmp_path / "second"
         fail = f"{{ test -e {first} && touch {second}; touch {first}; exit 1; }}"
         script = f"echo run; test -e {second} || {fail}"
@@ -283,7 +290,7 @@ class TestRestarts:
         assert status.last_state.terminated.exit_code == 1
         assert apis.log("retry") == apis.log("retry", previous=True) == "run\n"
 
-    def test_a_container_that_keeps_failing_waits_longer_and_longer(
+    def test_failing_container__restarts_with_backoff(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually
     ) -> None:
         """CrashLoopBackOff."""
@@ -300,8 +307,8 @@ class TestRestarts:
 class TestLogs:
     """`kubectl logs` and its options."""
 
-    def test_options_choose_lines(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
-        """tailLines, limitBytes, sinceSeconds and timestamps."""
+    def test_log__options_select_lines(self, apis: Apis, run_pod: RunPod, outcome: Outcome) -> None:
+        """TailLines, limitBytes, sinceSeconds and timestamps."""
         run_pod("lines", "echo one; echo two >&2; printf three")
         outcome("lines")
         assert apis.log("lines") == "one\ntwo\nthree"
@@ -314,10 +321,10 @@ class TestLogs:
         assert stamp.endswith("Z")
         assert len(stamp) == len("2006-01-02T15:04:05.000000000Z")
 
-    def test_follow_shows_output_as_it_comes_until_the_end(
+    def test_log__follow_streams_until_the_end(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
-        """What is written after the request began is seen, too."""
+        """Including output written after the request."""
         go = tmp_path / "go"
         run_pod("followed", f"echo first; until test -e {go}; do sleep 0.02; done; echo last")
         eventually(lambda: apis.pod("followed").status.phase == "Running")
@@ -327,10 +334,10 @@ class TestLogs:
         go.touch()
         assert b"".join(pieces) == b"last\n"
 
-    def test_who_hangs_up_ends_the_following_of_a_quiet_log(
+    def test_log__follow_ends_when_the_client_disconnects(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, cluster: Cluster
     ) -> None:
-        """A follower that is gone costs nothing, though the container never writes again."""
+        """Even if the container never writes again."""
         run_pod("quiet", "echo once; sleep 60")
         eventually(lambda: apis.pod("quiet").status.phase == "Running")
         before = set(threading.enumerate())
@@ -344,10 +351,8 @@ class TestLogs:
         connection.close()
         eventually(lambda: not any(thread.is_alive() for thread in threads))
 
-    def test_before_there_is_a_log_the_kubelet_says_why(
-        self, apis: Apis, run_pod: RunPod, eventually: Eventually
-    ) -> None:
-        """The wording is what people search for."""
+    def test_log__error_says_why_there_is_none(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+        """With the kubelet's wording, which people search for."""
         run_pod("unborn", "true", image="example.com/none:1")
         eventually(lambda: (state := waiting_state(apis, "unborn")) and state.reason == "ImagePullBackOff")
         for options, message in (
@@ -363,10 +368,10 @@ class TestLogs:
 class TestReadiness:
     """readinessProbe."""
 
-    def test_an_exec_probe_decides_about_readiness(
+    def test_exec_probe__sets_readiness(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
-        """Not ready until the probe succeeds, and not any more once it fails often enough."""
+        """Not ready until the probe succeeds, nor after it failed often enough."""
         probe = {"exec": {"command": ["test", "-e", str(tmp_path / "up")]}, "periodSeconds": 1, "failureThreshold": 1}
         run_pod("probed", "sleep 60", readinessProbe=probe)
         eventually(lambda: "Unhealthy" in apis.reasons("Pod", "probed"))
@@ -377,10 +382,10 @@ class TestReadiness:
         eventually(lambda: not is_ready(apis.pod("probed")))
 
     @pytest.mark.parametrize("action", ["httpGet", "tcpSocket"])
-    def test_probes_over_the_network(
+    def test_network_probe__sets_readiness(
         self, apis: Apis, cluster: Cluster, run_pod: RunPod, eventually: Eventually, action: str
     ) -> None:
-        """HttpGet wants a good status, tcpSocket a connection; the API server itself serves as the target."""
+        """HttpGet needs a good status, tcpSocket a connection; the API server is the target."""
         port = int(cluster.url.rpartition(":")[2])
         good = {"port": port} | ({"path": "/version"} if action == "httpGet" else {})
         bad = {"port": port, "path": "/none"} if action == "httpGet" else {"port": 1}
@@ -390,8 +395,8 @@ class TestReadiness:
         eventually(lambda: "Unhealthy" in apis.reasons("Pod", "bad"))
         assert not is_ready(apis.pod("bad"))
 
-    def test_the_initial_delay_holds_readiness_back(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
-        """A pod that runs isn't ready before its first probe."""
+    def test_initial_delay__delays_readiness(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+        """A running pod is not ready before its first probe."""
         run_pod("delayed", "sleep 60", readinessProbe={"exec": {"command": ["true"]}, "initialDelaySeconds": 1})
         pod = eventually(lambda: (pod := apis.pod("delayed")).status.phase == "Running" and pod)
         assert not is_ready(pod)
@@ -404,20 +409,20 @@ class TestReadiness:
 class TestDeletion:
     """Termination."""
 
-    def test_the_program_is_asked_first(
+    def test_delete__sends_sigterm_first(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
-        """SIGTERM reaches the program, which may end in its own way."""
+        """The program can terminate on its own."""
         run_pod("polite", f"trap 'touch {tmp_path}/bye; exit 0' TERM; touch {tmp_path}/up; sleep 60 & wait")
         eventually((tmp_path / "up").exists)
         apis.core.delete_namespaced_pod("polite", apis.namespace)
         eventually(lambda: not apis.pods())
         assert (tmp_path / "bye").exists()
 
-    def test_who_doesnt_listen_is_killed_after_the_grace_period(
+    def test_delete__kills_after_the_grace_period(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
-        """SIGKILL after terminationGracePeriodSeconds; until then the pod shows that it is going."""
+        """Until then the pod has a deletionTimestamp."""
         run_pod("deaf", f"trap '' TERM; echo $$$$ > {tmp_path}/pid; while :; do sleep 0.1; done",
                 spec={"terminationGracePeriodSeconds": 1})  # fmt: skip
         pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
@@ -427,7 +432,7 @@ class TestDeletion:
         eventually(lambda: not apis.pods())
         assert not Path(f"/proc/{pid}").exists()
 
-    def test_a_shorter_grace_period_replaces_a_longer_one(
+    def test_delete__again_shortens_the_grace_period(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:
         """`kubectl delete --now` after a `kubectl delete`."""
@@ -439,7 +444,7 @@ class TestDeletion:
         apis.core.delete_namespaced_pod("slow", apis.namespace, grace_period_seconds=1)
         eventually(lambda: not apis.pods())
 
-    def test_what_a_container_started_in_the_background_ends_with_it(
+    def test_background_process__ends_with_the_container(
         self, run_pod: RunPod, outcome: Outcome, eventually: Eventually, tmp_path: Path
     ) -> None:
         """A container ends with its first process."""
@@ -449,8 +454,8 @@ class TestDeletion:
         eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
-def test_pods_have_an_address_each(apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
-    """Addresses are unique and on the loopback network, where a test may bind to them."""
+def test_pod_address__is_unique_and_loopback(apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
+    """So a test can bind to it."""
     for name in ("a", "b"):
         run_pod(name, "sleep 60")
     eventually(lambda: all(pod.status.pod_ip for pod in apis.pods()))
@@ -459,7 +464,7 @@ def test_pods_have_an_address_each(apis: Apis, run_pod: RunPod, eventually: Even
     assert all(ipaddress.ip_address(address) in ipaddress.ip_network("127.64.0.0/10") for address in addresses)
 
 
-def test_the_node_is_there(apis: Apis) -> None:
+def test_node__is_registered(apis: Apis) -> None:
     """`kubectl get nodes`."""
     [node] = apis.core.list_node().items
     assert node.metadata.name == "devcluster"

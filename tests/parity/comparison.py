@@ -1,4 +1,4 @@
-"""Where two servers' answers differ. Pure."""
+"""Comparison of the responses of two servers. Pure functions."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ _KNOWN = [re.compile(pattern) for pattern in (BY_CONTROLLERS, *(one.path for one
 
 
 def unknown_differences(real: Sequence[Facts], embedded: Sequence[Facts]) -> list[str]:
-    """One line for each fact in which the servers differ, but for those that are known to."""
+    """Return one line for each fact in which the servers differ, except for deliberate differences."""
     return [line for fact, line in differing_facts(real, embedded) if not any(known.search(fact) for known in _KNOWN)]
 
 
 def differing_facts(real: Sequence[Facts], embedded: Sequence[Facts]) -> Iterator[tuple[str, str]]:
-    """Each fact in which the servers differ, as `<kind>:<path>`, and a line about it."""
+    """Yield each fact in which the servers differ, as `<kind>:<path>`, and a line that describes it."""
     for one, other in zip(real, embedded, strict=False):
         what = one.get("call") or one.get("event")
         for path, value, other_value in _unlike(one, other):

@@ -1,4 +1,4 @@
-"""Both servers at once: a real one and an embedded one, each with a namespace for the cases of this session."""
+"""The two servers of this session, a real and an embedded one, each with a namespace for the cases."""
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from kubernetes.client import ApiClient, Configuration
 
 from devcluster.cluster import Cluster, Options
 from tests.parity.comparison import unknown_differences
-from tests.parity.sides import Facts, Side, Talk
+from tests.parity.sides import Facts, Session, Side
 from tests.parity.steps import Step
 from tests.support.servers import Server
 
@@ -20,9 +20,9 @@ Play = Callable[..., list[list[Facts]]]
 
 @pytest.fixture(scope="session")
 def sides(server: Server) -> Iterator[tuple[Side, Side]]:
-    """The real server and the embedded one."""
+    """Return the real server and the embedded one."""
     namespace = server.create_namespace()
-    # Retries at once what would otherwise wait for 10 s and more.
+    # No backoff, which would be 10 s and more.
     with Cluster(Options(back_off_seconds=0.02)) as cluster:
         yield Side(server.admin, namespace), Side(ApiClient(Configuration(host=cluster.url)), namespace)
     server.delete_namespace(namespace)
@@ -30,14 +30,14 @@ def sides(server: Server) -> Iterator[tuple[Side, Side]]:
 
 @pytest.fixture
 def play(sides: tuple[Side, Side]) -> Play:
-    """Take steps on both servers at the same time; returns what each was heard to answer."""
+    """Return a function that takes steps on both servers at the same time, and returns what each one responded."""
     name = f"case-{secrets.token_hex(4)}"
 
     def on(side: Side, steps: Sequence[Step]) -> list[Facts]:
-        talk = Talk(side, name)
+        session = Session(side, name)
         for step in steps:
-            step(talk)
-        return talk.heard
+            step(session)
+        return session.recorded
 
     def run(*steps: Step) -> list[list[Facts]]:
         with ThreadPoolExecutor(2) as pool:
@@ -48,7 +48,7 @@ def play(sides: tuple[Side, Side]) -> Play:
 
 @pytest.fixture
 def compare(play: Play) -> Compare:
-    """Take steps on both servers and fail where they answer differently, known differences apart."""
+    """Return a function that takes steps on both servers, and fails when the responses differ unexpectedly."""
 
     def run(*steps: Step) -> None:
         real, embedded = play(*steps)

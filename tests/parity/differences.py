@@ -1,4 +1,4 @@
-"""What the embedded cluster does differently on purpose, all in one place; docs/testing.md shows the same list."""
+"""The deliberate differences of the embedded cluster from a real one; docs/testing.md has the same list."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class Difference:
     """A deliberate difference.
 
     Attributes:
-        what: what differs, as docs/testing.md says it.
-        why: the reason, as docs/testing.md says it.
-        path: a pattern of the facts `<kind>:<path>` in which the servers may differ because of it; `None` where no
-            case meets it.
-        shown_by: steps that show it; a difference that can't be shown any more is to be struck off.
+        what: the difference, as in docs/testing.md.
+        why: the reason, as in docs/testing.md.
+        path: a pattern of the facts `<kind>:<path>` in which the servers may differ because of it; `None` if no case
+            is affected.
+        shown_by: steps that show it; when they no longer do, the difference must be removed.
     """
 
     what: str
@@ -28,69 +28,69 @@ class Difference:
 
 DIFFERENCES: tuple[Difference, ...] = (
     Difference(
-        "It speaks JSON over HTTP, asks nobody who they are, and refuses what a web page sends.",
+        "It uses JSON over HTTP, does not authenticate, and refuses requests from web pages.",
         "It is for one user on one machine.",
     ),
     Difference(
-        "A token is judged anew by each TokenReview; kube-apiserver remembers a good one for 10 seconds.",
-        "There is little to save, and a test needs not wait.",
+        "Each TokenReview verifies the token; kube-apiserver caches the result for 10 seconds.",
+        "A cache would save little, and tests would have to wait.",
     ),
     Difference(
         "It serves twelve kinds: Pods, Jobs, Deployments, StatefulSets and what they need.",
-        "The service and `kubectl` use no others with it.",
+        "The service and `kubectl` need no others.",
     ),
     Difference(
         "Objects have no `managedFields`, and there is no server-side apply.",
-        "Nothing here reads who wrote a field.",
-        r":(.*\.)?metadata\.managedFields|^TokenReview:metadata$",  # a review's metadata is empty but for them
+        "Nothing here uses the owner of a field.",
+        r":(.*\.)?metadata\.managedFields|^TokenReview:metadata$",  # a review's metadata contains nothing else
         (create(JOBS, job()),),
     ),
     Difference(
-        "Pods get no volume with a token, priority or default tolerations.",
-        "Admission plugins add them for what doesn't exist here: mounts, preemption, eviction.",
+        "Pods get no token volume, priority or default tolerations.",
+        "Admission plugins add them for features that do not exist here: mounts, preemption, eviction.",
         r"^Pod.*:.*\bspec\.(preemptionPolicy|priority|tolerations)",
         (create(PODS, pod()),),
     ),
     Difference(
         "The columns of tables have no descriptions.",
-        "`kubectl get` doesn't show them.",
+        "`kubectl get` does not show them.",
         r"^Table:columnDefinitions\[\d+\]\.description",
         (create(JOBS, job()), get(JOBS, accept=_TABLE)),
     ),
     Difference(
-        "Messages quote values as JSON, and some of them differ in a word.",
-        "Clients decide by status, reason and causes, which are the same.",
+        "Messages quote values as JSON, and a few are worded differently.",
+        "Clients use status, reason and causes, which are the same.",
     ),
     Difference(
-        "Every well-formed namespace exists, and one that is deleted goes at once.",
-        "Nobody should have to create one to try something.",
+        "Every namespace with a valid name exists, and a deleted one is removed at once.",
+        "Users should not have to create one first.",
     ),
     Difference(
-        "It remembers the last 10,000 changes of each kind, whatever their age; older watches get 410.",
-        "Memory is what it has; etcd is compacted every five minutes.",
+        "It keeps the last 10,000 changes of each kind, whatever their age; older watches get 410.",
+        "It stores everything in memory; etcd is compacted every five minutes.",
     ),
     Difference(
-        "Controllers write at once; kube-controller-manager gathers what happens to a Job within a second.",
-        "Demos and tests are quicker.",
+        "Controllers write at once; kube-controller-manager batches the changes of a Job for a second.",
+        "Demos and tests are faster.",
     ),
     Difference(
-        "A Deployment owns its pods directly: there are no ReplicaSets, revisions and rollbacks.",
-        "What a dependency is judged by is the Deployment's own status.",
+        "A Deployment owns its pods directly: there are no ReplicaSets, revisions or rollbacks.",
+        "The readiness of a dependency depends only on the Deployment's own status.",
     ),
     Difference(
-        "Indexed Jobs, pod failure policies and success policies are stored, but not carried out.",
-        "The service makes no such Jobs.",
+        "Indexed Jobs, pod failure policies and success policies are stored, but not executed.",
+        "The service creates no such Jobs.",
     ),
     Difference(
-        "Containers are processes of the user, without isolation, volumes, init containers and liveness probes.",
+        "Containers are processes of the user, without isolation, volumes, init containers or liveness probes.",
         "No container runtime is needed.",
     ),
     Difference(
         "A container's termination message is a file below its working directory: `dev/termination-log`, not "
-        "`/dev/termination-log`. With a `workingDir`, it has none but its log's end.",
+        "`/dev/termination-log`. With a `workingDir`, only the end of its log can be its message.",
         "Processes share the host's `/dev`. From the root of an image, the relative path leads to the same file.",
     ),
 )
 
 BY_CONTROLLERS = r"^(Deployment|StatefulSet|Scale):(status|metadata\.(resourceVersion|annotations))"
-"""What a controller writes on a workload at its own time; the cases about controllers compare it."""
+"""Fields that controllers write at any time; only the cases about controllers compare them."""

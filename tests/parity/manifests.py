@@ -1,4 +1,4 @@
-"""The objects that the cases begin with."""
+"""The objects with which the cases start."""
 
 import copy
 from typing import Any
@@ -7,14 +7,14 @@ from tests.parity.sides import Json
 from tests.parity.steps import change
 
 NOBODY = "example.com/nobody"
-"""Manages Jobs in the cases that are about requests: no controller touches them."""
+"""The `managedBy` of Jobs in the cases about requests, so that no controller changes them."""
 
 CONTAINER = "spec.template.spec.containers.0"
 POD_SPEC = "spec.template.spec"
 
 
 def changed(manifest: Json, *changes: tuple[str, Any]) -> Json:
-    """A copy with fields set, or taken out with `...`."""
+    """Return a copy with fields set; `...` removes a field."""
     manifest = copy.deepcopy(manifest)
     for path, value in changes:
         change(manifest, path, value)
@@ -22,7 +22,7 @@ def changed(manifest: Json, *changes: tuple[str, Any]) -> Json:
 
 
 def job(*changes: tuple[str, Any]) -> Json:
-    """A suspended Job that no controller touches."""
+    """Return a suspended Job that no controller changes."""
     return changed(
         {
             "apiVersion": "batch/v1",
@@ -44,7 +44,7 @@ def job(*changes: tuple[str, Any]) -> Json:
 
 
 def pod(*changes: tuple[str, Any]) -> Json:
-    """A pod that no scheduler takes."""
+    """Return a pod that no scheduler binds."""
     return changed(
         {
             "metadata": {"name": "$NAME"},
@@ -59,7 +59,7 @@ def pod(*changes: tuple[str, Any]) -> Json:
 
 
 def workload(*changes: tuple[str, Any]) -> Json:
-    """A Deployment or StatefulSet without replicas."""
+    """Return a Deployment or StatefulSet without replicas."""
     labels = {"app": "$NAME"}
     return changed(
         {
@@ -78,7 +78,7 @@ def workload(*changes: tuple[str, Any]) -> Json:
 
 
 def event(*changes: tuple[str, Any]) -> Json:
-    """An Event on a Job, as the dispatcher writes them."""
+    """Return an Event about a Job, as the dispatcher writes it."""
     about = {"apiVersion": "batch/v1", "kind": "Job", "name": "$NAME", "namespace": "$NS"}
     return changed(
         {
@@ -93,10 +93,10 @@ def event(*changes: tuple[str, Any]) -> Json:
 
 
 def lease(**spec: Any) -> Json:
-    """A Lease."""
+    """Return a Lease."""
     return {"metadata": {"name": "$NAME"}, "spec": spec}
 
 
 def named(name: str = "$NAME", **fields: Any) -> Json:
-    """A ConfigMap, a Secret or a Namespace, by what it holds; its label `case` says whose it is."""
+    """Return a ConfigMap, Secret or Namespace with these fields; its label `case` names its case."""
     return {"metadata": {"name": name, "labels": {"case": "$NAME"}}, **fields}

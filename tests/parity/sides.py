@@ -1,4 +1,4 @@
-"""One server seen through plain HTTP, and what it answers put into a form that two servers can be compared by."""
+"""A client of one server that turns its responses into a form in which two servers can be compared."""
 
 import json
 import re
@@ -25,12 +25,12 @@ _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 Json = dict[str, Any]
 Query = Mapping[str, str | int]
 Facts = dict[str, Any]
-"""A flat picture of an answer: path -> value, such as `spec.template.spec.containers[0].image`."""
+"""A flattened response: path -> value, such as `spec.template.spec.containers[0].image`."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer as it came; `body` is text where it is no JSON."""
+class Response:
+    """A response; `body` is text unless it is JSON."""
 
     status: int
     body: Any
@@ -38,9 +38,9 @@ class Answer:
 
 
 class Side:
-    """One of the two servers, and the namespace on it in which the cases happen.
+    """One of the two servers, and the namespace for its cases.
 
-    `forget` makes it forget its history; `None` where nobody may.
+    `forget` makes it drop its history; `None` if the tests may not do that.
     """
 
     def __init__(self, admin: ApiClient, namespace: str, *, forget: Callable[[], None] | None = None) -> None:
@@ -53,8 +53,8 @@ class Side:
 
     def call(
         self, method: str, path: str, body: bytes | None = None, content_type: str = JSON, accept: str = JSON
-    ) -> Answer:
-        """Make one call."""
+    ) -> Response:
+        """Send one request."""
         response = self._open(method, path, body, content_type, accept)
         text = response.data.decode()
         try:
@@ -62,11 +62,11 @@ class Side:
         except ValueError:
             decoded = text
         warnings = tuple(response.headers.getlist("Warning"))
-        return Answer(response.status, decoded, warnings)
+        return Response(response.status, decoded, warnings)
 
     @contextmanager
     def stream(self, path: str) -> Iterator[Iterator[Json]]:
-        """Open a watch; yields its events as they come."""
+        """Open a watch; yield its events."""
         response = self._open("GET", path, None, JSON, JSON, preload_content=False)
         try:
             yield _lines(response)
@@ -74,7 +74,7 @@ class Side:
             response.close()
 
     def forget(self) -> None:
-        """Let it forget every revision up to now."""
+        """Drop the history up to now."""
         assert self._forget is not None
         self._forget()
 
@@ -97,16 +97,16 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[Json]:
         yield from map(json.loads, lines)
 
 
-class Talk:
-    """What one case says to one server, and a comparable record of what it hears.
+class Session:
+    """The requests of one case to one server, and a comparable record of the responses.
 
-    `$NS` and `$NAME` in paths and bodies stand for the side's namespace and a name of the case's own.
+    In paths and bodies, `$NS` is the server's namespace, and `$NAME` a name unique to the case.
     """
 
     def __init__(self, side: Side, name: str) -> None:
         self.side = side
         self.name = name
-        self.heard: list[Facts] = []
+        self.recorded: list[Facts] = []
         self._versions: dict[str, list[int]] = {}  # by uid
         self._uids: list[str] = []
 
@@ -120,17 +120,17 @@ class Talk:
         content_type: str = JSON,
         accept: str = JSON,
         record: bool = True,
-    ) -> Answer:
-        """Make one call and record its answer.
+    ) -> Response:
+        """Send one request and record its response.
 
         Args:
-            method: HTTP's.
-            path: of the API.
+            method: the HTTP method.
+            path: the path of the API.
             body: bytes as they are, anything else as JSON.
             query: parameters.
-            content_type: the body's.
-            accept: the form of the answer.
-            record: whether the answer is compared.
+            content_type: of the body.
+            accept: the requested form of the response.
+            record: whether to compare the response.
         """
         target = self.fill(path) + (f"?{self.fill(urlencode(query, safe='$'))}" if query else "")
         data = body if isinstance(body, bytes | None) else self.fill(json.dumps(body)).encode()
@@ -138,60 +138,60 @@ class Talk:
         if record:
             metadata = body.get("metadata") if isinstance(body, dict) else None
             prefix = metadata.get("generateName", "") if isinstance(metadata, dict) else ""
-            picture = self._picture(answer, prefix)
-            self.heard.append({"call": f"{method} {path}", "HTTP status": answer.status, **picture})
+            facts = self._facts_of_response(answer, prefix)
+            self.recorded.append({"call": f"{method} {path}", "HTTP status": answer.status, **facts})
         return answer
 
     def watch(self, path: str, query: Query, *, until: Callable[[Json], bool] | None = None) -> None:
-        """Record the events of a watch, up to its end or to an event that is the last one of interest.
+        """Record the events of a watch, until it ends or until `until` accepts an event.
 
-        Of bookmarks that follow each other one is recorded: how many come is a matter of time.
+        Consecutive bookmarks are recorded once, because their number depends on time.
         """
         for event in self.events(path, query):
-            heard = {"event": event["type"], **self.picture(event["object"])}
-            if event["type"] != "BOOKMARK" or self.heard[-1:] != [heard]:
-                self.heard.append(heard)
+            recorded = {"event": event["type"], **self.facts(event["object"])}
+            if event["type"] != "BOOKMARK" or self.recorded[-1:] != [recorded]:
+                self.recorded.append(recorded)
             if until is not None and until(event):
                 return
 
     def events(self, path: str, query: Query) -> Iterator[Json]:
-        """The events of a watch, up to its end."""
+        """Return the events of a watch, until it ends."""
         target = f"{self.fill(path)}?{self.fill(urlencode({'watch': 'true', **query}, safe='$'))}"
         with self.side.stream(target) as events:
             yield from events
 
     def fill(self, text: str) -> str:
-        """Put the real names in."""
+        """Replace the placeholders."""
         return text.replace("$NAME", self.name).replace("$NS", self.side.namespace)
 
-    def _picture(self, answer: Answer, prefix: str) -> Facts:
-        """What is compared of an answer; a name that begins with `prefix` was made by the server."""
+    def _facts_of_response(self, answer: Response, prefix: str) -> Facts:
+        """Return the facts of a response to compare; a name that starts with `prefix` was generated by the server."""
         facts: Facts = {"warnings": sorted(self._plain(warning) for warning in answer.warnings)}
         if not isinstance(answer.body, dict):
             return facts
         if answer.body.get("kind") == "Status":
-            status = self._status_picture(answer.body)
+            status = self._facts_of_status(answer.body)
             if prefix and status["details.name"].startswith(prefix):
                 status["details.name"] = f"{prefix}*"
             return {**facts, **status}
-        return {**facts, **self.picture(answer.body)}
+        return {**facts, **self.facts(answer.body)}
 
-    def _status_picture(self, status: Json) -> Facts:
-        """Of a Status: all that clients decide by. The message is for people, and not compared."""
+    def _facts_of_status(self, status: Json) -> Facts:
+        """Return the facts of a Status by which clients decide. The message is for people, and is not compared."""
         details = status.get("details") or {}
         causes = {(cause.get("field", ""), cause.get("reason", "")) for cause in details.get("causes") or ()}
         named = {f"details.{key}": self._plain(str(details.get(key, ""))) for key in ("name", "group", "kind")}
         return {"status": status.get("status"), "reason": status.get("reason"), "causes": sorted(causes), **named}
 
-    def picture(self, obj: Json) -> Facts:
-        """A flat picture of an object or a list in which only what must agree is left as it is."""
+    def facts(self, obj: Json) -> Facts:
+        """Return the facts of an object or list to compare; values that may differ are normalized."""
         if "items" in obj:
             present = {key: bool(value) for key, value in obj["metadata"].items() if key != "remainingItemCount"}
             remaining = obj["metadata"].get("remainingItemCount")
-            items = [self.picture(item) for item in obj["items"] or ()]
+            items = [self.facts(item) for item in obj["items"] or ()]
             return {"kind": obj["kind"], "metadata": present, "remainingItemCount": remaining, "items": items}
         if obj.get("kind") == "Status":
-            return self._status_picture(obj)
+            return self._facts_of_status(obj)
         text = json.dumps(self._with_labelled_versions(obj))
         metadata: Json = obj.get("metadata") or {}
         if metadata.get("generateName"):
@@ -199,7 +199,7 @@ class Talk:
         return flatten(json.loads(self._plain(text)))
 
     def _with_labelled_versions(self, value: Any) -> Any:
-        """With each object's resourceVersions, which are a server's own numbers, counted from 1."""
+        """Replace resourceVersions, which are server-specific, by numbers per object, counted from 1."""
         if isinstance(value, list):
             return [self._with_labelled_versions(item) for item in value]
         if not isinstance(value, dict):
@@ -216,7 +216,7 @@ class Talk:
         return f"version {versions.index(int(version)) + 1}" if versions == sorted(versions) else "an older version"
 
     def _plain(self, text: str) -> str:
-        """Without what differs between any two servers: names, uids, tokens, times of now."""
+        """Replace what differs between any two servers: names, uids, tokens, current times."""
         text = text.replace(self.name, "$NAME").replace(self.side.namespace, "$NS")
         text = _TOKEN.sub("a token", text)
         text = _UID.sub(lambda found: self._uid(found[0]), text)
@@ -229,7 +229,7 @@ class Talk:
 
 
 def _time(found: re.Match[str]) -> str:
-    # Times that the cases themselves write are old, and must come back exactly.
+    # Times written by the cases are old, and must be returned exactly.
     years = datetime.now(UTC).year - int(found[0][:4])
     if years > 1:
         return found[0]
@@ -237,7 +237,7 @@ def _time(found: re.Match[str]) -> str:
 
 
 def flatten(value: Any, path: str = "") -> Facts:
-    """Turn nested JSON into path -> leaf; an empty object or list is a leaf, too."""
+    """Turn nested JSON into path -> leaf; an empty object or list is a leaf as well."""
     if isinstance(value, dict) and value:
         parts = [flatten(item, f"{path}.{key}" if path else key) for key, item in value.items()]
     elif isinstance(value, list) and value:

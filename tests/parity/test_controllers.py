@@ -1,7 +1,7 @@
-"""What the controllers make of Jobs, Deployments and StatefulSets: states in their order, whatever time they take.
+"""The controllers of Jobs, Deployments and StatefulSets: the sequence of states, whatever time each takes.
 
-The embedded node runs processes; the real control plane's node (`tests/controlplane/node.py`) runs nothing, and is told
-by annotations how a pod fares. The pods here say the same in both ways.
+The embedded node runs processes. The real control plane's node (`tests/controlplane/node.py`) runs nothing; annotations
+tell it what happens to a pod. The pods here use both.
 """
 
 import time
@@ -13,7 +13,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Play
 from tests.parity.manifests import changed
-from tests.parity.sides import Json, Talk
+from tests.parity.sides import Json, Session
 from tests.parity.steps import DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS, Step, create, delete, delete_all, patch
 
 pytestmark = COMPARES
@@ -30,7 +30,7 @@ MISSING = "missing.invalid/x:1"  # neither node can pull it
 
 
 def a_job(*changes: tuple[str, Any], seconds: float = 0.3, code: int = 0) -> Step:
-    """Create a Job whose pods run for some time, and then end with an exit code."""
+    """Create a Job whose pods run for a time and then end with an exit code."""
     script = f"trap 'exit 143' TERM; sleep {seconds} & wait $!; exit {code}"
     annotations = {"testnode/runs-for": f"{seconds}s", "testnode/exit-code": str(code)}
     container = {"name": "main", "image": "busybox:1", "args": ["sh", "-c", script]}
@@ -65,13 +65,13 @@ def a_pod(image: str = "busybox:1") -> Step:
 
 
 def conditions_of(obj: Json) -> list[tuple[str, str, str]]:
-    """Type, status and reason of each condition."""
+    """Return type, status and reason of each condition."""
     conditions = (obj.get("status") or {}).get("conditions") or ()
     return [(found["type"], found["status"], found.get("reason", "")) for found in conditions]
 
 
 def job_state(job: Json) -> State:
-    """All of a Job that the service decides by or shows."""
+    """Return everything of a Job that the service uses or shows."""
     status = job.get("status") or {}
     return {
         "conditions": conditions_of(job),
@@ -83,7 +83,7 @@ def job_state(job: Json) -> State:
 
 
 def workload_state(workload: Json) -> State:
-    """All of a Deployment or StatefulSet that the service decides by or shows."""
+    """Return everything of a Deployment or StatefulSet that the service uses or shows."""
     status = workload.get("status") or {}
     return {
         "current": status.get("observedGeneration", 0) >= workload["metadata"]["generation"],
@@ -94,7 +94,7 @@ def workload_state(workload: Json) -> State:
 
 
 def pod_state(pod: Json) -> State:
-    """All of a pod that the service shows."""
+    """Return everything of a pod that the service shows."""
     return {
         "phase": pod["status"]["phase"],
         "waiting": waiting_reasons(pod),
@@ -103,34 +103,34 @@ def pod_state(pod: Json) -> State:
 
 
 def waiting_reasons(pod: Json) -> list[str]:
-    """Why its containers wait. A kubelet says so even of those that it is about to start."""
+    """Return why the pod's containers wait. A kubelet reports a reason even for those that are about to start."""
     states = [container.get("state") or {} for container in pod["status"].get("containerStatuses") or ()]
     reasons = [state["waiting"]["reason"] for state in states if "waiting" in state]
     return [reason for reason in reasons if reason != "ContainerCreating"]
 
 
 def in_phase(phase: str) -> Look:
-    """Whether a pod is in a phase."""
+    """Return a predicate: the pod is in a phase."""
     return lambda pod: bool(pod["status"]["phase"] == phase)
 
 
 def waits_for(reason: str) -> Look:
-    """Whether a pod's container waits for a reason."""
+    """Return a predicate: a container of the pod waits for a reason."""
     return lambda pod: reason in waiting_reasons(pod)
 
 
 def has(type_: str, status: str = "True") -> Look:
-    """Whether a condition has a status."""
+    """Return a predicate: a condition has a status."""
     return lambda found: any(one[:2] == (type_, status) for one in conditions_of(found))
 
 
 def counts(**wanted: int) -> Look:
-    """Whether a status counts so many; 0 is also what isn't there."""
+    """Return a predicate: the status has these counts; a missing count is 0."""
     return lambda found: all((found.get("status") or {}).get(name, 0) == number for name, number in wanted.items())
 
 
 def settled(ready: int) -> Look:
-    """Whether a workload's status is of its present spec, and so many pods are ready, of as many in all."""
+    """Return a predicate: the workload's status is current, and exactly `ready` pods exist and are ready."""
     look = counts(readyReplicas=ready, replicas=ready, updatedReplicas=ready)
     return lambda found: workload_state(found)["current"] and look(found)
 
@@ -146,33 +146,33 @@ def until_gone(collection: str) -> Step:
 
 
 def _wait(collection: str, reached: Callable[[Json | None], bool]) -> Step:
-    def step(talk: Talk) -> None:
+    def step(session: Session) -> None:
         deadline = time.monotonic() + _DEADLINE_SECONDS
         while True:
-            answer = talk.request("GET", f"{collection}/$NAME", record=False)
+            answer = session.request("GET", f"{collection}/$NAME", record=False)
             found = None if answer.status == 404 else answer.body
             if reached(found):
                 return
-            assert time.monotonic() < deadline, f"it doesn't come to that: {found}"
+            assert time.monotonic() < deadline, f"the expected state was not reached: {found}"
             time.sleep(0.05)
 
     return step
 
 
-def story(collection: str, look: Callable[[Json], State], *steps: Step) -> Step:
-    """Take steps, and then record every state that the object has been in meanwhile, and whether it is gone."""
+def record_states(collection: str, look: Callable[[Json], State], *steps: Step) -> Step:
+    """Take steps, then record every state of the object in the meantime, and whether it is gone."""
 
-    def step(talk: Talk) -> None:
-        listed = talk.request("GET", collection, query={"limit": 1}, record=False).body
+    def step(session: Session) -> None:
+        listed = session.request("GET", collection, query={"limit": 1}, record=False).body
         for one in steps:
-            one(talk)
-        last = talk.request("GET", f"{collection}/$NAME", record=False)
-        talk.heard.clear()  # of the answers to the steps, which other tests compare
+            one(session)
+        last = session.request("GET", f"{collection}/$NAME", record=False)
+        session.recorded.clear()  # the responses to the steps, which other tests compare
         since = {"resourceVersion": listed["metadata"]["resourceVersion"]}
-        for event in talk.events(collection, {"fieldSelector": "metadata.name=$NAME", **since}):
+        for event in session.events(collection, {"fieldSelector": "metadata.name=$NAME", **since}):
             state = {"gone": True} if event["type"] == "DELETED" else look(event["object"])
-            if talk.heard[-1:] != [state]:
-                talk.heard.append(state)
+            if session.recorded[-1:] != [state]:
+                session.recorded.append(state)
             if event["type"] == "DELETED" or (last.status == _OK and event["object"] == last.body):
                 return
 
@@ -180,10 +180,10 @@ def story(collection: str, look: Callable[[Json], State], *steps: Step) -> Step:
 
 
 def agree(real: Sequence[State], embedded: Sequence[State]) -> bool:
-    """Whether two stories are the same, but for states that one of them told as one with the next.
+    """Return whether two state sequences are equal, except that one may merge consecutive states.
 
-    A controller writes when it gets to it, kube-controller-manager at most once a second: of what happens in between,
-    it may or may not show every step.
+    A controller writes whenever it runs, kube-controller-manager at most once a second, so intermediate states may be
+    missing on either side.
     """
     shorter, longer = sorted((real, embedded), key=len)
     rest = iter(longer)
@@ -192,12 +192,12 @@ def agree(real: Sequence[State], embedded: Sequence[State]) -> bool:
 
 
 def each_once(states: Sequence[State], name: str) -> list[Any]:
-    """The values of one part of the states, each once as long as it stays."""
+    """Return the values of one part of the states, without consecutive duplicates."""
     return [value for value, _ in groupby(state.get(name) for state in states)]
 
 
 def check(play: Play, step: Step, *, same: str | None = None) -> None:
-    """Play a story on both servers; they must agree, and of the part named `same` no step may be missing in one."""
+    """Run a case on both servers; they must agree, and the part named `same` must have the same sequence of values."""
     real, embedded = play(step)
     assert agree(real, embedded), f"real: {real}\nembedded: {embedded}"
     if same:
@@ -213,7 +213,7 @@ JOB_STORIES: dict[str, list[Step]] = {
         a_job(("spec.backoffLimit", 0), ("spec.template.spec.restartPolicy", "OnFailure"), code=3),
         until(JOBS, has("Failed"))],
     "deadline": [a_job(("spec.activeDeadlineSeconds", 1), seconds=LASTING), until(JOBS, has("Failed"))],
-    "an image that can't be had, until the deadline": [
+    "a missing image, until the deadline": [
         a_job(("spec.template.spec.containers.0.image", MISSING), ("spec.activeDeadlineSeconds", 2)),
         until(JOBS, has("Failed"))],
     "suspended, resumed, success": [a_job(("spec.suspend", True)), until(JOBS, has("Suspended")),
@@ -223,31 +223,31 @@ JOB_STORIES: dict[str, list[Step]] = {
         RESUME, until(JOBS, counts(active=1, ready=1)),
         SUSPEND, until(JOBS, has("Suspended")), until(JOBS, counts(terminating=0)),
         RESUME, until(JOBS, counts(active=1, ready=1))],
-    "gone after its time to live": [a_job(("spec.ttlSecondsAfterFinished", 0)), until_gone(JOBS)],
+    "deleted after its TTL": [a_job(("spec.ttlSecondsAfterFinished", 0)), until_gone(JOBS)],
     "deleted in the foreground": [a_job(seconds=LASTING), until(JOBS, counts(ready=1)), delete(JOBS, FOREGROUND),
         until_gone(JOBS)],
     "deleted in the background": [a_job(seconds=LASTING), until(JOBS, counts(ready=1)), delete(JOBS, BACKGROUND),
         until_gone(JOBS)],
     "deleted, orphaning its pods": [a_job(seconds=LASTING), until(JOBS, counts(ready=1)), delete(JOBS, ORPHAN),
         until_gone(JOBS)],
-    "deleted while it was suspended": [a_job(("spec.suspend", True)), until(JOBS, has("Suspended")),
+    "deleted while suspended": [a_job(("spec.suspend", True)), until(JOBS, has("Suspended")),
         delete(JOBS, FOREGROUND), until_gone(JOBS)],
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", JOB_STORIES.values(), ids=JOB_STORIES.keys())
-def test_jobs(play: Play, steps: list[Step]) -> None:
-    """The Job controllers tell the same story of conditions and counts."""
-    check(play, story(JOBS, job_state, *steps), same="conditions")
+def test_job_controller__has_the_same_sequence_of_states(play: Play, steps: list[Step]) -> None:
+    """Conditions and counts."""
+    check(play, record_states(JOBS, job_state, *steps), same="conditions")
 
 
 def scale(collection: str, replicas: int) -> Step:
-    """What `kubectl scale` does."""
+    """Scale a workload, as `kubectl scale` does."""
     return patch(collection, {"spec": {"replicas": replicas}}, name="$NAME/scale")
 
 
-def workload_stories(collection: str) -> dict[str, list[Step]]:
-    """The same for both kinds."""
+def workload_cases(collection: str) -> dict[str, list[Step]]:
+    """Return the cases, which are the same for both kinds."""
     ready = [a_workload(collection), until(collection, settled(1))]
     lost = delete_all(PODS, labelSelector="app=$NAME")
     broken = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": MISSING}]}}}}
@@ -259,7 +259,7 @@ def workload_stories(collection: str) -> dict[str, list[Step]]:
             until(collection, settled(0))],
         "without replicas": [a_workload(collection, ("spec.replicas", 0)), until(collection, settled(0))],
         "losing its pod": [*ready, lost, until(collection, counts(readyReplicas=0)), until(collection, settled(1))],
-        "rolled out to an image that can't be had": [*ready, patch(collection, broken),
+        "rolled out to a missing image": [*ready, patch(collection, broken),
             until(collection, counts(**stuck))],
         "deleted": [*ready, delete(collection, FOREGROUND), until_gone(collection)],
     }  # fmt: skip
@@ -268,24 +268,24 @@ def workload_stories(collection: str) -> dict[str, list[Step]]:
 WORKLOAD_STORIES = {
     f"a {kind} {name}": (collection, steps)
     for kind, collection in (("Deployment", DEPLOYMENTS), ("StatefulSet", STATEFUL_SETS))
-    for name, steps in workload_stories(collection).items()
+    for name, steps in workload_cases(collection).items()
 }
 
 
 @pytest.mark.parametrize(("collection", "steps"), WORKLOAD_STORIES.values(), ids=WORKLOAD_STORIES.keys())
-def test_workloads(play: Play, collection: str, steps: list[Step]) -> None:
-    """What a dependency is judged by changes in the same order."""
-    check(play, story(collection, workload_state, *steps))
+def test_workload_controllers__have_the_same_sequence_of_states(play: Play, collection: str, steps: list[Step]) -> None:
+    """Of the fields that the readiness of dependencies uses."""
+    check(play, record_states(collection, workload_state, *steps))
 
 
 POD_STORIES: dict[str, list[Step]] = {
     "running": [a_pod(), until(PODS, in_phase("Running"))],
-    "an image that can't be had": [a_pod(image=MISSING), until(PODS, waits_for("ImagePullBackOff"))],
+    "a missing image": [a_pod(image=MISSING), until(PODS, waits_for("ImagePullBackOff"))],
     "deleted": [a_pod(), until(PODS, in_phase("Running")), delete(PODS), until_gone(PODS)],
 }
 
 
 @pytest.mark.parametrize("steps", POD_STORIES.values(), ids=POD_STORIES.keys())
-def test_pods(play: Play, steps: list[Step]) -> None:
-    """What an admitted run's status is read from, changes in the same order."""
-    check(play, story(PODS, pod_state, *steps))
+def test_pod__has_the_same_sequence_of_states(play: Play, steps: list[Step]) -> None:
+    """Of the fields that the status of a run uses."""
+    check(play, record_states(PODS, pod_state, *steps))

@@ -1,4 +1,4 @@
-"""The list of deliberate differences is true, and users can read it."""
+"""The list of deliberate differences: it is documented, and every difference still exists."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ _PAGE = Path(__file__).resolve().parents[2] / "docs" / "testing.md"
 
 
 @pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.what)
-def test_the_documentation_tells_of_a_difference(difference: Difference) -> None:
+def test_difference__is_documented(difference: Difference) -> None:
     """With the reason, in the words of the list."""
     rows = [re.sub(r"\s+", " ", line) for line in _PAGE.read_text("utf-8").splitlines()]
     assert f"| {difference.what} | {difference.why} |" in rows
@@ -23,8 +23,8 @@ def test_the_documentation_tells_of_a_difference(difference: Difference) -> None
 @pytest.mark.parametrize(
     "difference", [known for known in DIFFERENCES if known.path], ids=lambda difference: difference.what
 )
-def test_a_difference_is_still_one(play: Play, difference: Difference) -> None:
-    """What both servers do alike by now is to be struck off the list."""
+def test_difference__still_exists(play: Play, difference: Difference) -> None:
+    """A difference that no longer exists must be removed from the list."""
     assert difference.path is not None
     real, embedded = play(*difference.shown_by)
     assert any(re.search(difference.path, fact) for fact, _ in differing_facts(real, embedded))

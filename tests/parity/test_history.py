@@ -1,4 +1,4 @@
-"""What both servers say of a history that they have forgotten: 410 Gone."""
+"""Requests that need dropped history: 410 Gone from both servers."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from kubernetes.client import ApiClient, Configuration
 from devcluster.cluster import Cluster
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
 from tests.parity.conftest import COMPARES, Compare
-from tests.parity.sides import Side, Talk
+from tests.parity.sides import Session, Side
 from tests.parity.steps import LEASES
 from tests.support.servers import connect_to
 
@@ -20,9 +20,9 @@ NAMESPACE = "history"
 
 @pytest.fixture(scope="module")
 def sides() -> Iterator[tuple[Side, Side]]:
-    """Two servers that no other test uses, and that can be made to forget."""
+    """Return two servers that no other test uses, and whose history can be dropped."""
     if AUDIT_LOG_VARIABLE not in os.environ:
-        pytest.skip("restarts an API server, and does that only to one that `make e2e` starts itself")
+        pytest.skip("restarts the API server, which is only allowed if `make e2e` started it")
     with ControlPlane() as plane, Cluster() as cluster:
         plane.create_namespace(NAMESPACE)
         admin = connect_to(str(plane.admin_kubeconfig)).admin
@@ -33,19 +33,19 @@ def sides() -> Iterator[tuple[Side, Side]]:
         )
 
 
-def test_forgotten_revisions_are_gone(compare: Compare) -> None:
-    """Watches, pages and lists of the past: each is told to begin anew, in the same way."""
+def test_dropped_revisions__are_gone_for_watches_pages_and_lists(compare: Compare) -> None:
+    """Both servers tell the client to list again."""
 
-    def step(talk: Talk) -> None:
+    def step(session: Session) -> None:
         for number in range(3):
-            talk.request("POST", LEASES, {"metadata": {"name": f"$NAME-{number}"}})
-        page = talk.request("GET", LEASES, query={"limit": 1}).body["metadata"]
-        talk.request("DELETE", f"{LEASES}/$NAME-0")
-        talk.side.forget()
+            session.request("POST", LEASES, {"metadata": {"name": f"$NAME-{number}"}})
+        page = session.request("GET", LEASES, query={"limit": 1}).body["metadata"]
+        session.request("DELETE", f"{LEASES}/$NAME-0")
+        session.side.forget()
         since = {"resourceVersion": page["resourceVersion"]}
-        talk.watch(LEASES, {**since, "timeoutSeconds": 1})
-        talk.request("GET", LEASES, query={"limit": 1, "continue": page["continue"]})
-        talk.request("GET", LEASES, query={**since, "resourceVersionMatch": "Exact"})
-        talk.request("GET", f"{LEASES}/$NAME-1")
+        session.watch(LEASES, {**since, "timeoutSeconds": 1})
+        session.request("GET", LEASES, query={"limit": 1, "continue": page["continue"]})
+        session.request("GET", LEASES, query={**since, "resourceVersionMatch": "Exact"})
+        session.request("GET", f"{LEASES}/$NAME-1")
 
     compare(step)

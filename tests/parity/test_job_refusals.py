@@ -1,4 +1,4 @@
-"""Jobs that an API server refuses, changes or takes as they are: one POST each, on both servers."""
+"""Jobs that an API server refuses, changes or accepts: one POST each, on both servers."""
 
 from typing import Any
 
@@ -55,9 +55,9 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
     "a creationTimestamp that is no time": [("metadata.creationTimestamp", "yesterday")],
     # the type
     "another kind": [("kind", "Pod")],
-    "a kind that nobody knows": [("kind", "Sparkle")],
+    "an unknown kind": [("kind", "Sparkle")],
     "another apiVersion": [("apiVersion", "v1")],
-    "a version that nobody knows": [("apiVersion", "batch/v9")],
+    "an unknown version": [("apiVersion", "batch/v9")],
     "another type": [("apiVersion", "v1"), ("kind", "Pod")],
     "no type": [("apiVersion", ...), ("kind", ...)],
     # the spec
@@ -78,14 +78,14 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
     "metadata that is a string": [(METADATA, "x")],
     "a spec that is a list": [("spec", [])],
     "a label that is a number": [("metadata.labels", {"a": 1})],
-    "a completionMode that nobody knows": [("spec.completionMode", "Sometimes")],
+    "an unknown completionMode": [("spec.completionMode", "Sometimes")],
     "Indexed without completions": [("spec.completionMode", "Indexed")],
     "Indexed": [("spec.completionMode", "Indexed"), ("spec.completions", 3), ("spec.parallelism", 2)],
     "Indexed, with a long name": [("metadata.name", "a" * 62), ("spec.completionMode", "Indexed"),
                                   ("spec.completions", 3)],
     "backoffLimitPerIndex without Indexed": [("spec.backoffLimitPerIndex", 1)],
     "maxFailedIndexes without Indexed": [("spec.maxFailedIndexes", 1)],
-    "a podReplacementPolicy that nobody knows": [("spec.podReplacementPolicy", "Sometimes")],
+    "an unknown podReplacementPolicy": [("spec.podReplacementPolicy", "Sometimes")],
     "a managedBy without a domain": [("spec.managedBy", "foo")],
     "a pod failure policy": [("spec.podFailurePolicy", {"rules": [
         {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1]}}]})],
@@ -105,13 +105,13 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
     # the pod
     "restartPolicy Always": [(f"{POD_SPEC}.restartPolicy", "Always")],
     "no restartPolicy": [(f"{POD_SPEC}.restartPolicy", ...)],
-    "a restartPolicy that nobody knows": [(f"{POD_SPEC}.restartPolicy", "Sometimes")],
+    "an unknown restartPolicy": [(f"{POD_SPEC}.restartPolicy", "Sometimes")],
     "no containers": [(f"{POD_SPEC}.containers", [])],
     "containers that are an object": [(f"{POD_SPEC}.containers", {})],
     "two containers of one name": [(f"{POD_SPEC}.containers", [{"name": "a", "image": "b"}] * 2)],
     "an init container of the same name": [(f"{POD_SPEC}.initContainers", [{"name": "main", "image": "b"}])],
     "ephemeral containers": [(f"{POD_SPEC}.ephemeralContainers", [{"name": "e", "image": "b"}])],
-    "a dnsPolicy that nobody knows": [(f"{POD_SPEC}.dnsPolicy", "Sometimes")],
+    "an unknown dnsPolicy": [(f"{POD_SPEC}.dnsPolicy", "Sometimes")],
     "a bad nodeName": [(f"{POD_SPEC}.nodeName", "A_")],
     "a bad serviceAccountName": [(f"{POD_SPEC}.serviceAccountName", "A_")],
     "a serviceAccountName": [(f"{POD_SPEC}.serviceAccountName", "abc")],
@@ -138,8 +138,8 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
         {"containerPort": 1, "name": "a"}, {"containerPort": 2, "name": "a"}])],
     "args that are a string": [(f"{CONTAINER}.args", "1")],
     "args that are numbers": [(f"{CONTAINER}.args", [1])],
-    "an imagePullPolicy that nobody knows": [(f"{CONTAINER}.imagePullPolicy", "Maybe")],
-    "a terminationMessagePolicy that nobody knows": [(f"{CONTAINER}.terminationMessagePolicy", "Maybe")],
+    "an unknown imagePullPolicy": [(f"{CONTAINER}.imagePullPolicy", "Maybe")],
+    "an unknown terminationMessagePolicy": [(f"{CONTAINER}.terminationMessagePolicy", "Maybe")],
     "bad volume mounts": [(f"{POD_SPEC}.volumes", [{"name": "v"}]), (f"{CONTAINER}.volumeMounts", [
         {"name": "v", "mountPath": "/a"}, {"name": "", "mountPath": ""}, {"name": "w", "mountPath": "/a"}])],
     "an exec probe": [(f"{CONTAINER}.livenessProbe", {"exec": {"command": ["a"]}})],
@@ -171,7 +171,7 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
                                                    "limits": {"nvidia.com/gpu": "2"}})],
     "half a GPU": [(RESOURCES, {"limits": {"nvidia.com/gpu": "0.5"}})],
     "a GPU request without a limit": [(RESOURCES, {"requests": {"nvidia.com/gpu": "1"}})],
-    "a resource that nobody knows": [(RESOURCES, {"limits": {"foo": "1"}})],
+    "an unknown resource": [(RESOURCES, {"limits": {"foo": "1"}})],
     "a bad resource name": [(RESOURCES, {"limits": {"a b/c": "1"}})],
     "an amount with a word": [(RESOURCES, {"limits": {"cpu": "1 core"}})],
     "an amount with half an exponent": [(RESOURCES, {"limits": {"cpu": "1e"}})],
@@ -185,8 +185,8 @@ CHANGES: dict[str, list[tuple[str, Any]]] = {
 
 
 @pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
-def test_a_job_with(compare: Compare, changes: list[tuple[str, Any]]) -> None:
-    """Both servers store the same Job, or refuse it with the same status, reason, and wrong fields."""
+def test_create_job__has_the_same_result_with(compare: Compare, changes: list[tuple[str, Any]]) -> None:
+    """Both servers store the same Job, or refuse it with the same status, reason and causes."""
     compare(create(JOBS, changed(job(), *changes)))
 
 
@@ -204,12 +204,11 @@ BODIES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
-def test_a_body_that_is(compare: Compare, body: bytes) -> None:
-    """What can't be read is refused alike."""
+def test_create_job__has_the_same_error_for_a_body_that_is(compare: Compare, body: bytes) -> None:
     compare(create(JOBS, body))
 
 
 @pytest.mark.parametrize("directive", ["Strict", "Warn", "Ignore", "Sometimes"])
-def test_unknown_fields_under_field_validation(compare: Compare, directive: str) -> None:
-    """FieldValidation decides whether they are refused, warned of or dropped."""
+def test_create_job__treats_unknown_fields_alike_with_field_validation(compare: Compare, directive: str) -> None:
+    """They are refused, reported or dropped."""
     compare(create(JOBS, job(("spec.foo", 1), ("metadata.bar", 2)), fieldValidation=directive))

@@ -97,17 +97,17 @@ DATA_CASES: dict[str, list[Step]] = {
 
 
 def both(*changes: tuple[str, Any]) -> list[Step]:
-    """The same for a Deployment and a StatefulSet."""
+    """Return the same step for a Deployment and a StatefulSet."""
     return [create(DEPLOYMENTS, workload(*changes)), create(STATEFUL_SETS, workload(*changes))]
 
 
 def patched(collection: str, body: Any) -> list[Step]:
-    """A workload and a merge patch of it."""
+    """Return a workload and a merge patch of it."""
     return [create(collection, workload()), patch(collection, body)]
 
 
 def scaled(collection: str) -> list[Step]:
-    """What `kubectl scale` does, and what it may not."""
+    """Return the steps of `kubectl scale`, and some that it may not take."""
     return [create(collection, workload()), get(collection, "$NAME/scale"),
             patch(collection, {"spec": {"replicas": 0}}, name="$NAME/scale"),
             patch(collection, {"spec": {"replicas": -1}}, name="$NAME/scale"),
@@ -126,8 +126,8 @@ WORKLOAD_CASES: dict[str, list[Step]] = {
     "negative replicas": both(("spec.replicas", -1)),
     "restartPolicy Never": both(("spec.template.spec.restartPolicy", "Never")),
     "no spec": both(("spec", ...)),
-    "a strategy that nobody knows": both(("spec.strategy", {"type": "Sometimes"})),
-    "a podManagementPolicy that nobody knows": both(("spec.podManagementPolicy", "Sometimes")),
+    "an unknown strategy": both(("spec.strategy", {"type": "Sometimes"})),
+    "an unknown podManagementPolicy": both(("spec.podManagementPolicy", "Sometimes")),
     "a progressDeadline that is too short": both(("spec.minReadySeconds", 5), ("spec.progressDeadlineSeconds", 5)),
     "a Deployment's selector changed": patched(DEPLOYMENTS, OTHER_SELECTOR),
     "a StatefulSet's selector changed": patched(STATEFUL_SETS, OTHER_SELECTOR),
@@ -158,12 +158,12 @@ TWO_CONTAINERS = pod(("spec.containers", [{"name": name, "image": "busybox:1"} f
 
 
 def by_hand(**status: Any) -> Step:
-    """A pod's status, as an administrator writes it where no node does."""
+    """Return a patch of a pod's status, as an administrator writes it without a node."""
     return patch(PODS, {"status": status}, STRATEGIC, name="$NAME/status")
 
 
 def found_by(field: str, value: str) -> list[Step]:
-    """The pods that have this value, and those that haven't."""
+    """Return lists of the pods with and without this value."""
     return [get_list(PODS, labelSelector="case=$NAME", fieldSelector=f"{field}{sign}{value}") for sign in ("=", "!=")]
 
 
@@ -173,7 +173,7 @@ POD_CASES: dict[str, list[Step]] = {
     "of guaranteed quality": [create(PODS, pod(("spec.containers.0.resources", AMOUNTS)))],
     "of burstable quality": [create(PODS, pod(("spec.containers.0.resources", {"requests": {"cpu": "1"}})))],
     "with a negative grace period": [create(PODS, pod(("spec.terminationGracePeriodSeconds", -1)))],
-    "with a restartPolicy that nobody knows": [create(PODS, pod(("spec.restartPolicy", "Sometimes")))],
+    "with an unknown restartPolicy": [create(PODS, pod(("spec.restartPolicy", "Sometimes")))],
     "its restartPolicy changed": [create(PODS, pod()), patch(PODS, {"spec": {"restartPolicy": "Never"}})],
     "its image changed": [create(PODS, pod()), replace(PODS, ("spec.containers.0.image", "busybox:2"))],
     "its containers changed": [create(PODS, pod()), replace(PODS, ("spec.containers", []))],
@@ -211,7 +211,7 @@ POD_CASES: dict[str, list[Step]] = {
     "a status put": [create(PODS, LABELLED), replace(
         PODS, ("status", {"phase": "Failed", "hostIP": "192.168.1.1", "hostIPs": [{"ip": "192.168.1.1"}],
                           "podIP": "10.1.1.1", "reason": "Evicted", "message": "no more"}), at="$NAME/status")],
-    "a status of a phase that nobody knows": [create(PODS, LABELLED), by_hand(phase="Sometimes")],
+    "an unknown status of a phase": [create(PODS, LABELLED), by_hand(phase="Sometimes")],
     "conditions": [create(PODS, LABELLED), by_hand(
         conditions=[{"type": "Ready", "status": "True", "lastTransitionTime": "2001-01-01T00:00:00Z"}],
         startTime="2001-01-01T00:00:00Z"),
@@ -264,6 +264,5 @@ CASES = {f"{table}: {name}": steps for table, cases in TABLES.items() for name, 
 
 
 @pytest.mark.parametrize("steps", CASES.values(), ids=CASES.keys())
-def test_kinds(compare: Compare, steps: list[Step]) -> None:
-    """Both servers store and refuse the same, whatever the kind."""
+def test_kind__is_stored_and_refused_alike(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)

@@ -1,4 +1,4 @@
-"""Collections: selectors, pages, revisions, and watches with their bookmarks and ends."""
+"""Collections: selectors, pages, revisions, watches, bookmarks, and the ends of watches."""
 
 from typing import Any
 
@@ -35,24 +35,24 @@ INITIAL: dict[str, str | int] = {
 
 
 def config_map(name: str = "", **labels: str) -> Step:
-    """A ConfigMap of the case's."""
+    """Create a ConfigMap for the case."""
     made = named(f"$NAME{name}")
     made["metadata"]["labels"].update(labels)
     return create(CONFIG_MAPS, made)
 
 
 def relabel(name: str = "", **labels: str | None) -> Step:
-    """Change its labels."""
+    """Change the ConfigMap's labels."""
     return patch(CONFIG_MAPS, {"metadata": {"labels": labels}}, name=f"$NAME{name}")
 
 
 def gone(name: str = "") -> Step:
-    """Delete it."""
+    """Delete the ConfigMap."""
     return delete(CONFIG_MAPS, name=f"$NAME{name}")
 
 
 THREE = [config_map("-a", tier="x"), config_map("-b", tier="y"), config_map("-c", tier="x")]
-# Comes after them, and no selector takes it.
+# Sorted after them, and selected by none of the selectors.
 FOREIGN = create(CONFIG_MAPS, {"metadata": {"name": "$NAME-z"}})
 
 LISTS: dict[str, list[Step]] = {
@@ -87,7 +87,7 @@ NONSENSE = (
 )  # fmt: skip
 
 END = ("ADDED", "$NAME-end")
-INITIAL_END = ("BOOKMARK", "")  # of those that follow, how many come depends on what happens elsewhere
+INITIAL_END = ("BOOKMARK", "")  # the number of further ones depends on other objects
 FOR_1_S, FOR_4_S = {"timeoutSeconds": 1}, {"timeoutSeconds": 4}
 HELD = job(("metadata.labels", {"case": "$NAME"}), ("metadata.finalizers", ["example.com/held"]))
 HELD_LEASE = {"metadata": {"name": "$NAME", "finalizers": ["example.com/held"]}}
@@ -137,6 +137,6 @@ CASES = {f"{table}: {name}": steps for table, cases in TABLES.items() for name, 
 
 
 @pytest.mark.parametrize("steps", CASES.values(), ids=CASES.keys())
-def test_collections(compare: Compare, steps: list[Step]) -> None:
-    """Both servers show the same objects and the same events in the same order."""
+def test_collection__is_listed_and_watched_alike(compare: Compare, steps: list[Step]) -> None:
+    """The same objects, and the same events in the same order."""
     compare(*steps)

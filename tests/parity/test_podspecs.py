@@ -1,4 +1,4 @@
-"""Pods' specs: whom a pod runs as, what it may do, and how it says its last words."""
+"""Pod specs: security contexts, shared namespaces, and termination messages."""
 
 import re
 import time
@@ -8,7 +8,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.manifests import CONTAINER, POD_SPEC, job, pod
-from tests.parity.sides import STRATEGIC, Talk
+from tests.parity.sides import STRATEGIC, Session
 from tests.parity.steps import EVENTS, JOBS, PODS, Step, create, get, get_list, patch
 
 pytestmark = COMPARES
@@ -18,33 +18,33 @@ _DEADLINE_SECONDS = 30.0
 
 
 def container(**fields: Any) -> list[Step]:
-    """A Job whose container has these fields, and another that is only tried."""
+    """Return a Job whose container has these fields, and another that is only tried."""
     changes = [(f"{CONTAINER}.{name}", value) for name, value in fields.items()]
     return [create(JOBS, job(*changes), dryRun="All"), create(JOBS, job(*changes)), get(JOBS)]
 
 
 def secured(**fields: Any) -> list[Step]:
-    """A Job whose container has such a security context."""
+    """Return a Job whose container has such a security context."""
     return container(securityContext=fields)
 
 
 def spec(**fields: Any) -> list[Step]:
-    """A Job whose pods have these fields."""
+    """Return a Job whose pods have these fields."""
     return [create(JOBS, job(*((f"{POD_SPEC}.{name}", value) for name, value in fields.items())))]
 
 
 def pod_secured(**fields: Any) -> list[Step]:
-    """A Job whose pods have such a security context."""
+    """Return a Job whose pods have such a security context."""
     return spec(securityContext=fields)
 
 
 def local(profile: Any) -> dict[str, Any]:
-    """A profile of the node's own."""
+    """Return a profile that is stored on the node."""
     return {"type": "Localhost", **({} if profile is ... else {"localhostProfile": profile})}
 
 
 CONTAINER_CASES: dict[str, list[Step]] = {
-    "all that is strict": secured(
+    "the restricted profile": secured(
         allowPrivilegeEscalation=False,
         readOnlyRootFilesystem=True,
         runAsNonRoot=True,
@@ -57,15 +57,15 @@ CONTAINER_CASES: dict[str, list[Step]] = {
     "nothing": secured(),
     "null": container(securityContext=None),
     "the root user": secured(runAsUser=0, runAsGroup=0, runAsNonRoot=False),
-    "the root user, who is none": secured(runAsUser=0, runAsNonRoot=True),
+    "the root user with runAsNonRoot": secured(runAsUser=0, runAsNonRoot=True),
     "the last user": secured(runAsUser=LARGEST, runAsGroup=LARGEST),
-    "a user after the last": secured(runAsUser=LARGEST + 1),
-    "a group after the last": secured(runAsGroup=LARGEST + 1),
-    "a user before the first": secured(runAsUser=-1),
-    "a group before the first": secured(runAsGroup=-1),
-    "a user beyond all numbers": secured(runAsUser=2**63),
+    "a user id over the limit": secured(runAsUser=LARGEST + 1),
+    "a group id over the limit": secured(runAsGroup=LARGEST + 1),
+    "a negative user id": secured(runAsUser=-1),
+    "a negative group id": secured(runAsGroup=-1),
+    "a user id over int64": secured(runAsUser=2**63),
     "a user by name": secured(runAsUser="nobody"),
-    "a word as a truth": secured(runAsNonRoot="true"),
+    "a string as a boolean": secured(runAsNonRoot="true"),
     "privileged without privileges": secured(privileged=True, allowPrivilegeEscalation=False),
     "privileged": secured(privileged=True),
     "an administrator without privileges": secured(
@@ -78,81 +78,81 @@ CONTAINER_CASES: dict[str, list[Step]] = {
     "capabilities that nobody knows": secured(capabilities={"add": ["FOO", ""], "drop": ["bar"]}),
     "capabilities that are no list": secured(capabilities={"add": "ALL"}),
     "a profile that is unconfined": secured(seccompProfile={"type": "Unconfined"}),
-    "a profile of the node's": secured(seccompProfile=local("profiles/audit.json")),
-    "a profile of the node's that has no name": secured(seccompProfile=local(...)),
-    "a profile of the node's with an empty name": secured(seccompProfile=local("")),
-    "a profile from above": secured(seccompProfile=local("../audit.json")),
-    "a profile from above, inside": secured(seccompProfile=local("a/../../audit.json")),
-    "a profile from the root": secured(seccompProfile=local("/etc/audit.json")),
+    "a localhost profile": secured(seccompProfile=local("profiles/audit.json")),
+    "a localhost profile that has no name": secured(seccompProfile=local(...)),
+    "a localhost profile with an empty name": secured(seccompProfile=local("")),
+    "a profile path that starts with ..": secured(seccompProfile=local("../audit.json")),
+    "a profile path with .. that stays inside": secured(seccompProfile=local("a/../../audit.json")),
+    "an absolute profile path": secured(seccompProfile=local("/etc/audit.json")),
     "the runtime's profile with a name": secured(
         seccompProfile={"type": "RuntimeDefault", "localhostProfile": "a.json"}
     ),
-    "a profile that nobody knows": secured(seccompProfile={"type": "Sometimes"}),
+    "an unknown profile": secured(seccompProfile={"type": "Sometimes"}),
     "a profile of no type": secured(seccompProfile={}),
     "a profile of the empty type": secured(seccompProfile={"type": ""}),
-    "a profile of another kind": secured(appArmorProfile={"type": "RuntimeDefault"}),
-    "a profile of another kind that nobody knows": secured(appArmorProfile={"type": "Sometimes"}),
-    "a profile of another kind without its name": secured(appArmorProfile=local(...)),
-    "a profile of another kind with a blank": secured(appArmorProfile=local(" a")),
-    "a profile of another kind, by the runtime, with a name": secured(
+    "an AppArmor profile": secured(appArmorProfile={"type": "RuntimeDefault"}),
+    "an unknown AppArmor profile": secured(appArmorProfile={"type": "Sometimes"}),
+    "an AppArmor profile without its name": secured(appArmorProfile=local(...)),
+    "an AppArmor profile with a blank": secured(appArmorProfile=local(" a")),
+    "an AppArmor profile, by the runtime, with a name": secured(
         appArmorProfile={"type": "RuntimeDefault", "localhostProfile": "a"}
     ),
-    "what /proc shows": secured(procMount="Default"),
-    "what /proc shows, all of it": secured(procMount="Unmasked"),
-    "what /proc shows, sometimes": secured(procMount="Sometimes"),
+    "procMount Default": secured(procMount="Default"),
+    "procMount Unmasked": secured(procMount="Unmasked"),
+    "an unknown procMount": secured(procMount="Sometimes"),
     "an unknown field": secured(foo=1),
     "a field of pods": secured(fsGroup=1),
     "SELinux": secured(seLinuxOptions={"level": "s0:c123,c456"}),
     "Windows": secured(windowsOptions={"runAsUserName": "ContainerUser"}),
-    "where its last words are": container(terminationMessagePath="/tmp/words"),
-    "where its last words are, relatively": container(terminationMessagePath="words"),
-    "its last words are nowhere": container(terminationMessagePath=""),
-    "how its last words are had": container(terminationMessagePolicy="FallbackToLogsOnError"),
-    "how its last words are had, or not": container(terminationMessagePolicy="Sometimes"),
-    "how its last words are had, empty": container(terminationMessagePolicy=""),
+    "a terminationMessagePath": container(terminationMessagePath="/tmp/words"),
+    "a relative terminationMessagePath": container(terminationMessagePath="words"),
+    "an empty terminationMessagePath": container(terminationMessagePath=""),
+    "a terminationMessagePolicy": container(terminationMessagePolicy="FallbackToLogsOnError"),
+    "an unknown terminationMessagePolicy": container(terminationMessagePolicy="Sometimes"),
+    "an empty terminationMessagePolicy": container(terminationMessagePolicy=""),
     "a working directory": container(workingDir="relative/one"),
 }
 
 POD_CASES: dict[str, list[Step]] = {
-    "all that is strict": pod_secured(
+    "the restricted profile": pod_secured(
         runAsNonRoot=True, runAsUser=1000, runAsGroup=1000, fsGroup=2000, supplementalGroups=[1, 2, 3],
         fsGroupChangePolicy="OnRootMismatch", supplementalGroupsPolicy="Strict",
         seccompProfile={"type": "RuntimeDefault"}, sysctls=[{"name": "net.core.somaxconn", "value": "1"}]),
     "null": spec(securityContext=None),
-    "a user before the first": pod_secured(runAsUser=-1),
-    "a group after the last": pod_secured(runAsGroup=LARGEST + 1),
-    "a file group before the first": pod_secured(fsGroup=-1),
-    "the last file group": pod_secured(fsGroup=LARGEST),
-    "a file group after the last": pod_secured(fsGroup=LARGEST + 1),
-    "groups after the last": pod_secured(supplementalGroups=[1, LARGEST + 1, -1]),
+    "a negative user id": pod_secured(runAsUser=-1),
+    "a group id over the limit": pod_secured(runAsGroup=LARGEST + 1),
+    "a negative fsGroup": pod_secured(fsGroup=-1),
+    "the largest fsGroup": pod_secured(fsGroup=LARGEST),
+    "an fsGroup over the limit": pod_secured(fsGroup=LARGEST + 1),
+    "supplementalGroups out of range": pod_secured(supplementalGroups=[1, LARGEST + 1, -1]),
     "groups by name": pod_secured(supplementalGroups=["users"]),
     "a group alone": pod_secured(supplementalGroups=1),
-    "the root user, who is none": pod_secured(runAsUser=0, runAsNonRoot=True),
-    "a policy that nobody knows": pod_secured(fsGroupChangePolicy="Sometimes"),
-    "a policy of groups that nobody knows": pod_secured(supplementalGroupsPolicy="Sometimes"),
-    "a profile of the node's that has no name": pod_secured(seccompProfile=local(...)),
-    "a profile from above": pod_secured(seccompProfile=local("../x")),
-    "a profile that nobody knows": pod_secured(seccompProfile={"type": "Sometimes"}),
-    "a profile of another kind that nobody knows": pod_secured(appArmorProfile={"type": "Sometimes"}),
+    "the root user with runAsNonRoot": pod_secured(runAsUser=0, runAsNonRoot=True),
+    "an unknown policy": pod_secured(fsGroupChangePolicy="Sometimes"),
+    "an unknown policy of groups": pod_secured(supplementalGroupsPolicy="Sometimes"),
+    "a localhost profile that has no name": pod_secured(seccompProfile=local(...)),
+    "a profile path that starts with ..": pod_secured(seccompProfile=local("../x")),
+    "an unknown profile": pod_secured(seccompProfile={"type": "Sometimes"}),
+    "an unknown AppArmor profile": pod_secured(appArmorProfile={"type": "Sometimes"}),
     "a bad sysctl": pod_secured(sysctls=[{"name": "A B", "value": "1"}, {"name": "", "value": ""}]),
     "one sysctl twice": pod_secured(sysctls=[{"name": "a.b", "value": "1"}, {"name": "a.b", "value": "2"}]),
     "a field of containers": pod_secured(allowPrivilegeEscalation=False),
     "an account": spec(serviceAccountName="default"),
-    "an account that isn't there": spec(serviceAccountName="nobody"),
+    "a missing account": spec(serviceAccountName="nobody"),
     "an account by its old name": spec(serviceAccount="nobody"),
     "an account by two names": spec(serviceAccountName="one", serviceAccount="other"),
-    "an account that can't be": spec(serviceAccountName="A_B"),
+    "an invalid account name": spec(serviceAccountName="A_B"),
     "the empty account": spec(serviceAccountName=""),
     "an account by a number": spec(serviceAccountName=1),
     "no token": spec(automountServiceAccountToken=False),
     "a token": spec(automountServiceAccountToken=True),
-    "a token, in a word": spec(automountServiceAccountToken="yes"),
+    "automountServiceAccountToken as a string": spec(automountServiceAccountToken="yes"),
     "the node's network": spec(hostNetwork=True),
     "the node's processes": spec(hostPID=True, hostIPC=True),
-    "processes shared twice": spec(hostPID=True, shareProcessNamespace=True),
+    "shareProcessNamespace with hostPID": spec(hostPID=True, shareProcessNamespace=True),
     "users of its own": spec(hostUsers=False),
     "users of its own and the node's network": spec(hostUsers=False, hostNetwork=True),
-    "a pod that is strict": [create(PODS, pod(
+    "a restricted pod": [create(PODS, pod(
         ("spec.securityContext", {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}),
         ("spec.containers.0.securityContext", {"allowPrivilegeEscalation": False})))],
     "a pod whose user changes": [create(PODS, pod()), patch(
@@ -166,30 +166,29 @@ CASES = {f"{table}: {name}": steps for table, cases in TABLES.items() for name, 
 
 
 @pytest.mark.parametrize("steps", CASES.values(), ids=CASES.keys())
-def test_podspecs(compare: Compare, steps: list[Step]) -> None:
-    """Both servers fill in, keep and refuse the same."""
+def test_podspec__is_defaulted_and_refused_alike(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)
 
 
 def until_event(reason: str) -> Step:
-    """Wait until an Event of the Job tells of a reason, and record what it says; and the Job's pods."""
+    """Wait for an Event of the Job with a reason; record it, and the Job's pods."""
 
-    def step(talk: Talk) -> None:
+    def step(session: Session) -> None:
         deadline = time.monotonic() + _DEADLINE_SECONDS
         query = {"fieldSelector": f"involvedObject.name=$NAME,reason={reason}"}
-        while not (found := talk.request("GET", EVENTS, query=query, record=False).body["items"]):
+        while not (found := session.request("GET", EVENTS, query=query, record=False).body["items"]):
             assert time.monotonic() < deadline, f"no event {reason}"
             time.sleep(0.05)
-        name = re.compile(rf"{re.escape(talk.name)}-\w+")
-        heard = {field: name.sub("$POD", found[0][field]).replace(talk.side.namespace, "$NS") for field in
+        name = re.compile(rf"{re.escape(session.name)}-\w+")
+        recorded = {field: name.sub("$POD", found[0][field]).replace(session.side.namespace, "$NS") for field in
                  ("type", "reason", "message")}  # fmt: skip
-        talk.heard.append(heard)
+        session.recorded.append(recorded)
 
     return step
 
 
-def test_a_job_whose_account_is_missing_gets_no_pod(compare: Compare) -> None:
-    """It is stored, and its event says why it has none."""
+def test_missing_account__job_gets_no_pod(compare: Compare) -> None:
+    """The Job is stored, and an Event says why it has no pod."""
     runs = job(("spec.suspend", False), ("spec.managedBy", ...), (f"{POD_SPEC}.serviceAccountName", "$NAME"))
     pods = get_list(PODS, labelSelector="batch.kubernetes.io/job-name=$NAME")
     compare(create(JOBS, runs), until_event("FailedCreate"), pods)

@@ -1,4 +1,4 @@
-"""Requests about Jobs in order: read, patch, put, delete; and what isn't served."""
+"""Sequences of requests about Jobs: read, patch, put, delete; and requests that are not served."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.manifests import CONTAINER, POD_SPEC, job
-from tests.parity.sides import JSON_PATCH, MERGE, STRATEGIC, Talk
+from tests.parity.sides import JSON_PATCH, MERGE, STRATEGIC, Session
 from tests.parity.steps import JOBS, Step, call, create, delete, delete_all, get, patch, replace
 
 pytestmark = COMPARES
@@ -17,54 +17,54 @@ HIDDEN: dict[str, Any] = {"propagationPolicy": "Background"}
 
 
 def merge(body: Any, **query: str) -> list[Step]:
-    """A Job, one merge patch, and what became of it."""
+    """Return steps: create a Job, apply one merge patch, get the Job."""
     return [create(JOBS, job(("metadata.labels", {"x": "y"}))), patch(JOBS, body, MERGE, **query), get(JOBS)]
 
 
 def in_pod(**spec: Any) -> list[Step]:
-    """A strategic merge patch of the pod's spec."""
+    """Return a strategic merge patch of the pod's spec."""
     return strategic({"spec": {"template": {"spec": spec}}})
 
 
 def in_container(**fields: Any) -> list[Step]:
-    """A strategic merge patch of the container."""
+    """Return a strategic merge patch of the container."""
     return in_pod(containers=[{"name": "main", **fields}])
 
 
 def strategic(body: Any, **query: str) -> list[Step]:
-    """A Job and one strategic merge patch."""
+    """Return steps: create a Job, apply one strategic merge patch."""
     return [create(JOBS, job()), patch(JOBS, body, STRATEGIC, **query), get(JOBS)]
 
 
 def json_patch(*operations: Any, body: Any = None, **query: str) -> list[Step]:
-    """A Job and one JSON patch."""
+    """Return steps: create a Job, apply one JSON patch."""
     made = job(("metadata.labels", {"x": "y"}))
     return [create(JOBS, made), patch(JOBS, list(operations) if body is None else body, JSON_PATCH, **query), get(JOBS)]
 
 
 def changed_by_put(*changes: tuple[str, Any], at: str = "") -> list[Step]:
-    """A Job and one PUT of it."""
+    """Return steps: create a Job, replace it with one PUT."""
     return [create(JOBS, job(("metadata.labels", {"x": "y"}))), replace(JOBS, *changes, at=at), get(JOBS)]
 
 
 def after(*steps: Step) -> list[Step]:
-    """A Job, and then this."""
+    """Return steps that create a Job and then take these steps."""
     return [create(JOBS, job()), *steps]
 
 
 def status(**fields: Any) -> Step:
-    """A patch of the status."""
+    """Return a patch of the status."""
     return patch(JOBS, {"status": fields}, name="$NAME/status")
 
 
 def own_delete(field: str, *between: Step) -> Step:
-    """A DELETE of just the Job as it was read, whatever happened in between."""
+    """Return a DELETE with the Job's own uid or resourceVersion as a precondition."""
 
-    def step(talk: Talk) -> None:
-        own = talk.request("GET", f"{JOBS}/$NAME", record=False).body["metadata"]
+    def step(session: Session) -> None:
+        own = session.request("GET", f"{JOBS}/$NAME", record=False).body["metadata"]
         for one in between:
-            one(talk)
-        talk.request("DELETE", f"{JOBS}/$NAME", {**HIDDEN, "preconditions": {field: own[field]}})
+            one(session)
+        session.request("DELETE", f"{JOBS}/$NAME", {**HIDDEN, "preconditions": {field: own[field]}})
 
     return step
 
@@ -82,7 +82,7 @@ FINISHED = {"active": 0, "ready": 0, "conditions": conditions("SuccessCriteriaMe
 READS: dict[str, list[Step]] = {
     "what was created is read": after(get(JOBS)),
     "the name is taken": after(create(JOBS, job())),
-    "one that isn't there": [get(JOBS)],
+    "one that does not exist": [get(JOBS)],
     "as a table": after(get(JOBS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")),
     "its metadata alone": after(get(JOBS, accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")),
     "a dry run stores nothing": [create(JOBS, job(), dryRun="All"), get(JOBS)],
@@ -116,11 +116,11 @@ MERGES: dict[str, list[Step]] = {
     "manualSelector": merge({"spec": {"manualSelector": True}}),
     "managedBy": merge({"spec": {"managedBy": "example.com/other"}}),
     "ttlSecondsAfterFinished": merge({"spec": {"ttlSecondsAfterFinished": 3}}),
-    "a word as a number": merge({"spec": {"parallelism": "x"}}),
+    "a string as a number": merge({"spec": {"parallelism": "x"}}),
     "an unknown field": merge({"spec": {"foo": 1}}),
     "an unknown field, strictly": merge({"spec": {"foo": 1}}, fieldValidation="Strict"),
     "the status": merge({"status": {"active": 5}}),
-    "one that isn't there": [patch(JOBS, {})],
+    "one that does not exist": [patch(JOBS, {})],
     "as a dry run": merge({"spec": {"parallelism": 9}}, dryRun="All"),
 }
 
@@ -134,7 +134,7 @@ STRATEGIC_PATCHES: dict[str, list[Step]] = {
     "restartPolicy": in_pod(restartPolicy="OnFailure"),
     "annotations of the pod": strategic({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}}),
     "labels of the pod": strategic({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}}),
-    "a word as a number": strategic({"spec": {"parallelism": "x"}}),
+    "a string as a number": strategic({"spec": {"parallelism": "x"}}),
     "an unknown field, strictly": strategic({"spec": {"foo": 1}}, fieldValidation="Strict"),
     "a container without its name": in_pod(containers=[{"image": "z"}]),
     "an unknown directive": strategic({"spec": {"$patch": "foo"}}),
@@ -147,7 +147,7 @@ JSON_PATCHES: dict[str, list[Step]] = {
     "a test that holds": json_patch(SUSPENDED, {"op": "replace", "path": "/spec/parallelism", "value": 2}),
     "a test that fails": json_patch({**SUSPENDED, "value": False}),
     "remove what isn't there": json_patch({"op": "remove", "path": "/spec/nope"}),
-    "an operation that nobody knows": json_patch({"op": "foo", "path": "/spec/nope"}),
+    "an unknown operation": json_patch({"op": "foo", "path": "/spec/nope"}),
     "no list": json_patch(body={"op": "foo"}),
     "a path without a slash": json_patch({"op": "add", "path": "spec", "value": 1}),
     "an old resourceVersion": json_patch({"op": "replace", "path": "/metadata/resourceVersion", "value": "1"}),
@@ -182,7 +182,7 @@ PUTS: dict[str, list[Step]] = {
     "no selector": changed_by_put(("spec.selector", ...)),
     "no spec": changed_by_put(("spec", ...)),
     "another kind": changed_by_put(("kind", "Pod")),
-    "to where nothing is": changed_by_put(("metadata.name", "$NAME-2"), at="$NAME-2"),
+    "to a name that does not exist": changed_by_put(("metadata.name", "$NAME-2"), at="$NAME-2"),
     "another image": changed_by_put((f"{CONTAINER}.image", "z")),
     "another restartPolicy": changed_by_put((f"{POD_SPEC}.restartPolicy", "OnFailure")),
 }
@@ -212,8 +212,8 @@ DELETES: dict[str, list[Step]] = {
     "in the background": after(delete(JOBS, HIDDEN), get(JOBS)),
     "by the query": after(delete(JOBS, propagationPolicy="Background"), get(JOBS)),
     "with options of its kind": after(delete(JOBS, {"kind": "DeleteOptions", "apiVersion": "v1", **HIDDEN})),
-    "one that isn't there": [delete(JOBS, HIDDEN)],
-    "with a policy that nobody knows": after(delete(JOBS, {"propagationPolicy": "Sometimes"})),
+    "one that does not exist": [delete(JOBS, HIDDEN)],
+    "with an unknown policy": after(delete(JOBS, {"propagationPolicy": "Sometimes"})),
     "with such a policy in the query": after(delete(JOBS, propagationPolicy="Sometimes")),
     "with both policies": after(delete(JOBS, {**HIDDEN, "orphanDependents": True})),
     "with a body that is no JSON": after(delete(JOBS, b"xyz")),
@@ -242,7 +242,7 @@ DELETES: dict[str, list[Step]] = {
     "a collection": [create(JOBS, job(("metadata.labels", {"case": "$NAME"}))),
         delete_all(JOBS, labelSelector="case=$NAME", propagationPolicy="Background"), get(JOBS)],
     "a collection that is empty": [delete_all(JOBS, labelSelector="case=$NAME", propagationPolicy="Background")],
-    "a collection by a field that nobody knows": [delete_all(JOBS, fieldSelector="nope=1")],
+    "an unknown collection by a field": [delete_all(JOBS, fieldSelector="nope=1")],
 }  # fmt: skip
 
 PATHS = (
@@ -270,6 +270,6 @@ CASES = {f"{table} {name}": steps for table, cases in TABLES.items() for name, s
 
 
 @pytest.mark.parametrize("steps", CASES.values(), ids=CASES.keys())
-def test_requests(compare: Compare, steps: list[Step]) -> None:
-    """Both servers answer a row of requests alike, and are left with the same Job."""
+def test_requests__get_the_same_responses(compare: Compare, steps: list[Step]) -> None:
+    """And leave both servers with the same Job."""
     compare(*steps)

@@ -1,4 +1,4 @@
-"""TokenRequest, TokenReview and the accounts that every namespace has."""
+"""TokenRequest, TokenReview, and default ServiceAccounts."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ import pytest
 
 from tests.parity.conftest import COMPARES, Compare
 from tests.parity.manifests import named, pod
-from tests.parity.sides import Json, Talk
+from tests.parity.sides import Json, Session
 from tests.parity.steps import PODS, Step, call, create, delete
 
 pytestmark = COMPARES
@@ -23,43 +23,46 @@ POD = create(PODS, pod(("spec.serviceAccountName", "$NAME")))
 BOUND: Json = {"kind": "Pod", "apiVersion": "v1", "name": "$NAME"}
 JobChange = Callable[[str], str]
 
-# kube-apiserver learns of a pod's end by a watch of its own, and keeps a judgement for 10 s.
+# kube-apiserver learns of a pod's end by a watch, and caches a review for 10 s.
 _ENDED_SECONDS = 25.0
 
 
 def ask(spec: Any = None, account: str = "$NAME", query: str = "", **fields: Any) -> Step:
-    """A TokenRequest."""
+    """Send a TokenRequest."""
     body = fields if spec is None else {"spec": spec, **fields}
     return call("POST", f"{ACCOUNTS}/{account}/token{query}", body)
 
 
 def review(token: Any, **spec: Any) -> Step:
-    """A TokenReview of a text."""
+    """Send a TokenReview of a text."""
     return call("POST", REVIEWS, {"spec": {"token": token, **spec}})
 
 
 def review_of(asked: Json, *between: Step, change: JobChange = str, **spec: Any) -> list[Step]:
-    """An account, a token of it, what ends it (if anything), and a TokenReview of it, or of what was made of it."""
+    """Return steps: create an account, request a token, take steps that may invalidate it, and review it.
 
-    def step(talk: Talk) -> None:
-        token = talk.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
+    `change` turns the token into the text to review.
+    """
+
+    def step(session: Session) -> None:
+        token = session.request("POST", f"{ACCOUNTS}/$NAME/token", {"spec": asked}).body["status"]["token"]
         body = {"spec": {"token": change(token), **spec}}
         for one in between:
-            one(talk)
+            one(session)
         deadline = time.monotonic() + _ENDED_SECONDS
-        while between and time.monotonic() < deadline and _is_good(talk, body):
+        while between and time.monotonic() < deadline and _is_good(session, body):
             time.sleep(0.2)
-        talk.request("POST", REVIEWS, body)
+        session.request("POST", REVIEWS, body)
 
     return [ACCOUNT, POD, step]
 
 
-def _is_good(talk: Talk, body: Json) -> bool:
-    return bool(talk.request("POST", REVIEWS, body, record=False).body["status"].get("authenticated"))
+def _is_good(session: Session, body: Json) -> bool:
+    return bool(session.request("POST", REVIEWS, body, record=False).body["status"].get("authenticated"))
 
 
 def with_claims(token: str, **changes: Any) -> str:
-    """The token with other claims, under its old signature."""
+    """Return the token with other claims and its old signature."""
     head, claims, signature = token.split(".")
     changed = json.loads(base64.urlsafe_b64decode(claims + "==")) | changes
     return f"{head}.{base64.urlsafe_b64encode(json.dumps(changed).encode()).decode().rstrip('=')}.{signature}"
@@ -157,18 +160,16 @@ PODS_ACCOUNTS: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", REQUESTS.values(), ids=REQUESTS)
-def test_a_token_is_granted_alike(compare: Compare, steps: list[Step]) -> None:
-    """Or refused, whatever is asked for."""
+def test_token_request__has_the_same_result(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)
 
 
 @pytest.mark.parametrize("steps", JUDGEMENTS.values(), ids=JUDGEMENTS)
-def test_a_token_is_judged_alike(compare: Compare, steps: list[Step]) -> None:
-    """Whose it is, for whom, and what is wrong with it."""
+def test_token_review__has_the_same_result(compare: Compare, steps: list[Step]) -> None:
     compare(*steps)
 
 
 @pytest.mark.parametrize("steps", PODS_ACCOUNTS.values(), ids=PODS_ACCOUNTS)
-def test_a_pod_gets_an_account_alike(compare: Compare, steps: list[Step]) -> None:
-    """And is refused when its account isn't there."""
+def test_pod__gets_the_same_account(compare: Compare, steps: list[Step]) -> None:
+    """Or is refused when the account does not exist."""
     compare(*steps)

@@ -1,6 +1,6 @@
-"""Where promtool comes from: `PATH`, the cache, or a build with Go.
+"""Finds promtool: on `PATH`, in the cache, or by a build with Go.
 
-`python -m tests.promtool.build` prints where it is.
+`python -m tests.promtool.build` prints its path.
 """
 
 import fcntl
@@ -17,17 +17,17 @@ _PACKAGE = "github.com/prometheus/prometheus/cmd/promtool"
 
 
 class PromtoolUnavailable(Exception):
-    """It is neither there nor can it be built; the message is one line that says what is missing."""
+    """promtool neither exists nor can be built; the message is one line that says what is missing."""
 
 
 def find_promtool(*, build: bool) -> Path:
-    """The program, on `PATH` (Debian: `apt-get install prometheus`) or as it was built here before.
+    """Return the path of promtool, on `PATH` (Debian: `apt-get install prometheus`) or in the cache of earlier builds.
 
     Args:
-        build: whether it may be built, once, which takes some minutes; the programs go to a cache outside the checkout.
+        build: whether to build it if necessary, which takes some minutes once; the cache is outside of the checkout.
 
     Raises:
-        PromtoolUnavailable: there is none.
+        PromtoolUnavailable: it neither exists nor can be built.
     """
     if found := shutil.which("promtool"):
         return Path(found)
@@ -38,7 +38,7 @@ def find_promtool(*, build: bool) -> Path:
         if not build:
             raise PromtoolUnavailable("no promtool on PATH; `make e2e` builds it, or python -m tests.promtool.build")
         program.parent.mkdir(parents=True, exist_ok=True)
-        with (program.parent / "lock").open("w") as lock:  # others who want it wait for the one that builds
+        with (program.parent / "lock").open("w") as lock:  # concurrent callers wait for the build
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not program.is_file():
                 _build(program)
@@ -63,17 +63,17 @@ def _cache_folder() -> Path:
 
 
 def _build(program: Path) -> None:
-    """Build beside the place where it belongs, and rename it at the end."""
-    print(f"building promtool into {program}: once, some minutes", file=sys.stderr)
+    """Build beside the final path, and rename the result at the end."""
+    print(f"building promtool into {program}: this takes some minutes, once", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=program.parent, prefix="build-") as work:
         built = Path(work) / "promtool"
-        # Without the service discoveries, and so the libraries of every cloud that there is.
+        # Without service discovery, which would need the libraries of every cloud provider.
         options = ["-trimpath", "-buildvcs=false", "-tags=remove_all_sd", "-ldflags=-s -w", f"-o={built}"]
         ended = subprocess.run(
             ["go", "build", *options, _PACKAGE], cwd=_MODULE, capture_output=True, text=True, check=False
         )
         if ended.returncode != 0:
-            raise PromtoolUnavailable(f"promtool can't be built: {' '.join(ended.stderr.split())[-300:]}")
+            raise PromtoolUnavailable(f"promtool cannot be built: {' '.join(ended.stderr.split())[-300:]}")
         built.rename(program)
 
 

@@ -1,4 +1,4 @@
-"""The alert rules on recorded samples, by Prometheus' own promtool: each fires when it should, and only then."""
+"""The alert rules on recorded samples, tested by Prometheus' promtool: each fires when it should, and only then."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.needs_promtool
 
 @pytest.fixture(scope="session")
 def promtool(request: pytest.FixtureRequest) -> Path:
-    """The program; `make e2e` takes the time to build it."""
+    """Return the path of promtool; only `make e2e` builds it."""
     try:
         return find_promtool(build=request.config.getoption("--server") == "real")
     except PromtoolUnavailable as reason:
@@ -34,19 +34,18 @@ def run(promtool: Path, *arguments: str, folder: Path) -> subprocess.CompletedPr
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The rules and what they are tested with."""
+    """Return a folder with the rules and their test."""
     shutil.copy(RULES, tmp_path / "alerts.yaml")
     shutil.copy(HERE / "alerts_test.yaml", tmp_path / "alerts_test.yaml")
     return tmp_path
 
 
-def test_prometheus_accepts_the_rules(promtool: Path, folder: Path) -> None:
-    """Each of them."""
+def test_rules__are_valid(promtool: Path, folder: Path) -> None:
     ended = run(promtool, "check", "rules", "alerts.yaml", folder=folder)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_prometheus_understands_every_query_of_the_dashboard(promtool: Path, tmp_path: Path) -> None:
+def test_dashboard__every_query_is_valid(promtool: Path, tmp_path: Path) -> None:
     """As Grafana sends it."""
     panels = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))["panels"]
     queries = [target["expr"] for panel in panels for target in panel.get("targets", ())]
@@ -60,8 +59,8 @@ def test_prometheus_understands_every_query_of_the_dashboard(promtool: Path, tmp
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_alerts_fire_when_they_should(promtool: Path, folder: Path) -> None:
-    """And are silent when all is well, or is over soon."""
+def test_alerts__fire_when_they_should(promtool: Path, folder: Path) -> None:
+    """And not when all is well, or when a problem ends soon."""
     ended = run(promtool, "test", "rules", "alerts_test.yaml", folder=folder)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -88,8 +87,8 @@ def test_the_alerts_fire_when_they_should(promtool: Path, folder: Path) -> None:
         ("> 0.97", "> 0.9"),
     ],
 )
-def test_a_rule_that_is_wrong_is_found(promtool: Path, folder: Path, right: str, wrong: str) -> None:
-    """The samples tell each rule from its nearest neighbours."""
+def test_alerts__samples_reveal_a_wrong_rule(promtool: Path, folder: Path, right: str, wrong: str) -> None:
+    """The samples distinguish each rule from similar ones."""
     rules = (folder / "alerts.yaml").read_text("utf-8")
     assert right in rules
     (folder / "alerts.yaml").write_text(rules.replace(right, wrong), "utf-8")

@@ -1,4 +1,4 @@
-"""The controllers' cache: own writes are known at once, old news changes nothing, nothing is missed."""
+"""The controllers' cache: it contains own writes at once, ignores older events, and misses no change."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class World:
-    """A store, and a cache that follows it on a loop of its own."""
+    """A store, and a cache that follows it on its own loop."""
 
     def __init__(self) -> None:
         self.store = Store(history_size=5)
@@ -27,25 +27,25 @@ class World:
         self.cache.subscribe(CONFIG_MAP, lambda old, new: self.changes.append((value(old), value(new))))
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the cache."""
         self.loop.start()
         self.cache.start()
 
     def on_loop(self, call: Callable[[], T]) -> T:
-        """Make a call where the controllers make theirs."""
-        answers: list[T] = []
+        """Make a call on the loop, as the controllers do, and return its result."""
+        results: list[T] = []
         done = threading.Event()
 
-        def answer() -> None:
-            answers.append(call())
+        def compute() -> None:
+            results.append(call())
             done.set()
 
-        self.loop.post(answer)
+        self.loop.post(compute)
         assert done.wait(DEADLINE_SECONDS)
-        return answers[0]
+        return results[0]
 
     def find(self, name: str = "a") -> Object | None:
-        """What the cache knows."""
+        """Return the cached ConfigMap's value."""
         return self.on_loop(lambda: self.cache.find(CONFIG_MAP, "ns", name))
 
 
@@ -73,8 +73,7 @@ def put(text: str) -> Callable[[Object], Object]:
     return lambda current: {**current, "data": {"v": text}}
 
 
-def test_it_knows_what_was_there_and_what_came_later(world: World) -> None:
-    """A list first, then every change."""
+def test_cache__contains_existing_and_later_objects(world: World) -> None:
     world.store.create(CONFIG_MAP, config_map("1"))
     world.start()
     world.store.update(CONFIG_MAP, "ns", "a", put("2"))
@@ -84,8 +83,7 @@ def test_it_knows_what_was_there_and_what_came_later(world: World) -> None:
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None)]
 
 
-def test_an_own_write_is_known_when_it_returns(world: World) -> None:
-    """A controller decides on nothing older than its own writes."""
+def test_cache__contains_own_write_when_the_call_returns(world: World) -> None:
     world.start()
 
     def write() -> list[str | None]:
@@ -99,8 +97,8 @@ def test_an_own_write_is_known_when_it_returns(world: World) -> None:
     assert world.on_loop(write) == ["1", "2", None]
 
 
-def test_what_the_watch_tells_late_changes_nothing(world: World) -> None:
-    """Each own write is told once to the handlers, and a deleted object isn't revived by older news."""
+def test_cache__ignores_events_older_than_own_writes(world: World) -> None:
+    """Each own write is reported to the handlers once, and an older event does not bring a deleted object back."""
     world.start()
 
     def write() -> None:
@@ -109,20 +107,20 @@ def test_what_the_watch_tells_late_changes_nothing(world: World) -> None:
         world.cache.delete(CONFIG_MAP, made)
 
     world.on_loop(write)
-    # The watch tells of all these changes before it tells of the next one.
+    # The watch delivers all these changes before the next one.
     world.store.create(CONFIG_MAP, config_map("later", "b"))
     until(lambda: world.find("b") is not None)
     assert world.find("a") is None
     assert world.changes == [(None, "1"), ("1", "2"), ("2", None), (None, "later")]
 
 
-def test_after_its_history_is_gone_it_lists_again(world: World) -> None:
-    """410 Gone: nothing stays that is gone, nothing is missing that came."""
+def test_cache__lists_again_after_410_gone(world: World) -> None:
+    """Deleted objects are removed, and new ones are added."""
     for name in ("kept", "gone"):
         world.store.create(CONFIG_MAP, config_map("1", name))
     world.start()
     until(lambda: world.find("gone") is not None)
-    with world.store._lock:  # the watch can't look in the meantime
+    with world.store._lock:  # the watch cannot read in the meantime
         world.store.delete(CONFIG_MAP, "ns", "gone")
         for number in range(30):
             world.store.update(CONFIG_MAP, "ns", "kept", put(str(number)))
@@ -133,8 +131,7 @@ def test_after_its_history_is_gone_it_lists_again(world: World) -> None:
     assert world.find("new") is not None
 
 
-def test_dependents_are_found_by_their_owners_uid(world: World) -> None:
-    """And forgotten with the reference."""
+def test_dependents__follow_the_owner_references(world: World) -> None:
     world.start()
 
     def write() -> list[int]:

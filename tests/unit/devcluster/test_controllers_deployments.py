@@ -1,4 +1,4 @@
-"""The Deployment controller's decisions: how many pods it keeps while it replaces them."""
+"""The decisions of the Deployment controller: how many pods it keeps during an update."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -30,16 +30,14 @@ def make_pod(name: str, revision: str = PRESENT, ready: bool = True, **metadata:
     }
 
 
-def test_shares_round_as_documented() -> None:
-    """MaxSurge up, maxUnavailable down."""
+def test_resolve_share__rounds_surge_up_and_unavailable_down() -> None:
     assert resolve_share("25%", 3, round_up=True) == 1
     assert resolve_share("25%", 3, round_up=False) == 0
     assert resolve_share(None, 8, round_up=False) == 2
     assert resolve_share(5, 3, round_up=True) == 5
 
 
-def test_recreate_waits_until_the_old_pods_are_gone() -> None:
-    """Never two versions at once."""
+def test_reconcile__recreate_waits_until_old_pods_are_gone() -> None:
     deployment = make_deployment(2, {"type": "Recreate"})
     old = [make_pod("a", "old"), make_pod("b", "old")]
     plan = reconcile(deployment, old, NOW)
@@ -49,16 +47,16 @@ def test_recreate_waits_until_the_old_pods_are_gone() -> None:
     assert reconcile(deployment, [], NOW).create == 2
 
 
-def test_a_failed_pod_is_replaced() -> None:
-    """Such as one that the node refused."""
+def test_reconcile__replaces_a_failed_pod() -> None:
+    """For example, a pod that the node rejected."""
     failed = make_pod("a")
     failed["status"]["phase"] = "Failed"
     plan = reconcile(make_deployment(1), [failed], NOW)
     assert (plan.create, plan.delete) == (1, [failed])
 
 
-def test_a_paused_deployment_keeps_its_old_pods() -> None:
-    """`kubectl rollout pause`."""
+def test_reconcile__keeps_old_pods_while_paused() -> None:
+    """As after `kubectl rollout pause`."""
     plan = reconcile(make_deployment(1, paused=True), [make_pod("a", "old")], NOW)
     assert (plan.create, plan.delete) == (0, [])
 
@@ -70,10 +68,10 @@ def test_a_paused_deployment_keeps_its_old_pods() -> None:
     old_count=st.integers(0, 6),
     readiness=st.lists(st.booleans(), max_size=60),
 )
-def test_a_rolling_update_stays_within_its_bounds_and_ends(
+def test_reconcile__rolling_update_respects_surge_and_unavailable_and_ends(
     replicas: int, surge: int | str, unavailable: int | str, old_count: int, readiness: list[bool]
 ) -> None:
-    """Never more than maxSurge above `replicas`, never more than maxUnavailable available pods given up below it."""
+    """Never more than maxSurge pods above `replicas`, nor more than maxUnavailable available pods below it."""
     deployment = make_deployment(replicas, {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}})
     pods = [make_pod(f"old-{number}", "old") for number in range(min(old_count, replicas))]
     most = replicas + max(resolve_share(surge, replicas, round_up=True), 0)

@@ -1,4 +1,4 @@
-"""The Job controller's decisions, step by step and over whole lives of Jobs, without a cluster."""
+"""The decisions of the Job controller: single steps, and whole lives of Jobs, without a cluster."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,22 +44,22 @@ def condition_types(plan: Plan) -> list[str]:
 
 
 class TestSteps:
-    """Single decisions."""
+    """Single steps."""
 
-    def test_a_suspended_job_gets_nothing_but_its_condition(self) -> None:
-        """No pod, no start time."""
+    def test_suspended__only_sets_the_condition(self) -> None:
+        """No pod and no start time."""
         plan = decide(make_job(suspend=True))
         assert (plan.create, plan.status.get("startTime"), condition_types(plan)) == (0, None, ["Suspended"])
-        assert [notice.reason for notice in plan.notices] == ["Suspended"]
+        assert [event.reason for event in plan.events] == ["Suspended"]
 
-    def test_deciding_again_on_the_same_state_changes_nothing(self) -> None:
-        """A repeated notification does no harm once its effects are known."""
+    def test_unchanged_state__changes_nothing(self) -> None:
+        """A repeated event has no effect once the first one's changes are visible."""
         first = decide(make_job(suspend=True))
         again = decide(make_job(first.status, suspend=True))
-        assert (again.status, again.notices, again.create) == (first.status, [], 0)
+        assert (again.status, again.events, again.create) == (first.status, [], 0)
 
-    def test_a_succeeded_pod_is_noted_before_it_is_released_and_counted_after(self) -> None:
-        """Should the controller stop between two steps, the pod is neither lost nor counted twice."""
+    def test_succeeded_pod__is_recorded_then_released_then_counted(self) -> None:
+        """If the controller stops between two steps, the pod is neither lost nor counted twice."""
         pod = make_pod("a", "Succeeded")
         noted = decide(make_job(), pod)
         assert noted.status["uncountedTerminatedPods"] == {"succeeded": ["a"]}
@@ -73,24 +73,24 @@ class TestSteps:
         assert condition_types(counted) == ["SuccessCriteriaMet", "Complete"]
         assert counted.status["completionTime"] == to_time(NOW)
 
-    def test_a_failed_pod_is_replaced_only_after_the_back_off(self) -> None:
+    def test_failed_pod__is_replaced_after_the_backoff(self) -> None:
         """10 s after the first failure, 20 s after the second in a row."""
         failed = make_pod("a", "Failed")
         plan = decide(make_job(), failed)
-        assert (plan.create, plan.look_again_seconds, plan.failures) == (0, 10, Failures(1, NOW))
+        assert (plan.create, plan.requeue_after_seconds, plan.failures) == (0, 10, Failures(1, NOW))
         counted = make_job({"failed": 1, "startTime": to_time(NOW)})
         later = decide(counted, failures=Failures(1, NOW), now=NOW + timedelta(seconds=10))
-        assert (later.create, later.look_again_seconds) == (1, None)
+        assert (later.create, later.requeue_after_seconds) == (1, None)
         second = make_pod("b", "Failed", NOW + timedelta(seconds=15))
         plan = decide(counted, second, failures=Failures(1, NOW), now=NOW + timedelta(seconds=20))
-        assert (plan.create, plan.look_again_seconds) == (0, 15)
+        assert (plan.create, plan.requeue_after_seconds) == (0, 15)
 
-    def test_the_back_off_has_a_cap(self) -> None:
+    def test_backoff__has_a_cap(self) -> None:
         """Ten minutes, as in Kubernetes."""
         assert [BACK_OFF.period_seconds(count) for count in (1, 2, 6, 7, 8, 1000)] == [10, 20, 320, 600, 600, 600]
 
-    def test_a_failing_job_takes_its_running_pods_along_and_waits_for_them(self) -> None:
-        """FailureTarget first; Failed once nothing terminates any more."""
+    def test_failing_job__deletes_its_running_pods_and_waits_for_them(self) -> None:
+        """FailureTarget first; Failed once no pod is terminating."""
         running, failed = make_pod("r"), make_pod("f", "Failed")
         plan = decide(make_job(parallelism=2, completions=2, backoffLimit=0), running, failed)
         assert plan.abort == [running]
@@ -102,48 +102,48 @@ class TestSteps:
         assert (condition_types(waiting), waiting.status["failed"]) == (["FailureTarget"], 2)
         done = decide(make_job(waiting.status, parallelism=2, completions=2, backoffLimit=0), ended)
         assert condition_types(done) == ["FailureTarget", "Failed"]
-        assert [notice.reason for notice in done.notices] == ["BackoffLimitExceeded"]
+        assert [event.reason for event in done.events] == ["BackoffLimitExceeded"]
 
-    def test_restarts_count_against_the_limit_with_on_failure_alone(self) -> None:
-        """A container's restarts are a Job's retries, unless its pods are never restarted."""
+    def test_restarts__count_against_the_limit_with_on_failure(self) -> None:
+        """With OnFailure, a container's restarts are the Job's retries; with Never, they are not."""
         pod = make_pod("a")
         pod["status"]["containerStatuses"] = [{"name": "c", "restartCount": 2}]
         assert decide(make_job(backoffLimit=2, restartPolicy="OnFailure"), pod).abort == [pod]
         assert decide(make_job(backoffLimit=3, restartPolicy="OnFailure"), pod).abort == []
         assert decide(make_job(backoffLimit=2), pod).abort == []
 
-    def test_the_deadline_runs_from_the_start_and_not_while_suspended(self) -> None:
-        """ActiveDeadlineSeconds is about active time."""
+    def test_deadline__counts_from_the_start_and_not_while_suspended(self) -> None:
+        """It limits the active time."""
         started = {"startTime": to_time(NOW)}
         job = make_job(started, activeDeadlineSeconds=60)
-        assert decide(job, make_pod("a"), now=NOW + timedelta(seconds=20)).look_again_seconds == 40
+        assert decide(job, make_pod("a"), now=NOW + timedelta(seconds=20)).requeue_after_seconds == 40
         late = decide(job, make_pod("a"), now=NOW + timedelta(seconds=60))
         assert late.status["conditions"][0]["reason"] == "DeadlineExceeded"
         suspended = make_job(started, activeDeadlineSeconds=60, suspend=True)
         assert condition_types(decide(suspended, now=NOW + timedelta(hours=1))) == ["Suspended"]
 
-    def test_pods_that_have_come_less_far_are_discarded_first(self) -> None:
-        """Scaling down keeps what is ready."""
+    def test_lower_parallelism__discards_pods_that_are_not_ready_first(self) -> None:
+        """Scaling down keeps ready pods."""
         pending = make_pod("p", "Pending")
         plan = decide(make_job(parallelism=1, completions=3), make_pod("r"), pending)
         assert (plan.discard, plan.status["active"]) == ([pending], 1)
 
-    def test_a_job_that_is_being_deleted_gets_no_pods_and_holds_none(self) -> None:
-        """Its pods' finalizers go, so that the pods can."""
+    def test_deleted_job__creates_no_pods_and_releases_its_own(self) -> None:
+        """The finalizers of its pods are removed, so that the pods can be deleted."""
         job = make_job()
         job["metadata"]["deletionTimestamp"] = to_time(NOW)
         pod = make_pod("a")
         plan = decide(job, pod)
         assert (plan.create, plan.release) == (0, [pod])
 
-    def test_with_replacement_policy_failed_a_terminating_pod_is_waited_for(self) -> None:
+    def test_replacement_policy_failed__waits_for_a_terminating_pod(self) -> None:
         """podReplacementPolicy: Failed never runs two pods for one completion."""
         leaving = make_pod("a", deletionTimestamp=to_time(NOW), deletionGracePeriodSeconds=30)
         assert decide(make_job(podReplacementPolicy="Failed"), leaving).create == 0
         assert decide(make_job(), leaving, now=NOW + timedelta(seconds=10)).create == 1
 
-    def test_without_completions_one_success_ends_the_job(self) -> None:
-        """A work queue: nothing new is started, and the Job is complete when all have ended."""
+    def test_no_completions__one_success_completes_the_job(self) -> None:
+        """A work queue: no more pods are created, and the Job is complete when all have ended."""
         job = make_job(parallelism=2)
         del job["spec"]["completions"]
         assert decide(job).create == 2
@@ -155,7 +155,7 @@ class TestSteps:
 
 
 class _Cluster:
-    """Carries plans out in memory; `crash` stops in the middle of one, before the pods are released."""
+    """Carries out plans in memory; with `crash`, stops before the pods are released."""
 
     def __init__(self, job: Object) -> None:
         self.job = job
@@ -197,13 +197,13 @@ class _Cluster:
     limit=st.integers(0, 3),
     moves=st.lists(st.sampled_from(["succeed", "fail", "look", "crash"]), max_size=40),
 )
-def test_whatever_happens_each_pod_counts_once_and_never_too_many_run(
+def test_reconcile__counts_each_pod_once_and_never_exceeds_parallelism(
     completions: int, parallelism: int, limit: int, moves: list[str]
 ) -> None:
-    """Over any life of a Job: at most `parallelism` pods, exact counters, and the right end."""
+    """In any life of a Job: at most `parallelism` pods, exact counters, and the correct final condition."""
     cluster = _Cluster(make_job(completions=completions, parallelism=parallelism, backoffLimit=limit))
     for move in [*moves, *["succeed"] * 20]:
-        cluster.now += timedelta(minutes=11)  # past any back-off
+        cluster.now += timedelta(minutes=11)  # longer than any backoff
         if move in ("succeed", "fail"):
             cluster.end_a_pod("Succeeded" if move == "succeed" else "Failed")
         cluster.step(crash=move == "crash")

@@ -1,4 +1,4 @@
-"""The controllers' loop: order, timers, faults, and the queues of keys."""
+"""The controllers' loop: order, timers, errors, and queues of keys."""
 
 import logging
 import threading
@@ -20,14 +20,13 @@ def loop() -> Iterator[Loop]:
 
 
 def settle(loop: Loop) -> None:
-    """Wait until what was posted so far is done."""
+    """Wait until the calls posted so far are done."""
     done = threading.Event()
     loop.post(done.set)
     assert done.wait(DEADLINE_SECONDS)
 
 
-def test_calls_are_made_in_order_and_a_fault_stops_none(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
-    """One call's error is logged; the next is made all the same."""
+def test_loop__logs_an_error_and_makes_the_next_call(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
     made: list[int] = []
     loop.post(made.append, 1)
     loop.post(int, "x")
@@ -37,8 +36,8 @@ def test_calls_are_made_in_order_and_a_fault_stops_none(loop: Loop, caplog: pyte
     assert "invalid literal" in caplog.text
 
 
-def test_timers_fire_by_their_time_and_a_cancelled_one_never(loop: Loop) -> None:
-    """The earliest first, however they were set."""
+def test_timers__fire_in_order_of_time_unless_cancelled(loop: Loop) -> None:
+    """The earliest fires first, in whatever order they were set."""
     fired: list[str] = []
     done = threading.Event()
 
@@ -54,8 +53,7 @@ def test_timers_fire_by_their_time_and_a_cancelled_one_never(loop: Loop) -> None
     assert fired == ["early", "late"]
 
 
-def test_a_stopped_loop_makes_no_more_calls(loop: Loop) -> None:
-    """What was posted before is done, what is posted after isn't."""
+def test_stop__makes_earlier_calls_and_no_later_ones(loop: Loop) -> None:
     made: list[int] = []
     loop.post(made.append, 1)
     loop.stop()
@@ -66,8 +64,8 @@ def test_a_stopped_loop_makes_no_more_calls(loop: Loop) -> None:
 class TestKeyQueue:
     """Queues of keys."""
 
-    def test_a_key_that_waits_already_is_reconciled_once(self, loop: Loop) -> None:
-        """However many notifications there were."""
+    def test_add__queues_a_waiting_key_once(self, loop: Loop) -> None:
+        """However often it is added."""
         seen: list[tuple[str, str]] = []
         keys = KeyQueue(loop, seen.append)
         hold = threading.Event()
@@ -77,11 +75,11 @@ class TestKeyQueue:
         loop.post(keys.add, ("ns", "b"))
         hold.set()
         settle(loop)
-        settle(loop)  # the keys were posted behind the first
+        settle(loop)  # the keys were posted after the first
         assert seen == [("ns", "a"), ("ns", "b")]
 
-    def test_it_looks_again_when_it_was_told_to(self, loop: Loop) -> None:
-        """The seconds that a reconciliation returns."""
+    def test_requeue__after_the_returned_seconds(self, loop: Loop) -> None:
+        """`reconcile` returns the seconds."""
         answers = iter([0.01, 0.01, None])
         ended = threading.Event()
 
@@ -95,10 +93,10 @@ class TestKeyQueue:
         assert ended.wait(DEADLINE_SECONDS)
 
     @pytest.mark.parametrize(("error", "calls"), [(ValueError("x"), 2), (ApiError(409, "Conflict", "x"), 1)])
-    def test_an_error_is_retried_a_conflict_waits_for_its_change(
+    def test_error__is_retried_but_a_conflict_is_not(
         self, loop: Loop, caplog: pytest.LogCaptureFixture, error: Exception, calls: int
     ) -> None:
-        """A conflict's cause brings its own notification."""
+        """The change that caused a conflict queues the key again."""
         caplog.set_level(logging.CRITICAL)
         seen: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The three patch formats: the laws of RFC 7386 and RFC 6902, and Kubernetes' own merging of lists."""
+"""The three patch formats: RFC 7386, RFC 6902, and strategic merge patches of lists."""
 
 import copy
 
@@ -26,28 +26,26 @@ def without_nulls(value):
 
 
 @given(JSON, JSON)
-def test_merging_the_same_patch_twice_changes_nothing_more(document, patch):
-    """A merge patch is idempotent."""
+def test_merge_patch__is_idempotent(document, patch):
     once = apply_merge_patch(document, patch)
     assert apply_merge_patch(once, patch) == once
 
 
 @given(OBJECTS)
-def test_an_empty_merge_patch_changes_nothing(document):
-    """`{}` is the neutral merge patch."""
+def test_merge_patch__empty_patch_changes_nothing(document):
     assert apply_merge_patch(document, {}) == document
 
 
 @given(JSON, JSON)
-def test_merging_over_nothing_gives_the_patch_without_its_nulls(document, patch):
-    """What a patch says of an absent object is what the object becomes; nulls only ever remove."""
+def test_merge_patch__of_nothing_is_the_patch_without_nulls(document, patch):
+    """A null only ever removes a field."""
     if not isinstance(document, dict):
         assert apply_merge_patch(document, patch) == without_nulls(patch)
 
 
 @given(JSON, JSON)
-def test_merging_leaves_its_arguments_alone(document, patch):
-    """Stored objects are shared: a patch makes a new document."""
+def test_merge_patch__does_not_change_its_arguments(document, patch):
+    """Stored objects are shared, so a patch must make a new document."""
     before = copy.deepcopy((document, patch))
     apply_merge_patch(document, patch)
     assert (document, patch) == before
@@ -73,14 +71,14 @@ def test_merging_leaves_its_arguments_alone(document, patch):
         ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
     ],
 )
-def test_the_examples_of_rfc_7386(document, patch, result):
-    """Appendix A of the RFC, row by row."""
+def test_merge_patch__matches_examples_of_rfc_7386(document, patch, result):
+    """Appendix A of the RFC."""
     assert apply_merge_patch(document, patch) == result
 
 
 @given(OBJECTS, KEYS, JSON)
-def test_what_a_json_patch_adds_can_be_tested_and_removed(document, key, value):
-    """add, then test, then remove: the document is as before, but for what was at the place."""
+def test_json_patch__test_and_remove_after_add_restore_the_document(document, key, value):
+    """Except for a value that was replaced."""
     pointer = "/" + key.replace("~", "~0").replace("/", "~1")
     added = apply_json_patch(
         document, [{"op": "add", "path": pointer, "value": value}, {"op": "test", "path": pointer, "value": value}]
@@ -91,8 +89,8 @@ def test_what_a_json_patch_adds_can_be_tested_and_removed(document, key, value):
 
 
 @given(OBJECTS)
-def test_a_json_patch_that_fails_leaves_the_document_alone(document):
-    """A patch applies as a whole or not at all."""
+def test_json_patch__failure_does_not_change_the_document(document):
+    """All operations apply, or none."""
     before = copy.deepcopy(document)
     operations = [{"op": "add", "path": "/new", "value": 1}, {"op": "test", "path": "/new", "value": 2}]
     with pytest.raises(ApiError):
@@ -114,7 +112,7 @@ def test_a_json_patch_that_fails_leaves_the_document_alone(document):
         ({"m~n/o": 1}, [{"op": "replace", "path": "/m~0n~1o", "value": 2}], {"m~n/o": 2}),
     ],
 )
-def test_each_json_patch_operation(document, operations, result):
+def test_json_patch__applies_each_operation(document, operations, result):
     """add, remove, replace, move and copy, in objects and lists."""
     assert apply_json_patch(document, operations) == result
 
@@ -134,15 +132,14 @@ def test_each_json_patch_operation(document, operations, result):
         {"op": "add", "path": "number", "value": 1},
     ],
 )
-def test_a_json_patch_that_does_not_apply_is_unprocessable(operation):
-    """The API server answers 422 and doesn't say why; `true` isn't 1."""
+def test_json_patch__is_unprocessable_when_it_does_not_apply(operation):
+    """The API server responds 422 without a reason; `true` does not equal 1."""
     with pytest.raises(ApiError) as caught:
         apply_json_patch({"number": 1, "list": [1], "object": {}}, [operation])
     assert (caught.value.status, caught.value.reason) == (422, "Invalid")
 
 
-def test_a_json_patch_that_is_no_list_is_a_bad_request():
-    """An object can't be read as a JSON patch."""
+def test_json_patch__is_bad_request_when_not_a_list():
     with pytest.raises(ApiError) as caught:
         apply_json_patch({}, {"op": "add"})
     assert caught.value.status == 400
@@ -152,14 +149,14 @@ def containers(*names):
     return {"spec": {"containers": [{"name": name, "image": f"{name}:1"} for name in names]}}
 
 
-def test_a_strategic_patch_merges_containers_by_name():
-    """A container that is named changes, a new one is added, the others stay."""
+def test_strategic_patch__merges_containers_by_name():
+    """It changes a named container, adds a new one, and keeps the others."""
     patch = {"spec": {"containers": [{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}]}}
     patched = apply_strategic_patch(POD, containers("a", "b"), patch)
     assert [one["image"] for one in patched["spec"]["containers"]] == ["a:1", "b:2", "c:1"]
 
 
-def test_a_strategic_patch_merges_environments_inside_containers():
+def test_strategic_patch__merges_environments_inside_containers():
     """Lists merge at every depth, each by its own key."""
     document = {
         "spec": {"containers": [{"name": "a", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}]}]}
@@ -169,7 +166,7 @@ def test_a_strategic_patch_merges_environments_inside_containers():
     assert patched["spec"]["containers"][0]["env"] == [{"name": "X", "value": "1"}, {"name": "Y", "value": "3"}]
 
 
-def test_a_strategic_patch_deletes_and_replaces_on_request():
+def test_strategic_patch__obeys_delete_and_replace_directives():
     """`$patch: delete` removes one item, `$patch: replace` the others, null a field."""
     patch = {"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}
     assert apply_strategic_patch(POD, containers("a", "b"), patch) == containers("b")
@@ -180,15 +177,15 @@ def test_a_strategic_patch_deletes_and_replaces_on_request():
     assert apply_strategic_patch(POD, document, patch) == {"metadata": {"labels": {"x": "1"}}}
 
 
-def test_a_strategic_patch_merges_finalizers_as_a_set():
-    """Finalizers are added, and removed by their own directive."""
+def test_strategic_patch__merges_finalizers_as_a_set():
+    """Finalizers are added, or removed by their own directive."""
     document = {"metadata": {"finalizers": ["a.dev/x", "b.dev/y"]}}
     patch = {"metadata": {"finalizers": ["c.dev/z"], "$deleteFromPrimitiveList/finalizers": ["a.dev/x"]}}
     patched = apply_strategic_patch(POD, document, patch)
     assert sorted(patched["metadata"]["finalizers"]) == ["b.dev/y", "c.dev/z"]
 
 
-def test_a_strategic_patch_merges_owners_and_conditions():
+def test_strategic_patch__merges_owners_and_conditions():
     """OwnerReferences merge by uid, conditions by type."""
     document = {
         "metadata": {"ownerReferences": [{"uid": "1", "name": "a"}]},
@@ -203,16 +200,16 @@ def test_a_strategic_patch_merges_owners_and_conditions():
     assert [one["status"] for one in patched["status"]["conditions"]] == ["False", "True"]
 
 
-def test_lists_without_a_merge_key_are_replaced():
-    """Arguments and tolerations have no identity: the patch's list is the new list."""
+def test_strategic_patch__replaces_lists_without_merge_key():
+    """For example args and tolerations."""
     document = {"spec": {"tolerations": [{"key": "a"}], "containers": [{"name": "a", "args": ["1", "2"]}]}}
     patch = {"spec": {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "args": ["3"]}]}}
     patched = apply_strategic_patch(POD, document, patch)
     assert patched["spec"] == {"tolerations": [{"key": "b"}], "containers": [{"name": "a", "args": ["3"]}]}
 
 
-def test_the_order_that_kubectl_asks_for_is_kept():
-    """`$setElementOrder` sorts what it names; the rest keeps its neighbour."""
+def test_strategic_patch__sorts_by_set_element_order():
+    """`$setElementOrder` sorts the items it names; each other item stays behind its predecessor."""
     patch = {
         "spec": {
             "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
@@ -223,31 +220,30 @@ def test_the_order_that_kubectl_asks_for_is_kept():
     assert [one["name"] for one in patched["spec"]["containers"]] == ["c", "a", "b"]
 
 
-def test_retain_keys_drops_what_is_not_named():
-    """`$retainKeys` makes way for a union's other member."""
+def test_strategic_patch__retain_keys_removes_other_keys():
+    """`$retainKeys` removes the other member of a union."""
     document = {"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}}
     patch = {"spec": {"volumes": [{"name": "v", "configMap": {"name": "c"}, "$retainKeys": ["name", "configMap"]}]}}
     patched = apply_strategic_patch(POD, document, patch)
     assert patched["spec"]["volumes"] == [{"name": "v", "configMap": {"name": "c"}}]
 
 
-def test_ports_merge_by_the_key_of_their_kind():
-    """A container's ports are known by containerPort, a Service's by port."""
+def test_strategic_patch__merges_ports_by_the_key_of_their_kind():
+    """A container's ports merge by containerPort, a Service's by port."""
     service = apply_strategic_patch(
         SERVICE, {"spec": {"ports": [{"port": 80}]}}, {"spec": {"ports": [{"port": 80, "name": "http"}]}}
     )
     assert service["spec"]["ports"] == [{"port": 80, "name": "http"}]
 
 
-def test_an_item_without_its_merge_key_is_a_bad_request():
-    """A merged list's items must say which one they are."""
+def test_strategic_patch__refuses_an_item_without_merge_key():
     with pytest.raises(ApiError, match="does not contain declared merge key: name"):
         apply_strategic_patch(POD, containers("a"), {"spec": {"containers": [{"image": "b"}]}})
 
 
 @given(st.lists(st.sampled_from("abc"), unique=True), st.lists(st.sampled_from("abcd"), unique=True))
-def test_strategic_merging_of_named_lists_is_idempotent_and_loses_nobody(present, named):
-    """After a patch every old and every named container is there once, however often it is applied."""
+def test_strategic_patch__is_idempotent_and_keeps_all_named_items(present, named):
+    """After a patch, every old and every new container is present once, however often it is applied."""
     patch = containers(*named)
     once = apply_strategic_patch(POD, containers(*present), patch)
     assert apply_strategic_patch(POD, once, patch) == once

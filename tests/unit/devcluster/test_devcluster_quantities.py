@@ -1,4 +1,4 @@
-"""Quantities: exact values and the canonical form in which the API server gives them back."""
+"""Quantities: exact values, and the canonical form that the API server returns."""
 
 from decimal import Decimal
 
@@ -36,41 +36,38 @@ QUANTITIES = st.builds(lambda number, suffix: f"{number}{suffix}", st.integers(-
         ("512Ki", "512Ki"),
     ],
 )
-def test_a_quantity_comes_back_in_canonical_form(text, canonical):
-    """The largest suffix without a fraction, in the style that the quantity was given in."""
+def test_canonical_quantity__keeps_the_style_and_uses_the_largest_suffix(text, canonical):
+    """The largest suffix without a fraction, in the style of the given quantity."""
     assert canonical_quantity(text) == canonical
 
 
 @pytest.mark.parametrize("text", ["", "abc", "1 Gi", "1gi", "--1", "0x10", "1.2.3", "\u0661", "1Gi\n"])
-def test_what_is_no_quantity_is_refused_in_the_servers_words(text):
-    """The message names the pattern, as the API server's does."""
+def test_parse_quantity__refuses_other_texts_with_the_servers_message(text):
     with pytest.raises(ValueError, match="quantities must match the regular expression"):
         parse_quantity(text)
 
 
 @pytest.mark.parametrize("text", ["1K", "1e", "1kk", "1mi5"])
-def test_a_suffix_that_does_not_exist_is_refused_as_such(text):
-    """What looks like a quantity but for its suffix gets the message about the suffix."""
+def test_parse_quantity__names_an_unknown_suffix(text):
     with pytest.raises(ValueError, match="unable to parse quantity's suffix"):
         parse_quantity(text)
 
 
 @given(QUANTITIES)
-def test_the_canonical_form_keeps_the_value_and_is_stable(text):
-    """Canonicalising loses nothing, and doing it again changes nothing."""
+def test_canonical_quantity__keeps_the_value_and_is_idempotent(text):
     canonical = canonical_quantity(text)
     assert parse_quantity(canonical) == parse_quantity(text)
     assert canonical_quantity(canonical) == canonical
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["n", "u"]))
-def test_resources_are_rounded_up_to_thousandths(number, suffix):
-    """A container's amounts are never rounded down to nothing."""
+def test_canonical_quantity__rounds_resources_up_to_thousandths(number, suffix):
+    """So a container's amount is never rounded down to 0."""
     exact = parse_quantity(f"{number}{suffix}")
     rounded = parse_quantity(canonical_quantity(f"{number}{suffix}", round_to_milli=True))
     assert exact <= rounded < exact + Decimal("0.001")
 
 
-def test_amounts_beyond_the_greatest_are_the_greatest():
-    """A quantity is capped at 2^63 - 1, as the API server caps it."""
+def test_canonical_quantity__is_capped():
+    """At 2^63 - 1, as in the API server."""
     assert parse_quantity("1e40") == parse_quantity("9223372036854775807")

@@ -1,4 +1,4 @@
-"""Label and field selectors: what they match, and what the API server says about those it can't read."""
+"""Label and field selectors: what they match, and the API server's errors about malformed ones."""
 
 import pytest
 from hypothesis import given
@@ -37,15 +37,15 @@ def matches(selector, labels):
         ("slimfaas.dev/job=fibonacci", {"slimfaas.dev/job": "fibonacci"}, {"job": "fibonacci"}),
     ],
 )
-def test_a_label_selector_takes_what_it_names_and_nothing_else(selector, matching, other):
-    """Every operator of the label grammar picks the objects that the documentation says."""
+def test_parse_labels__matches_as_documented(selector, matching, other):
+    """Every operator of the label grammar."""
     assert matches(selector, matching)
     assert not matches(selector, other)
 
 
 @given(LABELS, LABEL_KEYS, LABEL_VALUES)
-def test_every_operator_and_its_negation_share_all_objects_between_them(labels, key, value):
-    """`=` and `!=`, `in` and `notin`, `key` and `!key` each divide any labels in two."""
+def test_requirement__operator_and_negation_are_complementary(labels, key, value):
+    """`=` and `!=`, `in` and `notin`, `key` and `!key`: exactly one of each pair matches any labels."""
     for one, other in (
         (f"{key}={value}", f"{key}!={value}"),
         (f"{key} in ({value})", f"{key} notin ({value})"),
@@ -69,8 +69,8 @@ def test_every_operator_and_its_negation_share_all_objects_between_them(labels, 
         ("app in (", "found '', expected: ',', or identifier"),
     ],
 )
-def test_a_label_selector_that_cannot_be_read_is_a_bad_request(selector, message):
-    """The refusal is a 400 that says what was found and what was expected."""
+def test_parse_labels__is_bad_request_when_malformed(selector, message):
+    """The 400 says what was found and what was expected."""
     with pytest.raises(ApiError) as caught:
         parse_labels(selector)
     assert (caught.value.status, caught.value.reason) == (400, "BadRequest")
@@ -109,8 +109,8 @@ EVENT_OBJECT = {
         (EVENT, EVENT_OBJECT, "involvedObject.uid=1", False),
     ],
 )
-def test_a_field_selector_compares_the_fields_that_its_kind_supports(kind, obj, selector, taken):
-    """Field selectors see what a real API server lets them see, under its published names."""
+def test_parse_fields__matches_the_fields_of_its_kind(kind, obj, selector, taken):
+    """Under the names that a real API server publishes."""
     select = build_selector(kind, None, selector)
     assert select is not None
     assert select(obj) is taken
@@ -130,14 +130,14 @@ def test_a_field_selector_compares_the_fields_that_its_kind_supports(kind, obj, 
         (CONFIG_MAP, "nonsense", "invalid selector: 'nonsense'; can't understand 'nonsense'"),
     ],
 )
-def test_a_field_that_is_not_selectable_is_a_bad_request(kind, selector, message):
-    """An unsupported field gets the 400 of its kind, never an empty list."""
+def test_parse_fields__is_bad_request_for_unsupported_fields(kind, selector, message):
+    """An unsupported field is a 400, never an empty list."""
     with pytest.raises(ApiError) as caught:
         build_selector(kind, None, selector)
     assert (caught.value.status, caught.value.message) == (400, message)
 
 
-def test_escaped_commas_belong_to_the_value():
+def test_parse_fields__unescapes_commas():
     """A backslash takes a comma into the value instead of ending the term."""
     select = build_selector(EVENT, None, r"reason=a\,b")
     assert select is not None
@@ -145,14 +145,13 @@ def test_escaped_commas_belong_to_the_value():
 
 
 @given(LABELS)
-def test_an_empty_label_selector_object_takes_everything_and_none_takes_nothing(labels):
-    """The two ways to say nothing in an object's selector mean opposite things, as in Kubernetes."""
+def test_label_selector_matches__empty_matches_all_and_none_matches_nothing(labels):
+    """As in Kubernetes."""
     assert label_selector_matches({}, labels)
     assert not label_selector_matches(None, labels)
 
 
-def test_match_expressions_and_match_labels_both_have_to_hold():
-    """A selector object's parts are all required."""
+def test_label_selector_matches__requires_expressions_and_labels():
     selector = {
         "matchLabels": {"app": "a"},
         "matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["b"]}, {"key": "x", "operator": "Exists"}],

@@ -1,4 +1,4 @@
-"""The store's promises: revisions, optimistic locks, history, finalizers and grace periods."""
+"""The store's guarantees: revisions, optimistic locking, history, finalizers and grace periods."""
 
 import threading
 
@@ -38,8 +38,8 @@ def raised(call, *args, **kwargs):
     return caught.value
 
 
-def test_every_change_has_a_revision_of_its_own():
-    """Create, update and delete each raise the revision by one and show it."""
+def test_store__each_change_gets_the_next_revision():
+    """Create, update and delete."""
     store = Store()
     created = store.create(CONFIG_MAP, config())
     updated = store.update(CONFIG_MAP, "default", "one", number(1))
@@ -49,16 +49,15 @@ def test_every_change_has_a_revision_of_its_own():
     assert store.revision == versions[-1]
 
 
-def test_a_name_is_taken_once():
-    """The second object of a name is refused, with the resource and the name in the message."""
+def test_create__refuses_a_name_in_use():
     store = Store()
     store.create(CONFIG_MAP, config())
     error = raised(store.create, CONFIG_MAP, config())
     assert (error.status, error.message) == (409, 'configmaps "one" already exists')
 
 
-def test_generated_names_start_with_their_prefix_and_differ():
-    """GenerateName gets five characters, within 63."""
+def test_create__generates_unique_names_with_the_prefix():
+    """Five characters after the prefix, at most 63 in total."""
     store = Store()
     metadata = {"generateName": "a" * 70, "namespace": "default"}
     names = {store.create(CONFIG_MAP, {"metadata": dict(metadata)})["metadata"]["name"] for _ in range(20)}
@@ -66,8 +65,7 @@ def test_generated_names_start_with_their_prefix_and_differ():
     assert all(len(name) == 63 and name.startswith("a" * 58) for name in names)
 
 
-def test_an_update_with_an_older_version_conflicts():
-    """Whoever read before another's write must read again."""
+def test_update__conflicts_on_an_older_version():
     store = Store()
     stale = clone(store.create(CONFIG_MAP, config()))
     store.update(CONFIG_MAP, "default", "one", number(1))
@@ -76,8 +74,8 @@ def test_an_update_with_an_older_version_conflicts():
     assert "the object has been modified" in error.message
 
 
-def test_a_lease_is_never_replaced_without_its_version():
-    """Leases have no unconditional update: that is what makes them locks."""
+def test_update__of_a_lease_requires_the_version():
+    """Leases have no unconditional update, so they can serve as locks."""
     store = Store()
     store.create(LEASE, {"metadata": {"name": "one", "namespace": "default"}})
     error = raised(
@@ -87,8 +85,8 @@ def test_a_lease_is_never_replaced_without_its_version():
     assert "must be specified for an update" in error.message
 
 
-def test_of_many_writers_with_the_same_version_one_wins():
-    """The optimistic lock holds between threads."""
+def test_update__one_of_many_writers_with_the_same_version_wins():
+    """Optimistic locking works between threads."""
     store = Store()
     seen = store.create(CONFIG_MAP, config())
     outcomes = []
@@ -108,16 +106,16 @@ def test_of_many_writers_with_the_same_version_one_wins():
     assert sorted(outcomes) == ["Conflict"] * 7 + ["won"]
 
 
-def test_an_update_that_changes_nothing_makes_no_revision():
-    """Nobody is woken for a write that says what is already so."""
+def test_update__without_effect_makes_no_revision():
+    """No watch is woken."""
     store = Store()
     created = store.create(CONFIG_MAP, config())
     assert store.update(CONFIG_MAP, "default", "one", number(0)) is created
     assert store.revision == int(created["metadata"]["resourceVersion"])
 
 
-def test_the_status_endpoint_changes_the_status_and_the_main_one_the_rest():
-    """A client can't report and a controller can't reconfigure."""
+def test_update__of_status_changes_only_the_status():
+    """And an update of the object changes everything but the status."""
     store = Store()
     store.create(POD, pod())
 
@@ -133,8 +131,8 @@ def test_the_status_endpoint_changes_the_status_and_the_main_one_the_rest():
     assert (configured["status"]["phase"], configured["spec"]["activeDeadlineSeconds"]) == ("Pending", 5)
 
 
-def test_generation_counts_changes_of_the_spec_alone():
-    """Labels and status leave the generation as it is."""
+def test_update__generation_counts_only_changes_of_spec():
+    """Changes of labels and status leave it unchanged."""
     store = Store()
     store.create(POD, pod())
     labelled = store.update(
@@ -146,8 +144,7 @@ def test_generation_counts_changes_of_the_spec_alone():
     assert (labelled["metadata"]["generation"], changed["metadata"]["generation"]) == (1, 2)
 
 
-def test_dry_run_stores_nothing():
-    """A dry run answers as the real one would, and leaves no trace."""
+def test_dry_run__returns_the_result_and_stores_nothing():
     store = Store()
     store.create(CONFIG_MAP, config())
     before = store.revision
@@ -159,8 +156,8 @@ def test_dry_run_stores_nothing():
     assert store.get(CONFIG_MAP, "default", "one")["data"] == {"n": "0"}
 
 
-def test_a_list_is_sorted_by_namespace_and_name_and_stays_in_its_namespace():
-    """Namespaces whose names start alike don't mix."""
+def test_list__is_sorted_and_limited_to_its_namespace():
+    """Namespaces with a common prefix are not mixed up."""
     store = Store()
     for namespace, name in (("b", "x"), ("a", "y"), ("a-b", "z"), ("a", "x")):
         store.create(CONFIG_MAP, config(name, namespace))
@@ -184,8 +181,8 @@ def apply(store, operation, name, value):
 
 
 @given(OPERATIONS)
-def test_a_list_at_an_earlier_revision_is_what_the_list_was_then(operations):
-    """History rewinds exactly, whatever happened since."""
+def test_list__at_an_earlier_revision_is_the_list_of_then(operations):
+    """Whatever happened since."""
     store = Store()
     past = [store.list(CONFIG_MAP, "default")]
     for value, (operation, name) in enumerate(operations, start=1):
@@ -196,8 +193,8 @@ def test_a_list_at_an_earlier_revision_is_what_the_list_was_then(operations):
 
 
 @given(OPERATIONS, st.integers(0, 25))
-def test_a_list_and_the_watch_from_it_give_the_present(operations, start):
-    """Replaying the events since a list's revision over that list gives today's objects: nothing lost or doubled."""
+def test_watch__from_a_list_leads_to_the_present_state(operations, start):
+    """Applying the events since a list's revision to that list gives the current objects: none lost, none doubled."""
     store = Store()
     replayed, revision = {}, store.revision
     for value, (operation, name) in enumerate(operations, start=1):
@@ -218,8 +215,7 @@ def test_a_list_and_the_watch_from_it_give_the_present(operations, start):
     assert sorted(replayed.values(), key=lambda one: one["metadata"]["name"]) == current
 
 
-def test_a_watch_blocks_until_something_happens_in_its_namespace():
-    """A watch is woken by its own namespace's change, with that change."""
+def test_watch__blocks_until_a_change_in_its_namespace():
     store = Store()
     subscription = store.subscribe(CONFIG_MAP, "default", store.revision)
     received = []
@@ -231,8 +227,7 @@ def test_a_watch_blocks_until_something_happens_in_its_namespace():
     assert [(event.type, event.object["metadata"]["name"]) for event in received] == [("ADDED", "mine")]
 
 
-def test_closing_a_subscription_ends_its_wait():
-    """Nobody waits for ever on a watch that was closed."""
+def test_close__ends_a_pending_wait():
     store = Store()
     subscription = store.subscribe(CONFIG_MAP, None, store.revision)
     thread = threading.Thread(target=subscription.wait)
@@ -243,8 +238,8 @@ def test_closing_a_subscription_ends_its_wait():
 
 
 @pytest.mark.parametrize("how", ["compacted", "overrun"])
-def test_a_watch_from_a_forgotten_revision_is_expired(how):
-    """410 Gone tells the client to list again; from the present a watch still works."""
+def test_watch__expires_from_a_dropped_revision(how):
+    """410 Gone tells the client to list again; a watch from the present still works."""
     store = Store(history_size=5)
     start = store.revision
     for value in range(12):
@@ -256,8 +251,8 @@ def test_a_watch_from_a_forgotten_revision_is_expired(how):
     assert store.subscribe(CONFIG_MAP, None, store.revision).wait(0) == []
 
 
-def test_an_object_with_finalizers_goes_when_the_last_one_does():
-    """Deletion marks, the finalizers' owners release."""
+def test_delete__with_finalizers_waits_for_the_last_one():
+    """The delete only marks the object; the owners of the finalizers release it."""
     store = Store()
     store.create(CONFIG_MAP, config(finalizers=["a.dev/x"]))
     marked = store.delete(CONFIG_MAP, "default", "one")
@@ -279,7 +274,7 @@ def test_an_object_with_finalizers_goes_when_the_last_one_does():
     assert raised(store.get, CONFIG_MAP, "default", "one").reason == "NotFound"
     events = store.subscribe(CONFIG_MAP, None, 0).wait(0)
     assert [event.type for event in events] == ["ADDED", "MODIFIED", "DELETED"]
-    # What was stored last is shown: with the finalizer, and the revision of the end.
+    # The event has the last stored state, with the finalizer, and the revision of the removal.
     assert events[-1].object["metadata"]["finalizers"] == ["a.dev/x"]
     assert events[-1].object["metadata"]["resourceVersion"] == str(store.revision)
 
@@ -287,24 +282,24 @@ def test_an_object_with_finalizers_goes_when_the_last_one_does():
 @pytest.mark.parametrize(
     ("policy", "finalizers"), [("Foreground", ["foregroundDeletion"]), ("Orphan", ["orphan"]), (None, ["orphan"])]
 )
-def test_the_garbage_collector_is_told_by_a_finalizer(policy, finalizers):
-    """Foreground and Orphan hold the object; without a policy a batch/v1 Job orphans its pods, as on a real server."""
+def test_delete__propagation_policy_adds_a_finalizer(policy, finalizers):
+    """Foreground and Orphan delay the removal; without a policy a Job orphans its pods, as on a real server."""
     store = Store()
     spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b:1"}]}}}
     store.create(JOB, {"metadata": {"name": "one", "namespace": "default"}, "spec": spec})
     assert store.delete(JOB, "default", "one", propagation=policy)["metadata"]["finalizers"] == finalizers
 
 
-def test_background_deletion_removes_at_once():
-    """With Background the owner is gone before its dependents."""
+def test_delete__in_the_background_removes_at_once():
+    """The owner is gone before its dependents."""
     store = Store()
     store.create(CONFIG_MAP, config())
     store.delete(CONFIG_MAP, "default", "one", propagation="Background")
     assert store.list(CONFIG_MAP, "default")[0] == []
 
 
-def test_a_pod_on_a_node_is_given_its_grace_period():
-    """The node ends the pod: until its delete with grace 0, the pod is only marked, and the period only shrinks."""
+def test_delete__of_a_pod_on_a_node_sets_the_grace_period():
+    """The node then deletes the pod with grace period 0; until then, another delete can only shorten the period."""
     store = Store()
     store.create(POD, pod(nodeName="laptop"))
     marked = store.delete(POD, "default", "one")
@@ -317,8 +312,8 @@ def test_a_pod_on_a_node_is_given_its_grace_period():
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Succeeded", "Failed"])
-def test_a_pod_that_no_node_runs_goes_at_once(phase):
-    """There is nothing to stop: no node has it yet, or it has ended."""
+def test_delete__of_a_pod_that_does_not_run_removes_at_once(phase):
+    """It has no node yet, or it has ended."""
     store = Store()
     store.create(POD, pod(**({} if phase == "Pending" else {"nodeName": "laptop"})))
     store.update(POD, "default", "one", lambda obj: {**obj, "status": {"phase": phase}}, subresource="status")
@@ -326,8 +321,7 @@ def test_a_pod_that_no_node_runs_goes_at_once(phase):
     assert store.list(POD, "default")[0] == []
 
 
-def test_only_a_binding_gives_a_pod_its_node():
-    """An update may not change the node; the scheduler may set it, in a way of its own."""
+def test_update__only_a_binding_assigns_a_node():
     store = Store()
     store.create(POD, pod())
 
@@ -342,16 +336,16 @@ def test_only_a_binding_gives_a_pod_its_node():
 
 
 @pytest.mark.parametrize("precondition", [{"uid": "other"}, {"resource_version": "1"}])
-def test_a_delete_with_a_precondition_that_fails_does_nothing(precondition):
-    """The caller meant another object, or another state of it."""
+def test_delete__with_a_failed_precondition_does_nothing(precondition):
+    """The client meant another object, or another state of it."""
     store = Store()
     store.create(CONFIG_MAP, config())
     assert raised(store.delete, CONFIG_MAP, "default", "one", **precondition).reason == "Conflict"
     assert store.get(CONFIG_MAP, "default", "one")
 
 
-def test_any_well_formed_namespace_exists_once_something_is_in_it():
-    """Namespaces are made on demand; a name that can't be one is not found."""
+def test_create__makes_a_valid_namespace_on_demand():
+    """An invalid name is not found."""
     store = Store()
     store.create(CONFIG_MAP, config(namespace="on-demand"))
     assert store.get(NAMESPACE, None, "on-demand")["status"] == {"phase": "Active"}
@@ -359,8 +353,8 @@ def test_any_well_formed_namespace_exists_once_something_is_in_it():
     assert (error.status, error.message) == (404, 'namespaces "Not_One" not found')
 
 
-def test_a_namespace_takes_what_it_contains_with_it():
-    """Its objects go before it does, each with an event of its own; the other namespaces keep theirs."""
+def test_delete__of_a_namespace_removes_its_objects_first():
+    """Each with its own event; other namespaces keep their objects."""
     store = Store()
     store.create(CONFIG_MAP, config("a", "doomed"))
     store.create(LEASE, {"metadata": {"name": "b", "namespace": "doomed"}})

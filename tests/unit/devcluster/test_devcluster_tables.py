@@ -1,4 +1,4 @@
-"""Tables: what `kubectl get` prints."""
+"""Tables: the output of `kubectl get`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ def ago(seconds):
 
 
 def row(kind, obj):
-    """The cells of one object, by column."""
+    """Return the cells of one object by column."""
     table = build_table(kind, [obj], {}, moment=NOW)
     names = [column["name"] for column in table["columnDefinitions"]]
     cells = table["rows"][0]["cells"]
@@ -32,8 +32,8 @@ def row(kind, obj):
         (190_800, "2d5h"), (691_200, "8d"), (63_072_000, "2y"), (63_158_400, "2y1d"), (400_000_000, "12y"),
     ],
 )  # fmt: skip
-def test_durations_are_short(seconds, shown):
-    """Two or three figures, as kubectl prints them."""
+def test_shorten_duration__prints_two_or_three_figures(seconds, shown):
+    """As kubectl does."""
     assert shorten_duration(seconds) == shown
 
 
@@ -65,7 +65,7 @@ def job(spec=None, **status):
         (job({"selector": {"matchLabels": {"a": "b"}}}), {"Selector": "a=b"}),
     ],
 )
-def test_a_job_shows_its_state_in_one_word(obj, cells):
+def test_build_table__shows_the_status_of_a_job(obj, cells):
     """Status, completions and duration follow the Job's conditions and times."""
     assert row(JOB, obj).items() >= cells.items()
 
@@ -99,13 +99,13 @@ RUNNING = {"running": {"startedAt": ago(3)}}
         (pod("Running", RUNNING, deletionTimestamp=ago(1)), {"Status": "Terminating"}),
     ],
 )
-def test_a_pod_shows_its_state_in_one_word(obj, cells):
-    """The word is that of the container that explains the pod's state best."""
+def test_build_table__shows_the_status_of_a_pod(obj, cells):
+    """It is that of the container that explains the pod's state best."""
     assert row(POD, obj).items() >= cells.items()
 
 
-def test_an_event_shows_what_it_is_about():
-    """The object is kind/name; a new-style event, with an eventTime alone, has a last seen and a count, too."""
+def test_build_table__shows_the_object_of_an_event():
+    """As kind/name. A new-style event, with only an eventTime, also has a last seen time and a count."""
     event = {
         "metadata": {"name": "e"},
         "involvedObject": {"kind": "Job", "name": "one"},
@@ -119,16 +119,15 @@ def test_an_event_shows_what_it_is_about():
     assert row(EVENT, event).items() >= cells.items()
 
 
-def test_every_kind_has_a_table():
-    """No served kind makes `kubectl get` fail."""
+def test_build_table__supports_every_kind():
     for kind in KINDS:
         table = build_table(kind, [], {"resourceVersion": "1"})
         assert table["columnDefinitions"]
         assert table["rows"] == []
 
 
-def test_a_row_carries_as_much_of_the_object_as_was_asked_for():
-    """IncludeObject is None, Metadata (the default) or Object."""
+def test_build_table__includes_the_requested_part_of_the_object():
+    """`includeObject` is None, Metadata (the default) or Object."""
     obj = pod("Running", RUNNING)
     rows = [build_table(POD, [obj], {}, include)["rows"][0] for include in ("None", "Metadata", "Object")]
     assert ["object" in one for one in rows] == [False, True, True]

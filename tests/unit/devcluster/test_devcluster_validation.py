@@ -1,4 +1,4 @@
-"""What the embedded cluster refuses and fills in, against the words of kube-apiserver 1.37."""
+"""Validation and defaults of the embedded cluster, with the messages of kube-apiserver 1.37."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, LEASE, POD, SECRET, Kind
 from devcluster.store import Store
-from devcluster.validation.names import dns_label_faults, label_key_faults, label_value_faults
+from devcluster.validation.names import dns_label_errors, label_key_errors, label_value_errors
 from devcluster.validation.schema import DecodeError, decode
 
 CONTAINER = "spec.template.spec.containers.0."
@@ -15,7 +15,7 @@ POD_SPEC = "spec.template.spec."
 
 
 def make_job(**changes):
-    """A valid suspended Job; each change is a dotted path and the value to put there, ... removes it."""
+    """Make a valid suspended Job with changes: a dotted path to a value, where `...` removes the field."""
     job = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -38,7 +38,7 @@ def make_job(**changes):
 
 
 def causes_of(kind: Kind, obj):
-    """The causes with which a new object is refused, as {field: message}."""
+    """Return the causes for which a new object is refused, as {field: message}."""
     with pytest.raises(ApiError) as caught:
         Store().create(kind, obj)
     assert (caught.value.status, caught.value.reason) == (422, "Invalid")
@@ -157,15 +157,14 @@ def causes_of(kind: Kind, obj):
         ),
     ],
 )
-def test_a_job_that_breaks_a_rule_is_refused_with_the_field_and_the_reason(change, field, message):
-    """Each rule of the Job and its pod template is checked, and the cause names the field in the server's words."""
+def test_create__refuses_an_invalid_job_with_field_and_message(change, field, message):
+    """Every rule for the Job and its pod template."""
     causes = causes_of(JOB, make_job(**change))
     assert field in causes
     assert message in causes[field]
 
 
-def test_a_valid_job_gets_the_servers_defaults():
-    """What the caller leaves out is filled in as kube-apiserver fills it in."""
+def test_create__fills_in_the_defaults_of_a_job():
     job = Store().create(JOB, make_job())
     spec, pod = job["spec"], job["spec"]["template"]["spec"]
     defaults = {
@@ -191,8 +190,8 @@ def test_a_valid_job_gets_the_servers_defaults():
     assert job["status"] == {}
 
 
-def test_a_job_gets_a_selector_and_labels_that_only_its_pods_have():
-    """The generated selector is the Job's uid; the labels are on the template, and on a Job that has none."""
+def test_create__generates_selector_and_labels_of_a_job():
+    """The selector is the Job's uid; the labels are on the template, and on a Job that has none."""
     job = Store().create(JOB, make_job())
     uid, labels = job["metadata"]["uid"], job["spec"]["template"]["metadata"]["labels"]
     assert job["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
@@ -208,8 +207,8 @@ def test_a_job_gets_a_selector_and_labels_that_only_its_pods_have():
 @pytest.mark.parametrize(("image", "policy"), [("busybox", "Always"), ("busybox:latest", "Always"),
                                                ("busybox:1", "IfNotPresent"), ("r:5000/busybox", "Always"),
                                                ("busybox@sha256:" + "0" * 64, "IfNotPresent")])  # fmt: skip
-def test_the_pull_policy_follows_the_images_tag(image, policy):
-    """Only what may change behind the same name is pulled always."""
+def test_create__pull_policy_follows_the_tag(image, policy):
+    """Only `latest`, which may change, is always pulled."""
     job = Store().create(JOB, make_job(**{CONTAINER + "image": image}))
     assert job["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] == policy
 
@@ -234,7 +233,7 @@ def change_job(changes, *, status=None):
 
 
 def update_causes(changes, **options):
-    """The fields for which a change of a stored suspended Job is refused."""
+    """Return the fields for which a change of a stored suspended Job is refused."""
     with pytest.raises(ApiError) as caught:
         change_job(changes, **options)
     assert caught.value.status == 422
@@ -255,8 +254,8 @@ def update_causes(changes, **options):
         ({"metadata.deletionTimestamp": "2026-01-01T00:00:00Z"}, "metadata.deletionTimestamp"),
     ],
 )
-def test_what_is_fixed_at_creation_stays(change, field):
-    """Completions, selector, the pods' containers and an object's identity can't be changed, suspended or not."""
+def test_update__refuses_a_change_of_immutable_fields(change, field):
+    """Completions, selector, containers and identity, suspended or not."""
     assert field in update_causes(change)
 
 
@@ -274,20 +273,18 @@ def test_what_is_fixed_at_creation_stays(change, field):
         {CONTAINER + "resources": {"limits": {"cpu": "1"}}},
     ],
 )
-def test_what_a_suspended_job_may_change(change):
-    """Scheduling directives and resources may change until the Job runs, as in 1.36 and later."""
+def test_update__of_a_suspended_job_may_change_scheduling_and_resources(change):
+    """As in Kubernetes 1.36 and later."""
     changed = change_job(change)
     assert int(changed["metadata"]["generation"]) == 2
 
 
-def test_a_suspended_job_with_active_pods_has_a_fixed_template():
-    """While pods of the Job are still there, nothing of the template changes."""
+def test_update__of_a_suspended_job_with_active_pods_cannot_change_the_template():
     status = {"startTime": "2026-01-01T00:00:00Z", "active": 1}
     assert update_causes({POD_SPEC + "nodeSelector": {"a": "b"}}, status=status) == {"spec.template"}
 
 
-def test_an_unsuspended_job_has_a_fixed_template():
-    """Once a Job may run, its template is as it is."""
+def test_update__of_an_unsuspended_job_cannot_change_the_template():
     store = Store()
     store.create(JOB, make_job(**{"spec.suspend": False}))
 
@@ -328,8 +325,7 @@ def condition(*names):
         ),
     ],
 )
-def test_a_job_status_that_makes_no_sense_is_refused(status, field):
-    """A controller can't report what can't be: the server's rules for a Job's status."""
+def test_update__refuses_an_inconsistent_job_status(status, field):
     store = Store()
     store.create(JOB, make_job(**{"spec.suspend": False}))
     with pytest.raises(ApiError) as caught:
@@ -355,8 +351,8 @@ def test_a_job_status_that_makes_no_sense_is_refused(status, field):
         (POD, {"spec": {"containers": []}}, "spec.containers"),
     ],
 )
-def test_the_other_kinds_have_their_rules_too(kind, obj, field):
-    """Leases, ConfigMaps, Secrets, Events, Deployments and pods are refused as by the real server."""
+def test_create__refuses_invalid_objects_of_other_kinds(kind, obj, field):
+    """Leases, ConfigMaps, Secrets, Events, Deployments and pods."""
     assert field in causes_of(kind, {"metadata": {"name": "one", "namespace": "default"}, **obj})
 
 
@@ -385,22 +381,20 @@ def test_the_other_kinds_have_their_rules_too(kind, obj, field):
         ({"metadata.creationTimestamp": "yesterday"}, 'parsing time "yesterday" as "2006-01-02T15:04:05Z07:00"'),
     ],
 )
-def test_a_value_of_the_wrong_type_cannot_be_decoded(change, message):
-    """JSON types are strict: the message says which field and which type."""
+def test_decode__refuses_a_value_of_the_wrong_type(change, message):
+    """The message names the field and the type."""
     with pytest.raises(DecodeError) as caught:
         decode(JOB, make_job(**change))
     assert message in str(caught.value)
 
 
-def test_unknown_fields_are_dropped_and_reported_with_their_paths():
-    """A field that the kind doesn't have never reaches the store."""
+def test_decode__drops_and_reports_unknown_fields():
     job, unknown = decode(JOB, make_job(**{"spec.foo": 1, CONTAINER + "bar": 2, "status.baz": 3}))
     assert sorted(unknown) == ["spec.foo", "spec.template.spec.containers[0].bar", "status.baz"]
     assert "foo" not in job["spec"]
 
 
-def test_decoding_brings_quantities_and_times_into_canonical_form():
-    """What is read back is the server's own spelling."""
+def test_decode__returns_canonical_quantities_and_times():
     resources = {"limits": {"cpu": "1000m", "memory": 1024}}
     created = {"metadata.creationTimestamp": "2026-01-01T01:00:00.5+01:00"}
     job, _ = decode(JOB, make_job(**{CONTAINER + "resources": resources, **created}))
@@ -412,19 +406,18 @@ def test_decoding_brings_quantities_and_times_into_canonical_form():
 @pytest.mark.parametrize(
     "time", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.123Z", "2026-01-01 00:00:00.123456Z", "x"]
 )
-def test_a_lease_time_needs_six_digits_of_a_second(time):
-    """A MicroTime is exact: kube-apiserver refuses any other number of digits."""
+def test_decode__requires_six_fractional_digits_in_a_micro_time(time):
+    """As kube-apiserver does."""
     with pytest.raises(DecodeError, match="parsing time"):
         decode(LEASE, {"metadata": {"name": "one"}, "spec": {"renewTime": time}})
 
 
 @given(st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True))
-def test_every_dns_label_is_a_good_name_label_key_and_label_value(text):
-    """The three syntaxes agree on what all of them allow."""
-    assert dns_label_faults(text) == label_key_faults(text) == label_value_faults(text) == []
+def test_names__every_dns_label_is_a_valid_subdomain_key_and_value(text):
+    assert dns_label_errors(text) == label_key_errors(text) == label_value_errors(text) == []
 
 
 @pytest.mark.parametrize("text", ["a\n", "-a", "a-", "a b", "é", "a/b/c", "/a", "a/"])
-def test_a_label_key_with_a_stray_character_has_a_fault(text):
-    """Nothing slips past the end of the pattern, not even a newline."""
-    assert label_key_faults(text)
+def test_label_key_errors__refuses_any_other_character(text):
+    """Not even a trailing newline passes."""
+    assert label_key_errors(text)

@@ -1,4 +1,4 @@
-"""The status that the states of a pod's containers make."""
+"""The pod status that follows from the states of its containers."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make(state: str, name: str = "c") -> Container:
-    """A container: `creating`, `running`, `looping` (waits after a failure), or an exit code."""
+    """Make a container: `creating`, `running`, `looping` (waits after a failure), or an exit code."""
     container = Container({"name": name, "image": "busybox:1"})
     if state == "running":
         container.waiting, container.started_at, container.is_ready = None, 0.0, True
@@ -41,21 +41,21 @@ def ended(code: int) -> Ended:
         (["looping"], "Always", "Running"),
     ],
 )
-def test_the_phase(states: list[str], policy: str, phase: str) -> None:
-    """As the kubelet's `getPhase`."""
+def test_phase_of__matches_the_kubelet(states: list[str], policy: str, phase: str) -> None:
+    """`getPhase` of the kubelet."""
     assert phase_of([make(state) for state in states], policy, is_over=False) == phase
 
 
 @pytest.mark.parametrize(
     ("states", "phase"), [(["0"], "Succeeded"), (["143"], "Failed"), (["creating"], "Failed"), (["looping"], "Failed")]
 )
-def test_a_pod_that_is_stopped_for_good_is_terminal_whatever_its_policy(states: list[str], phase: str) -> None:
-    """A deleted pod of a Deployment doesn't stay Running."""
+def test_phase_of__is_terminal_when_nothing_restarts(states: list[str], phase: str) -> None:
+    """A deleted pod of a Deployment does not stay Running."""
     assert phase_of([make(state) for state in states], "Always", is_over=True) == phase
 
 
-def test_conditions_change_their_time_only_with_their_status() -> None:
-    """The lastTransitionTime is when a pod became ready, not when its status was last written."""
+def test_pod_status__changes_transition_time_only_with_the_status() -> None:
+    """`lastTransitionTime` is when a pod became ready, not when its status was last written."""
     pod = {"metadata": {"uid": "u"}}
 
     def status(old: dict[str, object], container: Container, at: datetime) -> dict[str, object]:
@@ -71,8 +71,8 @@ def test_conditions_change_their_time_only_with_their_status() -> None:
     assert times["PodScheduled"] == times["Initialized"] == "2026-01-01T00:00:00Z"
 
 
-def test_a_container_between_two_runs_shows_the_last_one() -> None:
-    """Its state says why it waits, lastState how it ended."""
+def test_to_status__shows_the_last_run_while_waiting() -> None:
+    """`state` says why it waits, `lastState` how it ended."""
     status = make("looping").to_status("u")
     assert status["state"] == {"waiting": {"reason": "CrashLoopBackOff", "message": "x"}}
     assert status["lastState"]["terminated"]["exitCode"] == 1

@@ -31,8 +31,8 @@ VARIABLES = {"A": "1", "B": "$(A)", "EMPTY": "", "a b": "spaced"}
         ("${A}", "${A}"),
     ],
 )
-def test_the_documented_cases(text: str, expected: str) -> None:
-    """Those of Kubernetes' own table of examples, among others."""
+def test_expand__matches_the_documented_examples(text: str, expected: str) -> None:
+    """Among others, those of Kubernetes' own tests."""
     assert expand(text, VARIABLES) == expected
 
 
@@ -51,8 +51,8 @@ PLAIN = st.text(st.characters(exclude_characters="$", exclude_categories=["Cs"])
         max_size=8,
     ),
 )
-def test_any_text_of_the_grammar(variables: dict[str, str], parts: list[tuple[str, str]]) -> None:
-    """A text is plain parts, `$$` and references; each has one meaning, whatever stands beside it."""
+def test_expand__handles_each_part_independently(variables: dict[str, str], parts: list[tuple[str, str]]) -> None:
+    """A text consists of plain parts, `$$` and references."""
     written = {"plain": "{}", "escape": "$$", "reference": "$({})"}
     text = "".join(written[kind].replace("{}", content) for kind, content in parts)
     expected = ""
@@ -65,8 +65,8 @@ def test_any_text_of_the_grammar(variables: dict[str, str], parts: list[tuple[st
 
 
 @given(st.text(alphabet="$()A ", max_size=12))
-def test_no_text_is_too_odd(text: str) -> None:
-    """What isn't of the grammar stays; nothing is lost but the second `$` of an escape and what is replaced."""
+def test_expand__keeps_everything_else(text: str) -> None:
+    """It only replaces references and drops the second `$` of an escape."""
     result = expand(text, {})
     assert result.replace("$", "") == text.replace("$", "")
     assert expand(text.replace("$", "$$"), {"A": "x"}) == text

@@ -29,14 +29,14 @@ from devcluster.node.images import ImageTable, ImageTableError, is_reference, lo
         ("registry:5000/tool:*", "registry:5000/tool:2", True),
     ],
 )
-def test_a_star_stays_within_a_segment_or_the_tag(pattern: str, image: str, matches: bool) -> None:
-    """Other names for the same image match, others don't."""
+def test_entrypoint__star_matches_within_a_segment_or_the_tag(pattern: str, image: str, matches: bool) -> None:
+    """Other names of the same image match as well."""
     table = ImageTable({pattern: ["x"]})
     assert (table.entrypoint(image) == ["x"]) is matches
 
 
-def test_the_shipped_table() -> None:
-    """The Fibonacci program runs with this Python; busybox has no entrypoint; nothing else is known."""
+def test_load_table__contains_the_built_in_images() -> None:
+    """The Fibonacci program runs with this Python; busybox has no entrypoint; other images are unknown."""
     table = load_table(None)
     entrypoint = table.entrypoint("axaguildev/fibonacci-batch:1.0.1")
     assert entrypoint is not None
@@ -46,8 +46,7 @@ def test_the_shipped_table() -> None:
     assert table.entrypoint("nginx:1") is None
 
 
-def test_rows_of_a_file_come_first(tmp_path: Path) -> None:
-    """A user's row wins over one that ships; the others stay."""
+def test_load_table__rows_of_a_file_come_first(tmp_path: Path) -> None:
     path = tmp_path / "images.json"
     path.write_text('{"busybox:2": ["{python}", "-V"], "tool:*": ["/bin/tool"]}')
     table = load_table(path)
@@ -57,8 +56,7 @@ def test_rows_of_a_file_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"a": "b"}', '{"a": [1]}'])
-def test_a_file_that_is_no_table_says_so(tmp_path: Path, content: str) -> None:
-    """The message names the file."""
+def test_load_table__error_names_the_file(tmp_path: Path, content: str) -> None:
     path = tmp_path / "images.json"
     path.write_text(content)
     with pytest.raises(ImageTableError, match=r"images\.json: "):
@@ -80,6 +78,6 @@ def test_a_file_that_is_no_table_says_so(tmp_path: Path, content: str) -> None:
         ("a@sha256:short", False),
     ],
 )
-def test_image_references(image: str, valid: bool) -> None:
-    """What a kubelet would call an invalid image name."""
+def test_is_reference__refuses_invalid_image_names(image: str, valid: bool) -> None:
+    """As a kubelet does."""
     assert is_reference(image) is valid

@@ -1,4 +1,4 @@
-"""Log files: how the shim writes them, and how they are read."""
+"""Log files: writing by the shim, and reading by the node."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,16 +24,16 @@ def logs(tmp_path: Path) -> Logs:
 
 @pytest.fixture
 def read(logs: Logs) -> Callable[..., Iterator[bytes]]:
-    """Read the log; what isn't given is as a request without parameters."""
+    """Read the log; missing options are as in a request without parameters."""
 
     def call(**options: object) -> Iterator[bytes]:
-        return logs.read(POD, LogOptions(container="c", **options))  # type: ignore[arg-type]  # of several types
+        return logs.read(POD, LogOptions(container="c", **options))  # type: ignore[arg-type]  # values of several types
 
     return call
 
 
-def test_lines_come_back_as_they_were_written(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
-    """In whatever pieces they came, with or without an end of the last one."""
+def test_read__returns_the_lines_as_written(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
+    """In whatever chunks they were written, with or without a final newline."""
     log = Log(logs.open("u", "c", 0))
     for piece in (b"on", b"e\ntwo\n\nth", b"ree", b"\n\xff\x00 end"):
         log.write(piece)
@@ -42,8 +42,8 @@ def test_lines_come_back_as_they_were_written(logs: Logs, read: Callable[..., It
     assert b"".join(read()) == b"one\ntwo\n\nthree\n\xff\x00 end"
 
 
-def test_a_long_line_is_stored_in_parts_and_read_as_one(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
-    """One time stamp, one line."""
+def test_read__joins_the_parts_of_a_long_line(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
+    """It has one timestamp."""
     line = b"x" * (2 * LINE_BYTES + 10)
     log = Log(logs.open("u", "c", 0))
     log.write(line[: LINE_BYTES + 5])
@@ -53,10 +53,8 @@ def test_a_long_line_is_stored_in_parts_and_read_as_one(logs: Logs, read: Callab
     assert b"".join(read(timestamps=True)).count(b" ") == 1
 
 
-def test_a_log_that_gets_too_large_starts_anew(
-    logs: Logs, read: Callable[..., Iterator[bytes]], tmp_path: Path
-) -> None:
-    """Disk use has a bound; a reader that follows goes on with the new file."""
+def test_log__is_rotated_when_too_large(logs: Logs, read: Callable[..., Iterator[bytes]], tmp_path: Path) -> None:
+    """Disk use is bounded; a follower continues with the new file."""
     path = logs.open("u", "c", 0)
     log = Log(path)
     log.write(b"first\n")
@@ -72,8 +70,8 @@ def test_a_log_that_gets_too_large_starts_anew(
     assert sum(file.stat().st_size for file in path.parent.iterdir()) < 2 * LOG_BYTES
 
 
-def test_a_follower_ends_when_the_logs_close(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
-    """A cluster that stops doesn't wait for its readers' containers."""
+def test_read__follower_ends_when_the_logs_close(logs: Logs, read: Callable[..., Iterator[bytes]]) -> None:
+    """So a cluster can stop while containers run."""
     logs.open("u", "c", 0)
     followed = read(follow=True)
     assert next(followed) == b""
@@ -81,7 +79,7 @@ def test_a_follower_ends_when_the_logs_close(logs: Logs, read: Callable[..., Ite
     assert list(followed) == [b""]
 
 
-def test_the_message_is_the_end_of_the_log(logs: Logs) -> None:
+def test_message__is_the_end_of_the_log(logs: Logs) -> None:
     """At most 80 lines and 2,048 bytes."""
     log = Log(logs.open("u", "c", 0))
     log.write(b"".join(b"%d\n" % number for number in range(100)))
@@ -91,8 +89,8 @@ def test_the_message_is_the_end_of_the_log(logs: Logs) -> None:
     assert logs.message("u", "c", 0) == "z" * 2048
 
 
-def test_only_the_last_two_runs_are_kept(logs: Logs, tmp_path: Path) -> None:
-    """As the kubelet keeps them: the present one, and the one before."""
+def test_open__keeps_the_last_two_runs(logs: Logs, tmp_path: Path) -> None:
+    """As the kubelet does: the current run and the previous one."""
     for run in range(4):
         Log(logs.open("u", "c", run)).close()
     assert sorted(path.name for path in (tmp_path / "u" / "c").iterdir()) == ["2.log", "3.log"]

@@ -151,7 +151,8 @@ LIMIT_REACHED = condition("Failed", reason="BackoffLimitExceeded", message="Job 
             Status.RUNNING, "Ending", "being ended", id="about to succeed",
         ),
         pytest.param(
-            make_job(), [make_pod("a", "Succeeded", ended(0))], Status.RUNNING, "Ending", "", id="no condition yet"
+            make_job(), [make_pod("a", "Succeeded", ended(0))],
+            Status.RUNNING, "Ending", "", id="succeeded, no condition yet",
         ),
         pytest.param(
             make_job(spec={"suspend": True}, status={"active": 1}), [make_pod("a", "Running", RUNNING)],

@@ -1,4 +1,4 @@
-"""Whether a dispatcher is at work, by its Lease and a clock that may differ from its holder's."""
+"""Whether a dispatcher is at work, by its Lease and a clock that may differ from the holder's."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,8 +17,8 @@ def lease(*, seconds_ago: float = 0, **spec: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seconds_ago", [-3600, -1, 0, 15, 75])
-def test_a_lease_that_is_renewed_has_a_dispatcher(seconds_ago: float) -> None:
-    """Also where its holder's clock is ahead, or a minute behind."""
+def test_describe_leader_absence__is_none_for_a_renewed_lease(seconds_ago: float) -> None:
+    """Even if the holder's clock is ahead, or a minute behind."""
     assert describe_leader_absence(lease(seconds_ago=seconds_ago), NOW) is None
 
 
@@ -35,8 +35,8 @@ def test_a_lease_that_is_renewed_has_a_dispatcher(seconds_ago: float) -> None:
         (lease(seconds_ago=62, leaseDurationSeconds=None), "for 62 s"),
     ],
 )
-def test_why_there_is_none_is_said_without_naming_pods(found: dict[str, Any] | None, words: str) -> None:
-    """A Lease that is missing, given back, half written, or out of date."""
+def test_describe_leader_absence__says_why_and_names_no_pod(found: dict[str, Any] | None, words: str) -> None:
+    """The Lease is missing, released, incomplete, or out of date."""
     told = describe_leader_absence(found, NOW)
     assert told is not None
     assert words in told

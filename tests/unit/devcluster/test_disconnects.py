@@ -1,15 +1,15 @@
-"""The embedded cluster's watch over the connections of open streams."""
+"""The embedded cluster's watcher for the connections of open streams."""
 
 import socket
 import threading
 
-from devcluster.http.disconnects import HangupWatcher
+from devcluster.http.disconnects import DisconnectWatcher
 from tests.support.waiting import DEADLINE_SECONDS
 
 
-def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_no_other() -> None:
-    """Several connections may have news at once; until the last of them is looked at, it may be closed."""
-    watcher = HangupWatcher()
+def test_disconnect_watcher__survives_a_stream_that_ends_before_its_event_is_handled() -> None:
+    """Several connections may have events at once; one of them may be closed before its event is handled."""
+    watcher = DisconnectWatcher()
     watcher.start()
     try:
         reached, go_on = [threading.Event() for _ in range(2)], [threading.Event() for _ in range(2)]
@@ -27,7 +27,7 @@ def test_a_stream_that_ends_while_word_of_its_client_waits_to_be_heard_disturbs_
             with watcher.watching(third, lambda: None):
                 second_client.close()
                 third_client.send(b"!")
-                go_on[0].set()  # both are news of the same moment now
+                go_on[0].set()  # now both are in the same batch of events
                 assert reached[1].wait(DEADLINE_SECONDS)
             third.close()
             go_on[1].set()
