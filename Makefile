@@ -15,7 +15,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all e2e chaos lint validate docs bench image lock clean
+.PHONY: help install demo dev test test-all e2e chaos model lint validate docs bench image lock clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one bui
 
 chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+
+model: install ## explore the dispatcher's decisions: all schedules of small worlds, 1,000,000 drawn ones; SEED=… repeats one
+	$(BIN)/python -m tests.model $(if $(SEED),--seed $(SEED))
 
 lint: install ## style, types, layers
 	$(BIN)/ruff check .

@@ -50,11 +50,11 @@ def _share_metrics():
 if _count_workers() > 1 and os.environ.get("PROMETHEUS_MULTIPROC_DIR") != str(_METRICS_FOLDER):
     _share_metrics()
 
-from app.common.concurrency_limiter import MAX_CALLS  # noqa: E402
-from app.server.gunicorn_worker import Worker  # noqa: E402
+from app.server.gunicorn_worker import Logger, Worker  # noqa: E402
+from app.server.request_lanes import SHORT_REQUEST_THREADS  # noqa: E402
 from app.settings import Settings, SettingsError  # noqa: E402
 from app.telemetry import metrics  # noqa: E402
-from app.telemetry.logs import set_up_logs  # noqa: E402
+from app.telemetry.logs import set_up_logs, start_log_writer  # noqa: E402
 
 _SILENCE_SECONDS = 4
 """How long a client may pause while it sends a request."""
@@ -72,10 +72,10 @@ except SettingsError as error:
 bind = [f"0.0.0.0:{_settings.port}"]
 # A request spends its time waiting for the API server. Threads share the imported modules; workers do not.
 worker_class = Worker
-# Requests that wait for a run or read a log have threads of their own (app/runs/limits/long_requests.py). Eight threads
-# remain for the probes when all other requests wait for the API server (app/common/concurrency_limiter.py). gunicorn
-# creates a thread when it needs one.
-threads = MAX_CALLS + 8 + _settings.max_streams
+logger_class = Logger
+# Long requests have threads of their own (app/runs/limits/long_requests.py), and so have probes, requests that start
+# runs, and all others (app/server/request_lanes.py). gunicorn creates a thread when it needs one.
+threads = SHORT_REQUEST_THREADS + _settings.max_streams
 worker_connections = threads + 1000  # the others are idle keep-alive connections
 # Load the application once, before the fork: the workers share its memory, and faults stop the start before it listens.
 preload_app = True
@@ -171,6 +171,7 @@ def post_worker_init(worker):
     runtime = worker.wsgi.extensions["slimfaas-jobs"]
     runtime.long_requests.stopping = lambda: not worker.alive
     worker.on_drain = runtime.begin_shutdown
+    start_log_writer()
     runtime.start(serves=True)
 
 

@@ -17,7 +17,7 @@ from app.api.routes.status import status_blueprint
 from app.auth.authorizer import Authorizer, TrustRules
 from app.auth.identities import Identities
 from app.auth.tokens import Account
-from app.common.concurrency_limiter import MAX_LOOKUPS, MAX_READS, ConcurrencyLimiter
+from app.common.concurrency_limiter import MAX_LOOKUPS, MAX_READS, MAX_WAITING_LOOKUPS, ConcurrencyLimiter
 from app.health import Health
 from app.kube.credentials import ClusterSettingsError
 from app.runs.cancel import Canceller
@@ -79,7 +79,7 @@ def _add_job_routes(app: Flask, runtime: Runtime) -> None:
     client, registry = runtime.client, runtime.registry
     limiter = ConcurrencyLimiter()
     read_limiter = ConcurrencyLimiter(MAX_READS, within=limiter, name="reads")
-    lookup_limiter = ConcurrencyLimiter(MAX_LOOKUPS, within=limiter, name="lookups")
+    lookup_limiter = ConcurrencyLimiter(MAX_LOOKUPS, within=limiter, max_waiting=MAX_WAITING_LOOKUPS, name="lookups")
     access_control = _make_access_control(runtime, lookup_limiter)
     runs = RunReader(client, registry.slots)
     waiter = RunWaiter(client, runs, runtime.long_requests)

@@ -107,10 +107,17 @@ def build_runtime(settings: Settings) -> Runtime:
         settings=settings,
         client=client,
         config_watcher=config_watcher,
-        long_requests=LongRequestLimiter(settings.max_streams),
+        long_requests=LongRequestLimiter(
+            settings.max_streams, reserve=partial(_has_public_and_private, config_watcher.registry)
+        ),
         queues=QueueLimiter(client, settings.max_queued),
         dispatcher=_build_dispatcher(settings, client, config_watcher) if settings.dispatcher else None,
     )
+
+
+def _has_public_and_private(registry: Registry) -> bool:
+    """Decide whether there are callers of private definitions, who are trusted, beside those of public ones."""
+    return len({definition.visibility for definition in registry.all()}) > 1
 
 
 def _build_dispatcher(settings: Settings, client: NamespacedClient, config_watcher: ConfigWatcher) -> Dispatcher:

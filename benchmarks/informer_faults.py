@@ -52,7 +52,7 @@ class Own:
         """The names held."""
         return set(self._names)
 
-    def replace(self, records: list[str]) -> None:
+    def replace(self, records: list[str], _version: int) -> None:
         """Hold these."""
         self._names = set(records)
 

@@ -9,7 +9,7 @@ import time
 from typing import Any, Protocol
 
 from app.common.types import Json
-from app.dispatcher.tables import Changes, RunTable
+from app.dispatcher.run_store import ChangeSignal, RunStore
 from app.kube.client import NamespacedClient
 from app.kube.parsing import read_run
 from app.kube.reflector import Reflector
@@ -40,7 +40,7 @@ class Records:
 
     def __init__(self, namespace: NamespacedClient) -> None:
         self._namespace = namespace
-        self._table = RunTable(Changes())
+        self._table = RunStore(ChangeSignal())
         self._reflector = Reflector(namespace, namespace.runs, read_run, self._table, name="runs")
 
     def warm_up(self) -> None:
@@ -77,7 +77,7 @@ class Dicts:
         """Look the uid up."""
         return job["metadata"]["uid"] in self._objects
 
-    def replace(self, records: list[Json]) -> None:
+    def replace(self, records: list[Json], _version: int) -> None:
         """Hold these."""
         self._objects = {job["metadata"]["uid"]: job for job in records}
 

@@ -1,4 +1,4 @@
-"""Who may want the dispatcher's Lease: the service's `Leader`, and the client's `LeaderElection` over its `LeaseLock`.
+"""Who may want the dispatcher's Lease: the service's `Election`, and the client's `LeaderElection` over a `LeaseLock`.
 
 Both have the lease last equally long.
 """
@@ -9,10 +9,14 @@ from typing import Any, Protocol
 
 from kubernetes.client import Configuration
 
-from app.dispatcher.leader import Leader
+from app.dispatcher.admissions import Admissions
+from app.dispatcher.election import Election
 from app.dispatcher.lease import LeaseTiming
+from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.start_latency import StartLatency
 from app.kube import labels
 from app.kube.client import NamespacedClient
+from app.kube.transport import CALL_SECONDS
 from benchmarks.target import open_namespace
 
 TIMING = LeaseTiming()
@@ -43,15 +47,25 @@ class Candidate(Protocol):
 
 
 class Own:
-    """The service's. It may act when the lease is certain for as long as one call can take."""
+    """The service's."""
 
-    call_seconds = TIMING.margin_seconds
+    call_seconds = CALL_SECONDS
 
     def __init__(self, namespace: NamespacedClient, identity: str) -> None:
-        self._identity = identity
+        signal = ChangeSignal()
+        latency = StartLatency(time.monotonic)
+        self._admissions = Admissions(identity, signal, time.monotonic, time.time, latency, lambda *_: None)
+        self._election = Election(namespace, self._admissions, signal, TIMING, time.monotonic)
         self._stop = threading.Event()
-        self._leader = Leader(namespace, TIMING, clock=time.monotonic, on_gain=lambda: None)
-        self._thread = threading.Thread(target=self._leader.hold, args=(identity, self._stop), daemon=True)
+        self._thread = threading.Thread(target=self._hold, daemon=True)
+
+    def _hold(self) -> None:
+        while not self._stop.wait(self._election.seconds_until_due()):
+            if self._election.is_leading():
+                self._election.renew({})
+            else:
+                self._election.resign()
+                self._election.stand()
 
     def start(self) -> None:
         """Start its thread."""
@@ -59,7 +73,7 @@ class Own:
 
     def may_act(self) -> bool:
         """As the dispatcher asks before every write."""
-        return self._leader.may_write
+        return self._election.is_leading()
 
     def ended(self) -> str:
         """Whether its thread has ended."""
@@ -69,7 +83,8 @@ class Own:
         """Stop and give back."""
         self._stop.set()
         self._thread.join()
-        self._leader.release()
+        if self._election.is_leading():
+            self._election.release()
 
 
 class Client:

@@ -1,12 +1,12 @@
 """Gives each request an id, which its response, its log lines and its run carry, and starts its span."""
 
 import re
-import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
+from app.common.random_bytes import random_hex
 from app.telemetry.logs import request_id
 from app.telemetry.spans import request_span
 from app.telemetry.trace_context import TraceContext, read_trace_context
@@ -22,7 +22,7 @@ _WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}", re.ASCII)
 
 def read_request_id(given: str | None) -> str:
     """Return the id in the request's header if it is well-formed, else a new one."""
-    return given if given is not None and _WELL_FORMED.fullmatch(given) else secrets.token_hex(16)
+    return given if given is not None and _WELL_FORMED.fullmatch(given) else random_hex(16)
 
 
 class RequestIdMiddleware:

@@ -1,6 +1,6 @@
 """Collects what is known about the current request, for the access log, the metrics and the span."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flask import g
@@ -10,7 +10,7 @@ from app.auth.authorizer import AuthDecision
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestRecord:
     """What is known about the current request.
 
@@ -35,12 +35,16 @@ class RequestRecord:
 
 def record(**changes: Any) -> None:
     """Set attributes of the current request's `RequestRecord`."""
-    g.request_record = replace(current_record(), **changes)
+    found = current_record()
+    for name, value in changes.items():
+        setattr(found, name, value)
 
 
 def current_record() -> RequestRecord:
     """Return what is known about the current request so far."""
-    found: RequestRecord = g.get("request_record", RequestRecord())
+    found: RequestRecord | None = g.get("request_record")
+    if found is None:
+        found = g.request_record = RequestRecord()
     return found
 
 

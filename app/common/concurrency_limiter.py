@@ -1,66 +1,123 @@
-"""Keeping threads free while calls wait for an API server that doesn't answer.
+"""Limits on how many requests call the API server at the same time.
 
-Without it, such calls would soon hold every thread: nobody would answer the liveness probe in time, and Kubernetes
-would restart a process that is well, dispatcher and all.
+Without a limit, an API server that hangs would soon hold every connection to it and every thread: no request that needs
+another part of it could be answered, and callers would learn of the outage only by their own timeouts.
 """
 
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 
 from app.common.errors import ErrorKind, ServiceError
 from app.telemetry import metrics
 
 MAX_CALLS = 24
-"""Calls that may wait for the API server at the same time; fewer than the server's threads (gunicorn.conf.py) and, with
-those of the dispatcher, than its connections to the API server."""
+"""Requests that may call the API server at the same time. Fewer than the server's threads (gunicorn.conf.py) and,
+together with the dispatcher's calls, fewer than its connections to the API server."""
 
 MAX_READS = 12
-"""Of these, calls about runs that there are: they may need a long list, or wait for the lists of others."""
+"""Of these, requests about existing runs: they may need a long list, or wait for the lists of other requests."""
 
 MAX_LOOKUPS = 6
-"""Of these, look-ups of callers: whoever sends many tokens must not keep those out who need no look-up."""
+"""Of these, look-ups of callers: a caller who sends many tokens must not block callers who need no look-up."""
 
-_PATIENCE_SECONDS = 0.25
-"""How long a call waits for a place: long enough under load, when places are given back all the time."""
+MAX_WAITING_LOOKUPS = 12
+"""Look-ups that may wait for as long as other requests do. Look-ups are needed by requests of every kind, so this is
+what keeps them from holding all threads (app/server/request_lanes.py does so for the other limits)."""
+
+PATIENCE_SECONDS = 10.0
+"""The longest that a request waits for its turn, from its arrival on. Long enough for a burst of more than a thousand
+requests, shorter than the timeouts of most HTTP clients."""
+
+_SHORT_PATIENCE_SECONDS = 0.25
+"""The same, for a request that finds `max_waiting` others waiting: long enough while the API server keeps up."""
+
+arrived_at: ContextVar[float | None] = ContextVar("arrived_at", default=None)
+"""When the request that the present thread answers arrived (`time.monotonic()`); `None`: not known, it counts from now.
+Set by the server, so that the time in which a request waits for a thread counts as well."""
 
 
 class BusyError(ServiceError):
-    """Too many calls wait for the API server already."""
+    """Too many requests wait for the API server already."""
 
     kind = ErrorKind.UNAVAILABLE
     detail = "too many calls wait for the Kubernetes API server; nothing has been done"
 
 
 class ConcurrencyLimiter:
-    """Lets so many calls in at once.
+    """Lets so many requests pass at the same time; the others wait for a permit, first come, first served.
 
     Args:
-        places: how many.
-        within: a gate of which each takes a place, too, but only once it has one here: who waits for one of the few
-            keeps nobody from the many.
-        name: what it bounds, for the metrics.
+        permits: how many requests may pass.
+        within: a limiter whose permit a request needs as well. It is asked second, so that a request that waits for one
+            of the few permits here holds none of the many there.
+        max_waiting: how many requests may wait for `PATIENCE_SECONDS`; any further request waits for a moment only.
+            `None`: all may, because the threads bound how many there are.
+        name: label of the metric of refusals.
     """
 
     def __init__(
-        self, places: int = MAX_CALLS, *, within: "ConcurrencyLimiter | None" = None, name: str = "calls"
+        self,
+        permits: int = MAX_CALLS,
+        *,
+        within: "ConcurrencyLimiter | None" = None,
+        max_waiting: int | None = None,
+        name: str = "calls",
     ) -> None:
         self._name = name
-        self._places = threading.BoundedSemaphore(places)
         self._within = within
+        self._max_waiting = float("inf") if max_waiting is None else max_waiting
+        self._lock = threading.Lock()
+        self._free = permits
+        self._waiting: deque[threading.Lock] = deque()  # each is locked until its request has a permit
 
     @contextmanager
     def acquire(self) -> Iterator[None]:
-        """Hold a place for as long as the context lasts.
+        """Wait for a permit, and hold it for as long as the context lasts.
 
         Raises:
-            BusyError: none became free.
+            BusyError: there was none in time.
         """
-        if not self._places.acquire(timeout=_PATIENCE_SECONDS):
-            metrics.LIMITER_REFUSALS.labels(self._name).inc()
-            raise BusyError("no place became free")
+        self._take()
         try:
             with self._within.acquire() if self._within else nullcontext():
                 yield
         finally:
-            self._places.release()
+            self._give_back()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a permit."""
+        return len(self._waiting)
+
+    def _take(self) -> None:
+        with self._lock:
+            if self._free:
+                self._free -= 1
+                return
+            patience_seconds = PATIENCE_SECONDS
+            if (arrival := arrived_at.get()) is not None:
+                patience_seconds -= time.monotonic() - arrival
+            if len(self._waiting) >= self._max_waiting:
+                patience_seconds = min(patience_seconds, _SHORT_PATIENCE_SECONDS)
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if turn.acquire(timeout=max(0.0, patience_seconds)):
+            return
+        with self._lock:
+            if turn not in self._waiting:  # the permit came at the last moment
+                return
+            self._waiting.remove(turn)
+        metrics.LIMITER_REFUSALS.labels(self._name).inc()
+        raise BusyError("no permit became free in time")
+
+    def _give_back(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()  # the permit passes to that request
+            else:
+                self._free += 1

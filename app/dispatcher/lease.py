@@ -1,78 +1,156 @@
-"""What a Lease says, and what is written into it.
+"""What a Lease says, and what its holder writes into it. Pure: see `election` for the calls.
 
-See https://kubernetes.io/docs/concepts/architecture/leases/
+The Lease is as Kubernetes' own controllers use it (https://kubernetes.io/docs/concepts/architecture/leases/), and has
+the intent in an annotation.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from app.common.types import Json
+from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
 from app.kube import labels
 from app.kube.manifests import format_time
-from app.kube.transport import CALL_SECONDS
+
+_RELEASED_SECONDS = 1
+"""How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, by
+which a dispatcher of a version without intents knows that there is something to fence."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """How the lease is kept.
+    """How the Lease is kept. It decides how soon the next leader begins, and nothing about safety.
 
     Attributes:
         lease_seconds: how long others wait for a holder that has fallen silent.
-        renew_seconds: how often the holder says that it is there.
-        retry_seconds: how often a candidate looks whether the lease is free, and how soon a failed renewal is tried
+        renew_seconds: how often the holder renews it.
+        retry_seconds: how often a candidate looks whether the Lease is free, and how soon a failed renewal is tried
             again.
-        margin_seconds: how much of the lease must be left for a write to begin: as long as it can take.
     """
 
     lease_seconds: int = 15
     renew_seconds: float = 4.0
     retry_seconds: float = 1.0
-    margin_seconds: float = CALL_SECONDS
 
 
-def read_holder(lease: Json | None) -> str | None:
-    """Who holds it; `None` or empty: nobody, or there is none."""
-    holder: str | None = _spec_of(lease).get("holderIdentity")
-    return holder
+class SeenLease(NamedTuple):
+    """A Lease as it was read or written.
+
+    Attributes:
+        version: its resourceVersion.
+        holder: empty: nobody.
+        seconds: how long it keeps others away from when it was last written.
+        transitions: its `leaseTransitions`.
+        intent: of whoever held it last; `None`: unknown, because the annotation is missing, has another format, can't
+            be read, or was not written by the last holder.
+    """
+
+    version: str
+    holder: str
+    seconds: float
+    transitions: int
+    intent: Intent | None
 
 
-def read_seconds(lease: Json | None) -> float:
-    """For how long it keeps others away from when it was last written."""
-    return float(_spec_of(lease).get("leaseDurationSeconds") or 0)
+def read_lease(lease: Json) -> SeenLease:
+    """Read a Lease."""
+    metadata, spec = lease["metadata"], lease.get("spec") or {}
+    holder, transitions = spec.get("holderIdentity") or "", int(spec.get("leaseTransitions") or 0)
+    intent = parse_intent((metadata.get("annotations") or {}).get(labels.INTENT_ANNOTATION))
+    if intent is not None and (intent.transitions != transitions or holder not in ("", intent.holder)):
+        intent = None  # somebody has held it since who writes no intents
+    seconds = float(spec.get("leaseDurationSeconds") or 0)
+    return SeenLease(str(metadata["resourceVersion"]), holder, seconds, transitions, intent)
 
 
-def build_taken(lease: Json | None, identity: str, lease_seconds: int) -> Json:
-    """The lease as its holder writes it: taken over, renewed where it is the holder's already, or new.
+class Claim(NamedTuple):
+    """A candidate's or leader's hold on the Lease, as far as its own writes and reads tell.
+
+    Each write replaces the version that was last known (compare-and-swap), so a write that arrives late can do no harm.
+    A write without an answer leaves the Lease either as it was or as this candidate wrote it; reading it tells.
+
+    Attributes:
+        identity: unlike any other candidate's, also those of earlier processes in the same pod.
+        base: the Lease that the next write replaces; `None`: there is none.
+        held: whether `base` was written by this candidate in the present term.
+        sequence: of the last write.
+        unanswered: the sequences of writes on top of `base` whose answers were lost.
+    """
+
+    identity: str
+    base: SeenLease | None = None
+    held: bool = False
+    sequence: int = 0
+    unanswered: frozenset[int] = frozenset()
+
+    def look(self, seen: SeenLease | None) -> "Claim":
+        """Take in the Lease as it is now, `None`: there is none.
+
+        A Lease that this leader did not write ends its term, whatever its clock says.
+        """
+        if seen is not None and self._is_own_write(seen):
+            return self._replace(base=seen, held=True, unanswered=frozenset())
+        if (seen and seen.version) == (self.base and self.base.version):
+            return self  # the lost write may still arrive
+        return self._replace(base=seen, held=False, unanswered=frozenset())
+
+    def _is_own_write(self, seen: SeenLease) -> bool:
+        intent = seen.intent
+        return intent is not None and seen.holder == self.identity and intent.sequence in self.unanswered
+
+    def prepare(self, pins: frozenset[Pin], *, complete: bool) -> tuple["Claim", Intent]:
+        """Begin a write of the Lease; returns what it is to say."""
+        transitions = 0
+        if self.base is not None:
+            transitions = self.base.transitions + (self.base.holder != self.identity)
+        intent = Intent(self.identity, transitions, self.sequence + 1, pins, complete)
+        return self._replace(sequence=intent.sequence), intent
+
+    def stored(self, seen: SeenLease) -> "Claim":
+        """Take in the answer to the last write."""
+        return self._replace(base=seen, held=True, unanswered=frozenset())
+
+    def unsure(self) -> "Claim":
+        """Take in that the last write had no answer; `look` tells what became of it."""
+        return self._replace(unanswered=self.unanswered | {self.sequence})
+
+    def conflicts(self) -> "Claim":
+        """Take in that the Lease is no longer `base`. Only an own write without an answer can keep the term."""
+        return self if self.unanswered else self._replace(held=False)
+
+
+def build_lease(lease: Json | None, intent: Intent, lease_seconds: int) -> Json:
+    """Build the Lease as its holder writes it: taken over, renewed, or new.
 
     Args:
-        lease: as last seen; `None`: there is none.
-        identity: the holder's.
+        lease: as last read or written; `None`: there is none.
+        intent: of the holder.
         lease_seconds: see `LeaseTiming`.
     """
-    before, now = _spec_of(lease), _now()
-    renews = before.get("holderIdentity") == identity
-    transitions = int(before.get("leaseTransitions") or 0)
+    before, now = (lease or {}).get("spec") or {}, _now()
+    renews = before.get("holderIdentity") == intent.holder
     spec = {
-        "holderIdentity": identity,
+        "holderIdentity": intent.holder,
         "leaseDurationSeconds": lease_seconds,
         "acquireTime": (renews and before.get("acquireTime")) or now,
         "renewTime": now,
-        "leaseTransitions": transitions if renews or lease is None else transitions + 1,
+        "leaseTransitions": intent.transitions,
     }
     new = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": labels.LEASE_NAME}}
-    return {**(lease or new), "spec": {**before, **spec}}
+    written = {**(lease or new), "spec": {**before, **spec}}
+    annotations = (written["metadata"].get("annotations") or {}) | {labels.INTENT_ANNOTATION: format_intent(intent)}
+    return {**written, "metadata": {**written["metadata"], "annotations": annotations}}
 
 
-def build_given_back(lease: Json) -> Json:
-    """The lease as its holder leaves it to whoever comes next."""
-    spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-    return {**lease, "spec": {**_spec_of(lease), **spec}}
-
-
-def _spec_of(lease: Json | None) -> Json:
-    return (lease or {}).get("spec") or {}
+def build_released_lease(lease: Json, intent: Intent) -> Json:
+    """Build the Lease as its holder gives it back, with what may still be under way."""
+    released = build_lease(lease, intent, _RELEASED_SECONDS)
+    if not intent.pins and intent.complete:
+        released["spec"]["holderIdentity"] = ""
+    return released
 
 
 def _now() -> str:
-    """The present, for people who read the lease; no decision is made by it."""
+    """The present, for people who read the Lease; no decision is made by it."""
     return format_time(datetime.now(UTC))

@@ -5,36 +5,35 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from app.dispatcher.admission import Admissions
-from app.dispatcher.figures import Figures
-from app.dispatcher.leader import Leader
+from app.common.heartbeat import Heartbeat
+from app.dispatcher.admissions import Admissions
+from app.dispatcher.election import Election
+from app.dispatcher.events import LOOK_SECONDS, EventRecorder, PendingReasons
 from app.dispatcher.lease import LeaseTiming
-from app.dispatcher.news import NEWS_SECONDS, Newsroom
-from app.dispatcher.patience import Patience
-from app.dispatcher.pulse import Pulse
-from app.dispatcher.stopwatch import Starts, Watched
-from app.dispatcher.tables import Changes, ReadinessByName, RunTable, WorkloadTable
-from app.domain.readiness import Unready, unready_dependencies
+from app.dispatcher.queue_metrics import QueueMetrics
+from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.start_deadline_enforcer import StartDeadlineEnforcer
+from app.dispatcher.start_latency import StartLatency
+from app.dispatcher.view import ClusterView
+from app.dispatcher.writers import Writers
+from app.domain.pending_reason import PendingReason
+from app.domain.run import Run
 from app.kube.client import NamespacedClient
-from app.kube.parsing import read_run, read_workload
-from app.kube.reflector import SILENCE_SECONDS, Reflector
+from app.kube.reflector import SILENCE_SECONDS
 from app.kube.transport import CALL_SECONDS
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 1.0
-"""How often an idle loop looks whether it still leads; that makes no call."""
-
-_ENDING_SECONDS = 2 * CALL_SECONDS
-"""How long what is under way may take to end."""
+"""How often an idle loop looks whether there is something to do; that makes no call."""
 
 _SYNC_SECONDS = 0.05
 """How often a leader looks whether its view is there, or there again."""
+
+_ANSWER_SECONDS = 1.0
+"""How long a dispatcher that stops waits for answers under way. What is not answered then stands in the Lease."""
 
 
 def read_clock() -> float:
@@ -45,14 +44,17 @@ def read_clock() -> float:
 class Dispatcher:
     """Admits queued runs while it leads. One per process; any number of processes may have one.
 
+    Its threads: `dispatcher` decides and keeps the Lease, the writers make the calls for runs, `events` writes Events,
+    `start-deadlines` gives up what doesn't start, and while it leads each watch has one.
+
     Args:
         client: whose runs it admits.
-        slots: how many runs of each definition may be active; asked in every cycle.
+        slots: how many runs of each definition may be active; asked for every decision.
         instance: the pod's or machine's name, from which `start` makes an identity unlike any other's.
-        timing: of the lease.
+        timing: of the Lease.
         clock: seconds that never go back.
         silence_seconds: see `Reflector`.
-        pulse: by which it is told whether it gets on; `None`: one of its own.
+        heartbeat: by which it is told whether its threads make progress; `None`: one of its own.
     """
 
     def __init__(
@@ -64,164 +66,176 @@ class Dispatcher:
         timing: LeaseTiming | None = None,
         clock: Callable[[], float] = read_clock,
         silence_seconds: float = SILENCE_SECONDS,
-        pulse: Pulse | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         self._client = client
-        self._instance = instance
         self._slots = slots
+        self._instance = instance
+        self._timing = timing or LeaseTiming()
         self._clock = clock
         self._silence_seconds = silence_seconds
+        self._heartbeat = heartbeat or Heartbeat()
         self._stop = threading.Event()
-        self._changes = Changes()
-        self._pulse = pulse or Pulse()
-        self._leader = Leader(
-            client,
-            timing or LeaseTiming(),
-            clock=clock,
-            on_gain=self._changes.announce,
-            on_try=partial(self._pulse.beat, "lease"),
-            is_healthy=self._pulse.is_felt,
-        )
-        self._starts = Starts(clock)
-        self._admissions = Admissions(client, self._changes, clock, self._starts)
-        self._patience = Patience(client, self._changes, clock)
-        self._figures = Figures(self._changes, clock)
-        self._newsroom = Newsroom(client, clock)
+        self._signal = ChangeSignal()
+        self._metrics = QueueMetrics(self._signal, clock)
+        self._parts: _Parts | None = None
         self._threads: list[threading.Thread] = []
+
+    # What others ask of it.
 
     @property
     def leading(self) -> bool:
         """Whether this is the dispatcher that admits."""
-        return self._leader.leading
+        return self._parts is not None and self._parts.election.is_leading()
 
     @property
     def stuck(self) -> bool:
-        """Whether a thread of it has died, or gets nowhere for longer than a call can last; never before the start."""
-        alive = all(thread.is_alive() for thread in self._threads)
-        return bool(self._threads) and not self._stop.is_set() and not (alive and self._pulse.is_felt())
+        """Whether a thread of it has died, or makes no progress for longer than a call can last."""
+        if self._parts is None or self._stop.is_set():
+            return False
+        threads = [*self._threads, *self._parts.writers.threads]
+        return not (all(thread.is_alive() for thread in threads) and self._heartbeat.is_alive())
 
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
         # Named here and not before: workers that are forked from one process must not be taken for one another.
-        identity = f"{self._instance}_{secrets.token_hex(4)}"
-        self._newsroom.reporter = identity
-        dispatching = threading.Thread(target=self._run, name="dispatcher", daemon=True)
-        standing = threading.Thread(target=self._stand, args=(identity, dispatching), name="lease", daemon=True)
-        for thread in (dispatching, standing):
+        self._parts = _Parts(self, f"{self._instance}_{secrets.token_hex(4)}")
+        main = threading.Thread(target=self._run, args=(self._parts,), name="dispatcher", daemon=True)
+        self._threads = [main, self._parts.recorder.thread, self._parts.enforcer.thread]
+        for thread in self._threads:
             thread.start()
-            self._threads.append(thread)
 
     def wake(self) -> None:
         """Have the slots asked for now: there may be others."""
-        self._changes.announce()
+        self._signal.notify()
 
     def begin_shutdown(self) -> None:
-        """Stop admitting, let a call under way end, and give the lease back; returns at once."""
+        """Stop admitting and give the Lease back; returns at once."""
         self._stop.set()
-        self._changes.announce()
+        self._signal.notify()
 
     def stop(self) -> None:
-        """Retire, and wait until that is done."""
+        """Shut down, and wait until that is done."""
         self.begin_shutdown()
-        deadline = time.monotonic() + 2 * _ENDING_SECONDS  # to end, and to give the lease back
-        for thread in self._threads:
+        deadline = time.monotonic() + 4 * CALL_SECONDS
+        for thread in [*self._threads, *(self._parts.writers.threads if self._parts else ())]:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _stand(self, identity: str, dispatching: threading.Thread) -> None:
-        """Stand for election; in the end give the lease back, once nothing more is admitted."""
-        self._leader.hold(identity, self._stop)
-        dispatching.join(_ENDING_SECONDS)
-        # With an admission in doubt, perhaps an earlier leader's, the next one must not come before the end of the
-        # lease, and must know that this one fell silent.
-        in_doubt = self._admissions.in_doubt or self._leader.took_over
-        if not in_doubt and not dispatching.is_alive():
-            self._leader.release()
+    # The loop.
 
-    def _run(self) -> None:
+    def _run(self, parts: "_Parts") -> None:
         while not self._stop.is_set():
-            self._pulse.beat("dispatcher")
+            self._heartbeat.beat("dispatcher")
             try:
-                if self.leading:
-                    self._lead()
+                if self._heartbeat.is_alive() and parts.election.stand():
+                    self._lead(parts)
                 else:
-                    self._changes.wait(_IDLE_SECONDS)
+                    self._stop.wait(max(0.01, parts.election.seconds_until_due()))
             except Exception:
                 # Whatever it was: queued runs must not wait for somebody to restart the process.
                 log.exception("the dispatcher failed; it starts again")
+                parts.election.resign()
                 self._stop.wait(_IDLE_SECONDS)
+        parts.stop()
 
-    def _lead(self) -> None:
-        """Dispatch from a fresh view of the cluster, until the lease is lost or it is time to stop."""
-        view = self._open_view()
+    def _lead(self, parts: "_Parts") -> None:
+        """Dispatch from a fresh view of the cluster, until the term is over or it is time to stop."""
+        parts.writers.start()
+        with self._signal.lock:
+            runs = parts.admissions.open_view()
+        view = ClusterView(self._client, self._signal, runs, self._silence_seconds)
+        view.start()
         try:
-            for reflector in view.reflectors:
-                reflector.start()
-            self._dispatch(view)
+            while parts.election.is_leading() and not self._stop.is_set():
+                self._heartbeat.beat("dispatcher")
+                self._dispatch(parts, view)
+            if parts.election.is_leading():
+                self._release(parts)
         finally:
-            for reflector in view.reflectors:
-                reflector.stop()
-            self._figures.clear()
+            view.stop()
+            parts.election.resign()
+            parts.recorder.clear()
+            parts.start_latency.clear()
+            self._metrics.clear()
 
-    def _open_view(self) -> "_View":
-        term, client, silence = self._leader.term, self._client, self._silence_seconds
-        runs = RunTable(self._changes)
-        workloads = {kind: WorkloadTable(self._changes) for kind in client.workloads}
-        watched = Watched(self._starts, runs)
-        reflectors: list[Reflector[Any]] = [
-            Reflector(client, client.runs, read_run, watched, name="runs", silence_seconds=silence)
-        ]
-        for kind, collection in client.workloads.items():
-            read, table = partial(read_workload, kind), workloads[kind]
-            reflectors.append(Reflector(client, collection, read, table, name=kind, silence_seconds=silence))
-        return _View(term, runs, list(workloads.values()), reflectors)
+    def _dispatch(self, parts: "_Parts", view: ClusterView) -> None:
+        """Do once what there is to do, and wait for more."""
+        slots, admissions, election = self._slots(), parts.admissions, parts.election
+        # 1. Is everything known as it is? Nothing is admitted on old news.
+        is_current = view.is_current()
+        with metrics.CYCLE_SECONDS.time(), self._signal.lock:
+            admissions.set_current(is_current)
+            # 2. Choose the runs that are to be admitted next.
+            wants_intent = admissions.wants_intent(slots)
+        # 3. Write them into the Lease. The same write renews it.
+        if wants_intent or election.seconds_until_due() <= 0:
+            if not self._heartbeat.is_alive():
+                log.error("the dispatcher gives up leading: one of its threads is stuck")
+                election.resign()
+                return
+            election.renew(slots)
+        # 4. The writers take what stands there, one by one.
+        parts.writers.wake()
+        # 5. Tell people and metrics.
+        self._metrics.show(admissions.runs, slots, admissions.possibly_admitted())
+        if is_current:
+            parts.tell(view, slots)
+        # 6. Wait until something changes, or is due.
+        with self._signal.lock:
+            seconds = min(admissions.seconds_until_due(), election.seconds_until_due(), _IDLE_SECONDS)
+        self._signal.wait(min(seconds, _IDLE_SECONDS if is_current else _SYNC_SECONDS))
 
-    def _dispatch(self, view: "_View") -> None:
-        def goes_on() -> bool:
-            self._pulse.beat("dispatcher")
-            # In a later term somebody else may have led since this view was opened.
-            return self.leading and self._leader.term == view.term and not self._stop.is_set()
-
-        def may_write() -> bool:
-            return self._leader.may_write and goes_on() and view.is_kept_up()
-
-        self._newsroom.open_term()
-        news_due = self._clock() + NEWS_SECONDS
-        stale = True  # whether something has changed since causes were last looked at
-        while goes_on():
-            if not view.is_kept_up():
-                stale |= self._changes.wait(_SYNC_SECONDS)
-                continue
-            slots = self._slots()
-            if self._leader.took_over:
-                self._leader.took_over = False  # first: should it come true again meanwhile, that is another term's
-                self._admissions.suspect(view.runs, slots)
-            with metrics.CYCLE_SECONDS.time():
-                wait_seconds = self._admissions.cycle(view.runs, view.unready(), slots, may_write)
-                wait_seconds = min(wait_seconds, self._patience.cycle(view.runs, may_write))
-            self._figures.show(view.runs, slots, self._admissions.doubts)
-            if stale and self._clock() >= news_due:
-                stale = self._newsroom.publish(self._changes, view.runs, view.unready(), slots, goes_on)
-                news_due = self._clock() + NEWS_SECONDS
-            stale |= self._changes.wait(min(wait_seconds, _IDLE_SECONDS))
+    def _release(self, parts: "_Parts") -> None:
+        """Give the Lease back, with what may still be under way."""
+        with self._signal.lock:
+            parts.admissions.set_current(False)  # nothing more is sent
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while parts.admissions.has_writes_in_flight() and time.monotonic() < deadline:
+            self._signal.wait(_SYNC_SECONDS)
+        parts.election.release()
 
 
-@dataclass(frozen=True, slots=True)
-class _View:
-    """What a leader sees of the cluster.
+class _Parts:
+    """What a dispatcher consists of once it has an identity."""
 
-    Attributes:
-        term: the leader's, when it was opened.
-    """
+    def __init__(self, owner: Dispatcher, identity: str) -> None:
+        client, signal, clock, heartbeat = owner._client, owner._signal, owner._clock, owner._heartbeat
+        self._signal = signal
+        self._clock = clock
+        self._reasons = PendingReasons()
+        self._looked_at = float("-inf")
+        self.start_latency = StartLatency(clock)
+        self.recorder = EventRecorder(client, identity, heartbeat, clock)
+        self.admissions = Admissions(
+            identity, signal, clock, client.transport.clock.now, self.start_latency, self._tell_one
+        )
+        self.election = Election(client, self.admissions, signal, owner._timing, clock)
+        is_leading = self.election.is_leading
+        self.writers = Writers(client, self.admissions, signal, owner._slots, is_leading, heartbeat)
+        self.enforcer = StartDeadlineEnforcer(
+            client,
+            signal,
+            lambda: self.admissions.runs,
+            lambda: is_leading() and self.admissions.is_current,
+            heartbeat,
+            clock,
+        )
 
-    term: int
-    runs: RunTable
-    workloads: list[WorkloadTable]
-    reflectors: list[Reflector[Any]]
+    def tell(self, view: ClusterView, slots: Mapping[str, int]) -> None:
+        """Have those runs told whose reason for waiting has changed and stayed."""
+        now = self._clock()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        with self._signal.lock:
+            news, _ = self._reasons.find_news(self.admissions.runs, slots, view.unready())
+        self.recorder.record(news)
 
-    def is_kept_up(self) -> bool:
-        """Whether everything has been listed, and no watch is broken: nothing is admitted on old news."""
-        return all(reflector.synced.is_set() for reflector in self.reflectors)
+    def _tell_one(self, run: Run, reason: PendingReason, message: str) -> None:
+        self.recorder.record([(run, reason, message)])
 
-    def unready(self) -> Unready:
-        """What runs wait for as of now, each dependency judged once."""
-        return partial(unready_dependencies, readiness=ReadinessByName(self.workloads))
+    def stop(self) -> None:
+        """Have every thread end; returns at once."""
+        self.writers.stop()
+        self.recorder.stop()
+        self.enforcer.stop()

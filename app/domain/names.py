@@ -2,7 +2,8 @@
 
 import base64
 import re
-import secrets
+
+from app.common.random_bytes import random_bytes
 
 _INFIX = "-slimfaas-job-"
 _ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
@@ -10,7 +11,7 @@ _ID = re.compile(r"[a-z2-7]{12}", re.ASCII)
 
 def new_id() -> str:
     """Return a new id of a run: 12 lower-case base-32 characters (60 random bits)."""
-    return id_from(secrets.token_bytes(8))
+    return id_from(random_bytes(8))
 
 
 def id_from(digest: bytes) -> str:

@@ -11,27 +11,37 @@ class PendingReason(Enum):
     """Why a queued run waits; the values are the reasons of its Events."""
 
     DEFINITION_MISSING = "DefinitionMissing"
+    HELD = "Held"
+    MANAGED_ELSEWHERE = "ManagedByOther"
     DEPENDENCIES_NOT_READY = "WaitingForDependencies"
     NO_FREE_SLOT = "WaitingForSlot"
     NOTHING = "Admissible"
+    REFUSED = "AdmissionRefused"
+    """The cluster refuses to start it. Only the dispatcher that tried knows."""
+    SUSPENDED_AGAIN = "SuspendedAgain"
+    """Somebody has suspended it after it was started. Only the dispatcher that saw it knows."""
 
 
 def find_pending_reason(
-    definition: str, admitted: int, slots: Mapping[str, int], unready: Sequence[Readiness]
+    run: Run, admitted: int, slots: Mapping[str, int], unready: Sequence[Readiness]
 ) -> PendingReason:
     """Return the first thing that a queued run waits for. A slot comes last: only a run that could use one gets it.
 
     Args:
-        definition: the run's.
+        run: queued.
         admitted: how many runs of the definition hold a slot.
         slots: by definition.
         unready: the run's dependencies that are not ready.
     """
-    if definition not in slots:
+    if run.definition not in slots:
         return PendingReason.DEFINITION_MISSING
+    if run.held:
+        return PendingReason.HELD
+    if run.managed_elsewhere:
+        return PendingReason.MANAGED_ELSEWHERE
     if unready:
         return PendingReason.DEPENDENCIES_NOT_READY
-    return PendingReason.NO_FREE_SLOT if admitted >= slots[definition] else PendingReason.NOTHING
+    return PendingReason.NO_FREE_SLOT if admitted >= slots[run.definition] else PendingReason.NOTHING
 
 
 def explain(
@@ -48,15 +58,19 @@ def explain(
     Returns:
         The reason, and a sentence for people: each unready dependency with its replicas, or the slots in use.
     """
-    reason = find_pending_reason(run.definition, admitted, slots, unready)
+    reason = find_pending_reason(run, admitted, slots, unready)
     limit = slots.get(run.definition, 0)
     match reason:
         case PendingReason.DEFINITION_MISSING:
             return reason, f"the configuration has no definition {run.definition} any more"
+        case PendingReason.HELD:
+            return reason, "is held by its annotation slimfaas.dev/hold"
+        case PendingReason.MANAGED_ELSEWHERE:
+            return reason, "its spec.managedBy names another controller, which has to start it"
         case PendingReason.DEPENDENCIES_NOT_READY:
             details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready)
             return reason, f"waits for {details}"
         case PendingReason.NO_FREE_SLOT:
             return reason, f"waits for a slot: {admitted} of {limit} in use"
-        case PendingReason.NOTHING:
+        case _:
             return reason, f"about to start: {admitted} of {limit} slots in use"

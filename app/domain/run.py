@@ -50,6 +50,12 @@ class Run:
         pending_start: its start deadline; `None`: it has none, or it has started, or it is not admitted.
         started: whether a pod of it is ready or has succeeded, according to the Job's status.
         created_at: when the API server stored it, by that server's clock, microseconds since the epoch (whole seconds).
+        held: whether somebody has annotated it to stay queued.
+        managed_elsewhere: whether its `spec.managedBy` names another controller than Kubernetes' own, so that it is
+            that controller's to start:
+            https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller
+        acknowledged: whether the Job controller has written its status. Its first write follows the creation within
+            milliseconds, and changes the resourceVersion.
     """
 
     uid: str
@@ -62,6 +68,9 @@ class Run:
     pending_start: PendingStart | None = None
     started: bool = False
     created_at: int = 0
+    held: bool = False
+    managed_elsewhere: bool = False
+    acknowledged: bool = True
 
 
 def queue_key(run: Run) -> tuple[int, str]:

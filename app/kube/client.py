@@ -9,7 +9,7 @@ from app.kube import labels
 from app.kube.cancel_token import CancelToken
 from app.kube.errors import InvalidError, NotFoundError, UnavailableError
 from app.kube.paging import PAGE_SECONDS, ResourceSelector, read_pages
-from app.kube.transport import CALL_SECONDS, MERGE_PATCH, ApiTransport, Stream
+from app.kube.transport import MERGE_PATCH, ApiTransport, Stream
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 
@@ -177,13 +177,6 @@ class NamespacedClient:
         }
         status: Json = self.transport.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
         return status
-
-    def event_names(self) -> Iterator[list[str]]:
-        """The names of the Events on runs that dispatchers have written, page by page."""
-        ours = ResourceSelector(f"{self._core}/events", field_selector=f"reportingComponent={labels.COMPONENT}")
-        # Whoever reads these has runs to admit: Events are not worth waiting long for.
-        for items, _ in self.pages(ours, page_seconds=CALL_SECONDS):
-            yield [event["metadata"]["name"] for event in items]
 
     def create_event(self, event: Json) -> Json:
         """Store a core/v1 Event."""

@@ -1,18 +1,17 @@
-"""An end to a response, however slowly it comes, or whatever it waits for.
+"""Responses that end in time, however slowly they arrive.
 
-A socket's timeout bounds each wait for the next bytes: a server that sends one every few seconds would be waited for
-for ever. Here each wait is bounded by what is left of the whole. And where a response may well bring nothing for hours,
-as a followed log, somebody is asked now and then whether there is any sense in waiting on.
+A socket's timeout bounds each wait for the next bytes. A server that sends one byte every few seconds would never
+exceed it. Here each wait is also bounded by what is left of a deadline for the whole response. A response may be silent
+for hours, as a followed log is: then a function is called now and then that tells whether waiting still makes sense.
 """
 
 import http.client
 import io
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,83 +19,78 @@ class ReadDeadline:
     """How long a response is waited for.
 
     Attributes:
-        deadline: by when all of it must have come, seconds by the monotonic clock.
+        at: when the whole response must have arrived (`time.monotonic()`).
         ask_seconds: after how much silence, each time, `ask` is called.
-        ask: raises where waiting makes no sense.
+        ask: raises when waiting makes no sense; what it raises ends the response.
     """
 
-    deadline: float = float("inf")
+    at: float = float("inf")
     ask_seconds: float = float("inf")
     ask: Callable[[], None] | None = None
 
-
-class _Reading(threading.local):
-    """How long the present thread waits for the response that it is about to read; every call says so anew."""
-
-    patience = ReadDeadline()
-
-
-_reading = _Reading()
-
-
-def set_read_deadline(seconds: float | None) -> None:
-    """Say how long the present thread's next call may take as a whole; `None`: as long as bytes come."""
-    _reading.patience = ReadDeadline() if seconds is None else ReadDeadline(time.monotonic() + seconds)
-
-
-def set_liveness_check(ask: Callable[[], None], seconds: float) -> None:
-    """Have it asked after so much silence of the present thread's next call, each time, whether to wait on.
-
-    Args:
-        ask: raises where not; what it raises ends the response.
-        seconds: at which intervals.
-    """
-    _reading.patience = ReadDeadline(ask_seconds=seconds, ask=ask)
+    @classmethod
+    def after(cls, seconds: float | None) -> Self:
+        """Return a deadline that ends so many seconds from now; `None`: it never ends."""
+        return cls() if seconds is None else cls(time.monotonic() + seconds)
 
 
 class Response(http.client.HTTPResponse):
-    """A response that is waited for with patience, and breaks off with `TimeoutError` at its deadline."""
+    """A response that raises `TimeoutError` at its deadline.
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        # All that the base class does with the socket is to make a file of it.
-        super().__init__(cast(socket.socket, _PatientSocket(sock, _reading.patience)), *args, **kwargs)
+    Args:
+        sock: to read from.
+        read_deadline: how long to wait for it.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, read_deadline: ReadDeadline, **kwargs: Any) -> None:
+        # The base class uses the socket only to make a file of it.
+        super().__init__(cast(socket.socket, _FileMaker(sock, read_deadline)), *args, **kwargs)
 
 
-class _PatientSocket:
-    """A socket, as far as a response has any use for it."""
+class _FileMaker:
+    """A socket, as far as `http.client.HTTPResponse` uses it."""
 
-    def __init__(self, sock: socket.socket, patience: ReadDeadline) -> None:
+    def __init__(self, sock: socket.socket, read_deadline: ReadDeadline) -> None:
         self._sock = sock
-        self._patience = patience
+        self._read_deadline = read_deadline
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_PatientReader(self._sock, self._patience))
+        return io.BufferedReader(_DeadlineReader(self._sock, self._read_deadline))
 
 
-class _PatientReader(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """The unbuffered file of a socket."""
 
-    def __init__(self, sock: socket.socket, patience: ReadDeadline) -> None:
+    def __init__(self, sock: socket.socket, read_deadline: ReadDeadline) -> None:
         self._sock = sock
-        self._patience = patience
+        self._read_deadline = read_deadline
         self._file = sock.makefile("rb", buffering=0)  # keeps the socket open for as long as this is
-        self._silence_seconds = float("inf") if (timeout := sock.gettimeout()) is None else timeout
+        timeout = sock.gettimeout()
+        self._silence_seconds = self._timeout_seconds = float("inf") if timeout is None else timeout
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        patience = self._patience
-        ends = min(patience.deadline, time.monotonic() + self._silence_seconds)
-        while (left_seconds := ends - time.monotonic()) > 0:
-            wait_seconds = min(left_seconds, patience.ask_seconds)
-            self._sock.settimeout(None if wait_seconds == float("inf") else wait_seconds)
+        ask = self._read_deadline.ask
+        now = time.monotonic()
+        silence_ends = now + self._silence_seconds
+        left_seconds = min(self._read_deadline.at - now, self._silence_seconds)
+        while left_seconds > 0:
+            self._set_timeout(min(left_seconds, self._read_deadline.ask_seconds))
             try:
                 return self._sock.recv_into(buffer)
             except TimeoutError:
-                if patience.ask is not None and time.monotonic() < ends:
-                    patience.ask()
+                left_seconds = min(self._read_deadline.at, silence_ends) - time.monotonic()
+                if ask is not None and left_seconds > 0:
+                    ask()
         raise TimeoutError("timed out")
+
+    def _set_timeout(self, seconds: float) -> None:
+        """Set the socket's timeout. Each change is a system call, so the usual read of a response makes none."""
+        if seconds != self._timeout_seconds:
+            self._timeout_seconds = seconds
+            self._sock.settimeout(None if seconds == float("inf") else seconds)
 
     def close(self) -> None:
         self._file.close()

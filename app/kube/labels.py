@@ -63,6 +63,12 @@ JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 LEASE_NAME = "slimfaas-jobs-dispatcher"
 """The Lease by which one dispatcher at a time is elected in a namespace."""
 
+INTENT_ANNOTATION = "slimfaas.dev/intent"
+"""On that Lease: the admissions that its holder may have sent, or is about to send (app/dispatcher/intent.py)."""
+
+HOLD_ANNOTATION = "slimfaas.dev/hold"
+"""On runs, set by people: a queued run that has it is not started. Any value counts but `false`."""
+
 COMPONENT = "slimfaas-jobs-dispatcher"
 """Who reports the Events on runs."""
 

@@ -16,6 +16,9 @@ _PAGE_BYTES = 2**20
 """The most text of a page of more than one object. A page of usual Jobs has a quarter of it; callers can make Jobs of
 some 400 KiB, of which 50 would be more than a process has."""
 
+_PAGES_BEFORE_GROWTH = 2
+"""After so many pages that were not too large, the next one has twice as many objects."""
+
 PAGE_SECONDS = 30.0
 """How long a page may take in all: lists are what a busy API server takes its time for. No write waits so long."""
 
@@ -57,7 +60,7 @@ def read_pages(
         query["labelSelector"] = collection.label_selector
     if collection.field_selector:
         query["fieldSelector"] = collection.field_selector
-    most = _PAGE_OBJECTS
+    most, short_pages = _PAGE_OBJECTS, 0
     while True:
         query["limit"] = most
         most_bytes = _PAGE_BYTES if most > 1 else None
@@ -66,7 +69,8 @@ def read_pages(
                 "GET", collection.path, query=query, whole_seconds=page_seconds, most_bytes=most_bytes
             )
         except OversizeError:
-            most //= 2  # and so for the rest: where one object is large, its neighbours are likely to be
+            most //= 2  # where one object is large, its neighbours are likely to be
+            short_pages = 0
             continue
         if not str(page.get("kind")).endswith("List"):
             raise UnavailableError("the answer is not the API server's")
@@ -74,4 +78,8 @@ def read_pages(
         yield page.get("items") or [], int(metadata["resourceVersion"])
         if not metadata.get("continue"):
             return
+        # Large objects may be few. Two pages in a row that fit are followed by a larger one.
+        short_pages += 1
+        if most < _PAGE_OBJECTS and short_pages >= _PAGES_BEFORE_GROWTH:
+            most, short_pages = min(2 * most, _PAGE_OBJECTS), 0
         query["continue"] = metadata["continue"]

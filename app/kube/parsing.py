@@ -10,6 +10,9 @@ from app.domain.run import DependsOn, PendingStart, Phase, Run
 from app.domain.workload import Workload
 from app.kube import labels
 
+_JOB_CONTROLLER = "kubernetes.io/job-controller"
+"""The value of `spec.managedBy` that says the same as none."""
+
 
 def read_run(job: Json) -> Run:
     """Read a Job with our labels."""
@@ -27,6 +30,9 @@ def read_run(job: Json) -> Run:
         pending_start=_read_pending_start(job, annotations) if phase is Phase.ADMITTED else None,
         started=_has_started(job),
         created_at=read_time(metadata.get("creationTimestamp")) or 0,
+        held=annotations.get(labels.HOLD_ANNOTATION, "false") != "false",
+        managed_elsewhere=job["spec"].get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER,
+        acknowledged=bool((job.get("status") or {}).get("conditions")),
     )
 
 

@@ -40,8 +40,12 @@ _STEADY_SECONDS = 1.0
 class Store(Protocol[T]):
     """What a reflector keeps up to date; called from the reflector's thread, one call at a time."""
 
-    def replace(self, records: list[T]) -> None:
-        """Hold these records and no others."""
+    def replace(self, records: list[T], version: int) -> None:
+        """Hold these records and no others, as they were at this resourceVersion.
+
+        A list is a consistent read. One that is older than what was known before it is to be believed: etcd has been
+        restored.
+        """
 
     def put(self, record: T) -> None:
         """Hold this record, which may be new or changed."""
@@ -162,7 +166,7 @@ class Reflector(Generic[T]):
                 return None
             records += [self._read(item) for item in items]
             listed_at = resource_version
-        self._sink.replace(records)
+        self._sink.replace(records, listed_at)
         return listed_at
 
     def _watch(self, resource_version: int) -> None:

@@ -72,7 +72,7 @@ class Canceller:
         self._client = client
         self._deleter = Deleter(client, runs, retry_policy)
         self._clock = clock
-        self._one_at_a_time = ConcurrencyLimiter(places=1, name="cancels")
+        self._one_at_a_time = ConcurrencyLimiter(1, max_waiting=0, name="cancels")
 
     def cancel(self, definition: str, run_id: str) -> RunView:
         """Cancel a run that is queued or active; remove one that is finished.

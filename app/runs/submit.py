@@ -1,11 +1,11 @@
 """Starting a run: one suspended Job, which is stored before the caller is answered."""
 
-import secrets
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from app.common.random_bytes import random_hex
 from app.common.types import Json
 from app.domain.idempotency import IdempotentRequest, identify_request
 from app.domain.names import job_name, new_id
@@ -97,7 +97,7 @@ class Submitter:
         """
         idempotent = None if key is None else identify_request(definition.name, key, body, path, query)
         run_id = idempotent.run_id if idempotent else new_id()
-        name, call = job_name(definition.name, run_id), secrets.token_hex(16)
+        name, call = job_name(definition.name, run_id), random_hex(16)
         fields: tuple[str, ...] = ()
         try:
             with self._hold_if_large(body):
@@ -155,7 +155,7 @@ class Submitter:
             request, faults = read_request(body)
             spec = merge(definition, request, faults)
         self._queues.check(definition)
-        call = secrets.token_hex(16)
+        call = random_hex(16)
         job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query, context=context)
         try:
             stored = self._client.create_job(job, dry_run=True)

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from app.common.backoff import Backoff, jittered
 from app.common.concurrency_limiter import BusyError
@@ -13,7 +13,7 @@ from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError
 from app.kube.job_watch import watch_job
 from app.kube.parsing import terminal_condition
-from app.runs.limits.long_requests import LongRequestLimiter
+from app.runs.limits.long_requests import LongRequestLimiter, TooManyLongRequestsError
 from app.runs.reader import RunReader, UnknownRunError
 from schemas.run import RunView, Status
 
@@ -39,7 +39,7 @@ class RunWaiter:
     Args:
         client: of the namespace that the runs are in.
         runs: reads them.
-        streams: gives the places.
+        streams: limits how many wait.
     """
 
     def __init__(self, client: NamespacedClient, runs: RunReader, streams: LongRequestLimiter) -> None:
@@ -48,16 +48,24 @@ class RunWaiter:
         self._streams = streams
 
     @contextmanager
-    def acquire(self, seconds: int | None, gone: Callable[[], bool]) -> Iterator[CancelToken | None]:
-        """Hold a place for a caller who wants to wait so long; `None`, for one who doesn't (`None` or 0).
+    def acquire(
+        self, seconds: int | None, gone: Callable[[], bool], *, trusted: bool = False
+    ) -> Iterator[CancelToken | None]:
+        """Count a request as a long one while its caller waits.
 
-        Raises:
-            TooManyLongRequestsError: there is none.
+        Args:
+            seconds: how long the caller wants to wait; `None` or 0: not at all.
+            gone: see `LongRequestLimiter.acquire`.
+            trusted: see `LongRequestLimiter.acquire`.
+
+        Yields:
+            What ends the wait; `None`: the caller does not want to wait, or can't, because too many others do.
         """
-        if not seconds:
-            yield None
-            return
-        with self._streams.acquire(gone, seconds) as cancel_token:
+        with ExitStack() as stack:
+            cancel_token = None
+            if seconds:
+                with suppress(TooManyLongRequestsError):
+                    cancel_token = stack.enter_context(self._streams.acquire(gone, seconds, trusted=trusted))
             yield cancel_token
 
     def wait_for_end(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView:

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from app.telemetry.log_writer import LogWriter
+
 Format = Literal["text", "json"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -88,7 +90,7 @@ def configuration_of_logs(form: Format, level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": JsonFormatter if form == "json" else TextFormatter}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": "ext://sys.stderr"},
+            "stderr": {"()": LogWriter, "formatter": "line"},
         },
         "root": {"level": others, "handlers": ["stderr"]},
         "loggers": {
@@ -105,6 +107,13 @@ def set_up_logs(form: Format, level: str) -> dict[str, Any]:
     logging.captureWarnings(True)
     threading.excepthook = _log_end
     return configuration
+
+
+def start_log_writer() -> None:
+    """Have a thread of its own write the log. Call this after the last fork."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogWriter):
+            handler.start()
 
 
 def _log_end(ended: threading.ExceptHookArgs) -> None:

@@ -50,6 +50,7 @@ class Sizes:
         rounds: in which direct calls and the service's take turns.
         round_seconds: how long each of them calls in one round.
         connections: at the same time.
+        burst: connections at the same time, and calls over them altogether.
         queues: how many are queued while admissions are timed, rising.
         admissions: timed at each length of the queue.
         load_seconds: under load while memory is read.
@@ -61,6 +62,7 @@ class Sizes:
     rounds: int
     round_seconds: float
     connections: tuple[int, ...]
+    burst: tuple[int, int]
     queues: tuple[int, ...]
     admissions: int
     load_seconds: float
@@ -69,9 +71,9 @@ class Sizes:
     repeats: int
 
 
-FULL = Sizes(5, 3.0, (1, 4, 16, 64), (0, 1000, 10_000), 300, 20.0, 60.0, 50, 5)
-QUICK = Sizes(2, 2.0, (1, 16), (0, 1000), 60, 5.0, 15.0, 10, 1)
-TINY = Sizes(1, 0.2, (2,), (0, 5), 3, 0.3, 1.0, 2, 1)
+FULL = Sizes(5, 3.0, (1, 4, 16, 64, 128), (256, 2000), (0, 1000, 10_000), 300, 20.0, 60.0, 50, 5)
+QUICK = Sizes(2, 2.0, (1, 16), (64, 500), (0, 1000), 60, 5.0, 15.0, 10, 1)
+TINY = Sizes(1, 0.2, (2,), (3, 10), (0, 5), 3, 0.3, 1.0, 2, 1)
 """So that a test can go through all of it."""
 
 

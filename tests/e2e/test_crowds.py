@@ -3,6 +3,8 @@
 import base64
 import json
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,7 +12,7 @@ from functools import partial
 import pytest
 import requests
 
-from app.common.concurrency_limiter import MAX_CALLS
+from app.common.concurrency_limiter import MAX_CALLS, MAX_READS
 from app.runs.pagination import write_continuation
 from tests.e2e.callers import Replica
 from tests.http.clients import CONTINUE, DEFINITIONS, RawClient
@@ -21,6 +23,7 @@ from tests.support.service import ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 CROWD = MAX_CALLS + 6
+BURST = 64
 
 
 @pytest.fixture
@@ -112,3 +115,52 @@ def test_those_who_send_slowly_keep_nobody_from_starting_runs(replica: Replica) 
         finally:
             for wire in wires:
                 wire.close()
+
+
+def test_burst__over_many_connections_is_stored_without_a_refusal(replica: Replica, proxy: FaultProxy) -> None:
+    """More requests than threads, of which none goes on for longer than a moment; the probes answer all the while."""
+    with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
+        slow = Hold()
+        proxy.add(Fault(slow, method="POST", path=r"/jobs$", times=None))
+        wires = [RawClient(service.port, timeout_seconds=60) for _ in range(BURST)]
+        try:
+            for wire in wires:
+                wire.send_request("POST", "/job/public")
+            slow.wait_held(MAX_CALLS, 30)
+            for path in ("/health", "/ready", "/metrics"):
+                assert service.get(path).status_code == 200
+            time.sleep(0.5)
+            slow.release()
+            assert Counter(read_status(wire) for wire in wires) == {202: BURST}
+            for wire in wires:  # the same connections once more
+                wire.send_request("POST", "/job/public")
+            assert Counter(read_status(wire) for wire in wires) == {202: BURST}
+        finally:
+            slow.release()
+            for wire in wires:
+                wire.close()
+
+
+def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: FaultProxy) -> None:
+    """However many there are, and however slow: whoever starts a run does not notice."""
+    with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
+        location = service.post("/job/public").headers["Location"]
+        slow = Hold()
+        proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", times=None))
+        wires = [RawClient(service.port, timeout_seconds=60).send_request("GET", location) for _ in range(BURST)]
+        try:
+            slow.wait_held(MAX_READS, 30)
+            check_others_are_served(service)
+            slow.release()
+            assert Counter(read_status(wire) for wire in wires) == {200: BURST}
+        finally:
+            slow.release()
+            for wire in wires:
+                wire.close()
+
+
+def read_status(wire: RawClient) -> int:
+    """Read a whole answer, so that its connection can be used again."""
+    answer = wire.answer()
+    answer.read()
+    return answer.status

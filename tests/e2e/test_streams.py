@@ -12,9 +12,10 @@ import pytest
 import requests
 from kubernetes import client
 
+from app.common.concurrency_limiter import MAX_READS
 from tests.e2e.callers import Replica
 from tests.http.clients import RawClient, check_document
-from tests.support.faults import Fault, FaultProxy, GoSilent, Refuse, Request, Truncate
+from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, Refuse, Request, Truncate
 from tests.support.servers import Server
 from tests.support.service import LONG_GRACEFUL_TIMEOUT, ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS, until
@@ -165,29 +166,63 @@ def test_who_does_not_want_to_wait_does_not(replica: Replica) -> None:
             assert answer.headers.get("Preference-Applied") == applied
 
 
-def test_without_a_free_place_nothing_is_stored(
-    server: Server, namespace: str, replica: Replica, proxy: FaultProxy
-) -> None:
-    """429 says when to come back, for waits and logs alike; whoever doesn't wait is served."""
+def check_declined(answer: requests.Response, status: int) -> None:
+    """The answer is that of a request which does not want to wait."""
+    assert (answer.status_code, answer.json()["Status"]) == (status, "Queued"), answer.text
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_too_many_waits__are_answered_at_once_and_logs_are_refused(replica: Replica, proxy: FaultProxy) -> None:
+    """A POST stores its run all the same."""
     with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="1") as service:
         location = start(service, "waiting")
-        with later("GET", service, location) as waiting:
+        with RawClient(service.port).send_request("GET", location, "Prefer: wait=300"):
             await_watch(proxy, location)
-            before = len(client.BatchV1Api(server.admin).list_namespaced_job(namespace).items)
-            refused = [
-                call("POST", service, "/job/waiting"),
-                requests.get(f"{service.url}{location}/logs", timeout=DEADLINE_SECONDS),
-            ]
-            for answer in refused:
-                assert answer.status_code == 429
-                assert int(answer.headers["Retry-After"]) > 0
-                check_document(answer.json(), 429)
-            assert len(client.BatchV1Api(server.admin).list_namespaced_job(namespace).items) == before
-            assert service.get(location).status_code == 200
-            client.BatchV1Api(server.admin).delete_namespaced_job(
-                name_of(location), namespace, propagation_policy="Background"
-            )
-            assert waiting.result().status_code == 404
+            check_declined(call("GET", service, location), 200)
+            accepted = call("POST", service, "/job/waiting")
+            check_declined(accepted, 202)
+            assert service.get(accepted.headers["Location"]).json()["Status"] == "Queued"
+            refused = service.get(f"{location}/logs")
+            assert refused.status_code == 429
+            assert int(refused.headers["Retry-After"]) > 0
+            check_document(refused.json(), 429)
+
+
+def test_too_many_waits__of_public_definitions_leave_some_to_callers_of_private_ones(
+    replica: Replica, proxy: FaultProxy
+) -> None:
+    definitions = {**DEFINITIONS, "private": {**DEFINITIONS["waiting"], "Visibility": "Private"}}
+    settings = {"SLIMFAAS_MAX_STREAMS": "4", "SLIMFAAS_TRUSTED_NETWORKS": "127.0.0.0/8"}
+    with replica(definitions, url=proxy.url, **settings) as service:
+        public, private = start(service, "waiting"), start(service, "private")
+        wires = [RawClient(service.port).send_request("GET", public, "Prefer: wait=300") for _ in range(3)]
+        try:
+            await_watch(proxy, public, count=3)
+            check_declined(call("GET", service, public), 200)
+            wires.append(RawClient(service.port).send_request("GET", private, "Prefer: wait=300"))
+            await_watch(proxy, private)
+            check_declined(call("GET", service, private), 200)
+        finally:
+            for wire in wires:
+                wire.close()
+
+
+def test_waits__that_begin_at_the_same_time_are_all_served(replica: Replica, proxy: FaultProxy) -> None:
+    """However long each read of the run takes: twelve requests read at the same time, the others wait for them."""
+    with replica(DEFINITIONS, url=proxy.url) as service:
+        location = start(service, "waiting")
+        slow = Hold()
+        proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", when=lambda read: not read.watching, times=None))
+        wires = [RawClient(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(25)]
+        try:
+            slow.wait_held(MAX_READS, DEADLINE_SECONDS)
+            time.sleep(0.5)
+            slow.release()
+            await_watch(proxy, location, count=25)
+        finally:
+            slow.release()
+            for wire in wires:
+                wire.close()
 
 
 def test_a_run_that_is_deleted_is_waited_for_no_longer(
@@ -363,7 +398,8 @@ def test_fifty_calls_that_last_leave_all_others_their_threads(replica: Replica, 
         wires = [begin_wait(service, proxy, queued, count) for count in range(1, 26)]
         wires += [follow(service, running)[0] for _ in range(25)]
         try:
-            assert call("GET", service, queued).status_code == call("POST", service, "/job/waiting").status_code == 429
+            check_declined(call("GET", service, queued), 200)
+            check_declined(call("POST", service, "/job/waiting"), 202)
             for _ in range(20):
                 assert service.get("/health").status_code == 200
                 assert service.post("/job/waiting").status_code == 202

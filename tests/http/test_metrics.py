@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.auth import identities
 from app.factory import create_app
 from app.settings import Settings
 from app.telemetry.exposition import write_metrics
@@ -122,8 +123,10 @@ def test_write_metrics__accepts_any_accept_header(accept: str) -> None:
 
 
 @pytest.fixture
-def hiding_caller(server: Server, namespace: str, tmp_path: Path) -> Caller:
-    """Send requests to an application that hides private definitions."""
+def hiding_caller(server: Server, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """Send requests to an application that hides private definitions, and remembers callers for the whole test."""
+    for name in ("_POD_SECONDS", "_TOKEN_SECONDS"):
+        monkeypatch.setattr(identities, name, 3600.0)
     settings = Settings(
         configuration=json.dumps(DEFINITIONS),
         kubeconfig=str(write_kubeconfig(tmp_path, server, namespace)),

@@ -18,6 +18,7 @@ from typing import Any
 
 from kubernetes import client
 
+from app.dispatcher.intent import parse_intent
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher, read_clock
 from app.domain.names import new_id
@@ -35,7 +36,7 @@ from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1, margin_seconds=0.5)
+QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1)
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -122,6 +123,7 @@ class Stage:
         annotations: Mapping[str, str] | None = None,
         lasts: str | None = None,
         image: str = "busybox:1",
+        managed_by: str | None = None,
     ) -> list[str]:
         """Queue runs, in the order of the names returned.
 
@@ -133,12 +135,15 @@ class Stage:
             annotations: in the place of the service's own.
             lasts: how long their pods run where nothing is executed.
             image: of their container.
+            managed_by: their `spec.managedBy`; `None`: Kubernetes' own controller.
         """
         names = []
         for _ in range(count):
             spec = merge(Definition(definition, image, backoff_limit=0), Request(args=args, depends_on=depends_on))
             job = build_job(spec, new_id(), queued_at=next(self._moments), call="test")
             job["metadata"]["annotations"] |= annotations or {}
+            if managed_by is not None:
+                job["spec"]["managedBy"] = managed_by
             if lasts or args == LONG:
                 job["spec"]["template"]["metadata"]["annotations"] = {"testnode/runs-for": lasts or "60s"}
             self.batch.create_namespaced_job(self.name, job)
@@ -195,6 +200,13 @@ class Stage:
         leases = self.leases.list_namespaced_lease(self.name).items
         holders = [lease.spec.holder_identity for lease in leases if lease.metadata.name == labels.LEASE_NAME]
         return str(holders[0] or "") if holders else ""
+
+    def is_settled(self) -> bool:
+        """Whether the leader has listed everything and knows of nothing that an earlier one may have under way."""
+        leases = self.leases.list_namespaced_lease(self.name).items
+        annotations = [lease.metadata.annotations or {} for lease in leases if lease.metadata.name == labels.LEASE_NAME]
+        intent = parse_intent(annotations[0].get(labels.INTENT_ANNOTATION)) if annotations else None
+        return intent is not None and intent.complete and not intent.pins
 
 
 class DispatcherProcess:

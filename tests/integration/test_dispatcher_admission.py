@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from app.dispatcher.term import WRITERS
 from app.kube import labels
 from tests.integration.dispatching import LONG, MERGE_PATCH, Stage, until
 from tests.support.faults import Fault, Refuse, Request
 from tests.support.observer import Observer
+
+DENIED = 'admission webhook "policy" denied the request: no'
 
 
 def is_write_of_runs(request: Request) -> bool:
@@ -17,11 +20,11 @@ def is_write_of_runs(request: Request) -> bool:
 def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_slots(
     stage: Stage, seen: Observer
 ) -> None:
-    """Ten runs, two slots: each starts once, in its turn, two at a time at most."""
+    """Ten runs, two slots: each starts once, two at a time at most, and at most one place off."""
     names = stage.queue(count=10)
     with stage.dispatching({"fib": 2}):
         seen.wait(lambda: seen.finished >= set(names))
-    assert seen.started == names
+    assert all(abs(seen.started.index(name) - place) < 2 for place, name in enumerate(names)), seen.started
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] == 2
     assert all(len(seen.pods[name]) == 1 for name in names)
@@ -30,6 +33,7 @@ def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_sl
 def test_a_run_costs_three_writes_at_most(stage: Stage, seen: Observer) -> None:
     """Besides its creation, one admission and one Event, also for those that wait long enough to be told why."""
     with stage.dispatching({"fib": 1}):
+        until(stage.is_settled)
         first = stage.queue(args=LONG)
         waiting = stage.queue(count=3)
         until(lambda: all(stage.reasons(name) for name in waiting))
@@ -120,7 +124,7 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
     """An admission policy may refuse one run: the others take its turn, and it is tried again with growing pauses."""
     [refused] = stage.queue()
     others = stage.queue(count=3)
-    fault = stage.proxy.add(Fault(Refuse(status, "Forbidden"), method="PATCH", path=refused, times=None))
+    fault = stage.proxy.add(Fault(Refuse(status, "Forbidden", DENIED), method="PATCH", path=refused, times=None))
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(others))
         assert refused not in seen.starts
@@ -131,15 +135,15 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
 
 
 def test_when_every_run_is_refused_the_tries_are_few(stage: Stage, seen: Observer) -> None:
-    """A right that is missing must not turn into a call per queued run and moment; others lose nothing by it."""
+    """A policy must not turn into a call per queued run and moment; others lose nothing by it."""
     stage.queue(count=40)
-    fault = stage.proxy.add(Fault(Refuse(403, "Forbidden"), method="PATCH", path="/fib-", times=None))
+    fault = stage.proxy.add(Fault(Refuse(403, "Forbidden", DENIED), method="PATCH", path="/fib-", times=None))
     with stage.dispatching({"fib": 3, "other": 2}):
         others = stage.queue("other", count=6)
         seen.wait(lambda: seen.finished >= set(others))
         tries = [request for request in stage.proxy.requests if request.fault is fault]
         lasted_seconds = tries[-1].started - tries[0].started
-        assert len(tries) <= 2 + lasted_seconds / 0.1
+        assert len(tries) <= WRITERS - 1 + lasted_seconds / 0.1
 
 
 def test_a_run_that_is_deleted_while_queued_never_starts(stage: Stage, seen: Observer) -> None:
@@ -169,17 +173,16 @@ def test_a_run_that_is_started_by_hand_takes_a_slot(stage: Stage, seen: Observer
 
 
 def test_a_run_that_is_suspended_by_hand_holds_its_slot_until_its_pods_are_gone(stage: Stage, seen: Observer) -> None:
-    """Then it is queued again, at its old place; at no time are there more pods than slots."""
+    """Then it is queued again at its old place, after a pause; at no time are there more pods than slots."""
     with stage.dispatching({"fib": 1}):
         [first] = stage.queue(args=LONG)
-        [second] = stage.queue()
+        others = stage.queue(count=2)
         until(lambda: stage.job(first).status.active)
         stage.suspend(first, True)
         seen.wait(lambda: seen.starts.get(first) == 2)
-        assert second not in seen.starts
-        until(lambda: stage.job(first).status.active)
+        until(lambda: "SuspendedAgain" in stage.reasons(first))
         stage.delete(first)
-        seen.wait(lambda: second in seen.finished)
+        seen.wait(lambda: seen.finished >= set(others))
     assert seen.most_active["fib"] == 1
 
 

@@ -68,7 +68,7 @@ def test_every_second_patch_fails(stage: Stage, seen: Observer, action: Action) 
 
 def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(stage: Stage, seen: Observer) -> None:
     """Whatever has answered in the API server's place: the admission may arrive, and nothing is forgotten for it."""
-    odd = stage.proxy.add(Fault(Refuse(200, "SomeProxy"), method="PATCH", times=2))
+    odd = stage.proxy.add(Fault(Refuse(200, "SomeProxy"), when=is_admission, times=2))
     names = stage.queue(count=RUNS)
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(names))
@@ -105,7 +105,7 @@ def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, ac
 
 @pytest.mark.slow
 def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: Observer) -> None:
-    """Telling why runs wait comes second: with an Event that gets no answer, admissions go on after one call's time."""
+    """Telling why runs wait comes second: an Event that gets no answer keeps nobody waiting."""
     stage.queue(count=5, depends_on=("nowhere",))
     hang = stage.proxy.add(Fault(GoSilent(), method="POST", path="/events$", times=None))
     with stage.dispatching(SLOTS):
@@ -237,11 +237,11 @@ def test_connections_that_are_cut_all_the_time(stage: Stage, seen: Observer) -> 
 def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: Observer) -> None:
     """As long as it may arrive it holds its slot; once the same admission was answered it can only conflict."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="PATCH"))
+    stage.proxy.add(Fault(hold, when=is_admission))
     names = stage.queue(count=3)
     with stage.dispatching({"fib": 1}):
         hold.wait_held()
-        lost = stage.proxy.add(Fault(LoseRequest(), method="PATCH", times=2))
+        lost = stage.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
         stage.proxy.cut_all()
         until(lambda: stage.proxy.hits(lost) == 2)
         assert not seen.starts, "the slot of the run in doubt was given away"
@@ -257,11 +257,11 @@ def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: 
 def test_an_admission_that_lands_before_its_doubt_is_settled(stage: Stage, seen: Observer) -> None:
     """It was late, but it counts: the watch shows it, and no other run gets its slot."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="PATCH"))
+    stage.proxy.add(Fault(hold, when=is_admission))
     names = stage.queue(count=3)
     with stage.dispatching({"fib": 1}):
         hold.wait_held()
-        stage.proxy.add(Fault(LoseRequest(), method="PATCH", times=2))
+        stage.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
         stage.proxy.cut_all()
         hold.release()
         seen.wait(lambda: seen.finished >= set(names))
@@ -274,14 +274,16 @@ def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(stage: Sta
     """The doubt is settled by a change that admits nobody, so the run waits for its dependency like any other."""
     stage.deploy("db", replicas=1)
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="PATCH"))
+    stage.proxy.add(Fault(hold, when=is_admission))
     [dependent] = stage.queue(depends_on=("db",))
     with stage.dispatching({"fib": 1}):
         hold.wait_held()
+        before = stage.proxy.requests
         stage.scale("db", replicas=0)
         stage.await_ready("db", 0)
         stage.proxy.cut_all()
-        stage.proxy.wait_for(lambda request: is_fence(request) and request.status == 200)
+        fences = 1 + sum(map(is_fence, before))
+        stage.proxy.wait_for(lambda request: is_fence(request) and request.status == 200, count=fences)
         hold.release()
         stage.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
         [other] = stage.queue()

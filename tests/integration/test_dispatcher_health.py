@@ -1,14 +1,14 @@
 """What the liveness probe learns of a dispatcher."""
 
+from app.common.heartbeat import SILENCE_SECONDS, Heartbeat
 from app.dispatcher.loop import Dispatcher
-from app.dispatcher.pulse import SILENCE_SECONDS, Pulse
 from tests.integration.dispatching import QUICK, Stage, until
 from tests.support.clock import Clock
 from tests.support.faults import Fault, Hold
 
 
 def make(stage: Stage, clock: Clock) -> Dispatcher:
-    return Dispatcher(stage.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, pulse=Pulse(clock))
+    return Dispatcher(stage.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, heartbeat=Heartbeat(clock))
 
 
 def test_a_dispatcher_that_waits_is_not_stuck(stage: Stage) -> None:

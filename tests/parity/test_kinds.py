@@ -47,8 +47,8 @@ LEASE_CASES: dict[str, list[Step]] = {
     "no time": [create(LEASES, lease(renewTime="x"))],
     "a number as time": [create(LEASES, lease(renewTime=5))],
     "a strategy of its own": [create(LEASES, lease(strategy="OldestEmulationVersion", holderIdentity="x"))],
-    "put to where nothing is": [put(LEASES, lease(holderIdentity="x")), put(LEASES, lease(holderIdentity="y"))],
-    "put with a version to where nothing is": [put(LEASES, {"metadata": {"name": "$NAME", "resourceVersion": "7"}})],
+    "put without an existing object": [put(LEASES, lease(holderIdentity="x")), put(LEASES, lease(holderIdentity="y"))],
+    "put with a version without an existing object": [put(LEASES, {"metadata": {"name": "$NAME", "resourceVersion": "7"}})],
     "renewed with its version": [create(LEASES, lease()), replace(LEASES, ("spec.holderIdentity", "a")), get(LEASES)],
     "renewed with an old version": [create(LEASES, lease()),
         replace(LEASES, ("spec.holderIdentity", "a"), ("metadata.resourceVersion", "1")), get(LEASES)],
@@ -57,17 +57,17 @@ LEASE_CASES: dict[str, list[Step]] = {
 }  # fmt: skip
 
 EVENT_CASES: dict[str, list[Step]] = {
-    "of the old style": [create(EVENTS, event(("count", 1), ("firstTimestamp", "2001-01-01T00:00:00Z"))), get(EVENTS)],
-    "of the new style": [create(EVENTS, event(*NEW_STYLE)), get(EVENTS)],
-    "of the new style, without a reason": [create(EVENTS, event(*NEW_STYLE, ("reason", "")))],
+    "in the old style": [create(EVENTS, event(("count", 1), ("firstTimestamp", "2001-01-01T00:00:00Z"))), get(EVENTS)],
+    "in the new style": [create(EVENTS, event(*NEW_STYLE)), get(EVENTS)],
+    "in the new style, without a reason": [create(EVENTS, event(*NEW_STYLE, ("reason", "")))],
     "about an object elsewhere": [create(EVENTS, event(("involvedObject.namespace", "other")))],
     "about an object without a namespace": [create(EVENTS, event(("involvedObject.namespace", ...)))],
     "about nothing": [create(EVENTS, {"metadata": {"name": "$NAME"}})],
-    "of the new style, too long": [create(EVENTS, event(
+    "in the new style, too long": [create(EVENTS, event(
         *NEW_STYLE, ("reportingComponent", "a b"), ("reportingInstance", "i" * 129), ("action", "a" * 129),
         ("message", "m" * 1025), ("reason", "r" * 129)))],
-    "of the old style, with a long message": [create(EVENTS, event(("message", "m" * 2000)))],
-    "with a name to be made": [create(EVENTS, event(("metadata", {"generateName": "$NAME."})))],
+    "in the old style, with a long message": [create(EVENTS, event(("message", "m" * 2000)))],
+    "with generateName": [create(EVENTS, event(("metadata", {"generateName": "$NAME."})))],
     "with a bad name": [create(EVENTS, event(("metadata.name", "A_B")))],
     "of a type that nobody knows": [create(EVENTS, event(("type", "Sometimes")))],
     "counted up": [create(EVENTS, event(("count", 1))), patch(EVENTS, {"count": 2}, STRATEGIC)],
@@ -81,13 +81,13 @@ DATA_CASES: dict[str, list[Step]] = {
     "a ConfigMap": [create(CONFIG_MAPS, named(data={"a": "b"})), get(CONFIG_MAPS), delete(CONFIG_MAPS)],
     "bad keys": [create(CONFIG_MAPS, named(data={"a b": "c", "..": "x", "..a": "y"}))],
     "a number": [create(CONFIG_MAPS, named(data={"a": 1}))],
-    "more than a mebibyte": [create(CONFIG_MAPS, named(data={"a": "x" * 1048577}))],
-    "what can't change": [create(CONFIG_MAPS, named(data={"a": "b"}, immutable=True)),
+    "more than one mebibyte": [create(CONFIG_MAPS, named(data={"a": "x" * 1048577}))],
+    "an immutable ConfigMap": [create(CONFIG_MAPS, named(data={"a": "b"}, immutable=True)),
         patch(CONFIG_MAPS, {"data": {"a": "c"}}), patch(CONFIG_MAPS, {"immutable": False}),
         patch(CONFIG_MAPS, {"metadata": {"labels": {"x": "y"}}})],
     "a key replaced": [create(CONFIG_MAPS, named(data={"a": "b"})), replace(CONFIG_MAPS, ("data", {"c": "d"}))],
     "a Secret": [create(SECRETS, named(data={"a": "Yg=="}, stringData={"b": "c"})), get(SECRETS), delete(SECRETS)],
-    "a Secret that is no base 64": [create(SECRETS, named(data={"a": "!!"}))],
+    "a Secret that is not base64": [create(SECRETS, named(data={"a": "!!"}))],
     "a Secret's type changed": [create(SECRETS, named()), patch(SECRETS, {"type": "example.com/other"})],
     "a namespace": [create(NAMESPACES, named()), get(NAMESPACES), create(NAMESPACES, named()),
         patch(NAMESPACES, {"metadata": {"annotations": {"a": "b"}}}), delete(NAMESPACES)],
@@ -187,28 +187,28 @@ POD_CASES: dict[str, list[Step]] = {
                      get_list(PODS, fieldSelector="spec.image=x")],
     "its status": [create(PODS, pod()), patch(PODS, {"status": {"phase": "Running", "podIP": "10.1.1.1"}},
                                               STRATEGIC, name="$NAME/status"), get(PODS)],
-    "by each field that there is": [create(PODS, LABELLED), by_hand(
+    "by every supported field": [create(PODS, LABELLED), by_hand(
         phase="Running", podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.1"}, {"ip": "fd00::1"}], nominatedNodeName="there"),
         *[step for field, value in POD_FIELDS.items() for step in found_by(field, value)]],
-    "by fields that there aren't": [get_list(PODS, fieldSelector=f"{field}=x") for field in (
+    "by unknown fields": [get_list(PODS, fieldSelector=f"{field}=x") for field in (
         "status.hostIP", "spec.hostname", "metadata.uid", "metadata.labels", "status", "", "spec.containers", "podIP",
         "status.reason", "spec.priority")],
     "by two fields": [create(PODS, LABELLED), by_hand(podIP="10.1.1.1"),
         get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=10.1.1.1,status.phase=Pending"),
         get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=10.1.1.1,status.phase!=Pending")],
-    "by an address of the new Internet": [create(PODS, LABELLED), by_hand(podIP="fd00::a"),
+    "by an IPv6 address": [create(PODS, LABELLED), by_hand(podIP="fd00::a"),
         *found_by("status.podIP", "fd00::a"),
         get_list(PODS, labelSelector="case=$NAME", fieldSelector="status.podIP=FD00::A")],
-    "an address that is none": [create(PODS, LABELLED), by_hand(podIP="x"), get(PODS)],
+    "an invalid address": [create(PODS, LABELLED), by_hand(podIP="x"), get(PODS)],
     "addresses that contradict each other": [create(PODS, LABELLED), by_hand(
         podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.2"}]), get(PODS)],
     "addresses alone": [create(PODS, LABELLED), by_hand(podIPs=[{"ip": "10.1.1.2"}, {"ip": "fd00::2"}]), get(PODS)],
-    "two addresses of one kind": [create(PODS, LABELLED), by_hand(
+    "two addresses of one family": [create(PODS, LABELLED), by_hand(
         podIP="10.1.1.1", podIPs=[{"ip": "10.1.1.1"}, {"ip": "10.1.1.2"}])],
-    "an address put, and put away": [create(PODS, LABELLED), by_hand(podIP="10.1.1.1"),
+    "an address set and removed": [create(PODS, LABELLED), by_hand(podIP="10.1.1.1"),
         replace(PODS, ("status.podIP", "10.1.1.3"), at="$NAME/status"),
         replace(PODS, ("status.podIP", ...), ("status.podIPs", ...), at="$NAME/status")],
-    "a status put": [create(PODS, LABELLED), replace(
+    "a status replaced by PUT": [create(PODS, LABELLED), replace(
         PODS, ("status", {"phase": "Failed", "hostIP": "192.168.1.1", "hostIPs": [{"ip": "192.168.1.1"}],
                           "podIP": "10.1.1.1", "reason": "Evicted", "message": "no more"}), at="$NAME/status")],
     "an unknown status of a phase": [create(PODS, LABELLED), by_hand(phase="Sometimes")],
@@ -217,9 +217,9 @@ POD_CASES: dict[str, list[Step]] = {
         startTime="2001-01-01T00:00:00Z"),
         by_hand(conditions=[{"type": "Ready", "status": "False"}, {"type": "example.com/Own", "status": "True"}])],
     "a container's state": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]), get(PODS)],
-    "a container's end taken back": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]),
+    "a container's termination undone": [create(PODS, LABELLED), by_hand(phase="Failed", containerStatuses=[ENDED]),
         by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
-    "a container's end taken back of one that never restarts": [
+    "a container's termination undone with restartPolicy Never": [
         create(PODS, pod(("spec.restartPolicy", "Never"))), by_hand(phase="Failed", containerStatuses=[ENDED]),
         by_hand(containerStatuses=[{**ENDED, "state": {"terminated": None, "running": {}}}])],
     "the network of its host": [create(PODS, pod(("spec.hostNetwork", True))), get_list(
@@ -245,15 +245,15 @@ POD_CASES: dict[str, list[Step]] = {
         call("GET", f"{PODS}/$NAME/log?{query}") for query in ("", "container=main", "container=b", "container=x")]],
     "the log, by other methods": [create(PODS, pod()), *[
         call(method, f"{PODS}/$NAME/log") for method in ("POST", "PUT", "PATCH", "DELETE")]],
-    "deleted, if it is the one": [create(PODS, pod()), delete(PODS, {"preconditions": {"uid": "x"}}),
+    "deleted with preconditions": [create(PODS, pod()), delete(PODS, {"preconditions": {"uid": "x"}}),
         delete(PODS, {"preconditions": {"resourceVersion": "1"}}),
         delete(PODS, {"preconditions": {"uid": ""}}, dryRun="All"), delete(PODS, {"gracePeriodSeconds": 0})],
-    "deleted after a while": [create(PODS, pod()), delete(PODS, {"gracePeriodSeconds": 5}), get(PODS)],
-    "deleted in no time": [create(PODS, pod()), delete(PODS, gracePeriodSeconds=-1), get(PODS)],
+    "deleted with a grace period": [create(PODS, pod()), delete(PODS, {"gracePeriodSeconds": 5}), get(PODS)],
+    "deleted with a negative grace period": [create(PODS, pod()), delete(PODS, gracePeriodSeconds=-1), get(PODS)],
     "patched as a dry run": [create(PODS, pod()), patch(
         PODS, {"metadata": {"labels": {"a": "b"}}}, dryRun="All"), get(PODS)],
-    "the log of one that has no node": [create(PODS, pod()), get(PODS, "$NAME/log")],
-    "the log of one that isn't there": [get(PODS, "$NAME/log")],
+    "the log of a pod without a node": [create(PODS, pod()), get(PODS, "$NAME/log")],
+    "the log of a missing pod": [get(PODS, "$NAME/log")],
     "its metadata in a list": [create(PODS, pod(("metadata.labels", {"case": "$NAME"}))), call(
         "GET", f"{PODS}?labelSelector=case%3D$NAME",
         accept="application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")],

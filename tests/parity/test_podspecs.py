@@ -18,23 +18,23 @@ _DEADLINE_SECONDS = 30.0
 
 
 def container(**fields: Any) -> list[Step]:
-    """Return a Job whose container has these fields, and another that is only tried."""
+    """Return steps: create a Job whose container has these fields, once as a dry run and once for real; get it."""
     changes = [(f"{CONTAINER}.{name}", value) for name, value in fields.items()]
     return [create(JOBS, job(*changes), dryRun="All"), create(JOBS, job(*changes)), get(JOBS)]
 
 
 def secured(**fields: Any) -> list[Step]:
-    """Return a Job whose container has such a security context."""
+    """Return the steps of `container` for a security context with these fields."""
     return container(securityContext=fields)
 
 
 def spec(**fields: Any) -> list[Step]:
-    """Return a Job whose pods have these fields."""
+    """Return a step that creates a Job whose pod spec has these fields."""
     return [create(JOBS, job(*((f"{POD_SPEC}.{name}", value) for name, value in fields.items())))]
 
 
 def pod_secured(**fields: Any) -> list[Step]:
-    """Return a Job whose pods have such a security context."""
+    """Return the step of `spec` for a security context with these fields."""
     return spec(securityContext=fields)
 
 

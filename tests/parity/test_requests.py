@@ -82,12 +82,12 @@ FINISHED = {"active": 0, "ready": 0, "conditions": conditions("SuccessCriteriaMe
 READS: dict[str, list[Step]] = {
     "what was created is read": after(get(JOBS)),
     "the name is taken": after(create(JOBS, job())),
-    "one that does not exist": [get(JOBS)],
+    "a missing Job": [get(JOBS)],
     "as a table": after(get(JOBS, accept="application/json;as=Table;v=v1;g=meta.k8s.io")),
     "its metadata alone": after(get(JOBS, accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io")),
     "a dry run stores nothing": [create(JOBS, job(), dryRun="All"), get(JOBS)],
     "a dry run of something": [create(JOBS, job(), dryRun="Some")],
-    "in a namespace that has no such name": [create("/apis/batch/v1/namespaces/A_B/jobs", job())],
+    "in a namespace with an invalid name": [create("/apis/batch/v1/namespaces/A_B/jobs", job())],
 }
 
 MERGES: dict[str, list[Step]] = {
@@ -120,7 +120,7 @@ MERGES: dict[str, list[Step]] = {
     "an unknown field": merge({"spec": {"foo": 1}}),
     "an unknown field, strictly": merge({"spec": {"foo": 1}}, fieldValidation="Strict"),
     "the status": merge({"status": {"active": 5}}),
-    "one that does not exist": [patch(JOBS, {})],
+    "a missing Job": [patch(JOBS, {})],
     "as a dry run": merge({"spec": {"parallelism": 9}}, dryRun="All"),
 }
 
@@ -146,13 +146,13 @@ SUSPENDED = {"op": "test", "path": "/spec/suspend", "value": True}
 JSON_PATCHES: dict[str, list[Step]] = {
     "a test that holds": json_patch(SUSPENDED, {"op": "replace", "path": "/spec/parallelism", "value": 2}),
     "a test that fails": json_patch({**SUSPENDED, "value": False}),
-    "remove what isn't there": json_patch({"op": "remove", "path": "/spec/nope"}),
+    "remove a missing field": json_patch({"op": "remove", "path": "/spec/nope"}),
     "an unknown operation": json_patch({"op": "foo", "path": "/spec/nope"}),
     "no list": json_patch(body={"op": "foo"}),
     "a path without a slash": json_patch({"op": "add", "path": "spec", "value": 1}),
     "an old resourceVersion": json_patch({"op": "replace", "path": "/metadata/resourceVersion", "value": "1"}),
     "an unknown field, strictly": json_patch({"op": "add", "path": "/spec/foo", "value": 1}, fieldValidation="Strict"),
-    "below what isn't there": json_patch({"op": "add", "path": "/spec/x/y", "value": 1}),
+    "add below a missing field": json_patch({"op": "add", "path": "/spec/x/y", "value": 1}),
     "nothing": json_patch(),
     "a label": json_patch({"op": "add", "path": "/metadata/labels/z", "value": "1"}),
 }
@@ -212,21 +212,21 @@ DELETES: dict[str, list[Step]] = {
     "in the background": after(delete(JOBS, HIDDEN), get(JOBS)),
     "by the query": after(delete(JOBS, propagationPolicy="Background"), get(JOBS)),
     "with options of its kind": after(delete(JOBS, {"kind": "DeleteOptions", "apiVersion": "v1", **HIDDEN})),
-    "one that does not exist": [delete(JOBS, HIDDEN)],
+    "a missing Job": [delete(JOBS, HIDDEN)],
     "with an unknown policy": after(delete(JOBS, {"propagationPolicy": "Sometimes"})),
     "with such a policy in the query": after(delete(JOBS, propagationPolicy="Sometimes")),
     "with both policies": after(delete(JOBS, {**HIDDEN, "orphanDependents": True})),
     "with a body that is no JSON": after(delete(JOBS, b"xyz")),
     "with a body that is a list": after(delete(JOBS, b"[]")),
     "with another kind": after(delete(JOBS, {"kind": "Sparkle", "apiVersion": "v1"})),
-    "the same uid, taken from it": [create(JOBS, job()), own_delete("uid"), get(JOBS)],
-    "the same resourceVersion": [create(JOBS, job()), own_delete("resourceVersion"), get(JOBS)],
+    "its own uid as a precondition": [create(JOBS, job()), own_delete("uid"), get(JOBS)],
+    "its own resourceVersion as a precondition": [create(JOBS, job()), own_delete("resourceVersion"), get(JOBS)],
     "an old resourceVersion": [
         create(JOBS, job()), own_delete("resourceVersion", patch(JOBS, {"metadata": {"labels": {"a": "b"}}})), get(JOBS)
     ],
     "a number as a precondition": after(delete(JOBS, {**HIDDEN, "preconditions": {"uid": 5}})),
     "an empty precondition": after(delete(JOBS, {**HIDDEN, "preconditions": {}}), get(JOBS)),
-    "no time to end": after(delete(JOBS, {**HIDDEN, "gracePeriodSeconds": 0}), get(JOBS)),
+    "a grace period of 0": after(delete(JOBS, {**HIDDEN, "gracePeriodSeconds": 0}), get(JOBS)),
     "another uid": after(delete(JOBS, {**HIDDEN, "preconditions": {"uid": "abc"}}), get(JOBS)),
     "another resourceVersion": after(delete(JOBS, {**HIDDEN, "preconditions": {"resourceVersion": "1"}})),
     "a dry run": after(delete(JOBS, HIDDEN, dryRun="All"), get(JOBS)),
@@ -236,7 +236,7 @@ DELETES: dict[str, list[Step]] = {
     "a dry run of something": after(delete(JOBS, {"dryRun": ["x"]})),
     "a word as grace period": after(delete(JOBS, {"gracePeriodSeconds": "x"})),
     "a word as grace period in the query": after(delete(JOBS, gracePeriodSeconds="x")),
-    "one that a finalizer holds": [create(JOBS, job(HELD)), delete(JOBS, HIDDEN), get(JOBS),
+    "a Job with a finalizer": [create(JOBS, job(HELD)), delete(JOBS, HIDDEN), get(JOBS),
         patch(JOBS, {"metadata": {"finalizers": ["example.com/held", "example.com/late"]}}),
         patch(JOBS, {"metadata": {"labels": {"late": "1"}}}), delete(JOBS, HIDDEN), RELEASE, get(JOBS)],
     "a collection": [create(JOBS, job(("metadata.labels", {"case": "$NAME"}))),
@@ -259,7 +259,7 @@ TYPES: dict[str, list[Step]] = {
     "an object as text": [call("POST", JOBS, job(), content_type="text/plain")],
     "an object as a form": [call("POST", JOBS, job(), content_type="application/x-www-form-urlencoded")],
     "an object with a charset": [call("POST", JOBS, job(), content_type="application/json; charset=utf-8")],
-    "an answer as XML": [call("GET", JOBS, accept="text/xml")],
+    "a response as XML": [call("GET", JOBS, accept="text/xml")],
 }
 
 TABLES = {

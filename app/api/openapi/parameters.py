@@ -88,7 +88,9 @@ TRACESTATE = Parameter(
 )
 
 PREFERENCE_APPLIED = Header(
-    text="The wait that was applied; absent if the request asked for none.", example="wait=10", always=False
+    text="The wait that was applied; absent if the request asked for none, or too many others wait.",
+    example="wait=10",
+    always=False,
 )
 
 

@@ -57,7 +57,7 @@ _START = Operation(
         SuccessResponse(
             status=202,
             text="The run is stored in the cluster. With `Prefer: wait=N`: the run has not ended yet, and the body "
-            "shows its present state.",
+            "shows its present state. Without `Preference-Applied`, too many other requests wait.",
             schema=AcceptedSchema,
             alternative=RunSchema,
             example=Accepted("flskh5ipglrj", "fibonacci-slimfaas-job-flskh5ipglrj"),
@@ -73,11 +73,7 @@ _START = Operation(
             headers={**_HEADERS, "Location": replace(_HEADERS["Location"], always=False)},
         ),
     ),
-    errors=error_examples.URL
-    + error_examples.BODY
-    + error_examples.CREATE
-    + error_examples.IDEMPOTENCY
-    + error_examples.WAITING,
+    errors=error_examples.URL + error_examples.BODY + error_examples.CREATE + error_examples.IDEMPOTENCY,
     requires_access=True,
 )
 
@@ -114,7 +110,8 @@ def jobs_blueprint(
             record(outcome="tried")
             with limiter.acquire():
                 return json_response(submitter.dry_run(definition, body, path=path, query=query, context=context))
-        with waiter.acquire(wait_seconds, make_disconnect_check(request)) as cancel_token:
+        disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
+        with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
             with limiter.acquire():
                 run = submitter.submit(definition, body, path=path, query=query, key=key, context=context)
             record(run_id=run.id, fields=run.fields, outcome="replayed" if run.replayed else "accepted")

@@ -96,7 +96,8 @@ def logs_blueprint(access_control: AccessControl, logs: LogReader, limiter: Conc
             with limiter.acquire():
                 logs.check(definition.name, run_id, options)
             return _respond(iter(()))
-        pieces = logs.read(definition.name, run_id, options, make_disconnect_check(request))
+        disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
+        pieces = logs.read(definition.name, run_id, options, disconnected, trusted=trusted)
         first = next(pieces)  # errors are raised here, while the response can still get their status
         response = _respond(_send(itertools.chain([first], pieces), f"{name}/{run_id}"))
         response.call_on_close(pieces.close)

@@ -36,7 +36,7 @@ _READ = Operation(
             links={"cancel": Link(operation="runs.cancel", parameters=_SAME_RUN)},
         ),
     ),
-    errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.WAITING, *error_examples.API_SERVER),
+    errors=(*error_examples.QUERY, *error_examples.RUN, *error_examples.API_SERVER),
     requires_access=True,
 )
 _READ_MANY = Operation(
@@ -151,9 +151,12 @@ def runs_blueprint(
         with limiter.acquire():
             view = runs.get(definition.name, run_id)
         wait_seconds = read_wait(request)
-        if not has_ended(view):
-            with waiter.acquire(wait_seconds, make_disconnect_check(request)) as cancel_token:
-                if cancel_token is not None:
+        if wait_seconds and not has_ended(view):
+            disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
+            with waiter.acquire(wait_seconds, disconnected, trusted=trusted) as cancel_token:
+                if cancel_token is None:
+                    wait_seconds = None  # too many others wait: respond with the run as it is, and confirm no wait
+                else:
                     view = waiter.wait_for_end(definition.name, run_id, cancel_token)
         return respond_with_run(view, wait_seconds)
 

@@ -161,7 +161,7 @@ class QueueCounter:
         self._drain_of_all = DrainRate(began)
         self.filled = threading.Event()
 
-    def replace(self, records: list[QueuedJob]) -> None:
+    def replace(self, records: list[QueuedJob], _version: int) -> None:
         """Count these runs and the reserved ones. Runs that were queued before and no longer are have left."""
         with self._lock:
             queued = {record.name: record.definition for record in records if record.queued}

@@ -95,18 +95,27 @@ class LogReader:
         """Raise what `read` would raise, as far as that is known before the log is opened."""
         self._choose(self._runs.find(definition, run_id), options)
 
-    def read(self, definition: str, run_id: str, options: LogOptions, gone: Callable[[], bool]) -> Generator[bytes]:
+    def read(
+        self, definition: str, run_id: str, options: LogOptions, gone: Callable[[], bool], *, trusted: bool = False
+    ) -> Generator[bytes]:
         """Read a log; what is wrong is raised before the first piece, which is empty, and then only `BrokenLogError`.
 
+        Args:
+            definition: of the run.
+            run_id: its id.
+            options: what is wanted of its log.
+            gone: see `LongRequestLimiter.acquire`.
+            trusted: see `LongRequestLimiter.acquire`.
+
         Raises:
-            TooManyLongRequestsError: no place is free.
+            TooManyLongRequestsError: too many logs are read, or runs waited for.
             UnknownRunError: there is no such run.
             UnknownAttemptError: it has no such attempt, or the kubelet has dropped its log.
             NoLogError: there is no log yet, or none any more.
             ClusterError: the API server can't be asked.
             BrokenLogError: it ends too early: the API server broke off, or this process is to stop.
         """
-        with self._streams.acquire(gone) as cancel_token:
+        with self._streams.acquire(gone, trusted=trusted) as cancel_token:
             container = self._choose(self._runs.find(definition, run_id), options)
             try:
                 yield from self._pass_on(definition, container, options, cancel_token)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 
 from benchmarks.bench.report import Row
-from benchmarks.bench.scenarios import accepted, admitted, calls, handover, memory, start
+from benchmarks.bench.scenarios import accepted, admitted, burst, calls, handover, memory, start
 from benchmarks.bench.stage import Stage
 
 SCENARIOS: dict[str, Callable[[Stage], Iterable[Row]]] = {
     "start": start.measure,
     "calls": calls.measure,
     "accepted": accepted.measure,
+    "burst": burst.measure,
     "admitted": admitted.measure,
     "memory": memory.measure,
     "handover": handover.measure,

@@ -45,7 +45,7 @@ class World:
         return results[0]
 
     def find(self, name: str = "a") -> Object | None:
-        """Return the cached ConfigMap's value."""
+        """Return the cached ConfigMap; None when there is none."""
         return self.on_loop(lambda: self.cache.find(CONFIG_MAP, "ns", name))
 
 

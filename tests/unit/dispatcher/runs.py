@@ -1,11 +1,10 @@
 """Runs and queues for tests of pure decisions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from hypothesis import strategies as st
 
-from app.dispatcher.plan import Line
-from app.dispatcher.tables import Changes, RunTable
+from app.dispatcher.run_store import ChangeSignal, RunStore
 from app.domain.readiness import Readiness, Unready
 from app.domain.run import DependsOn, PendingStart, Phase, Run
 
@@ -40,11 +39,13 @@ def make_run(
     )
 
 
-def lines_of(runs: Sequence[Run]) -> Mapping[str, Line]:
-    """The lines that a table makes of runs."""
-    table = RunTable(Changes())
-    table.replace(list(runs))
-    return table.lines()
+def store_of(runs: Sequence[Run], ready: Collection[str] = ()) -> RunStore:
+    """A store that holds these runs, while these workloads are ready."""
+    store = RunStore(ChangeSignal())
+    for name in ready:
+        store.set_ready(name, ready=True)
+    store.replace(list(runs), 1)
+    return store
 
 
 def unready_from(ready: Collection[str]) -> Unready:

@@ -1,6 +1,7 @@
-"""Calls that last have so many places, and each is told when there is no more reason to go on."""
+"""How many long requests there may be, and when each is told to end."""
 
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -11,8 +12,8 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture
-def streams() -> LongRequestLimiter:
-    """Two places."""
+def limiter() -> LongRequestLimiter:
+    """Two at the same time."""
     return LongRequestLimiter(2)
 
 
@@ -20,68 +21,85 @@ def stay() -> bool:
     return False
 
 
-def test_a_call_without_a_place_is_refused_at_once(streams: LongRequestLimiter) -> None:
-    """It is told so, and the others keep theirs."""
-    with streams.acquire(stay) as first, streams.acquire(stay) as second:
-        with pytest.raises(TooManyLongRequestsError), streams.acquire(stay):
-            pytest.fail("a third call got in")
+def count_accepted(limiter: LongRequestLimiter, stack: ExitStack, *, trusted: bool) -> int:
+    """Start long requests until one is refused; returns how many were not."""
+    for count in range(100):
+        try:
+            stack.enter_context(limiter.acquire(stay, trusted=trusted))
+        except TooManyLongRequestsError:
+            return count
+    pytest.fail("none is refused")
+
+
+def test_acquire__refuses_a_request_over_the_limit(limiter: LongRequestLimiter) -> None:
+    with limiter.acquire(stay) as first, limiter.acquire(stay) as second:
+        with pytest.raises(TooManyLongRequestsError), limiter.acquire(stay):
+            pytest.fail("a third request was accepted")
         assert not first.is_set
         assert not second.is_set
 
 
-def test_no_place_at_all_is_a_setting_like_any_other() -> None:
-    """Then nobody may wait or read logs."""
+def test_acquire__refuses_all_where_the_limit_is_zero() -> None:
     with pytest.raises(TooManyLongRequestsError), LongRequestLimiter(0).acquire(stay):
-        pytest.fail("a call got in")
+        pytest.fail("a request was accepted")
 
 
-def test_a_place_is_free_again_however_the_call_ended(streams: LongRequestLimiter) -> None:
-    """A failed call takes no place with it."""
+@pytest.mark.parametrize("crowd", [True, False])
+def test_acquire__keeps_a_quarter_for_trusted_and_for_other_callers(*, crowd: bool) -> None:
+    limiter = LongRequestLimiter(25, reserve=lambda: True)
+    with ExitStack() as stack:
+        assert count_accepted(limiter, stack, trusted=crowd) == 19
+        assert count_accepted(limiter, stack, trusted=not crowd) == 6
+
+
+def test_acquire__keeps_nothing_where_all_callers_are_of_one_kind() -> None:
+    with ExitStack() as stack:
+        assert count_accepted(LongRequestLimiter(25, reserve=lambda: False), stack, trusted=False) == 25
+
+
+def test_acquire__ends_the_request_in_the_count_however_it_ended(limiter: LongRequestLimiter) -> None:
     for _ in range(5):
-        with pytest.raises(LookupError), streams.acquire(stay):
+        with pytest.raises(LookupError), limiter.acquire(stay):
             raise LookupError
 
 
-def test_a_call_ends_when_its_time_is_up(streams: LongRequestLimiter) -> None:
-    """And the other one goes on."""
-    with streams.acquire(stay) as lasting, streams.acquire(stay, seconds=0.2) as short:
+def test_token__is_set_when_the_time_is_up(limiter: LongRequestLimiter) -> None:
+    with limiter.acquire(stay) as lasting, limiter.acquire(stay, seconds=0.2) as short:
         assert short.wait(DEADLINE_SECONDS)
         assert not lasting.is_set
 
 
-def test_a_call_ends_when_its_client_has_left(streams: LongRequestLimiter) -> None:
-    """And the other one goes on."""
+def test_token__is_set_when_the_client_has_left(limiter: LongRequestLimiter) -> None:
     left = threading.Event()
-    with streams.acquire(stay) as lasting, streams.acquire(left.is_set) as leaving:
+    with limiter.acquire(stay) as lasting, limiter.acquire(left.is_set) as leaving:
         assert not leaving.is_set
         left.set()
         assert leaving.wait(DEADLINE_SECONDS)
         assert not lasting.is_set
 
 
-def test_all_calls_end_when_the_process_is_to_stop(streams: LongRequestLimiter) -> None:
-    """Those that come later, too."""
+def test_token__is_set_when_the_process_is_to_stop(limiter: LongRequestLimiter) -> None:
+    """Also that of a request which begins after that."""
     stopping = threading.Event()
-    streams.stopping = stopping.is_set
-    with streams.acquire(stay) as first, streams.acquire(stay, seconds=300) as second:
+    limiter.stopping = stopping.is_set
+    with limiter.acquire(stay) as first, limiter.acquire(stay, seconds=300) as second:
         stopping.set()
         assert first.wait(DEADLINE_SECONDS)
         assert second.wait(DEADLINE_SECONDS)
-    with streams.acquire(stay) as late:
+    with limiter.acquire(stay) as late:
         assert late.wait(DEADLINE_SECONDS)
 
 
-def test_a_call_that_finds_no_thread_takes_no_place_and_the_next_one_is_looked_after() -> None:
-    """Also where that was the first of all."""
-    streams = LongRequestLimiter(1)
-    with no_threads(), pytest.raises(RuntimeError), streams.acquire(stay):
-        pytest.fail("nobody looks after it")
-    with streams.acquire(stay, seconds=0.2) as short:
+def test_acquire__starts_its_thread_later_where_none_can_be_started() -> None:
+    """The request that failed for it does not count."""
+    limiter = LongRequestLimiter(1)
+    with no_threads(), pytest.raises(RuntimeError), limiter.acquire(stay):
+        pytest.fail("nothing watches it")
+    with limiter.acquire(stay, seconds=0.2) as short:
         assert short.wait(DEADLINE_SECONDS)
 
 
-def test_an_interrupt_stays_set() -> None:
-    """Whoever waits for it later doesn't wait."""
+def test_cancel_token__stays_set() -> None:
     cancel_token = CancelToken()
     assert not cancel_token.wait(0)
     cancel_token.set()

@@ -41,7 +41,7 @@ class Requests(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.counter = QueueCounter(Clock())
-        self.counter.replace([])
+        self.counter.replace([], 1)
         self.requests: list[tuple[str, Reservation]] = []  # under way
         self.stored: dict[str, bool] = {}  # runs in the cluster, and whether they are queued
         self.events: list[QueuedJob] = []  # not delivered by the watch yet
@@ -95,17 +95,17 @@ def test_replace__counts_listed_and_reserved_runs() -> None:
     """After the watch broke: runs that were admitted meanwhile have left, reserved ones have not."""
     counter = QueueCounter(Clock())
     assert not counter.filled.is_set()
-    counter.replace([queued("a"), queued("b"), admitted("c")])
+    counter.replace([queued("a"), queued("b"), admitted("c")], 1)
     assert counter.filled.is_set()
     reserve(counter, "d")
     reserve(counter, "e")
-    counter.replace([queued("b"), admitted("a"), queued("d")])
+    counter.replace([queued("b"), admitted("a"), queued("d")], 1)
     assert counter.length("fib") == counter.total() == 3  # b, d and e
 
 
 def test_remove__keeps_the_reservation_of_a_later_run_with_the_same_name() -> None:
     counter = QueueCounter(Clock())
-    counter.replace([admitted("a")])
+    counter.replace([admitted("a")], 1)
     reserve(counter, "a")
     counter.remove(admitted("a"))
     assert counter.length("fib") == 1
@@ -117,7 +117,7 @@ def test_remove__keeps_the_reservation_of_a_later_run_with_the_same_name() -> No
 def test_reserve__needs_no_other_place_for_a_queued_or_reserved_run() -> None:
     """A repeated request passes a full queue if its run is queued or being stored."""
     counter = QueueCounter(Clock())
-    counter.replace([queued("a")])
+    counter.replace([queued("a")], 1)
     reserve(counter, "b")
     assert counter.reserve("fib", "a", FULL) == Reservation(None, "a")
     repeated = counter.reserve("fib", "b", FULL)
@@ -140,7 +140,7 @@ def test_reserve__needs_no_other_place_for_a_queued_or_reserved_run() -> None:
 def test_reserve__refuses_a_run_beyond_a_limit(limits: QueueLimits, reached: tuple[str | None, int] | None) -> None:
     """Two runs of this definition wait, and one of another. A refused run leaves nothing in the count."""
     counter = QueueCounter(Clock())
-    counter.replace([queued("a"), QueuedJob("other", "other", queued=True)])
+    counter.replace([queued("a"), QueuedJob("other", "other", queued=True)], 1)
     reserve(counter, "b")
     would = counter.find_reached_limit("fib", limits)
     assert counter.length("fib") == 2, "looking reserves nothing"
@@ -161,7 +161,7 @@ def test_forget_unseen__drops_a_reservation_that_the_watch_has_not_shown_in_time
     """The run may have been stored, and was not."""
     clock = Clock()
     counter = QueueCounter(clock)
-    counter.replace([])
+    counter.replace([], 1)
     first = reserve(counter, "a")
     clock.now += SILENCE_SECONDS - 1
     reserve(counter, "b")

@@ -1,0 +1,58 @@
+"""Definitions whose writes fail: each is left alone for a while, so that the others go on."""
+
+import logging
+
+from app.common.backoff_table import BackoffTable
+from app.common.outage_logger import OutageLogger
+from app.kube.errors import ClusterError
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LAST_PAUSE_SECONDS = 30.0
+_OUTAGE_PAUSE_SECONDS = 2.0
+"""The longest pause while nothing else is answered either: an outage may be over at any moment."""
+
+_REFUSAL_PAUSE_SECONDS = 0.1
+"""After a refusal: should all runs of a definition be refused, they are no burst of writes."""
+
+
+class DefinitionBackoff:
+    """What the last writes of each definition came to."""
+
+    def __init__(self) -> None:
+        self._failures = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        self._refusals = BackoffTable[str](_REFUSAL_PAUSE_SECONDS, _REFUSAL_PAUSE_SECONDS)
+        self._failed_at: dict[str, float] = {}
+        self._answered_at = float("-inf")
+        self._outages: dict[str, OutageLogger] = {}
+
+    def answered(self, definition: str, now: float) -> None:
+        """Take in a write that was answered, whatever the answer says."""
+        self._answered_at = now
+        self._failures.succeed(definition)
+        self._failed_at.pop(definition, None)
+        if (outage := self._outages.pop(definition, None)) is not None:
+            outage.recovered()
+
+    def refused(self, definition: str, now: float) -> None:
+        """Take in that a run was refused, which is an answer."""
+        self.answered(definition, now)
+        self._refusals.fail(definition, now)
+
+    def failed(self, definition: str, now: float, error: ClusterError) -> None:
+        """Take in a write without an answer to rely on."""
+        outage = self._outages.setdefault(definition, OutageLogger(log, f"writes for runs of {definition} fail"))
+        outage.failed(error)
+        others_answered = self._answered_at > self._failed_at.get(definition, float("inf"))
+        at_most = _LAST_PAUSE_SECONDS if others_answered else _OUTAGE_PAUSE_SECONDS
+        self._failures.fail(definition, now, at_least=error.retry_after_seconds or 0, at_most=at_most)
+        self._failed_at[definition] = now
+
+    def is_resting(self, definition: str, now: float) -> bool:
+        """Whether nothing is to be written for its runs now."""
+        return self._failures.is_waiting(definition, now) or self._refusals.is_waiting(definition, now)
+
+    def seconds_left(self, now: float) -> float:
+        """How long until the next pause is over; infinite where there is none."""
+        return min(self._failures.seconds_left(now), self._refusals.seconds_left(now))

@@ -1,0 +1,249 @@
+"""Being the one dispatcher of a namespace: the calls that read and write the Lease.
+
+The rules for candidates are client-go's (https://pkg.go.dev/k8s.io/client-go/tools/leaderelection): a candidate trusts
+its own clock only, and counts a Lease as expired when it has not seen it change for as long as the Lease says. These
+clocks decide how soon the next leader begins. That no slot is given away twice rests on the intent in the Lease
+(docs/adr/0005-intent-in-the-lease.md).
+"""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+from app.common.outage_logger import OutageLogger
+from app.common.types import Json
+from app.dispatcher.admissions import Admissions
+from app.dispatcher.intent import Intent
+from app.dispatcher.lease import LeaseTiming, SeenLease, build_lease, build_released_lease, read_lease
+from app.dispatcher.run_store import ChangeSignal
+from app.kube import labels
+from app.kube.client import NamespacedClient
+from app.kube.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
+from app.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+_LAST_RETRY_SECONDS = 10.0
+"""The longest pause of a candidate whose calls are refused again and again."""
+
+
+class Election:
+    """A candidate for the Lease, and its holder for as long as that goes well. Used by one thread.
+
+    Args:
+        client: of the namespace that the Lease is in.
+        admissions: what the Lease is held for.
+        signal: whose lock guards `admissions`.
+        timing: see `LeaseTiming`.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        client: NamespacedClient,
+        admissions: Admissions,
+        signal: ChangeSignal,
+        timing: LeaseTiming,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._admissions = admissions
+        self._lock = signal.lock
+        self._timing = timing
+        self._clock = clock
+        self._lease: Json | None = None  # as last read or written
+        self._changed_at = 0.0  # when this candidate first saw `_lease` as it is
+        self._began_at: dict[int, float] = {}  # when each write without an answer was begun, by its sequence
+        self._held_until = 0.0
+        self._next_at = 0.0
+        self._failures = 0  # in a row
+        self._outage = OutageLogger(log, "the dispatcher's lease can't be read or written", clock)
+        self._leader: str | None = None  # as last logged
+
+    # Whether it leads.
+
+    def is_leading(self) -> bool:
+        """Whether the Lease is ours and has not run out by our own clock."""
+        return self._admissions.term is not None and self._clock() < self._held_until
+
+    def seconds_until_due(self) -> float:
+        """How long until the Lease is to be looked at, or renewed."""
+        return max(0.0, self._next_at - self._clock())
+
+    def resign(self) -> None:
+        """Stop leading at once, without a call: the Lease runs out by itself."""
+        with self._lock:
+            self._admissions.end_term()
+        self._log_leader()
+
+    # Standing for election.
+
+    def stand(self) -> bool:
+        """Take the Lease if it is free; returns whether a term has begun."""
+        try:
+            self._look()
+            if self._admissions.term is None and self._is_free():
+                with self._lock:
+                    leadership, intent = self._admissions.leadership.prepare_take()
+                    self._admissions.leadership = leadership
+                self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
+            self._succeeded()
+        except ClusterError as error:
+            self._failed(error)
+        self._log_leader()
+        return self.is_leading()
+
+    def _is_free(self) -> bool:
+        identity = self._admissions.leadership.claim.identity
+        lease = self._seen()
+        return lease is None or lease.holder in ("", identity) or self._clock() > self._changed_at + lease.seconds
+
+    def _seen(self) -> SeenLease | None:
+        return None if self._lease is None else read_lease(self._lease)
+
+    # Keeping it.
+
+    def renew(self, slots: Mapping[str, int]) -> None:
+        """Renew the Lease, and name in it the runs that are to be admitted next."""
+        try:
+            if self._admissions.leadership.claim.unanswered:
+                self._look()
+            if self._admissions.term is not None:
+                with self._lock:
+                    intent = self._admissions.prepare_renewal(slots)
+                self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
+                _count("renewed")
+            self._succeeded()
+        except ClusterError as error:
+            self._failed(error)
+        self._log_leader()
+
+    def release(self) -> None:
+        """Give the Lease back, with what may still be under way."""
+        try:
+            if self._admissions.leadership.claim.unanswered:
+                self._look()
+            if self._admissions.term is None or self._lease is None:
+                return
+            with self._lock:
+                intent = self._admissions.prepare_release()
+            self._client.replace_lease(build_released_lease(self._lease, intent))
+            _count("released")
+        except ClusterError as error:
+            log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
+
+    # The calls.
+
+    def _look(self) -> None:
+        """Read the Lease. Only a change of it starts its time anew."""
+        try:
+            lease = self._client.get_lease(labels.LEASE_NAME)
+        except NotFoundError:
+            if self._admissions.term is None and not self._is_free():
+                return  # somebody has deleted it; its holder may lead until it notices
+            lease = None
+        if _version(lease) != _version(self._lease):
+            self._changed_at = self._clock()
+        seen = None if lease is None else read_lease(lease)
+        with self._lock:
+            before = self._admissions.leadership
+            self._lease = lease
+            self._admissions.leadership = after = before.look(seen)
+            if (
+                after.claim.held
+                and seen is not None
+                and seen.version != (before.claim.base and before.claim.base.version)
+            ):
+                assert seen.intent is not None
+                self._hold(self._began_at[seen.intent.sequence])  # a write whose answer was lost
+            elif before.term is not None and after.term is None:
+                self._admissions.end_term()
+
+    def _write(self, intent: Intent, lease: Json) -> None:
+        """Write the Lease as it was prepared.
+
+        Raises:
+            ClusterError: it was not stored, or nobody can say. A conflict is no error.
+        """
+        began = self._clock()
+        self._began_at[intent.sequence] = began
+        try:
+            write = self._client.create_lease if self._lease is None else self._client.replace_lease
+            stored = write(lease)
+        except (AlreadyExistsError, ConflictError, NotFoundError):
+            with self._lock:
+                self._admissions.leadership = self._admissions.leadership.conflicts()
+                if self._admissions.term is None:
+                    self._admissions.end_term()
+            self._next_at = self._clock()
+            return
+        except ClusterError as error:
+            with self._lock:
+                if error.outcome_unknown:
+                    self._admissions.leadership = self._admissions.leadership.unsure()
+                else:
+                    self._admissions.leadership = self._admissions.leadership._replace(proposed=())
+            raise
+        with self._lock:
+            self._lease = stored
+            self._changed_at = began
+            self._hold(began)
+            self._admissions.leadership = self._admissions.leadership.stored(read_lease(stored))
+
+    def _hold(self, began: float) -> None:
+        self._held_until = began + self._timing.lease_seconds
+        self._began_at.clear()
+
+    def _succeeded(self) -> None:
+        self._outage.recovered()
+        self._failures = 0
+        timing = self._timing
+        pause_seconds = timing.renew_seconds if self.is_leading() else timing.retry_seconds
+        self._pause(pause_seconds)
+
+    def _failed(self, error: ClusterError) -> None:
+        _count("failed")
+        self._outage.failed(error)
+        if self.is_leading():
+            self._pause(self._timing.retry_seconds)
+            return
+        self._failures = 0 if error.retryable else self._failures + 1
+        pause_seconds = min(self._timing.retry_seconds * 2 ** min(self._failures, 10), _LAST_RETRY_SECONDS)
+        self._pause(pause_seconds, at_least=error.retry_after_seconds or 0)
+
+    def _pause(self, seconds: float, *, at_least: float = 0.0) -> None:
+        """Set when the Lease is next looked at or renewed: a candidate also does at the moment when it expires."""
+        seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, nothing secret
+        lease = self._seen()
+        if not self.is_leading() and lease is not None and lease.holder:
+            expires_in_seconds = self._changed_at + lease.seconds - self._clock()
+            if 0 < expires_in_seconds < seconds:
+                seconds = expires_in_seconds + 0.01
+        self._next_at = self._clock() + max(seconds, at_least)
+
+    def _log_leader(self) -> None:
+        """Log who leads, when that has changed as far as this candidate knows."""
+        identity = self._admissions.leadership.claim.identity
+        seen = self._seen()
+        leader = identity if self.is_leading() else (seen and seen.holder) or None
+        if leader == identity and not self.is_leading():
+            leader = None  # given back, or run out
+        if leader == self._leader:
+            return
+        if leader == identity:
+            log.info("leading as %s", leader)
+            _count("gained")
+        elif self._leader == identity:
+            log.warning("no longer leading as %s", identity)
+            _count("lost")
+        if leader not in (None, identity):
+            log.info("following %s", leader)
+        self._leader = leader
+
+
+def _version(lease: Json | None) -> str | None:
+    return None if lease is None else str(lease["metadata"]["resourceVersion"])
+
+
+def _count(event: str) -> None:
+    metrics.LEASE_EVENTS.labels(event).inc()

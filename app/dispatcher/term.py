@@ -1,0 +1,386 @@
+"""One term of a leader: which patches it may send, and what holds a slot. Pure steps over values.
+
+A patch carries a resourceVersion, so it can land only while its run is in that version (a `Pin`). The rules:
+
+1. The leader takes the Lease first and lists the runs afterwards. Then it writes the Lease once more before it sends
+   anything.
+2. Before an admission is sent, its pin stands in the Lease, written with the Lease's own resourceVersion.
+3. What was sent and not answered, and what the predecessor's intent named, is *possibly admitted*. It holds its slot
+   and stays in every later intent until the run is seen in another version.
+4. Such a pin is settled by the same admission, of which only one can land, or by a fence: a change of the run that
+   makes the admission conflict.
+5. A predecessor that left no intent to rely on is *unknown*. The runs that it may have been admitting are fenced.
+6. A patch carries exactly the version that stands in the Lease.
+7. A write is handed to a writer only while its definition has a slot for it and its dependencies are ready.
+
+Whoever takes the Lease later reads the pins of everything that may still land, so no clock is needed for any of this.
+docs/adr/0005-intent-in-the-lease.md goes through the failures one by one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from app.dispatcher.intent import Intent, Pin
+from app.domain.run import Phase, Run, queue_key
+
+WRITERS = 4
+"""Writes at the same time, those apart that are known to be slow."""
+
+SLOW_WRITERS = 4
+"""More writes at the same time for definitions whose last write failed, and for writes that take long. A definition
+that hangs takes no writer away from the others."""
+
+BATCH = 32
+"""The most runs that stand in the Lease and are not sent yet."""
+
+REFILL = 8
+"""With fewer than that, the next batch is written."""
+
+MOST_NAMED = 1500
+"""The most pins in an intent. An object's annotations may have 256 KiB, and a pin takes some 60 bytes."""
+
+SUSPECTED_PER_DEFINITION = 64
+"""How many queued runs of each definition are fenced after an unknown predecessor."""
+
+
+class Purpose(Enum):
+    """What a call about a run is for."""
+
+    ADMIT = "admit"
+    """Start the run: `suspend: false`."""
+    FENCE = "fence"
+    """Change the run's version and nothing else."""
+    READ = "read"
+    """Read the run: a write conflicted, and the watch has not shown why."""
+
+
+class Write(NamedTuple):
+    """A call to be made for a run.
+
+    Attributes:
+        purpose: what it is for.
+        pin: the run, in the version that the call carries.
+        definition: the run's.
+        name: the run's.
+        term: the number of the term in which it was chosen.
+    """
+
+    purpose: Purpose
+    pin: Pin
+    definition: str
+    name: str
+    term: int
+
+
+class RunView(Protocol):
+    """What the leader knows of the cluster, listed after it took the Lease."""
+
+    def get(self, uid: str) -> Run | None:
+        """The run, unless it is finished or gone."""
+
+    def active(self, definition: str) -> int:
+        """How many of its runs are neither queued nor finished."""
+
+    def startable(self) -> Iterable[str]:
+        """The definitions that have runs which could start if they had a slot."""
+
+    def startable_runs(self, definition: str) -> Iterator[Run]:
+        """These runs, in the order of the queue."""
+
+    def may_start(self, run: Run) -> bool:
+        """Whether a queued run's dependencies are ready and nothing else holds it."""
+
+    def first_queued(self, most: int) -> Iterable[Run]:
+        """The first so many queued runs of each definition, whatever they wait for."""
+
+
+_NOTHING: frozenset[Pin] = frozenset()
+
+
+class Term(NamedTuple):
+    """What a leader has under way. Every method that changes something returns the changed term.
+
+    Attributes:
+        number: unlike that of any other term of this process.
+        is_listed: whether the view has been filled in this term; before that nothing is chosen.
+        is_confirmed: whether the Lease was written after that; before that nothing is sent. Should etcd be restored to
+            an older state between the take-over and the list, this write conflicts.
+        intended: stand in the Lease, written by this leader, and are not sent.
+        in_flight: handed to a writer and not answered.
+        slow: those of them that count as slow.
+        possibly_admitted: an admission of this pin may land: see rule 3.
+        fence_only: those of them whose admission was refused since; only a fence can settle them.
+        conflicted: those whose last write conflicted, so that the run should be seen in another version soon.
+        suspected: may be under way from an unknown predecessor.
+        predecessor_known: `False` until the suspected runs are known.
+        failing: definitions whose last write failed or hung.
+        served: when each definition last had a write handed to a writer, by a count of writes.
+        writes: that count.
+    """
+
+    number: int = 0
+    is_listed: bool = False
+    is_confirmed: bool = False
+    intended: frozenset[Pin] = _NOTHING
+    in_flight: frozenset[Write] = frozenset()
+    slow: frozenset[Write] = frozenset()
+    possibly_admitted: frozenset[Pin] = _NOTHING
+    fence_only: frozenset[Pin] = _NOTHING
+    conflicted: frozenset[Pin] = _NOTHING
+    suspected: frozenset[Pin] = _NOTHING
+    predecessor_known: bool = True
+    failing: frozenset[str] = frozenset()
+    served: Mapping[str, int] = {}
+    writes: int = 0
+
+    # The term begins.
+
+    @classmethod
+    def begin(cls, intent: Intent) -> "Term":
+        """Begin a term with the intent by which the Lease was taken: all that earlier leaders may have under way."""
+        return cls(number=intent.sequence, possibly_admitted=intent.pins, predecessor_known=intent.complete)
+
+    def listed(self, view: RunView) -> "Term":
+        """Take in that the view has been filled for the first time in this term."""
+        suspected = _NOTHING
+        if not self.predecessor_known:
+            suspected = frozenset(map(_pin, view.first_queued(SUSPECTED_PER_DEFINITION))) - self.possibly_admitted
+        return self._replace(is_listed=True, suspected=suspected, predecessor_known=True).prune(view)
+
+    # What is under way, and what holds a slot.
+
+    def prune(self, view: RunView) -> "Term":
+        """Forget the pins of runs that are in another version, or not queued any more: no patch for them can land."""
+        if not (self.intended or self.possibly_admitted or self.suspected):
+            return self
+        possibly = frozenset(_live(self.possibly_admitted, view))
+        return self._replace(
+            intended=frozenset(pin for pin, run in _live(self.intended, view).items() if view.may_start(run)),
+            possibly_admitted=possibly,
+            fence_only=self.fence_only & possibly,
+            conflicted=self.conflicted & possibly,
+            suspected=frozenset(_live(self.suspected, view)),
+        )
+
+    def sent(self) -> frozenset[Pin]:
+        """The pins of admissions that were handed to a writer and not answered."""
+        return frozenset(write.pin for write in self.in_flight if write.purpose is Purpose.ADMIT)
+
+    def landing(self) -> frozenset[Pin]:
+        """The pins of which an admission may land, as far as this leader knows."""
+        return self.sent() | self.possibly_admitted | self.suspected
+
+    def unsettled(self) -> frozenset[Pin]:
+        """The pins that an intent has to name when nothing more is sent."""
+        return self.sent() | self.possibly_admitted
+
+    def named(self, chosen: Iterable[Run], view: RunView) -> frozenset[Pin]:
+        """The pins for the next intent: all of which an admission may land, and what is to be admitted next."""
+        kept = self.intended | self.sent() | self.possibly_admitted
+        if self.is_listed:
+            kept = frozenset(_live(kept, view))
+        return kept | {_pin(run) for run in chosen}
+
+    @property
+    def complete(self) -> bool:
+        """Whether `named` is all that may be under way."""
+        return self.predecessor_known and not self.suspected
+
+    # The next intent.
+
+    def choose(self, view: RunView, slots: Mapping[str, int], resting: Callable[[str], bool]) -> list[Run]:
+        """Choose the runs for the next intent.
+
+        The first of each definition's choice come before the second ones; among equals, the definition goes first that
+        has been served longest ago.
+
+        Args:
+            view: of the cluster.
+            slots: how many runs of each definition may be active; a definition that isn't there has none.
+            resting: whether nothing is to be written for a definition now.
+        """
+        room = min(BATCH - len(self.intended), MOST_NAMED - len(self.intended | self.unsettled()))
+        if room <= 0 or not self.is_listed:
+            return []
+        pinned = _live(self.landing() | self.intended, view)
+        held = Counter(run.definition for run in pinned.values())
+        intended = {pinned[pin].definition for pin in self.intended if pin in pinned}
+        uids = {pin.uid for pin in pinned}
+        ranked: list[tuple[int, int, tuple[int, str], Run]] = []
+        for definition in view.startable():
+            most = min(slots.get(definition, 0) - view.active(definition) - held[definition], room)
+            if definition in self.failing:
+                most = min(most, 0 if definition in intended else 1)
+            if most <= 0 or resting(definition):
+                continue
+            served = self.served.get(definition, -1)
+            able = (run for run in view.startable_runs(definition) if run.uid not in uids)
+            ranked += ((rank, served, queue_key(run), run) for rank, run in enumerate(islice(able, most)))
+        ranked.sort(key=lambda one: one[:3])
+        return [run for *_, run in ranked[:room]]
+
+    def is_urgent(self, chosen: Iterable[Run], view: RunView) -> bool:
+        """Whether an intent should be written for these runs now, rather than with a later batch."""
+        if len(self.intended) < REFILL:
+            return True
+        intended = {run.definition for run in _live(self.intended, view).values()}
+        return any(run.definition not in intended for run in chosen)
+
+    def intend(self, chosen: Iterable[Run]) -> "Term":
+        """Take in that an intent with these runs stands in the Lease."""
+        return self._replace(intended=self.intended | {_pin(run) for run in chosen})
+
+    # The next write.
+
+    def next_write(
+        self,
+        view: RunView,
+        slots: Mapping[str, int],
+        resting: Callable[[str], bool],
+        due: Callable[[Pin], bool],
+    ) -> Write | None:
+        """Choose the write that a free writer should make; `None`: there is none now.
+
+        The definition with the fewest writes in flight goes first, and of those the one served longest ago.
+
+        Args:
+            view: of the cluster.
+            slots: see `choose`.
+            resting: see `choose`.
+            due: whether a pin that may be admitted already is to be settled now.
+        """
+        if not self.is_confirmed:
+            return None
+        flying = Counter(write.definition for write in self.in_flight)
+        hanging = {write.definition for write in self.slow}
+        writer_is_free = len(self.in_flight) - min(len(self.slow), SLOW_WRITERS) < WRITERS
+        slow_writer_is_free = len(self.slow) < SLOW_WRITERS
+        best: tuple[tuple[int, int, int, tuple[int, str]], Write] | None = None
+        for settles, run, write in self._sendable(view, slots, due):
+            definition = write.definition
+            alone = definition in self.failing or definition in hanging
+            if flying[definition] >= (1 if alone else WRITERS - 1):
+                continue
+            if not (slow_writer_is_free if definition in self.failing else writer_is_free) or resting(definition):
+                continue
+            key = (flying[definition], self.served.get(definition, -1), 0 if settles else 1, queue_key(run))
+            if best is None or key < best[0]:
+                best = (key, write)
+        return best[1] if best else None
+
+    def _sendable(
+        self, view: RunView, slots: Mapping[str, int], due: Callable[[Pin], bool]
+    ) -> Iterator[tuple[bool, Run, Write]]:
+        """What may be sent as far as slots and dependencies go, and whether each settles a pin."""
+        landing = _live(self.landing(), view)
+        held = Counter(run.definition for run in landing.values())
+        flying = {write.pin for write in self.in_flight}
+        for pin in self.possibly_admitted | self.suspected:
+            run = landing.get(pin)
+            if run is None or pin in flying or not due(pin):
+                continue
+            fits = view.active(run.definition) + held[run.definition] <= slots.get(run.definition, 0)
+            if pin in self.conflicted:
+                yield True, run, self._write(Purpose.READ, run)
+            elif fits and pin not in self.suspected and pin not in self.fence_only and view.may_start(run):
+                yield True, run, self._write(Purpose.ADMIT, run)
+            else:
+                yield True, run, self._write(Purpose.FENCE, run)
+        for pin, run in _live(self.intended, view).items():
+            fits = view.active(run.definition) + held[run.definition] < slots.get(run.definition, 0)
+            if fits and pin not in landing and view.may_start(run):
+                yield False, run, self._write(Purpose.ADMIT, run)
+
+    def _write(self, purpose: Purpose, run: Run) -> Write:
+        return Write(purpose, _pin(run), run.definition, run.name, self.number)
+
+    def hand_over(self, write: Write) -> "Term":
+        """Take in that a writer has this write. From now on it holds its slot."""
+        return self._replace(
+            intended=self.intended - {write.pin},
+            in_flight=self.in_flight | {write},
+            slow=self.slow | {write} if write.definition in self.failing else self.slow,
+            served={**self.served, write.definition: self.writes},
+            writes=self.writes + 1,
+        )
+
+    def mark_slow(self, write: Write) -> "Term":
+        """Take in that a write is taking long."""
+        return self._replace(slow=self.slow | {write}) if write in self.in_flight else self
+
+    # What came of a write of this term.
+
+    def _end(self, write: Write, *, failing: bool | None) -> "Term":
+        changed = self.failing
+        if failing is not None:
+            changed = self.failing | {write.definition} if failing else self.failing - {write.definition}
+        return self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write}, failing=changed)
+
+    def succeeded(self, write: Write) -> "Term":
+        """The write was carried out; the view has the run's new version already."""
+        if write not in self.in_flight:  # of an earlier term
+            return self
+        ended = self._end(write, failing=False)
+        return ended._replace(conflicted=ended.conflicted - {write.pin})
+
+    def unanswered(self, write: Write) -> "Term":
+        """Nobody can say whether the write was carried out, or will be."""
+        if write not in self.in_flight:  # of an earlier term
+            return self
+        ended = self._end(write, failing=True)
+        return ended._possibly_admit(write)
+
+    def conflicts(self, write: Write) -> "Term":
+        """The run is not in this version any more, or does not exist; the view does not show it yet."""
+        if write not in self.in_flight:  # of an earlier term
+            return self
+        ended = self._end(write, failing=None)._possibly_admit(write)
+        if write.pin not in ended.possibly_admitted:
+            return ended
+        return ended._replace(conflicted=ended.conflicted | {write.pin})
+
+    def refused(self, write: Write) -> "Term":
+        """The API server has refused this write for good. One that was sent earlier may still land.
+
+        Only of a suspected run this settles it: what nobody knows to have been sent is refused by the same rule. Where
+        a run can't be changed at all, its definition would else wait for ever.
+        """
+        if write not in self.in_flight:  # of an earlier term
+            return self
+        ended = self._end(write, failing=True)
+        if write.purpose is Purpose.FENCE:
+            return ended._replace(suspected=ended.suspected - {write.pin})
+        if write.purpose is Purpose.ADMIT and write.pin in self.possibly_admitted:
+            return ended._replace(fence_only=ended.fence_only | {write.pin})
+        return ended
+
+    def not_sent(self, write: Write) -> "Term":
+        """The write was not carried out, for a reason that isn't this run's. It is still in the Lease."""
+        if write not in self.in_flight:  # of an earlier term
+            return self
+        ended = self._end(write, failing=True)
+        if write.purpose is Purpose.ADMIT and write.pin not in self.possibly_admitted:
+            return ended._replace(intended=ended.intended | {write.pin})
+        return ended
+
+    def _possibly_admit(self, write: Write) -> "Term":
+        if write.purpose is Purpose.ADMIT:
+            return self._replace(possibly_admitted=self.possibly_admitted | {write.pin})
+        return self
+
+
+def _pin(run: Run) -> Pin:
+    return Pin(run.uid, run.resource_version)
+
+
+def _live(pins: Iterable[Pin], view: RunView) -> dict[Pin, Run]:
+    """The pins whose runs are queued in exactly this version, with the runs: only these can still be admitted."""
+    found = {}
+    for pin in pins:
+        run = view.get(pin.uid)
+        if run is not None and run.resource_version == pin.version and run.phase is Phase.QUEUED:
+            found[pin] = run
+    return found

@@ -1,0 +1,71 @@
+"""The leader's view of the cluster: its watches, opened after the Lease was taken."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from app.dispatcher.run_store import ChangeSignal, RunStore, WorkloadStore
+from app.domain.readiness import Readiness, Unready, assess, unready_dependencies
+from app.kube.client import NamespacedClient
+from app.kube.parsing import read_run, read_workload
+from app.kube.reflector import Reflector
+
+
+class ClusterView:
+    """Keeps the stores of one term up to date.
+
+    Args:
+        client: of the namespace.
+        signal: shared with the stores.
+        runs: the store of runs, to be filled.
+        silence_seconds: see `Reflector`.
+    """
+
+    def __init__(self, client: NamespacedClient, signal: ChangeSignal, runs: RunStore, silence_seconds: float) -> None:
+        self._runs = runs
+        self._workloads = {kind: WorkloadStore(signal, self._assess_again) for kind in client.workloads}
+        self._reflectors: list[Reflector[Any]] = [
+            Reflector(client, client.runs, read_run, runs, name="runs", silence_seconds=silence_seconds)
+        ]
+        for kind, collection in client.workloads.items():
+            read, store = partial(read_workload, kind), self._workloads[kind]
+            self._reflectors.append(
+                Reflector(client, collection, read, store, name=kind, silence_seconds=silence_seconds)
+            )
+
+    def start(self) -> None:
+        """List everything, and watch it from then on; returns at once."""
+        for reflector in self._reflectors:
+            reflector.start()
+
+    def stop(self) -> None:
+        """End the watches; returns at once."""
+        for reflector in self._reflectors:
+            reflector.stop()
+
+    def is_current(self) -> bool:
+        """Whether everything has been listed, and no watch is broken."""
+        return all(reflector.synced.is_set() for reflector in self._reflectors)
+
+    def unready(self) -> Unready:
+        """What runs wait for, each dependency assessed once; valid while the lock is held."""
+        return partial(unready_dependencies, readiness=_Assessed(self._assess))
+
+    def _assess(self, name: str) -> Readiness:
+        found = (store.get(name) for store in self._workloads.values())
+        return assess(name, [workload for workload in found if workload is not None])
+
+    def _assess_again(self, name: str) -> None:
+        self._runs.set_ready(name, self._assess(name).ready)
+
+
+class _Assessed(dict[str, Readiness]):
+    """The readiness of dependencies by name, assessed when a name is first looked up."""
+
+    def __init__(self, assess_name: Callable[[str], Readiness]) -> None:
+        super().__init__()
+        self._assess_name = assess_name
+
+    def __missing__(self, name: str) -> Readiness:
+        self[name] = found = self._assess_name(name)
+        return found

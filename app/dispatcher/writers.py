@@ -1,0 +1,139 @@
+"""The writers: threads that make the calls for runs, one each at a time."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from app.common.heartbeat import Heartbeat
+from app.common.types import Json
+from app.dispatcher.admissions import Admissions
+from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Write
+from app.domain.run import Phase, Run
+from app.kube import labels
+from app.kube.client import NamespacedClient
+from app.kube.errors import ClusterError, UnavailableError
+from app.kube.manifests import build_admission, build_fence
+from app.kube.parsing import is_run, read_run
+from app.telemetry import metrics, spans
+from app.telemetry.trace_context import read_trace_context
+
+log = logging.getLogger(__name__)
+
+
+class Writers:
+    """Carries out what `Admissions` decides.
+
+    Args:
+        client: whose runs.
+        admissions: what is to be written.
+        signal: whose lock guards `admissions`.
+        slots: how many runs of each definition may be active.
+        may_write: asked under the lock before a write is taken.
+        heartbeat: beats around every call.
+    """
+
+    def __init__(
+        self,
+        client: NamespacedClient,
+        admissions: Admissions,
+        signal: ChangeSignal,
+        slots: Callable[[], Mapping[str, int]],
+        may_write: Callable[[], bool],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._client = client
+        self._admissions = admissions
+        self._signal = signal
+        self._slots = slots
+        self._may_write = may_write
+        self._heartbeat = heartbeat
+        self._work = threading.Condition(signal.lock)
+        self._stopped = False
+        self.threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start the threads, unless they are there."""
+        if not self.threads:
+            for number in range(WRITERS + SLOW_WRITERS):
+                name = f"writer-{number}"
+                thread = threading.Thread(target=self._run, args=(name,), name=name, daemon=True)
+                thread.start()
+                self.threads.append(thread)
+
+    def wake(self) -> None:
+        """Have a waiting writer look for a write; it wakes the next one."""
+        with self._work:
+            self._work.notify()
+
+    def stop(self) -> None:
+        """Have the threads end after the call that each is making; returns at once."""
+        with self._work:
+            self._stopped = True
+            self._work.notify_all()
+
+    def _run(self, name: str) -> None:
+        while (write := self._take(name)) is not None:
+            answer: Run | ClusterError
+            try:
+                answer = carry_out(self._client, write)
+            except ClusterError as error:
+                answer = error
+            except Exception:
+                log.exception("the write for run %s failed", write.name)
+                answer = UnavailableError("the write failed in this process")
+            with self._work:
+                self._admissions.ended(write, answer)
+                self._signal.notify()
+
+    def _take(self, name: str) -> Write | None:
+        """Wait for a write; `None`: it is time to end."""
+        with self._work:
+            self._heartbeat.rest(name)
+            while not self._stopped:
+                write = self._admissions.take_write(self._slots()) if self._may_write() else None
+                if write is not None:
+                    self._heartbeat.beat(name)
+                    self._work.notify()
+                    return write
+                self._work.wait()
+        return None
+
+
+def carry_out(client: NamespacedClient, write: Write) -> Run:
+    """Make the call of a write; returns the run as it is then.
+
+    Raises:
+        ClusterError: see `Admissions.ended`.
+    """
+    version = write.pin.version
+    match write.purpose:
+        case Purpose.READ:
+            job = client.get_job(write.name)
+            if job["metadata"]["uid"] != write.pin.uid or not is_run(job):
+                raise UnavailableError("it is another Job; the watch will show it")
+        case Purpose.FENCE:
+            job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)))
+        case Purpose.ADMIT:
+            began = time.monotonic()
+            job = client.patch_job(write.name, build_admission(version))
+            run = read_run(job)
+            if run.phase is Phase.ADMITTED:
+                _record_admission(run, job, write_seconds=time.monotonic() - began)
+            return run
+    return read_run(job)
+
+
+def _record_admission(run: Run, job: Json, *, write_seconds: float) -> None:
+    """Record in metrics and traces that a run was admitted."""
+    seconds = max(0.0, time.time() - run.queued_at / 1_000_000)  # by two clocks, where another replica queued it
+    metrics.QUEUED_SECONDS.labels(run.definition).observe(seconds)
+    trace = read_trace_context((job["metadata"].get("annotations") or {}).get(labels.TRACEPARENT_ANNOTATION), None)
+    attributes: dict[str, str | int] = {
+        "slimfaas.definition": run.definition,
+        "slimfaas.run": run.name,
+        "slimfaas.queued_ms": int(seconds * 1000),
+    }
+    spans.record_span("admit", seconds=write_seconds, parent=trace, attributes=attributes)

@@ -1,0 +1,96 @@
+"""Which requests get a thread, when there are more requests than threads.
+
+gunicorn gives every request a thread of its pool, in the order of arrival. A burst of slow requests would hold all of
+them, and the kubelet's probes would wait behind it until Kubernetes restarts a healthy process. So requests are sorted
+into lanes by the first bytes that they send. Each lane has threads that no other lane can take, and requests wait in
+their lane for one, first come, first served. A request that waits holds no thread: only its connection, and what it has
+sent so far, at most `READ_AHEAD_BYTES`.
+"""
+
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+from app.common.concurrency_limiter import MAX_CALLS, MAX_READS
+
+READ_AHEAD_BYTES = 4096
+"""The most that is read of a request before it has a thread; one that starts a run is usually smaller."""
+
+PROBE_THREADS = 8
+START_THREADS = MAX_CALLS + 8
+"""More than call the API server at the same time: some requests are being read or answered."""
+READ_THREADS = 2 * MAX_READS
+SHORT_REQUEST_THREADS = PROBE_THREADS + START_THREADS + READ_THREADS
+
+_PROBE = re.compile(rb"(?:GET|HEAD) /(?:health|ready|metrics)[ ?]")
+_BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
+
+
+class Kind(Enum):
+    """What a request is, as far as its first bytes tell."""
+
+    PROBE = "probe"
+    START = "start"
+    READ = "read"
+
+
+def kind_of(sent: bytes) -> Kind:
+    """Tell a request's kind by the first bytes that its client has sent.
+
+    Only a complete request without a body counts as a probe: nobody can hold the threads of probes by sending slowly.
+    """
+    if _PROBE.match(sent) and sent.endswith(b"\r\n\r\n") and not _BODY.search(sent):
+        return Kind.PROBE
+    return Kind.START if sent.startswith(b"POST ") else Kind.READ
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Lane(Generic[T]):
+    threads: int
+    used: int = 0
+    waiting: deque[T] = field(default_factory=deque)
+
+
+class RequestLanes(Generic[T]):
+    """Decides which request gets a thread next. For one thread: the server's loop.
+
+    Requests that last (waits and logs) begin in the lane of starts or reads, and nobody knows at first which they are:
+    both lanes may take their threads, too, but not those of the other lane.
+
+    Args:
+        long_requests: how many requests that last there may be at the same time.
+    """
+
+    def __init__(self, long_requests: int) -> None:
+        self._lanes: dict[Kind, _Lane[T]] = {
+            Kind.PROBE: _Lane(PROBE_THREADS),
+            Kind.START: _Lane(START_THREADS + long_requests),
+            Kind.READ: _Lane(READ_THREADS + long_requests),
+        }
+        self._shared_threads = START_THREADS + READ_THREADS + long_requests
+
+    def add(self, kind: Kind, request: T) -> None:
+        """Let a request wait for a thread; `next` may return it at once."""
+        self._lanes[kind].waiting.append(request)
+
+    def next(self) -> tuple[Kind, T] | None:
+        """Return a request that gets a thread now; `None`: none waits, or it is not its turn."""
+        for kind, lane in self._lanes.items():
+            full = kind is not Kind.PROBE and self._shared_used >= self._shared_threads
+            if lane.waiting and lane.used < lane.threads and not full:
+                lane.used += 1
+                return kind, lane.waiting.popleft()
+        return None
+
+    def release(self, kind: Kind) -> None:
+        """Take back the thread of a request that `next` has returned."""
+        self._lanes[kind].used -= 1
+
+    @property
+    def _shared_used(self) -> int:
+        return self._lanes[Kind.START].used + self._lanes[Kind.READ].used

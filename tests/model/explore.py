@@ -1,0 +1,158 @@
+"""Exploring the worlds of `world`: all schedules of a small one, and schedules drawn by a seed in a larger one."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, replace
+
+from app.domain.run import Phase
+from tests.model.world import Action, BrokenPromiseError, Kind, Rules, World
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an exploration came to.
+
+    Attributes:
+        states: how many different ones were seen, or steps taken by schedules that were drawn.
+        schedule: the steps that broke a promise; `None`: none did.
+        broken: which promise.
+    """
+
+    states: int
+    schedule: list[Action] | None = None
+    broken: str = ""
+
+
+def explore_all(kind: Kind, rules: type[Rules] = Rules, *, most_states: int, most_steps: int = 1 << 30) -> Found:
+    """Take every schedule of a world, the shortest first.
+
+    Args:
+        kind: of world.
+        rules: of the dispatchers.
+        most_states: an exploration that meets more states than these fails: its bounds are too wide.
+        most_steps: the longest schedules.
+    """
+    first = World(kind, rules)
+    seen: dict[int, tuple[int, Action] | None] = {hash(first.key()): None}
+    waiting = deque([(first, hash(first.key()), 0)])
+    while waiting:
+        world, key, depth = waiting.popleft()
+        if depth >= most_steps:
+            continue
+        for action in world.actions():
+            after = world.copy()
+            try:
+                after.apply(action)
+            except BrokenPromiseError as error:
+                return Found(len(seen), [*_path(seen, key), action], str(error))
+            found = hash(after.key())
+            if found in seen:
+                continue
+            seen[found] = (key, action)
+            if len(seen) > most_states:
+                raise RuntimeError(f"more than {most_states} states: choose narrower bounds")
+            waiting.append((after, found, depth + 1))
+    return Found(len(seen))
+
+
+def _path(seen: dict[int, tuple[int, Action] | None], key: int) -> list[Action]:
+    steps: list[Action] = []
+    while (before := seen[key]) is not None:
+        key, action = before
+        steps.append(action)
+    return steps[::-1]
+
+
+FAULTS = (
+    "dies",
+    "clock runs out",
+    "gives back",
+    "takes",
+    "Lease deleted",
+    "saved",
+    "restored",
+    "not sent",
+    "refused",
+    "times out",
+    "lands unanswered",
+    "lease write lands unanswered",
+    "lease write times out",
+    "is lost",
+    "dependency changes",
+    "arrives late",
+    "lease write arrives late",
+    "takes long",
+    "parks",
+    "started by hand",
+)
+"""Steps that are drawn less often than the others, and of which each schedule has some kinds only."""
+
+
+def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules, completes: bool = False) -> Found:
+    """Take one schedule that is drawn by a seed: the same seed gives the same schedule.
+
+    Args:
+        kind: of world.
+        seed: of the schedule.
+        steps: how many.
+        rules: of the dispatchers.
+        completes: whether faults stop afterwards, and every run has to come to its end.
+    """
+    draw = random.Random(seed)
+    rarity = draw.choice((0.05, 0.15, 0.3))
+    share = draw.choice((0.3, 0.6))
+    faults = {name for name in FAULTS if draw.random() < share} | {"takes"}
+    without = frozenset(FAULTS) - faults
+    world, schedule = World(kind, rules), list[Action]()
+    for _ in range(steps):
+        usual: list[Action] = []
+        rare: list[Action] = []
+        for action in world.actions(without):
+            (rare if action[0] in faults else usual).append(action)
+        chosen = rare if rare and (not usual or draw.random() < rarity) else usual
+        if not chosen:
+            break
+        action = chosen[int(draw.random() * len(chosen))]
+        schedule.append(action)
+        try:
+            world.apply(action)
+        except BrokenPromiseError as error:
+            return Found(len(schedule), schedule, str(error))
+    if completes:
+        try:
+            _complete(world, schedule)
+        except BrokenPromiseError as error:
+            return Found(len(schedule), schedule, str(error))
+    return Found(len(schedule))
+
+
+_HELPFUL: tuple[str, ...] = ("lease write answered", "answered", "arrives late", "lists", "lists again", "sees", "sees the dependency")
+_HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
+
+
+def _complete(world: World, schedule: list[Action]) -> None:
+    """Go on without faults until every run has ended: none is lost."""
+    world.kind = replace(world.kind, limits={})
+    for side in world.sides:
+        side.parked = frozenset()
+    if not world.ready:
+        world.apply(("dependency changes",))
+    order = {name: rank for rank, name in enumerate(_HELPFUL)}
+    for turn in range(300):
+        if all(run.phase is Phase.FINISHED for run in world.runs):
+            return
+        leads = any(side.leadership.term is not None for side in world.sides)
+        useful = sorted(
+            (action for action in world.actions() if action[0] in order and not (leads and action[0] == "takes")),
+            key=lambda action: (order[action[0]], str(action)),
+        )
+        if not useful:
+            break
+        # By turns, so that a step that changes nothing holds up no other.
+        quiet = [action for action in useful if action[0] in ("renews", "writes")]
+        action = useful[0] if useful[0] not in quiet or not quiet else quiet[turn % len(quiet)]
+        schedule.append(action)
+        world.apply(action)
+    raise BrokenPromiseError("promise 1: a run does not come to its end")

@@ -1,0 +1,306 @@
+"""The dispatcher's rules, each taken out in turn: the model has to find every one of them.
+
+A mutant replaces one method of the product, or one rule of `Rules`, for as long as its context lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from app.dispatcher.intent import Pin
+from app.dispatcher.leadership import Leadership
+from app.dispatcher.lease import Claim
+from app.dispatcher.run_store import RunStore
+from app.dispatcher.term import Purpose, Term
+from app.domain.run import Phase
+from tests.model.world import Rules
+
+NOTHING: frozenset[Pin] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A rule taken out.
+
+    Attributes:
+        rule: what does not hold any more, as docs/testing.md lists it.
+        promise: the one that is broken then.
+        owner: whose attribute is replaced.
+        name: of the attribute.
+        replacement: makes the new attribute of the old one.
+    """
+
+    rule: str
+    promise: str
+    owner: Any
+    name: str
+    replacement: Callable[[Any], Any]
+
+
+@contextmanager
+def without(mutant: Mutant) -> Iterator[None]:
+    """Take the mutant's rule out for a while."""
+    before = mutant.owner.__dict__[mutant.name]
+    setattr(mutant.owner, mutant.name, mutant.replacement(before))
+    try:
+        yield
+    finally:
+        setattr(mutant.owner, mutant.name, before)
+
+
+def _sends_without_intent(old: Any) -> Any:
+    def prepare(self: Leadership, view: Any, slots: Any, resting: Any) -> Any:
+        prepared, intent = old(self, view, slots, resting)
+        chosen = {Pin(run.uid, run.resource_version) for run in prepared.proposed}
+        term = prepared.term.intend(prepared.proposed)
+        return prepared._replace(term=term, proposed=()), intent._replace(pins=intent.pins - chosen)
+
+    return prepare
+
+
+def _begins_with(**changes: Any) -> Callable[[Any], Any]:
+    """Terms that begin with something else than their intent says."""
+
+    def replacement(old: Any) -> Any:
+        def begin(cls: type[Term], intent: Any) -> Term:
+            return old.__func__(cls, intent)._replace(**changes)  # type: ignore[no-any-return]
+
+        return classmethod(begin)
+
+    return replacement
+
+
+def _named_without(part: Callable[[Term], frozenset[Pin]]) -> Callable[[Any], Any]:
+    def replacement(old: Any) -> Any:
+        def named(self: Term, chosen: Any, view: Any) -> Any:
+            mine = {Pin(run.uid, run.resource_version) for run in chosen}
+            return (old(self, chosen, view) - part(self)) | mine
+
+        return named
+
+    return replacement
+
+
+def _landing_without(part: Callable[[Term], frozenset[Pin]]) -> Callable[[Any], Any]:
+    return lambda old: lambda self: old(self) - part(self)
+
+
+def _fresh_version(_old: Any) -> Any:
+    def sendable(self: Term, view: Any, slots: Any, due: Any) -> Any:
+        fresh = {pin.uid for pin in self.intended}
+        for pin in self.intended:
+            run = view.get(pin.uid)
+            if run is not None and run.phase is Phase.QUEUED and run.uid in fresh and view.may_start(run):
+                yield False, run, self._write(Purpose.ADMIT, run)
+        if not self.intended:
+            yield from _old(self, view, slots, due)
+
+    return sendable
+
+
+def _adopts_any_lease(old: Any) -> Any:
+    def look(self: Claim, seen: Any) -> Claim:
+        if self.held and seen is not None:
+            return self._replace(base=seen, unanswered=frozenset())
+        return old(self, seen)  # type: ignore[no-any-return]
+
+    return look
+
+
+def _keeps_term_after_conflict(_old: Any) -> Any:
+    return lambda self: self.unsure()
+
+
+def _unanswered_is_refused(_old: Any) -> Any:
+    return lambda self, write: self.refused(write)
+
+
+def _trusts_unknown(_old: Any) -> Any:
+    def listed(self: Term, view: Any) -> Term:
+        return self._replace(is_listed=True, predecessor_known=True).prune(view)
+
+    return listed
+
+
+def _may_start_always(old: Any) -> Any:
+    """Readiness is judged when a run is chosen, and not again when it is sent."""
+    del old
+    return lambda self, run: not run.held and not run.managed_elsewhere
+
+
+def _sends_without_slot(old: Any) -> Any:
+    class Plenty(dict[str, int]):
+        def get(self, key: Any, default: Any = 0) -> Any:
+            return 99
+
+    def next_write(self: Term, view: Any, slots: Mapping[str, int], resting: Any, due: Any) -> Any:
+        return old(self, view, Plenty(slots), resting, due)
+
+    return next_write
+
+
+def _settles_once(old: Any) -> Any:
+    """A refused admission settles a pin that was sent before."""
+
+    def refused(self: Term, write: Any) -> Term:
+        ended = old(self, write)
+        if write.purpose is Purpose.ADMIT:
+            return ended._replace(possibly_admitted=ended.possibly_admitted - {write.pin})  # type: ignore[no-any-return]
+        return ended  # type: ignore[no-any-return]
+
+    return refused
+
+
+def _conflict_settles(old: Any) -> Any:
+    def conflicts(self: Term, write: Any) -> Term:
+        ended = old(self, write)
+        return ended._replace(possibly_admitted=ended.possibly_admitted - {write.pin})  # type: ignore[no-any-return]
+
+    return conflicts
+
+
+def _prunes_by_uid(old: Any) -> Any:
+    """A pin is over as soon as its run is seen at all."""
+
+    def listed(self: Term, view: Any) -> Term:
+        ended = old(self, view)
+        return ended._replace(possibly_admitted=NOTHING)  # type: ignore[no-any-return]
+
+    return listed
+
+
+def _serves_by_queue_only(old: Any) -> Any:
+    def hand_over(self: Term, write: Any) -> Term:
+        return old(self, write)._replace(served={}, writes=0)  # type: ignore[no-any-return]
+
+    return hand_over
+
+
+MUTANTS = {
+    "no-intent": Mutant(
+        "An admission is sent only after an intent with it stands in the Lease.",
+        "promise 2",
+        Leadership,
+        "prepare_renewal",
+        _sends_without_intent,
+    ),
+    "no-inheritance": Mutant(
+        "A successor treats what the intent names as possibly admitted.",
+        "promise",
+        Term,
+        "begin",
+        _begins_with(possibly_admitted=NOTHING),
+    ),
+    "forgets-inheritance": Mutant(
+        "An intent names what is possibly admitted for as long as it is.",
+        "promise",
+        Term,
+        "named",
+        _named_without(lambda term: term.possibly_admitted - term.sent()),
+    ),
+    "forgets-sent": Mutant(
+        "An intent names what is in flight.", "promise", Term, "named", _named_without(lambda term: term.sent())
+    ),
+    "forgets-intended": Mutant(
+        "An intent names what an earlier one names and is not sent yet.",
+        "promise",
+        Term,
+        "named",
+        _named_without(lambda term: term.intended),
+    ),
+    "fresh-version": Mutant(
+        "A patch carries the version that stands in the Lease, not the one last seen.",
+        "promise",
+        Term,
+        "_sendable",
+        _fresh_version,
+    ),
+    "doubts-hold-no-slot": Mutant(
+        "What is possibly admitted holds its slot.",
+        "promise 2",
+        Term,
+        "landing",
+        _landing_without(lambda term: term.possibly_admitted - term.sent()),
+    ),
+    "flights-hold-no-slot": Mutant(
+        "What is in flight holds its slot.", "promise 2", Term, "landing", _landing_without(lambda term: term.sent())
+    ),
+    "sends-without-slot": Mutant(
+        "A write is handed over only while there is a slot for it.",
+        "promise 2",
+        Term,
+        "next_write",
+        _sends_without_slot,
+    ),
+    "unanswered-is-refused": Mutant(
+        "A write without an answer may have been carried out.", "promise 2", Term, "unanswered", _unanswered_is_refused
+    ),
+    "refusal-settles": Mutant(
+        "A refusal says nothing about an earlier write that was not answered.",
+        "promise 2",
+        Term,
+        "refused",
+        _settles_once,
+    ),
+    "conflict-settles": Mutant(
+        "After a conflict the slot is held until the run is seen in another version.",
+        "promise 2",
+        Term,
+        "conflicts",
+        _conflict_settles,
+    ),
+    "settled-unseen": Mutant(
+        "A pin is over when its run is seen in another version, not when it is seen.",
+        "promise",
+        Term,
+        "listed",
+        _prunes_by_uid,
+    ),
+    "blind-lease": Mutant(
+        "The Lease is written with its resourceVersion.",
+        "promise",
+        Rules,
+        "compares_lease_versions",
+        lambda _old: False,
+    ),
+    "lists-before": Mutant(
+        "The runs are listed after the Lease was taken.", "promise", Rules, "lists_after_taking", lambda _old: False
+    ),
+    "adopts-any-lease": Mutant(
+        "A Lease that somebody else has written ends the term.", "promise", Claim, "look", _adopts_any_lease
+    ),
+    "trusts-unknown": Mutant(
+        "After a predecessor without an intent the first queued runs are fenced.",
+        "promise",
+        Term,
+        "listed",
+        _trusts_unknown,
+    ),
+    "forgets-unknown": Mutant(
+        "Until they are, the intent says that it is not complete.",
+        "promise",
+        Term,
+        "complete",
+        lambda _old: property(lambda _self: True),
+    ),
+    "ready-when-chosen": Mutant(
+        "Dependencies are judged again when a write is handed over.",
+        "promise 3",
+        RunStore,
+        "may_start",
+        _may_start_always,
+    ),
+    "unconfirmed": Mutant(
+        "Nothing is sent before the Lease was written once more after the list.",
+        "promise",
+        Term,
+        "listed",
+        lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
+    ),
+    "first-come-only": Mutant(
+        "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
+    ),
+}

@@ -1,0 +1,53 @@
+"""The short form of `make model`, and that the model finds each rule that is taken out."""
+
+import pytest
+
+from tests.model.__main__ import draw
+from tests.model.explore import explore_all, explore_one
+from tests.model.kinds import DRAWN, EXHAUSTIVE
+from tests.model.mutants import MUTANTS, without
+
+SCHEDULES = 1_000
+MUTANT_SCHEDULES = 12_000
+
+
+@pytest.mark.parametrize("first", range(0, SCHEDULES, SCHEDULES // 4))
+def test_schedules_that_are_drawn_keep_all_promises(first: int) -> None:
+    """Whatever is lost, late, deleted, restored or killed; where faults stop, every run comes to its end."""
+    for seed in range(first, first + SCHEDULES // 4):
+        found = draw(seed)
+        assert found.schedule is None, f"seed {seed}: {found.broken}"
+
+
+@pytest.mark.parametrize("name", ["a write of the Lease that arrives late"])
+def test_every_schedule_of_a_small_world_keeps_all_promises(name: str) -> None:
+    """To the end of each."""
+    found = explore_all(EXHAUSTIVE[name], most_states=100_000)
+    assert found.schedule is None, found.broken
+    assert found.states > 1_000
+
+
+def test_a_seed_repeats_its_schedule() -> None:
+    """Step by step."""
+    with without(MUTANTS["no-inheritance"]):
+        found = next(
+            (seed, first)
+            for seed in range(MUTANT_SCHEDULES)
+            if (first := explore_one(DRAWN[seed % len(DRAWN)], seed, steps=60)).schedule
+        )
+        seed, first = found
+        again = explore_one(DRAWN[seed % len(DRAWN)], seed, steps=60)
+    assert again == first
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_rule_that_is_taken_out_is_found(name: str) -> None:
+    """Each of them is needed, and the model would see it go."""
+    mutant = MUTANTS[name]
+    with without(mutant):
+        for seed in range(MUTANT_SCHEDULES):
+            found = explore_one(DRAWN[seed % len(DRAWN)], seed, steps=60, completes=False)
+            if found.schedule is not None:
+                assert found.broken.startswith(mutant.promise), found.broken
+                return
+    pytest.fail(f"nothing breaks without this rule: {mutant.rule}")

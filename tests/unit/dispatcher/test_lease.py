@@ -1,0 +1,108 @@
+"""What the Lease says, and what a candidate makes of it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.common.types import Json
+from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
+from app.dispatcher.lease import Claim, SeenLease, build_lease, build_released_lease, read_lease
+from app.dispatcher.term import MOST_NAMED
+from app.kube import labels
+
+pins = st.frozensets(st.builds(Pin, st.uuids().map(str), st.integers(1, 1 << 60)), max_size=20)
+INTENT = Intent("me", 3, 9, frozenset({Pin("x", 5)}), complete=True)
+
+
+def stored(lease: Json, version: int = 1) -> Json:
+    return {**lease, "metadata": {**lease["metadata"], "resourceVersion": str(version)}}
+
+
+@given(pins, st.booleans(), st.integers(0, 1 << 40), st.text())
+def test_parse_intent__reads_what_was_written(
+    named: frozenset[Pin], complete: bool, sequence: int, holder: str
+) -> None:
+    """Every run with its version."""
+    intent = Intent(holder, 4, sequence, named, complete)
+    assert parse_intent(format_intent(intent)) == intent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "null",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        format_intent(INTENT).replace('"format":1', '"format":2'),
+        format_intent(INTENT).replace('"format":1', '"format":true'),
+        format_intent(INTENT).replace(",5]", ',"5"]'),
+        format_intent(INTENT).replace(",5]", "]"),
+        format_intent(INTENT)[:-2],
+    ],
+)
+def test_parse_intent__takes_nothing_else_for_an_intent(text: str | None) -> None:
+    """Garbage, and the format of another version: its writer is unknown then."""
+    assert parse_intent(text) is None
+
+
+def test_an_intent_fits_into_an_annotation() -> None:
+    """All annotations of an object together may have 256 KiB."""
+    most = frozenset(Pin(f"{number:036}", (1 << 62) + number) for number in range(MOST_NAMED))
+    assert len(format_intent(INTENT._replace(pins=most))) < 128 * 1024
+
+
+def test_read_lease__trusts_the_intent_of_the_last_holder_only() -> None:
+    """Somebody has held it since who writes no intents: a dispatcher of an earlier version keeps the annotation."""
+    lease = stored(build_lease(None, INTENT._replace(transitions=0), 15))
+    assert read_lease(lease).intent is not None
+    taken_by_another = {**lease, "spec": {**lease["spec"], "holderIdentity": "old", "leaseTransitions": 1}}
+    given_back_by_another = {**lease, "spec": {**lease["spec"], "holderIdentity": "", "leaseTransitions": 1}}
+    edited = {**lease, "spec": {**lease["spec"], "holderIdentity": "somebody"}}
+    for other in (taken_by_another, given_back_by_another, edited):
+        assert read_lease(other).intent is None
+
+
+def test_build_released_lease__keeps_its_holder_while_something_is_under_way() -> None:
+    """A dispatcher that writes no intents has to see that there is something to fence."""
+    lease = stored(build_lease(None, INTENT._replace(transitions=0), 15))
+    clean = build_released_lease(lease, INTENT._replace(pins=frozenset()))
+    assert clean["spec"]["holderIdentity"] == ""
+    for unclean in (INTENT, INTENT._replace(pins=frozenset(), complete=False)):
+        released = build_released_lease(lease, unclean)
+        assert (released["spec"]["holderIdentity"], released["spec"]["leaseDurationSeconds"]) == ("me", 1)
+    assert parse_intent(clean["metadata"]["annotations"][labels.INTENT_ANNOTATION]) is not None
+
+
+def lease_of(holder: str, version: str, intent: Intent | None = None) -> SeenLease:
+    return SeenLease(version, holder, 15, intent.transitions if intent else 0, intent)
+
+
+def test_look__knows_a_write_whose_answer_was_lost() -> None:
+    """It is recognized by its sequence, which no other write has."""
+    claim, intent = Claim("me").look(lease_of("", "5")).prepare(frozenset(), complete=True)
+    unsure = claim.unsure()
+    assert unsure.look(lease_of("", "5")) == unsure, "it may still arrive"
+    assert unsure.look(lease_of("me", "6", intent)).held
+    assert not unsure.look(lease_of("me", "6", intent._replace(sequence=99))).held
+    assert not unsure.look(lease_of("other", "7", intent._replace(holder="other"))).held
+    assert not unsure.look(None).held
+
+
+def test_look__ends_a_hold_that_somebody_else_has_written_over() -> None:
+    """Whoever it was, and whatever the clock says."""
+    claim, intent = Claim("me").prepare(frozenset(), complete=True)
+    held = claim.stored(lease_of("me", "6", intent))
+    assert held.look(lease_of("me", "6", intent)).held
+    assert not held.look(lease_of("me", "7", intent)).held
+    assert not held.conflicts().held
+
+
+def test_prepare__counts_a_change_of_holders() -> None:
+    """As Kubernetes' own leader election does."""
+    for holder, expected in (("other", 5), ("", 5), ("me", 4)):
+        base = SeenLease("1", holder, 15, 4, None)
+        assert Claim("me", base).prepare(frozenset(), complete=True)[1].transitions == expected
+    assert Claim("me").prepare(frozenset(), complete=True)[1].transitions == 0

@@ -1,0 +1,227 @@
+"""What a leader chooses and sends: for any queues, slots and readiness. The order of steps is for tests/model."""
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.dispatcher.intent import Intent, Pin
+from app.dispatcher.run_store import RunStore
+from app.dispatcher.term import BATCH, SLOW_WRITERS, WRITERS, Purpose, Term, Write
+from app.domain.run import Phase, Run, queue_key
+from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populations, store_of
+
+slots_of = st.dictionaries(st.sampled_from(DEFINITIONS), st.integers(0, 4))
+ready_sets = st.sets(st.sampled_from(WORKLOADS))
+LISTED = Term(is_listed=True, is_confirmed=True)
+
+
+def never(_definition: str) -> bool:
+    return False
+
+
+def always(_pin: Pin) -> bool:
+    return True
+
+
+def pin_of(run: Run) -> Pin:
+    return Pin(run.uid, run.resource_version)
+
+
+def naive_choice(runs: list[Run], slots: dict[str, int], ready: set[str], doubted: set[str]) -> list[Run]:
+    """The rules of the design, word by word, one run after the other."""
+    free = {
+        definition: limit
+        - sum(run.definition == definition and run.phase is Phase.ADMITTED for run in runs)
+        - sum(run.definition == definition and run.uid in doubted for run in runs)
+        for definition, limit in slots.items()
+    }
+    chosen = []
+    for run in sorted((run for run in runs if run.phase is Phase.QUEUED), key=queue_key):
+        if run.depends_on is None or not set(run.depends_on) <= ready or run.uid in doubted:
+            continue
+        if free.get(run.definition, 0) > 0:
+            free[run.definition] -= 1
+            chosen.append(run)
+    return chosen
+
+
+@given(populations(), slots_of, ready_sets, st.data())
+def test_choose__takes_what_the_rules_say(
+    runs: list[Run], slots: dict[str, int], ready: set[str], data: st.DataObject
+) -> None:
+    """Never more than free slots, nothing unready or in doubt, in order, and nobody blocks those behind."""
+    queued = [run for run in runs if run.phase is Phase.QUEUED]
+    doubtful = data.draw(st.lists(st.sampled_from(queued), max_size=4)) if queued else []
+    doubted = {run.uid for run in doubtful}
+    term = LISTED._replace(possibly_admitted=frozenset(map(pin_of, doubtful)))
+    chosen = term.choose(store_of(runs, ready), slots, never)
+    expected = naive_choice(runs, slots, ready, doubted)
+    for definition in DEFINITIONS:
+        mine = [run for run in chosen if run.definition == definition]
+        assert mine == [run for run in expected if run.definition == definition]
+
+
+def drive(
+    term: Term, store: RunStore, slots: dict[str, int], answer: Callable[[Write], bool], writes: int
+) -> list[str]:
+    """Have so many writes made, each answered before the next one; returns the definitions that were served."""
+    served = []
+    for _ in range(writes):
+        term = term.intend(term.choose(store, slots, never))
+        write = term.next_write(store, slots, never, always)
+        if write is None:
+            break
+        term = term.hand_over(write)
+        served.append(write.definition)
+        if answer(write):
+            run = store.get(write.pin.uid)
+            assert run is not None
+            store.remove(run)
+            term = term.succeeded(write)
+    return served
+
+
+def test_next_write__serves_a_newcomer_after_at_most_two_writes() -> None:
+    """However long the queue of a busy definition is, and however many slots it has."""
+    busy = [make_run(number, definition="a") for number in range(150)]
+    store, slots = store_of(busy), {"a": 30, "b": 1}
+    term = LISTED
+    for _ in range(5):
+        term = term.intend(term.choose(store, slots, never))
+        write = term.next_write(store, slots, never, always)
+        assert write is not None
+        term = term.hand_over(write)
+        run = store.get(write.pin.uid)
+        assert run is not None
+        store.remove(run)
+        term = term.succeeded(write)
+    store.put(make_run(900, definition="b"))
+    assert "b" in drive(term, store, slots, lambda _write: True, 2)
+
+
+def test_choose__names_the_first_of_each_before_the_second_of_any() -> None:
+    """A batch is too small for the busy definition alone, and holds one run of each all the same."""
+    runs = [make_run(number, definition="a") for number in range(2 * BATCH)]
+    runs += [make_run(1000 + number, definition=f"d{number}") for number in range(5)]
+    slots = {"a": 2 * BATCH} | {f"d{number}": 1 for number in range(5)}
+    chosen = LISTED.choose(store_of(runs), slots, never)
+    assert len(chosen) == BATCH
+    assert {run.definition for run in chosen[:6]} == set(slots)
+
+
+def test_next_write__leaves_a_writer_to_the_others() -> None:
+    """One definition alone takes all writers but one."""
+    store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10, "b": 1}
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    taken = 0
+    while (write := term.next_write(store, slots, never, always)) is not None:
+        term = term.hand_over(write)
+        taken += 1
+    assert taken == WRITERS - 1
+    store.put(make_run(99, definition="b"))
+    term = term.intend(term.choose(store, slots, never))
+    write = term.next_write(store, slots, never, always)
+    assert write is not None
+    assert write.definition == "b"
+
+
+def test_next_write__leaves_the_writers_to_those_that_are_well() -> None:
+    """Any number of definitions hang: a healthy one has a writer at once."""
+    names = [f"bad{number}" for number in range(2 * SLOW_WRITERS)]
+    runs = [make_run(number, definition=name) for number, name in enumerate(names)]
+    slots = dict.fromkeys([*names, "well"], 5)
+    store = store_of(runs)
+    term = LISTED._replace(failing=frozenset(names))
+    term = term.intend(term.choose(store, slots, never))
+    while (write := term.next_write(store, slots, never, always)) is not None:
+        term = term.hand_over(write)
+    assert len(term.in_flight) == SLOW_WRITERS
+    store.put(make_run(99, definition="well"))
+    term = term.intend(term.choose(store, slots, never))
+    write = term.next_write(store, slots, never, always)
+    assert write is not None
+    assert write.definition == "well"
+
+
+def test_next_write__has_one_write_of_a_failing_definition_in_flight() -> None:
+    """Until one succeeds."""
+    store, slots = store_of([make_run(number) for number in range(5)]), {"a": 5}
+    term = LISTED._replace(failing=frozenset({"a"}))
+    term = term.intend(term.choose(store, slots, never))
+    write = term.next_write(store, slots, never, always)
+    assert write is not None
+    flying = term.hand_over(write)
+    assert flying.choose(store, slots, never) != [], "the next one may stand in the Lease already"
+    flying = flying.intend(flying.choose(store, slots, never))
+    assert flying.next_write(store, slots, never, always) is None
+    again = flying.succeeded(write)
+    assert again.failing == frozenset()
+    assert again.next_write(store, slots, never, always) is not None
+
+
+def test_next_write__makes_a_slow_write_hold_no_writer() -> None:
+    """What takes long moves aside, so that others go on; its definition sends no second one meanwhile."""
+    runs = [make_run(number, definition=f"d{number}") for number in range(WRITERS)] + [make_run(9, definition="d9")]
+    slots = {run.definition: 2 for run in runs}
+    store = store_of(runs)
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    writes = []
+    while (write := term.next_write(store, slots, never, always)) is not None:
+        term = term.hand_over(write)
+        writes.append(write)
+    assert len(writes) == WRITERS
+    term = term.mark_slow(writes[0])
+    write = term.next_write(store, slots, never, always)
+    assert write is not None
+    assert write.definition == "d9"
+
+
+def test_a_predecessors_run_is_admitted_by_the_same_patch_or_fenced() -> None:
+    """It may start now: only one admission of one version can land. It may not: a fence settles it."""
+    run = make_run(1, depends_on=("db",), version=7)
+    intent = Intent("other", 1, 1, frozenset({pin_of(run)}), complete=True)
+    for ready, purpose in ((["db"], Purpose.ADMIT), ([], Purpose.FENCE)):
+        store = store_of([run], ready)
+        term = Term.begin(intent).listed(store)._replace(is_confirmed=True)
+        assert term.choose(store, {"a": 5}, never) == []
+        write = term.next_write(store, {"a": 1}, never, always)
+        assert write is not None
+        assert (write.purpose, write.pin) == (purpose, pin_of(run))
+
+
+def test_a_predecessors_run_that_has_changed_is_settled() -> None:
+    """Its admission carries a version that the run has no more."""
+    intent = Intent("other", 1, 1, frozenset({Pin("uid-1", 6)}), complete=True)
+    term = Term.begin(intent).listed(store_of([make_run(1, version=7)]))
+    assert term.possibly_admitted == frozenset()
+
+
+def test_an_unknown_predecessor_has_the_first_runs_fenced() -> None:
+    """Whatever they wait for; the intent says that it is not complete until that is done."""
+    runs = [make_run(number, depends_on=("db",) if number % 2 else ()) for number in range(200)]
+    store = store_of(runs)
+    term = Term.begin(Intent("me", 0, 1, frozenset(), complete=False)).listed(store)._replace(is_confirmed=True)
+    assert not term.complete
+    assert {pin.uid for pin in term.suspected} == {run.uid for run in runs[:64]}
+    assert term.choose(store, {"a": 10}, never) == []
+    write = term.next_write(store, {"a": 200}, never, always)
+    assert write is not None
+    assert write.purpose is Purpose.FENCE
+    for run in runs[:64]:
+        store.update(make_run(int(run.uid[4:]), version=2, depends_on=run.depends_on))
+    assert term.prune(store).complete
+
+
+def test_refused__says_nothing_about_an_earlier_write() -> None:
+    """The earlier admission may still land, so the run is fenced before its slot is given away."""
+    store = store_of([make_run(1)])
+    term = LISTED.intend(LISTED.choose(store, {"a": 1}, never))
+    for step in (Term.unanswered, Term.refused):
+        write = term.next_write(store, {"a": 1}, never, always)
+        assert write is not None
+        assert write.purpose is Purpose.ADMIT
+        term = step(term.hand_over(write), write)
+    write = term.next_write(store, {"a": 1}, never, always)
+    assert write is not None
+    assert write.purpose is Purpose.FENCE
