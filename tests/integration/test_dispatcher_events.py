@@ -4,7 +4,7 @@ import pytest
 
 from app.dispatcher.events import TOLD_PER_REASON
 from tests.integration.dispatching import LONG, Stage, is_new_event, until
-from tests.support.faults import Action, Fault, GoSilent, LoseResponse, LoseRequest, Refuse, Request, Truncate
+from tests.support.faults import Action, Fault, GoSilent, LoseRequest, LoseResponse, Refuse, Request, Truncate
 from tests.support.observer import Observer
 
 
