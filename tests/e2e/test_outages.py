@@ -13,7 +13,7 @@ import requests
 from kubernetes import client
 
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
-from tests.e2e.callers import Authorizer, Replica, check_runs
+from tests.e2e.callers import Callers, Replica, check_runs
 from tests.integration.dispatching import until
 from tests.support.observer import Observer
 from tests.support.servers import Server, connect_to
@@ -144,7 +144,7 @@ def test_an_outage_loses_nothing_doubles_nothing_and_ends_by_itself(
         replicas(*services),
         Prober(services),
     ):
-        callers = Authorizer(services, TURNS)
+        callers = Callers(services, TURNS)
         calls = [pool.submit(callers.start_run, number) for number in range(RUNS // 2)]
         seen.wait(lambda: seen.has_started(4))
         assert not [name for name in seen.starts if name.startswith("after-")]
@@ -188,7 +188,7 @@ def test_an_api_server_that_is_killed_in_the_middle_of_forty_calls_has_stored_wh
         replicas(*services),
         Prober(services),
     ):
-        callers = Authorizer(services, TURNS)
+        callers = Callers(services, TURNS)
         calls = [pool.submit(callers.start_run, number) for number in range(RUNS)]
         callers.wait_for(RUNS // 4)
         plane.api_server.kill()
@@ -207,7 +207,7 @@ def test_runs_that_are_queued_when_history_expires_start_when_they_may(
     """No watch can go on from where it was: the dispatcher lists, misses nothing, and starts nothing too early."""
     services = [replica(DEFINITIONS) for _ in range(2)]
     with replicas(*services), Prober(services):
-        callers = Authorizer(services, TURNS)
+        callers = Callers(services, TURNS)
         for number in range(len(TURNS)):
             callers.start_run(number)
         with Observer(server.admin, namespace) as seen:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.callers import Authorizer, Replica, check_runs
+from tests.e2e.callers import Callers, Replica, check_runs
 from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseRequest, LoseResponse, Refuse
 from tests.support.observer import Observer
 from tests.support.servers import Server
@@ -58,7 +58,7 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
     with FaultProxy(server.url, ca=server.ca_file) as proxy, ThreadPoolExecutor(8) as pool:
         services = [replica(DEFINITIONS, url=proxy.url) for _ in range(2)]
         with replicas(*services):
-            callers = Authorizer(services, TURNS)
+            callers = Callers(services, TURNS)
             faults = [
                 Fault(GoSilent(forward=True), method="PATCH", path=r"/jobs/", skip=20),
                 Fault(GoSilent(), method="PATCH", path=r"/jobs/", skip=60),
@@ -97,7 +97,7 @@ def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
         proxies = [first, second]
         services = [replica(DEFINITIONS, url=proxy.url) for proxy in proxies]
         with replicas(*services):
-            callers = Authorizer(services, TURNS)
+            callers = Callers(services, TURNS)
             calls = [pool.submit(callers.start_run, number) for number in range(60)]
             for count in (8, 16, 24):
                 callers.wait_for(count)
