@@ -37,9 +37,7 @@ def call_from(address: str, service: ServiceProcess) -> requests.Response:
 
 
 @pytest.mark.embedded_only("its pods have loopback addresses, from which a test can call")
-def test_pod_address__is_trusted_only_while_the_pod_runs(
-    server: Server, namespace: str, replica: Replica
-) -> None:
+def test_pod_address__is_trusted_only_while_the_pod_runs(server: Server, namespace: str, replica: Replica) -> None:
     core = client.CoreV1Api(server.admin)
     spec = {
         "terminationGracePeriodSeconds": 0,
