@@ -31,7 +31,9 @@ class Leadership(NamedTuple):
         """Begin to take the Lease as it was last seen, with all that its last holder left under way."""
         inherited = self.claim.base.intent if self.claim.base else None
         pins: frozenset[Pin] = inherited.pins if inherited else frozenset()
-        claim, intent = self.claim.prepare(pins, complete=inherited is not None and inherited.complete)
+        claim, intent = self.claim.prepare(
+            pins | self.claim.left, complete=inherited is not None and inherited.complete
+        )
         return self._replace(claim=claim, proposed=(), confirms=False), intent
 
     def prepare_renewal(
@@ -39,7 +41,9 @@ class Leadership(NamedTuple):
     ) -> tuple["Leadership", Intent]:
         """Begin to renew the Lease, with the runs that are to be admitted next."""
         assert self.term is not None
-        term = self.term.prune(view) if self.term.is_listed else self.term
+        term = self.term
+        if term.is_listed:
+            term = term.prune(view).drop_unsendable(view, slots, resting)
         chosen = term.choose(view, slots, resting)
         claim, intent = self.claim.prepare(term.named(chosen, view), complete=term.complete)
         return self._replace(claim=claim, term=term, proposed=tuple(chosen), confirms=term.is_listed), intent

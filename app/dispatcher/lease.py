@@ -76,6 +76,8 @@ class Claim(NamedTuple):
         held: whether `base` was written by this candidate in the present term.
         sequence: of the last write.
         unanswered: the sequences of writes on top of `base` whose answers were lost.
+        left: the pins that intents named which `base` does not inherit from: their Lease was deleted, or was written by
+            somebody who keeps no intents.
     """
 
     identity: str
@@ -83,6 +85,7 @@ class Claim(NamedTuple):
     held: bool = False
     sequence: int = 0
     unanswered: frozenset[int] = frozenset()
+    left: frozenset[Pin] = frozenset()
 
     def look(self, seen: SeenLease | None) -> "Claim":
         """Take in the Lease as it is now, `None`: there is none.
@@ -90,10 +93,20 @@ class Claim(NamedTuple):
         A Lease that this leader did not write ends its term, whatever its clock says.
         """
         if seen is not None and self._is_own_write(seen):
-            return self._replace(base=seen, held=True, unanswered=frozenset())
+            return self.stored(seen)
         if (seen and seen.version) == (self.base and self.base.version):
             return self  # the lost write may still arrive
-        return self._replace(base=seen, held=False, unanswered=frozenset())
+        return self._replace(base=seen, held=False, unanswered=frozenset(), left=self._left_by(seen))
+
+    def _left_by(self, seen: SeenLease | None) -> frozenset[Pin]:
+        """The pins that are not among those of a Lease that somebody else has written, or deleted."""
+        intent = seen.intent if seen else None
+        if intent is not None and intent.complete:
+            return frozenset()
+        before = self.base.intent if self.base else None
+        if before is None or (intent is not None and not before.complete):
+            return self.left
+        return self.left | before.pins
 
     def _is_own_write(self, seen: SeenLease) -> bool:
         intent = seen.intent
@@ -109,7 +122,7 @@ class Claim(NamedTuple):
 
     def stored(self, seen: SeenLease) -> "Claim":
         """Take in the answer to the last write."""
-        return self._replace(base=seen, held=True, unanswered=frozenset())
+        return self._replace(base=seen, held=True, unanswered=frozenset(), left=frozenset())
 
     def unsure(self) -> "Claim":
         """Take in that the last write had no answer; `look` tells what became of it."""

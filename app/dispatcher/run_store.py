@@ -7,8 +7,9 @@ dependencies that isn't ready.
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from heapq import heappop, heappush, merge
+from heapq import heappop, heappush
 from itertools import islice
 from threading import Event, RLock
 
@@ -209,8 +210,15 @@ class RunStore:
             self._ready_names.discard(name)
             changed = self._relying_on.get(name, ())
         for group in list(changed):
+            blocked_by = self._first_unready(group.depends_on)
+            if group.blocked_by is not None and blocked_by is not None:
+                # It keeps its place in `blocked`: moving it costs as much as there are groups.
+                _discard_from(self._blocked_on, group.blocked_by, group)
+                group.blocked_by = blocked_by
+                self._blocked_on.setdefault(blocked_by, set()).add(group)
+                continue
             self._unindex(group)
-            group.blocked_by = self._first_unready(group.depends_on)
+            group.blocked_by = blocked_by
             self._index(group)
 
     def _first_unready(self, depends_on: DependsOn) -> str | None:
@@ -261,11 +269,17 @@ class RunStore:
         """Whether a queued run's dependencies are ready and nothing else holds it."""
         return not run.held and not run.managed_elsewhere and self._first_unready(run.depends_on) is None
 
-    def first_queued(self, most: int) -> Iterable[Run]:
-        """The first so many queued runs of each definition, whatever they wait for."""
+    def first_queued(self, most: int) -> Iterator[Run]:
+        """The first so many queued runs of each definition that wait for the same, whatever that is."""
         for queue in self._queues.values():
-            aside = sorted(queue.aside.values(), key=queue_key)
-            yield from islice(merge(_in_order(queue.ready), _in_order(queue.blocked), aside, key=self._key), most)
+            for group in queue.groups.values():
+                yield from islice(group.runs, most)
+            counts: Counter[tuple[DependsOn, bool, bool]] = Counter()
+            for run in sorted(queue.aside.values(), key=queue_key):
+                kind = (run.depends_on, run.held, run.managed_elsewhere)
+                counts[kind] += 1
+                if counts[kind] <= most:
+                    yield run
 
     def oldest_queued_at(self, definition: str) -> int | None:
         """When the first run of its queue was queued, microseconds since the epoch; `None`: none is queued."""

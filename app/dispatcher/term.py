@@ -27,14 +27,14 @@ from app.dispatcher.intent import Intent, Pin
 from app.domain.run import Phase, Run, queue_key
 
 WRITERS = 4
-"""Writes at the same time, those apart that are known to be slow."""
+"""Writes at the same time, not counting slow ones."""
 
 SLOW_WRITERS = 4
-"""More writes at the same time for definitions whose last write failed, and for writes that take long. A definition
-that hangs takes no writer away from the others."""
+"""Slow writes at the same time, in addition to the others: a failing definition takes no writer away from healthy ones.
+As many runs of failing definitions may stand in the Lease and wait for one of these writers."""
 
 BATCH = 32
-"""The most runs that stand in the Lease and are not sent yet."""
+"""The most runs that stand in the Lease and are not sent yet, not counting those of failing definitions."""
 
 REFILL = 8
 """With fewer than that, the next batch is written."""
@@ -42,8 +42,12 @@ REFILL = 8
 MOST_NAMED = 1500
 """The most pins in an intent. An object's annotations may have 256 KiB, and a pin takes some 60 bytes."""
 
-SUSPECTED_PER_DEFINITION = 64
-"""How many queued runs of each definition are fenced after an unknown predecessor."""
+SUSPECTED_PER_GROUP = 64
+"""How many of the queued runs of a definition that wait for the same are fenced after an unknown predecessor. Each
+dispatcher admits such runs in the order of the queue. Which of the groups could start then, nobody knows now."""
+
+FENCED_AT_ONCE = 64
+"""How many of these runs are suspected at a time, per definition."""
 
 
 class Purpose(Enum):
@@ -94,7 +98,7 @@ class RunView(Protocol):
         """Whether a queued run's dependencies are ready and nothing else holds it."""
 
     def first_queued(self, most: int) -> Iterable[Run]:
-        """The first so many queued runs of each definition, whatever they wait for."""
+        """The first so many queued runs of each definition that wait for the same, whatever that is."""
 
 
 _NOTHING: frozenset[Pin] = frozenset()
@@ -110,13 +114,16 @@ class Term(NamedTuple):
             an older state between the take-over and the list, this write conflicts.
         intended: stand in the Lease, written by this leader, and are not sent.
         in_flight: handed to a writer and not answered.
-        slow: those of them that count as slow.
+        slow: those of them that take long, or whose definition was failing when they were handed over.
         possibly_admitted: an admission of this pin may land: see rule 3.
         fence_only: those of them whose admission was refused since; only a fence can settle them.
         conflicted: those whose last write conflicted, so that the run should be seen in another version soon.
-        suspected: may be under way from an unknown predecessor.
+        suspected: may be under way from an unknown predecessor, and are fenced.
+        unfenced: by definition, the pins that are suspected after these. Until there are none left, nothing of the
+            definition is admitted.
         predecessor_known: `False` until the suspected runs are known.
-        failing: definitions whose last write failed or hung.
+        failing: definitions whose last write failed or had no answer.
+        healthy: definitions whose last write succeeded. One that is neither has not been tried in this term.
         served: when each definition last had a write handed to a writer, by a count of writes.
         writes: that count.
     """
@@ -131,8 +138,10 @@ class Term(NamedTuple):
     fence_only: frozenset[Pin] = _NOTHING
     conflicted: frozenset[Pin] = _NOTHING
     suspected: frozenset[Pin] = _NOTHING
+    unfenced: Mapping[str, tuple[Pin, ...]] = {}
     predecessor_known: bool = True
     failing: frozenset[str] = frozenset()
+    healthy: frozenset[str] = frozenset()
     served: Mapping[str, int] = {}
     writes: int = 0
 
@@ -145,16 +154,20 @@ class Term(NamedTuple):
 
     def listed(self, view: RunView) -> "Term":
         """Take in that the view has been filled for the first time in this term."""
-        suspected = _NOTHING
+        unfenced: dict[str, list[Pin]] = {}
         if not self.predecessor_known:
-            suspected = frozenset(map(_pin, view.first_queued(SUSPECTED_PER_DEFINITION))) - self.possibly_admitted
-        return self._replace(is_listed=True, suspected=suspected, predecessor_known=True).prune(view)
+            for run in view.first_queued(SUSPECTED_PER_GROUP):
+                if _pin(run) not in self.possibly_admitted:
+                    unfenced.setdefault(run.definition, []).append(_pin(run))
+        return self._replace(
+            is_listed=True, unfenced={name: tuple(pins) for name, pins in unfenced.items()}, predecessor_known=True
+        ).prune(view)
 
     # What is under way, and what holds a slot.
 
     def prune(self, view: RunView) -> "Term":
         """Forget the pins of runs that are in another version, or not queued any more: no patch for them can land."""
-        if not (self.intended or self.possibly_admitted or self.suspected):
+        if not (self.intended or self.possibly_admitted or self.suspected or self.unfenced):
             return self
         possibly = frozenset(_live(self.possibly_admitted, view))
         return self._replace(
@@ -163,7 +176,23 @@ class Term(NamedTuple):
             fence_only=self.fence_only & possibly,
             conflicted=self.conflicted & possibly,
             suspected=frozenset(_live(self.suspected, view)),
-        )
+        )._suspect_next(view)
+
+    def _suspect_next(self, view: RunView) -> "Term":
+        """Suspect the next runs of those definitions of which all that were suspected before are settled."""
+        if not self.unfenced:
+            return self
+        busy = {run.definition for run in _live(self.suspected, view).values()}
+        unfenced, suspected = dict(self.unfenced), set(self.suspected)
+        for definition, pins in self.unfenced.items():
+            if definition in busy:
+                continue
+            live = tuple(_live(pins, view))
+            suspected.update(live[:FENCED_AT_ONCE])
+            unfenced[definition] = live[FENCED_AT_ONCE:]
+            if not unfenced[definition]:
+                del unfenced[definition]
+        return self._replace(suspected=frozenset(suspected), unfenced=unfenced)
 
     def sent(self) -> frozenset[Pin]:
         """The pins of admissions that were handed to a writer and not answered."""
@@ -187,7 +216,7 @@ class Term(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether `named` is all that may be under way."""
-        return self.predecessor_known and not self.suspected
+        return self.predecessor_known and not self.suspected and not self.unfenced
 
     # The next intent.
 
@@ -200,27 +229,72 @@ class Term(NamedTuple):
         Args:
             view: of the cluster.
             slots: how many runs of each definition may be active; a definition that isn't there has none.
-            resting: whether nothing is to be written for a definition now.
+            resting: whether a failing definition is to be left alone now, because its pause is not over.
         """
-        room = min(BATCH - len(self.intended), MOST_NAMED - len(self.intended | self.unsettled()))
-        if room <= 0 or not self.is_listed:
+        if not self.is_listed:
             return []
-        pinned = _live(self.landing() | self.intended, view)
-        held = Counter(run.definition for run in pinned.values())
-        intended = {pinned[pin].definition for pin in self.intended if pin in pinned}
-        uids = {pin.uid for pin in pinned}
+        landing = _live(self.landing(), view)
+        held = Counter(run.definition for run in landing.values())
+        waiting = self._sendable_soon(view, slots, held, resting)
+        intended = Counter(run.definition for run in waiting.values())
+        of_failing = sum(intended[definition] for definition in self.failing)
+        nameable = max(0, MOST_NAMED - len(self.unsettled()) - len(waiting))
+        room = {False: BATCH - len(waiting) + of_failing, True: SLOW_WRITERS - of_failing}
+        uids = {pin.uid for pin in [*landing, *waiting]}
         ranked: list[tuple[int, int, tuple[int, str], Run]] = []
         for definition in view.startable():
-            most = min(slots.get(definition, 0) - view.active(definition) - held[definition], room)
-            if definition in self.failing:
-                most = min(most, 0 if definition in intended else 1)
-            if most <= 0 or resting(definition):
+            most = self._may_intend(definition, view, slots, held, resting) - intended[definition]
+            most = min(most, nameable, room[definition in self.failing])
+            if most <= 0:
                 continue
             served = self.served.get(definition, -1)
             able = (run for run in view.startable_runs(definition) if run.uid not in uids)
             ranked += ((rank, served, queue_key(run), run) for rank, run in enumerate(islice(able, most)))
         ranked.sort(key=lambda one: one[:3])
-        return [run for *_, run in ranked[:room]]
+        chosen: list[Run] = []
+        for *_, run in ranked:
+            is_failing = run.definition in self.failing
+            if room[is_failing] > 0:
+                room[is_failing] -= 1
+                chosen.append(run)
+        return chosen[:nameable]
+
+    def drop_unsendable(self, view: RunView, slots: Mapping[str, int], resting: Callable[[str], bool]) -> "Term":
+        """Forget the intended runs that can't be sent soon: they would take the room of others."""
+        held = Counter(run.definition for run in _live(self.landing(), view).values())
+        return self._replace(intended=frozenset(self._sendable_soon(view, slots, held, resting)))
+
+    def _sendable_soon(
+        self, view: RunView, slots: Mapping[str, int], held: Mapping[str, int], resting: Callable[[str], bool]
+    ) -> dict[Pin, Run]:
+        """The intended runs that may be sent soon, the first ones of each queue."""
+        kept: dict[Pin, Run] = {}
+        count: Counter[str] = Counter()
+        for pin, run in sorted(_live(self.intended, view).items(), key=lambda one: queue_key(one[1])):
+            if count[run.definition] < self._may_intend(run.definition, view, slots, held, resting):
+                kept[pin] = run
+                count[run.definition] += 1
+        return kept
+
+    def _may_intend(
+        self,
+        definition: str,
+        view: RunView,
+        slots: Mapping[str, int],
+        held: Mapping[str, int],
+        resting: Callable[[str], bool],
+    ) -> int:
+        """How many runs of a definition may stand in the Lease and wait for a writer."""
+        if resting(definition):
+            return 0
+        free = self._free_slots(definition, view, slots, held)
+        return min(free, 1) if definition in self.failing else free
+
+    def _free_slots(self, definition: str, view: RunView, slots: Mapping[str, int], held: Mapping[str, int]) -> int:
+        """How many more admissions of a definition may be sent; negative: more than its slots may be taken already."""
+        if definition in self.unfenced:
+            return -1
+        return slots.get(definition, 0) - view.active(definition) - held.get(definition, 0)
 
     def is_urgent(self, chosen: Iterable[Run], view: RunView) -> bool:
         """Whether an intent should be written for these runs now, rather than with a later batch."""
@@ -244,7 +318,8 @@ class Term(NamedTuple):
     ) -> Write | None:
         """Choose the write that a free writer should make; `None`: there is none now.
 
-        The definition with the fewest writes in flight goes first, and of those the one served longest ago.
+        The definition with the fewest writes in flight goes first, and of those the one served longest ago. Only a
+        healthy definition without slow writes may have more than one in flight.
 
         Args:
             view: of the cluster.
@@ -255,16 +330,15 @@ class Term(NamedTuple):
         if not self.is_confirmed:
             return None
         flying = Counter(write.definition for write in self.in_flight)
-        hanging = {write.definition for write in self.slow}
+        most = dict.fromkeys(self.healthy - {write.definition for write in self.slow}, WRITERS - 1)
         writer_is_free = len(self.in_flight) - min(len(self.slow), SLOW_WRITERS) < WRITERS
         slow_writer_is_free = len(self.slow) < SLOW_WRITERS
         best: tuple[tuple[int, int, int, tuple[int, str]], Write] | None = None
         for settles, run, write in self._sendable(view, slots, due):
             definition = write.definition
-            alone = definition in self.failing or definition in hanging
-            if flying[definition] >= (1 if alone else WRITERS - 1):
+            if flying[definition] >= most.get(definition, 1) or resting(definition):
                 continue
-            if not (slow_writer_is_free if definition in self.failing else writer_is_free) or resting(definition):
+            if not (slow_writer_is_free if definition in self.failing else writer_is_free):
                 continue
             key = (flying[definition], self.served.get(definition, -1), 0 if settles else 1, queue_key(run))
             if best is None or key < best[0]:
@@ -282,7 +356,7 @@ class Term(NamedTuple):
             run = landing.get(pin)
             if run is None or pin in flying or not due(pin):
                 continue
-            fits = view.active(run.definition) + held[run.definition] <= slots.get(run.definition, 0)
+            fits = self._free_slots(run.definition, view, slots, held) >= 0
             if pin in self.conflicted:
                 yield True, run, self._write(Purpose.READ, run)
             elif fits and pin not in self.suspected and pin not in self.fence_only and view.may_start(run):
@@ -290,7 +364,7 @@ class Term(NamedTuple):
             else:
                 yield True, run, self._write(Purpose.FENCE, run)
         for pin, run in _live(self.intended, view).items():
-            fits = view.active(run.definition) + held[run.definition] < slots.get(run.definition, 0)
+            fits = self._free_slots(run.definition, view, slots, held) > 0
             if fits and pin not in landing and view.may_start(run):
                 yield False, run, self._write(Purpose.ADMIT, run)
 
@@ -314,10 +388,13 @@ class Term(NamedTuple):
     # What came of a write of this term.
 
     def _end(self, write: Write, *, failing: bool | None) -> "Term":
-        changed = self.failing
-        if failing is not None:
-            changed = self.failing | {write.definition} if failing else self.failing - {write.definition}
-        return self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write}, failing=changed)
+        ended = self._replace(in_flight=self.in_flight - {write}, slow=self.slow - {write})
+        if failing is None:
+            return ended
+        definition = frozenset({write.definition})
+        if failing:
+            return ended._replace(failing=self.failing | definition, healthy=self.healthy - definition)
+        return ended._replace(failing=self.failing - definition, healthy=self.healthy | definition)
 
     def succeeded(self, write: Write) -> "Term":
         """The write was carried out; the view has the run's new version already."""

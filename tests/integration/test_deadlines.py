@@ -17,7 +17,7 @@ SLOW_BODY = Trickle(pause_seconds=0.2, head=False)
 
 
 @pytest.mark.parametrize("action", [SLOW, SLOW_BODY, GoSilent(forward=True)], ids=["head", "body", "silence"])
-def test_a_call_is_given_up_at_its_deadline(stage: Stage, action: Trickle | GoSilent) -> None:
+def test_call__ends_at_its_deadline(stage: Stage, action: Trickle | GoSilent) -> None:
     """Each byte comes in time, the answer doesn't: the whole of it has one deadline."""
     server = stage.connect().transport
     stage.proxy.add(Fault(action))
@@ -25,7 +25,7 @@ def test_a_call_is_given_up_at_its_deadline(stage: Stage, action: Trickle | GoSi
         server.call("GET", f"/api/v1/namespaces/{stage.name}/pods", whole_seconds=1.0)
 
 
-def test_a_connection_is_as_good_as_new_after_a_call_that_was_in_time(stage: Stage) -> None:
+def test_call__leaves_no_deadline_on_its_connection(stage: Stage) -> None:
     """What was left of one call's time is not the next one's."""
     server = stage.connect().transport
     path = f"/api/v1/namespaces/{stage.name}/pods"
@@ -36,7 +36,7 @@ def test_a_connection_is_as_good_as_new_after_a_call_that_was_in_time(stage: Sta
 
 
 @pytest.mark.parametrize("action", [SLOW, SLOW_BODY], ids=["head", "body"])
-def test_a_watch_that_never_ends_by_itself_is_ended(stage: Stage, action: Trickle) -> None:
+def test_stream__ends_at_its_deadline(stage: Stage, action: Trickle) -> None:
     """It brings something all the time, and nothing that could be read."""
     namespace = stage.connect()
     stage.queue()
@@ -50,7 +50,7 @@ def test_a_watch_that_never_ends_by_itself_is_ended(stage: Stage, action: Trickl
             pass
 
 
-def test_a_log_may_take_as_long_as_it_likes(stage: Stage) -> None:
+def test_stream__without_a_deadline_lasts_as_long_as_bytes_come(stage: Stage) -> None:
     """It has no end that anybody could know, as long as something comes."""
     server = stage.connect().transport
     stage.proxy.add(Fault(Trickle(pause_seconds=0.01, head=False)))
@@ -91,7 +91,7 @@ def is_question(request: Request) -> bool:
 
 
 @pytest.mark.embedded_only("no container of it is silent: nothing is run there")
-def test_a_silent_log_goes_on_for_as_long_as_the_api_server_is_there(stage: Stage) -> None:
+def test_silent_log__continues_while_the_api_server_responds(stage: Stage) -> None:
     """It is asked now and then, and the log stays open."""
     with silent_log(stage):
         stage.proxy.wait_for(lambda request: is_question(request) and request.status == 404, count=3)
@@ -100,7 +100,7 @@ def test_a_silent_log_goes_on_for_as_long_as_the_api_server_is_there(stage: Stag
 
 @pytest.mark.slow
 @pytest.mark.embedded_only("no container of it is silent: nothing is run there")
-def test_a_silent_log_ends_where_the_api_server_hangs(stage: Stage) -> None:
+def test_silent_log__ends_when_the_api_server_hangs(stage: Stage) -> None:
     """Its connection is open, and so is every other: only an answer tells."""
     with silent_log(stage) as read:
         stage.proxy.wait_for(is_question)

@@ -85,7 +85,7 @@ def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> 
         reflector.join(DEADLINE_SECONDS)
 
 
-def test_it_shows_what_is_there_and_every_change(stage: Stage) -> None:
+def test_reflector__lists_and_then_follows_every_change(stage: Stage) -> None:
     """A list first, then additions, changes and deletions as they come, without another list."""
     shown = Shown()
     [old] = stage.queue()
@@ -99,7 +99,7 @@ def test_it_shows_what_is_there_and_every_change(stage: Stage) -> None:
     assert shown.lists == 1
 
 
-def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
+def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> None:
     """For a watch with a selector that is a deletion."""
     shown = Shown()
     [name] = stage.queue()
@@ -126,7 +126,7 @@ def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
     ],
     ids=lambda fault: f"{type(fault.action).__name__}-{getattr(fault.action, 'status', '')}-{fault.when.__name__}",
 )
-def test_it_gets_over_a_bad_start(stage: Stage, fault: Fault) -> None:
+def test_reflector__recovers_from_failures_at_the_start(stage: Stage, fault: Fault) -> None:
     """Whatever the first calls come to, it is in step in the end, and says so only then."""
     stage.proxy.add(fault)
     shown = Shown()
@@ -139,7 +139,7 @@ def test_it_gets_over_a_bad_start(stage: Stage, fault: Fault) -> None:
     assert stage.proxy.hits(fault)
 
 
-def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: Stage) -> None:
+def test_list__starts_again_when_it_expires_between_two_pages(stage: Stage) -> None:
     """Half a list is never shown."""
     names = stage.queue(count=260)
     expired = stage.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
@@ -151,7 +151,7 @@ def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: S
     assert stage.proxy.hits(expired) == 1
 
 
-def test_what_was_deleted_while_nobody_looked_is_gone_after_the_next_list(stage: Stage) -> None:
+def test_list__removes_what_was_deleted_during_an_outage(stage: Stage) -> None:
     """A list replaces everything; it isn't merely added."""
     shown = Shown()
     stay, go = stage.queue(count=2)
@@ -165,7 +165,7 @@ def test_what_was_deleted_while_nobody_looked_is_gone_after_the_next_list(stage:
     assert shown.lists >= 2
 
 
-def test_it_says_so_while_it_cannot_keep_up(stage: Stage) -> None:
+def test_synced__is_cleared_during_an_outage(stage: Stage) -> None:
     """A broken watch is no longer in step, until everything was listed anew and a watch is open again."""
     shown = Shown()
     with reflecting(stage, shown) as reflector:
@@ -180,7 +180,7 @@ def test_it_says_so_while_it_cannot_keep_up(stage: Stage) -> None:
         assert name in shown.items
 
 
-def test_a_watch_that_is_cut_goes_on_where_it_was(stage: Stage) -> None:
+def test_watch__resumes_where_it_was_cut(stage: Stage) -> None:
     """What came meanwhile is shown without a list: a list of many costs as many, a cut does not."""
     shown = Shown()
     with reflecting(stage, shown) as reflector:
@@ -192,7 +192,7 @@ def test_a_watch_that_is_cut_goes_on_where_it_was(stage: Stage) -> None:
 
 
 @pytest.mark.embedded_only("a real server forgets for all tests at once")
-def test_a_watch_whose_history_has_expired_lists_again(tmp_path: Path) -> None:
+def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
     """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
     with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
         stage, shown, held = Stage(server, server.create_namespace(), tmp_path, proxy), Shown(), Hold()
@@ -207,7 +207,7 @@ def test_a_watch_whose_history_has_expired_lists_again(tmp_path: Path) -> None:
     assert shown.lists == 2
 
 
-def test_a_watch_that_falls_silent_is_given_up(stage: Stage) -> None:
+def test_watch__is_given_up_when_it_falls_silent(stage: Stage) -> None:
     """Nothing at all for longer than a watch lasts means that the connection is dead."""
     shown = Shown()
     with reflecting(stage, shown, silence_seconds=0.5) as reflector:
@@ -218,7 +218,7 @@ def test_a_watch_that_falls_silent_is_given_up(stage: Stage) -> None:
     assert shown.lists == 1
 
 
-def test_a_sink_that_fails_does_not_end_the_watch(stage: Stage) -> None:
+def test_watch__continues_after_the_store_fails(stage: Stage) -> None:
     """What can't be taken in is listed again: nothing is missed for good."""
     shown = Shown()
     with reflecting(stage, shown) as reflector:
@@ -230,7 +230,7 @@ def test_a_sink_that_fails_does_not_end_the_watch(stage: Stage) -> None:
     assert shown.failures_left <= 1
 
 
-def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: Stage) -> None:
+def test_watch__backs_off_when_it_is_refused_each_time(stage: Stage) -> None:
     """Each try waits longer than the one before."""
     refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
     with reflecting(stage, Shown()):
@@ -242,7 +242,7 @@ def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: St
 
 
 @pytest.mark.parametrize("moment", ["watching", "waiting to try again", *slow("list without an answer")])
-def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> None:
+def test_stop__ends_a_list_a_watch_or_a_wait_at_once(stage: Stage, moment: str) -> None:
     """Also in the middle of a quiet watch that would last for most of a minute."""
     shown = Shown()
     namespace: NamespacedClient = stage.connect()
@@ -263,7 +263,7 @@ def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> Non
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_it_reads_no_further_page_once_it_is_stopped(stage: Stage) -> None:
+def test_stop__reads_no_further_page(stage: Stage) -> None:
     """A list of ten thousand runs has two hundred; and half a list is shown to nobody."""
     stage.queue(count=120)
     hold = Hold()

@@ -128,8 +128,21 @@ def explore_one(kind: Kind, seed: int, *, steps: int, rules: type[Rules] = Rules
     return Found(len(schedule))
 
 
-_HELPFUL: tuple[str, ...] = ("lease write answered", "answered", "arrives late", "lists", "lists again", "sees", "sees the dependency")
-_HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
+_HELPFUL = (
+    "lease write answered",
+    "answered",
+    "arrives late",
+    "lists",
+    "lists again",
+    "sees",
+    "sees the dependency",
+    "lease write arrives late",
+    "ends",
+    "renews",
+    "writes",
+    "takes",
+)
+"""Steps that bring runs to their end, the first ones first."""
 
 
 def _complete(world: World, schedule: list[Action]) -> None:

@@ -31,6 +31,9 @@ class Mutant:
         owner: whose attribute is replaced.
         name: of the attribute.
         replacement: makes the new attribute of the old one.
+        world: the one of `EXHAUSTIVE` that finds it; empty: drawn schedules do.
+        kind: the one of `DRAWN` in which it is found soonest; negative: the seed chooses.
+        first_seed: the search begins there; a schedule soon after it is known to find the mutant.
     """
 
     rule: str
@@ -38,6 +41,9 @@ class Mutant:
     owner: Any
     name: str
     replacement: Callable[[Any], Any]
+    world: str = ""
+    kind: int = -1
+    first_seed: int = 0
 
 
 @contextmanager
@@ -182,7 +188,7 @@ def _serves_by_queue_only(old: Any) -> Any:
 MUTANTS = {
     "no-intent": Mutant(
         "An admission is sent only after an intent with it stands in the Lease.",
-        "promise 2",
+        "promise",
         Leadership,
         "prepare_renewal",
         _sends_without_intent,
@@ -202,7 +208,12 @@ MUTANTS = {
         _named_without(lambda term: term.possibly_admitted - term.sent()),
     ),
     "forgets-sent": Mutant(
-        "An intent names what is in flight.", "promise", Term, "named", _named_without(lambda term: term.sent())
+        "An intent names what is in flight.",
+        "promise",
+        Term,
+        "named",
+        _named_without(lambda term: term.sent()),
+        kind=5,
     ),
     "forgets-intended": Mutant(
         "An intent names what an earlier one names and is not sent yet.",
@@ -217,6 +228,7 @@ MUTANTS = {
         Term,
         "_sendable",
         _fresh_version,
+        kind=5,
     ),
     "doubts-hold-no-slot": Mutant(
         "What is possibly admitted holds its slot.",
@@ -236,7 +248,12 @@ MUTANTS = {
         _sends_without_slot,
     ),
     "unanswered-is-refused": Mutant(
-        "A write without an answer may have been carried out.", "promise 2", Term, "unanswered", _unanswered_is_refused
+        "A write without an answer may have been carried out.",
+        "promise 2",
+        Term,
+        "unanswered",
+        _unanswered_is_refused,
+        world="one leader, late and refused writes",
     ),
     "refusal-settles": Mutant(
         "A refusal says nothing about an earlier write that was not answered.",
@@ -244,6 +261,7 @@ MUTANTS = {
         Term,
         "refused",
         _settles_once,
+        "one leader, late and refused writes",
     ),
     "conflict-settles": Mutant(
         "After a conflict the slot is held until the run is seen in another version.",
@@ -251,6 +269,7 @@ MUTANTS = {
         Term,
         "conflicts",
         _conflict_settles,
+        "one leader, late and refused writes",
     ),
     "settled-unseen": Mutant(
         "A pin is over when its run is seen in another version, not when it is seen.",
@@ -270,7 +289,12 @@ MUTANTS = {
         "The runs are listed after the Lease was taken.", "promise", Rules, "lists_after_taking", lambda _old: False
     ),
     "adopts-any-lease": Mutant(
-        "A Lease that somebody else has written ends the term.", "promise", Claim, "look", _adopts_any_lease
+        "A Lease that somebody else has written ends the term.",
+        "promise",
+        Claim,
+        "look",
+        _adopts_any_lease,
+        kind=5,
     ),
     "trusts-unknown": Mutant(
         "After a predecessor without an intent the first queued runs are fenced.",
@@ -278,6 +302,7 @@ MUTANTS = {
         Term,
         "listed",
         _trusts_unknown,
+        kind=8,
     ),
     "forgets-unknown": Mutant(
         "Until they are, the intent says that it is not complete.",
@@ -285,6 +310,7 @@ MUTANTS = {
         Term,
         "complete",
         lambda _old: property(lambda _self: True),
+        first_seed=3_825,
     ),
     "ready-when-chosen": Mutant(
         "Dependencies are judged again when a write is handed over.",
@@ -299,6 +325,7 @@ MUTANTS = {
         Term,
         "listed",
         lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
+        kind=6,
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only

@@ -221,7 +221,8 @@ class World:
         leadership, term = side.leadership, side.leadership.term
         claim = leadership.claim
         return (
-            (self._lease_key(claim.base), claim.held, bool(claim.unanswered), leadership.proposed, leadership.confirms),
+            (self._lease_key(claim.base), claim.held, bool(claim.unanswered), claim.left),
+            (leadership.proposed, leadership.confirms),
             term and self._term_key(term),
             self._lease_call_key(side.lease_call),
             (side.view, side.early, side.parked, side.sees_ready, side.listed_unready, side.connected),
@@ -237,7 +238,7 @@ class World:
                 term.fence_only,
                 term.conflicted,
             ),
-            (term.suspected, term.predecessor_known, term.failing),
+            (term.suspected, tuple(sorted(term.unfenced.items())), term.predecessor_known, term.failing, term.healthy),
             frozenset(write[:2] for write in term.in_flight),
             frozenset(write[:2] for write in term.slow),
             tuple(sorted(term.served, key=lambda name: term.served[name])),
@@ -610,7 +611,7 @@ class World:
             term = side.leadership.term
             if term is None or not term.is_listed or not side.connected or not self._leads(side):
                 continue
-            accounted = term.landing() | term.intended
+            accounted = (term.landing() | term.intended).union(*term.unfenced.values())
             if call.write.pin not in accounted and number != call.side:
                 raise BrokenPromiseError(f"promise 2: run {index} starts, and the leader d{number} does not expect it")
             if depends and side.listed_unready and not self.ready and call.write.pin not in accounted:
@@ -630,7 +631,7 @@ class World:
         term = leadership.term
         assert term is not None
         named = {run.definition for run in leadership.proposed}
-        busy = {write.definition for write in term.in_flight}
+        busy = {write.definition for write in term.in_flight} | term.unfenced.keys()
         for pin in term.landing() | term.intended:
             if (run := store.get(pin.uid)) is not None:
                 busy.add(run.definition)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from app.common.types import Json
 from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
+from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease, build_lease, build_released_lease, read_lease
 from app.dispatcher.term import MOST_NAMED
 from app.kube import labels
@@ -106,3 +107,22 @@ def test_prepare__counts_a_change_of_holders() -> None:
         base = SeenLease("1", holder, 15, 4, None)
         assert Claim("me", base).prepare(frozenset(), complete=True)[1].transitions == expected
     assert Claim("me").prepare(frozenset(), complete=True)[1].transitions == 0
+
+
+def test_look__keeps_the_pins_of_a_lease_that_is_deleted() -> None:
+    """The process that led knows what it may have sent, also when the Lease does not say so any more."""
+    left = Leadership(Claim("me").stored(lease_of("me", "6", INTENT))).look(None)
+    _, intent = left.prepare_take()
+    assert (intent.pins, intent.complete) == (INTENT.pins, False)
+    assert left.claim.stored(lease_of("me", "7", intent)).left == frozenset()
+
+
+def test_look__keeps_such_pins_until_a_complete_intent_is_seen() -> None:
+    """Another candidate has taken the Lease after it was deleted, and fences what it suspects."""
+    left = Claim("me").stored(lease_of("me", "6", INTENT)).look(None)
+    other = Intent("other", 0, 1, frozenset({Pin("y", 6)}), complete=False)
+    for version, sequence in (("7", 1), ("8", 2)):
+        left = left.look(lease_of("other", version, other._replace(sequence=sequence)))
+        assert left.left == INTENT.pins
+    assert left.look(lease_of("old", "9")).left == INTENT.pins | other.pins
+    assert left.look(lease_of("other", "9", other._replace(complete=True))).left == frozenset()

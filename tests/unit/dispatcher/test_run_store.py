@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.dispatcher.run_store import ChangeSignal, RunStore, WorkloadStore
+from app.dispatcher.run_store import ChangeSignal, RunStore, WorkloadStore, _Group
 from app.domain.run import DependsOn, PendingStart, Phase, Run, queue_key
 from app.domain.workload import Workload
 from tests.unit.dispatcher.runs import DEFINITIONS, DEPENDENCIES, WORKLOADS, make_run, store_of
@@ -267,6 +267,25 @@ def test_set_ready__costs_what_changes() -> None:
     assert moved == ["shared"]
     store.set_ready("db-7", ready=False)
     assert moved == ["shared"], "a run that is blocked by something else need not be looked at"
+
+
+def test_set_ready__moves_no_group_that_stays_blocked() -> None:
+    """To move one in the order of the blocked groups costs as much as there are groups."""
+    store = store_of([make_run(number, depends_on=("db", f"own-{number}")) for number in range(100)])
+    moved: list[object] = []
+    index = store._index
+
+    def count(group: _Group) -> None:
+        moved.append(group)
+        index(group)
+
+    store._index = count  # type: ignore[method-assign]
+    store.set_ready("db", ready=True)
+    assert not moved
+    assert [run.name for run in store.blocked_runs("a")] == [f"run-{number:04}" for number in range(100)]
+    store.set_ready("own-7", ready=True)
+    assert len(moved) == 1
+    assert [run.name for run in store.startable_runs("a")] == ["run-0007"]
 
 
 def test_signal__wakes_a_waiting_reader_once() -> None:

@@ -1,13 +1,23 @@
 """What a leader chooses and sends: for any queues, slots and readiness. The order of steps is for tests/model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import BATCH, SLOW_WRITERS, WRITERS, Purpose, Term, Write
+from app.dispatcher.term import (
+    BATCH,
+    FENCED_AT_ONCE,
+    SLOW_WRITERS,
+    SUSPECTED_PER_GROUP,
+    WRITERS,
+    Purpose,
+    Term,
+    Write,
+)
 from app.domain.run import Phase, Run, queue_key
 from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populations, store_of
 
@@ -110,10 +120,20 @@ def test_choose__names_the_first_of_each_before_the_second_of_any() -> None:
     assert {run.definition for run in chosen[:6]} == set(slots)
 
 
+def test_choose__has_room_for_others_when_slots_are_taken_away() -> None:
+    """The runs of the first definition stand in the Lease, fill the batch, and have no slot any more."""
+    store = store_of([*(make_run(number) for number in range(2 * BATCH)), make_run(1000, definition="b")])
+    term = LISTED.intend(LISTED.choose(store, {"a": BATCH}, never)).prune(store)
+    assert len(term.intended) == BATCH
+    assert [run.definition for run in term.choose(store, {"a": 0, "b": 5}, never)] == ["b"]
+    assert len(term.drop_unsendable(store, {"a": 3}, never).intended) == 3
+
+
 def test_next_write__leaves_a_writer_to_the_others() -> None:
     """One definition alone takes all writers but one."""
     store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10, "b": 1}
-    term = LISTED.intend(LISTED.choose(store, slots, never))
+    term = LISTED._replace(healthy=frozenset({"a"}))
+    term = term.intend(term.choose(store, slots, never))
     taken = 0
     while (write := term.next_write(store, slots, never, always)) is not None:
         term = term.hand_over(write)
@@ -142,6 +162,51 @@ def test_next_write__leaves_the_writers_to_those_that_are_well() -> None:
     write = term.next_write(store, slots, never, always)
     assert write is not None
     assert write.definition == "well"
+
+
+def test_choose__gives_failing_definitions_room_of_their_own() -> None:
+    """However many they are, and also those that began to fail after their runs were intended."""
+    names = [f"bad{number}" for number in range(BATCH)]
+    runs = [make_run(number, definition=name) for number, name in enumerate(names * 2)]
+    slots = dict.fromkeys([*names, "ok"], 5)
+    store = store_of(runs)
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    assert len(term.intended) == BATCH
+    store.put(make_run(900, definition="ok"))
+    assert term.choose(store, slots, never) == []
+    term = term._replace(failing=frozenset(names))
+    assert [run.definition for run in term.choose(store, slots, never)] == ["ok"]
+    term = LISTED._replace(failing=frozenset(names))
+    chosen = [run.definition for run in term.choose(store, slots, never)]
+    assert len(chosen) == SLOW_WRITERS + 1
+    assert "ok" in chosen
+
+
+def test_choose__gives_no_room_to_a_failing_definition_that_rests() -> None:
+    """Another one, which could be sent, has it."""
+    names = [f"bad{number}" for number in range(SLOW_WRITERS + 1)]
+    store = store_of([make_run(number, definition=name) for number, name in enumerate(names)])
+    slots = dict.fromkeys(names, 1)
+    term = LISTED._replace(failing=frozenset(names))
+    term = term.intend(term.choose(store, slots, never))
+    assert term.choose(store, slots, never) == []
+    assert [run.definition for run in term.choose(store, slots, lambda name: name != names[-1])] == [names[-1]]
+
+
+def test_next_write__has_one_write_in_flight_until_the_first_success() -> None:
+    """Should every write of a definition hang, it takes one writer."""
+    store, slots = store_of([make_run(number) for number in range(10)]), {"a": 10}
+    term = LISTED.intend(LISTED.choose(store, slots, never))
+    first = term.next_write(store, slots, never, always)
+    assert first is not None
+    term = term.hand_over(first)
+    assert term.next_write(store, slots, never, always) is None
+    term = term.succeeded(first)
+    for _ in range(WRITERS - 1):
+        write = term.next_write(store, slots, never, always)
+        assert write is not None
+        term = term.hand_over(write)
+    assert term.next_write(store, slots, never, always) is None
 
 
 def test_next_write__has_one_write_of_a_failing_definition_in_flight() -> None:
@@ -197,20 +262,53 @@ def test_a_predecessors_run_that_has_changed_is_settled() -> None:
     assert term.possibly_admitted == frozenset()
 
 
-def test_an_unknown_predecessor_has_the_first_runs_fenced() -> None:
+UNKNOWN = Intent("me", 0, 1, frozenset(), complete=False)
+
+
+def test_an_unknown_predecessor_has_the_first_runs_of_each_group_fenced() -> None:
     """Whatever they wait for; the intent says that it is not complete until that is done."""
     runs = [make_run(number, depends_on=("db",) if number % 2 else ()) for number in range(200)]
     store = store_of(runs)
-    term = Term.begin(Intent("me", 0, 1, frozenset(), complete=False)).listed(store)._replace(is_confirmed=True)
-    assert not term.complete
-    assert {pin.uid for pin in term.suspected} == {run.uid for run in runs[:64]}
-    assert term.choose(store, {"a": 10}, never) == []
-    write = term.next_write(store, {"a": 200}, never, always)
-    assert write is not None
-    assert write.purpose is Purpose.FENCE
-    for run in runs[:64]:
-        store.update(make_run(int(run.uid[4:]), version=2, depends_on=run.depends_on))
-    assert term.prune(store).complete
+    term = Term.begin(UNKNOWN).listed(store)._replace(is_confirmed=True)
+    fenced: set[str] = set()
+    while not term.complete:
+        if term.unfenced:
+            assert term.choose(store, {"a": 1000}, never) == []
+        assert 0 < len(term.suspected) <= FENCED_AT_ONCE
+        write = term.next_write(store, {"a": 200}, never, always)
+        assert write is not None
+        assert write.purpose is Purpose.FENCE
+        term = term.hand_over(write)
+        run = store.get(write.pin.uid)
+        assert run is not None
+        store.update(replace(run, resource_version=2))
+        fenced.add(run.uid)
+        term = term.succeeded(write).prune(store)
+    assert fenced == {run.uid for run in runs[: 2 * SUSPECTED_PER_GROUP]}
+    assert term.choose(store, {"a": 10}, never) != []
+
+
+def test_listed__suspects_a_run_behind_many_blocked_ones() -> None:
+    """The predecessor was admitting the first run that could start, and has left no intent."""
+    blocked = [make_run(number, depends_on=("db",)) for number in range(SUSPECTED_PER_GROUP)]
+    store = store_of([*blocked, make_run(100, version=7)])
+    store.set_ready("db", ready=True)
+    term, slots, version = Term.begin(UNKNOWN).listed(store)._replace(is_confirmed=True), {"a": 1}, 1000
+    while True:
+        term = term.intend(term.choose(store, slots, never))
+        write = term.next_write(store, slots, never, always)
+        if write is None:
+            break
+        run = store.get(write.pin.uid)
+        assert run is not None
+        phase, version = Phase.ADMITTED if write.purpose is Purpose.ADMIT else run.phase, version + 1
+        term = term.hand_over(write)
+        store.update(replace(run, resource_version=version, phase=phase))
+        term = term.succeeded(write).prune(store)
+    assert store.active("a") == 1
+    late = store.get("uid-100")
+    assert late is not None
+    assert late.resource_version > 7, "the predecessor's patch of it may still land"
 
 
 def test_refused__says_nothing_about_an_earlier_write() -> None:
