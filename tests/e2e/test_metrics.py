@@ -234,7 +234,7 @@ def test_json_log_format__applies_to_every_line(replica: Replica) -> None:
         service.get("/job/%0a%00%ff/x\u2028")
         service.stop()
     lines = [json.loads(line) for line in service.log_text.splitlines()]
-    assert {"gunicorn.error", "app.api.access_log", "app.dispatcher.leader"} <= {line["logger"] for line in lines}
+    assert {"gunicorn.error", "app.api.access_log", "app.dispatcher.election"} <= {line["logger"] for line in lines}
     calls = [line for line in lines if line.get("method") == "POST"]
     assert [(call["status"], call["definition"], call.get("fields")) for call in calls] == [
         (202, "blocked", "Args"),

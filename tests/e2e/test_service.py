@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from tests.support.leases import DispatcherLease
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 Replica = Callable[..., ServiceProcess]
 
@@ -67,13 +68,10 @@ def test_runs_accepted_without_a_dispatcher__are_admitted_once_one_runs(replica:
 def test_sigterm__dispatcher_releases_the_lease(server: Server, namespace: str, replica: Replica) -> None:
     """The process exits with 0, and the next dispatcher need not wait for the Lease to expire."""
     with replica({"echo": ECHO}) as service:
-        leases = client.CoordinationV1Api(server.admin)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while service.get("/ready").json()["Dispatcher"] != "leading":
-            assert time.monotonic() < deadline
+        lease = DispatcherLease(server, namespace)
+        until(lease.is_settled)
         assert service.stop() == 0
-        lease = leases.read_namespaced_lease("slimfaas-jobs-dispatcher", namespace)
-        assert not lease.spec.holder_identity
+        assert lease.holder() == ""
 
 
 def test_several_workers__runs_are_dispatched_once(replica: Replica) -> None:

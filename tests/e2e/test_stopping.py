@@ -11,13 +11,12 @@ from http.client import HTTPException
 from typing import Any
 
 import pytest
-from kubernetes import client
 
-from app.kube import labels
 from tests.e2e.callers import Replica
 from tests.http.clients import RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
+from tests.support.leases import DispatcherLease
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS
@@ -26,23 +25,9 @@ DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Pub
 
 
 @pytest.fixture
-def leases(server: Server, namespace: str) -> "Leases":
+def lease(server: Server, namespace: str) -> DispatcherLease:
     """Provide the dispatcher's Lease."""
-    return Leases(server, namespace)
-
-
-class Leases:
-    """Reads the dispatcher's Lease."""
-
-    def __init__(self, server: Server, namespace: str) -> None:
-        self._api = client.CoordinationV1Api(server.admin)
-        self._namespace = namespace
-
-    def holder(self) -> str | None:
-        """Return the holder of the Lease; empty if it was released, `None` if there is no Lease yet."""
-        leases = self._api.list_namespaced_lease(self._namespace).items
-        holders = [lease.spec.holder_identity or "" for lease in leases if lease.metadata.name == labels.LEASE_NAME]
-        return holders[0] if holders else None
+    return DispatcherLease(server, namespace)
 
 
 @contextmanager
@@ -106,13 +91,13 @@ def is_release(request: Request) -> bool:
     return request.method == "PUT" and json.loads(request.body)["spec"]["holderIdentity"] == ""
 
 
-def test_sigterm__lease_is_released_while_a_slow_request_is_served(replica: Replica, leases: Leases) -> None:
+def test_sigterm__lease_is_released_while_a_slow_request_is_served(replica: Replica, lease: DispatcherLease) -> None:
     """The worker may be killed before the request ends, so the release must not wait for it."""
     with replica(DEFINITIONS) as service:
-        until(leases.holder)
+        until(lease.is_settled)
         with trickling(service):
             service.send_signal(signal.SIGTERM)
-            until(lambda: leases.holder() == "")
+            until(lambda: lease.holder() == "")
             assert "Worker exiting" not in service.log_text
 
 
@@ -128,7 +113,7 @@ def test_sigquit__worker_ends_while_connections_are_handed_to_threads(replica: R
 
 
 def test_second_sigquit__worker_exits_without_interpreter_cleanup(
-    server: Server, replica: Replica, leases: Leases
+    server: Server, replica: Replica, lease: DispatcherLease
 ) -> None:
     """The interpreter's cleanup would copy the memory that workers share."""
     hold = Hold()
@@ -136,7 +121,7 @@ def test_second_sigquit__worker_exits_without_interpreter_cleanup(
         FaultProxy(server.url, ca=server.ca_file) as proxy,
         replica(DEFINITIONS, url=proxy.url, PYTHONVERBOSE="1") as service,
     ):
-        until(leases.holder)
+        until(lease.is_settled)
         proxy.add(Fault(hold, when=is_release))
         (worker,) = worker_pids(service)
         os.kill(worker, signal.SIGQUIT)
