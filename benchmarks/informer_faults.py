@@ -137,13 +137,13 @@ class Trial:
         away = self._proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=_is_watch, times=None))
         self._proxy.cut_watches()
         time.sleep(OUTAGE_SECONDS)
-        calls = self._proxy.strikes(away)
+        calls = self._proxy.hits(away)
         self._delete(lost)
         gone = self._proxy.add(Fault(Refuse(410, "Expired"), when=_is_watch, times=1))
         self._proxy.remove(away)
         name = lost["metadata"]["name"]
         seconds = wait_until(lambda: name not in self._cache.names(), _NOTICE_SECONDS)
-        assert self._proxy.strikes(gone) == 1
+        assert self._proxy.hits(gone) == 1
         return {"calls_while_503": calls, "expired_seconds": seconds}
 
     def _close_port(self) -> dict[str, float | None]:

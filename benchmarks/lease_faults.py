@@ -18,7 +18,7 @@ from kubernetes.client import Configuration
 from app.kube import labels
 from benchmarks.lease_candidates import TIMING, Candidate, make_candidate
 from benchmarks.target import open_namespace, open_proxy, read_configuration, report, wait_until
-from tests.support.faults import Fault, FaultProxy, LoseAnswer
+from tests.support.faults import Fault, FaultProxy, LoseResponse
 
 OUTAGE_SECONDS = 5.0
 _PATIENCE_SECONDS = 2.0 * TIMING.lease_seconds
@@ -80,17 +80,17 @@ class Scene:
 
     def create(self) -> dict[str, object]:
         """The answer to the create is lost."""
-        lost = self.proxy.add(Fault(LoseAnswer(), method="POST", path="/leases$"))
+        lost = self.proxy.add(Fault(LoseResponse(), method="POST", path="/leases$"))
         self.first.start()
         lead = wait_until(self.first.may_act, _PATIENCE_SECONDS)
-        assert self.proxy.strikes(lost) == 1
+        assert self.proxy.hits(lost) == 1
         return {"create_seconds": lead, "create_ended": self.first.ended()}
 
     def renewals(self) -> dict[str, object]:
         """The answer to a renewal is lost; later nobody listens for a while."""
         self._lead()
-        lost = self.proxy.add(Fault(LoseAnswer(), method="PUT", path=_LEASE_PATH))
-        assert wait_until(lambda: self.proxy.strikes(lost) == 1, _PATIENCE_SECONDS) is not None
+        lost = self.proxy.add(Fault(LoseResponse(), method="PUT", path=_LEASE_PATH))
+        assert wait_until(lambda: self.proxy.hits(lost) == 1, _PATIENCE_SECONDS) is not None
         figures: dict[str, object] = {"renewal_seconds": self._renewed(), "renewal_ended": self.first.ended()}
         self.proxy.refuse_connections()
         self.proxy.cut_all()

@@ -12,7 +12,7 @@ from app.runs.retry_budget import RetryPolicy
 from schemas.run import RunView, Status
 from tests.integration.dispatching import LONG, Stage, until
 from tests.support.clock import Clock
-from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseRequest, LoseResponse, Refuse, Truncate
 from tests.support.observer import Observer
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -99,7 +99,7 @@ def test_cancel__returns_the_end_of_a_finished_run(stage: Stage, seen: Observer,
 
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), LoseRequest(), Truncate(10), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests")],
+    [LoseResponse(), LoseRequest(), Truncate(10), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests")],
 )
 def test_cancel__succeeds_where_a_delete_failed_or_its_response_was_lost(
     stage: Stage, canceller: Canceller, action: Action
@@ -107,7 +107,7 @@ def test_cancel__succeeds_where_a_delete_failed_or_its_response_was_lost(
     [name] = stage.queue()
     fault = stage.proxy.add(Fault(action, method="DELETE"))
     assert cancel(canceller, name).name == name
-    assert stage.proxy.strikes(fault) == 1
+    assert stage.proxy.hits(fault) == 1
     assert names(stage) == set()
 
 
@@ -133,7 +133,7 @@ def test_cancel__gives_up_after_a_few_conflicts(stage: Stage, canceller: Cancell
     conflict = stage.proxy.add(Fault(Refuse(409, "Conflict"), method="DELETE", times=None))
     with pytest.raises(CancelFailedError):
         cancel(canceller, name)
-    assert 2 <= stage.proxy.strikes(conflict) <= 8
+    assert 2 <= stage.proxy.hits(conflict) <= 8
     assert b"resourceVersion" not in deletions(stage)[-1]
     assert b"Foreground" in deletions(stage)[-1]
 
@@ -200,7 +200,7 @@ def test_cancel__spares_a_later_run_of_the_same_name_where_the_delete_arrives_la
     assert names(stage) == {name}
 
 
-@pytest.mark.parametrize("action", [None, LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")])
+@pytest.mark.parametrize("action", [None, LoseResponse(), LoseRequest(), Refuse(503, "ServiceUnavailable")])
 def test_empty__deletes_and_counts_each_queued_run_once(
     stage: Stage, canceller: Canceller, action: Action | None
 ) -> None:

@@ -128,7 +128,7 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(others))
         assert refused not in seen.starts
-        assert stage.proxy.strikes(fault) < len(others) + 8
+        assert stage.proxy.hits(fault) < len(others) + 8
         stage.proxy.remove(fault)
         seen.wait(lambda: refused in seen.finished)
     assert seen.most_active["fib"] == 1

@@ -107,11 +107,11 @@ def test_a_definition_whose_admissions_fail_keeps_no_other_waiting(
     stage.queue("bad", count=5)
     failing = stage.proxy.add(Fault(action, method="PATCH", path="/bad-", times=None))
     with stage.dispatching({"bad": 6, "fib": 1}):
-        until(lambda: stage.proxy.strikes(failing) >= 2)
+        until(lambda: stage.proxy.hits(failing) >= 2)
         others = stage.queue(count=3)
         seen.wait(lambda: seen.finished >= set(others))
-        before = stage.proxy.strikes(failing)
-        until(lambda: stage.proxy.strikes(failing) > before)
+        before = stage.proxy.hits(failing)
+        until(lambda: stage.proxy.hits(failing) > before)
         stage.proxy.remove(failing)
         more = stage.queue("bad")
         seen.wait(lambda: seen.finished >= set(more))
@@ -211,7 +211,7 @@ def test_runs_that_are_refused_let_those_behind_them_pass(stage: Stage, seen: Ob
     [behind] = stage.queue()
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: behind in seen.starts)
-        assert stage.proxy.strikes(refused) == 30
+        assert stage.proxy.hits(refused) == 30
     assert seen.started[0] == behind
 
 
@@ -244,7 +244,7 @@ def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt
         silence(cut_off)
         blind = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments$", times=None))
         with stage.dispatching({"fib": 1}):
-            until(lambda: stage.proxy.strikes(blind))
+            until(lambda: stage.proxy.hits(blind))
         assert stage.holder() != ""
         stage.proxy.remove(blind)
         with stage.dispatching({"fib": 1}):
@@ -289,7 +289,7 @@ def test_a_right_that_is_missing_costs_few_calls(stage: Stage) -> None:
     refused = stage.proxy.add(Fault(FORBIDDEN, method="PATCH", times=None))
     harness = AdmissionHarness(stage)
     assert not harness.is_admitted_within(first, {"fib": 3}, 60)
-    assert stage.proxy.strikes(refused) < 60
+    assert stage.proxy.hits(refused) < 60
 
 
 def test_a_refused_run_is_told_why(stage: Stage) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from app.dispatcher.events import TOLD_PER_REASON
 from tests.integration.dispatching import LONG, Stage, is_new_event, until
-from tests.support.faults import Action, Fault, GoSilent, LoseAnswer, LoseRequest, Refuse, Request, Truncate
+from tests.support.faults import Action, Fault, GoSilent, LoseRequest, LoseResponse, Refuse, Request, Truncate
 from tests.support.observer import Observer
 
 
@@ -39,7 +39,7 @@ def test_the_first_runs_that_wait_for_one_reason_are_told(stage: Stage, seen: Ob
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany")]
+    "action", [LoseResponse(), LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany")]
 )
 def test_an_event_that_fails_is_written_again(stage: Stage, action: Action) -> None:
     """Until it is stored, once."""
@@ -47,7 +47,7 @@ def test_an_event_that_fails_is_written_again(stage: Stage, action: Action) -> N
     waiting = stage.queue(count=2, depends_on=("nowhere",))
     with stage.dispatching({"fib": 1}):
         until(lambda: all(stage.reasons(name) == ["WaitingForDependencies"] for name in waiting))
-    assert stage.proxy.strikes(fault) == 2
+    assert stage.proxy.hits(fault) == 2
 
 
 def test_events_that_hang_do_not_keep_the_lease(stage: Stage) -> None:
@@ -55,7 +55,7 @@ def test_events_that_hang_do_not_keep_the_lease(stage: Stage) -> None:
     stage.queue(depends_on=("nowhere",))
     hanging = stage.proxy.add(Fault(GoSilent(), when=is_new_event, times=None))
     with stage.dispatching({"fib": 1}):
-        until(lambda: stage.proxy.strikes(hanging))
+        until(lambda: stage.proxy.hits(hanging))
     assert stage.holder() == ""
 
 
@@ -67,7 +67,7 @@ def test_an_event_that_is_refused_keeps_no_other_from_being_told(stage: Stage) -
     others = stage.queue("second", count=3, depends_on=("nowhere",))
     with stage.dispatching({"first": 1, "second": 1}):
         until(lambda: all(stage.reasons(name) for name in others))
-        until(lambda: stage.proxy.strikes(fault) == 1)
+        until(lambda: stage.proxy.hits(fault) == 1)
     assert not stage.reasons(first)
 
 

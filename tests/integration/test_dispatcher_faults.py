@@ -14,8 +14,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Truncate,
@@ -43,13 +43,13 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
     seen.wait(lambda: all(seen.pods[name] for name in names))  # the pods have a watch of their own
     assert all(len(seen.pods[name]) == 1 for name in names)
     for fault in faults:
-        assert stage.proxy.strikes(fault)
+        assert stage.proxy.hits(fault)
 
 
 @pytest.mark.parametrize(
     "action",
     [
-        LoseAnswer(),
+        LoseResponse(),
         Truncate(40),
         Refuse(409, "Conflict"),
         Delay(after_seconds=0.3),
@@ -73,7 +73,7 @@ def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(stage: Stage, seen: Ob
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(names))
         lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit" in request.query]
-    assert stage.proxy.strikes(odd) == 2
+    assert stage.proxy.hits(odd) == 2
     assert len(lists) == 1, "the dispatcher began anew"
     tried = [request.path for request in stage.proxy.requests if is_admission(request)]
     assert tried[0] == tried[1] == tried[2], "another run was tried while the first was in doubt"
@@ -93,7 +93,7 @@ def test_a_gateway_that_knows_nothing_makes_no_run_vanish(stage: Stage, seen: Ob
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", [LoseAnswer(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
+@pytest.mark.parametrize("action", [LoseResponse(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
 def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, action: Action) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
     stage.proxy.add(Fault(action, method="POST", path="/events$"))
@@ -109,20 +109,20 @@ def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: 
     stage.queue(count=5, depends_on=("nowhere",))
     hang = stage.proxy.add(Fault(GoSilent(), method="POST", path="/events$", times=None))
     with stage.dispatching(SLOTS):
-        until(lambda: stage.proxy.strikes(hang))
+        until(lambda: stage.proxy.hits(hang))
         names = stage.queue(count=2)
         seen.wait(lambda: set(names) <= set(seen.starts))
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
+    "action", [LoseResponse(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
 )
 def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=0.1)
     with stage.dispatching(SLOTS, timing=timing) as dispatcher:
         failing = stage.proxy.add(Fault(action, method="PUT", path="/leases/", every=2, times=6))
-        until(lambda: stage.proxy.strikes(failing) == 6 or not dispatcher.leading)
+        until(lambda: stage.proxy.hits(failing) == 6 or not dispatcher.leading)
         assert dispatcher.leading
         lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit" in request.query]
         assert len(lists) == 1, "an interruption would have made it list again"
@@ -130,7 +130,7 @@ def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, actio
 
 def test_the_lease_that_was_created_without_an_answer_is_ours(stage: Stage, seen: Observer) -> None:
     """Whoever finds the lease under its own name holds it."""
-    dispatch_all(stage, seen, Fault(LoseAnswer(), method="POST", path="/leases$"))
+    dispatch_all(stage, seen, Fault(LoseResponse(), method="POST", path="/leases$"))
 
 
 def test_a_watch_that_fell_silent_is_begun_again(stage: Stage, seen: Observer) -> None:
@@ -167,7 +167,7 @@ def test_a_watch_that_is_refused_is_listed_again(stage: Stage, seen: Observer, r
         stage.delete(running)
         [queued] = stage.queue()
         seen.wait(lambda: queued in seen.finished)
-        assert stage.proxy.strikes(refusals) == 3
+        assert stage.proxy.hits(refusals) == 3
     assert seen.most_active["fib"] == 1
 
 
@@ -180,7 +180,7 @@ def test_lists_that_fail_hold_back_every_admission(stage: Stage, seen: Observer)
         Fault(Refuse(500, "InternalError"), path="/jobs$", when=lambda request: not request.watching, times=3)
     )
     with stage.dispatching({"fib": 1}):
-        until(lambda: stage.proxy.strikes(no_jobs) == 3)
+        until(lambda: stage.proxy.hits(no_jobs) == 3)
         stage.proxy.wait_for(is_new_event)
     assert list(seen.starts) == [running]
 
@@ -194,11 +194,11 @@ def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(stage: Stag
         seen.wait(lambda: first in seen.finished)
         broken = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments", times=None))
         stage.proxy.cut_watches()
-        until(lambda: stage.proxy.strikes(broken))
+        until(lambda: stage.proxy.hits(broken))
         stage.scale("db", replicas=0)
         stage.await_ready("db", 0)
         [second] = stage.queue(depends_on=("db",))
-        until(lambda: stage.proxy.strikes(broken) >= 4)
+        until(lambda: stage.proxy.hits(broken) >= 4)
         assert second not in seen.starts
         stage.proxy.remove(broken)
         until(lambda: stage.reasons(second) == ["WaitingForDependencies"])
@@ -243,7 +243,7 @@ def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: 
         hold.wait_held()
         lost = stage.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
         stage.proxy.cut_all()
-        until(lambda: stage.proxy.strikes(lost) == 2)
+        until(lambda: stage.proxy.hits(lost) == 2)
         assert not seen.starts, "the slot of the run in doubt was given away"
         seen.wait(lambda: seen.finished >= set(names))
         hold.release()

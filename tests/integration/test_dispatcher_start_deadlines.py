@@ -6,7 +6,7 @@ from app.kube import labels
 from app.kube.errors import UnavailableError
 from app.telemetry.metrics import REGISTRY
 from tests.integration.dispatching import LONG, Stage, until
-from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
+from tests.support.faults import Action, Fault, Hold, LoseRequest, LoseResponse, Refuse, Request
 from tests.support.observer import Observer
 from tests.support.selection import slow
 
@@ -76,7 +76,7 @@ def test_a_run_that_starts_in_time_is_left_alone(stage: Stage, seen: Observer) -
 
 @pytest.mark.parametrize(
     "action",
-    [LoseAnswer(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
+    [LoseResponse(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
 @pytest.mark.parametrize("call", ["the write", *slow("the look")])
@@ -86,7 +86,7 @@ def test_a_call_that_fails_is_made_again(stage: Stage, seen: Observer, action: A
     fault = stage.proxy.add(Fault(action, when=is_look if call == "the look" else is_giving_up, times=2))
     with stage.dispatching({"fib": 1}):
         seen.wait(lambda: stuck in seen.finished)
-    assert stage.proxy.strikes(fault)
+    assert stage.proxy.hits(fault)
     assert reason_of(stage, stuck) == "DeadlineExceeded"
 
 
@@ -157,11 +157,11 @@ def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(stage: Stage, se
 
     refusal = stage.proxy.add(Fault(Refuse(403, "Forbidden"), when=is_hidden, times=None))
     with stage.dispatching({"first": 1}):
-        until(lambda: stage.proxy.strikes(refusal))
+        until(lambda: stage.proxy.hits(refusal))
     with stage.dispatching({"first": 1, "second": 1}):
         seen.wait(lambda: stuck in seen.finished)
     assert reason_of(stage, hidden) == ""
-    assert stage.proxy.strikes(refusal) == 2, "once for each dispatcher"
+    assert stage.proxy.hits(refusal) == 2, "once for each dispatcher"
 
 
 @pytest.mark.slow
@@ -177,9 +177,9 @@ def test_a_run_that_gets_no_answer_keeps_no_other_waiting(stage: Stage, seen: Ob
 
     failing = stage.proxy.add(Fault(Refuse(500, "InternalError"), when=is_meant, times=None))
     with stage.dispatching({"first": 1, "second": 2}):
-        until(lambda: stage.proxy.strikes(failing) == 2)
+        until(lambda: stage.proxy.hits(failing) == 2)
         others = stage.queue("second", count=2, annotations=SOON, image=MISSING)
         seen.wait(lambda: seen.finished >= set(others))
-        assert stage.proxy.strikes(failing) < 8
+        assert stage.proxy.hits(failing) < 8
         stage.proxy.remove(failing)
         seen.wait(lambda: first in seen.finished)

@@ -16,7 +16,7 @@ from app.runs.submit import Accepted, Submitter
 from schemas.definition import Definition
 from tests.integration.dispatching import SHORT, Stage, until
 from tests.support.clock import Clock
-from tests.support.faults import Fault, Hold, LoseAnswer, LoseRequest, Refuse, Request
+from tests.support.faults import Fault, Hold, LoseRequest, LoseResponse, Refuse, Request
 from tests.support.threads import no_threads
 
 CREATE = r"/jobs$"
@@ -143,7 +143,7 @@ def test_submit__counts_a_run_once_where_its_response_was_lost(
     """The watch may show the run before the retry finds it."""
     submitter = open_queues()
     assert isinstance(submit(submitter), Accepted)
-    stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=1))
+    stage.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE, times=1))
     assert kinds([submit(submitter) for _ in range(3)]) == {"Accepted": 2, "QueueFullError": 1}
 
 

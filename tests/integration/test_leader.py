@@ -11,7 +11,7 @@ from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher
 from app.kube import labels
 from tests.integration.dispatching import LONG, DispatcherProcess, Stage, until
-from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Refuse, Request
+from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseResponse, Refuse, Request
 from tests.support.observer import Observer
 
 SLOTS = {"fib": 1}
@@ -72,8 +72,8 @@ def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(st
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=60)
     with stage.dispatching(SLOTS, timing=timing):
         until(stage.is_settled)
-        lost = stage.proxy.add(Fault(LoseAnswer(), when=is_renewal))
-        until(lambda: stage.proxy.strikes(lost))
+        lost = stage.proxy.add(Fault(LoseResponse(), when=is_renewal))
+        until(lambda: stage.proxy.hits(lost))
     assert stage.holder() == ""
 
 
@@ -338,7 +338,7 @@ def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
     dispatcher = stage.dispatcher(SLOTS)
     dispatcher.start()
     try:
-        until(lambda: stage.proxy.strikes(refused) == 5)
+        until(lambda: stage.proxy.hits(refused) == 5)
         budget = [request.started for request in stage.proxy.requests if request.fault is refused]
         assert budget[-1] - budget[-2] > 0.7
         stage.proxy.remove(refused)

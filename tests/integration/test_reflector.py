@@ -20,8 +20,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Truncate,
@@ -120,7 +120,7 @@ def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> Non
         Fault(Refuse(429, "TooManyRequests"), times=3),
         Fault(Refuse(403, "Forbidden"), times=3),
         Fault(LoseRequest(), times=3),
-        Fault(LoseAnswer(), when=is_list, times=2),
+        Fault(LoseResponse(), when=is_list, times=2),
         Fault(Truncate(100), times=3),
         Fault(Delay(after_seconds=0.3), times=2),
     ],
@@ -136,7 +136,7 @@ def test_reflector__recovers_from_failures_at_the_start(stage: Stage, fault: Fau
         assert name in shown.items
         [later] = stage.queue()
         until(lambda: later in shown.items)
-    assert stage.proxy.strikes(fault)
+    assert stage.proxy.hits(fault)
 
 
 def test_list__starts_again_when_it_expires_between_two_pages(stage: Stage) -> None:
@@ -148,7 +148,7 @@ def test_list__starts_again_when_it_expires_between_two_pages(stage: Stage) -> N
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert set(shown.items) == set(names)
     assert shown.lists == 1
-    assert stage.proxy.strikes(expired) == 1
+    assert stage.proxy.hits(expired) == 1
 
 
 def test_list__removes_what_was_deleted_during_an_outage(stage: Stage) -> None:
@@ -172,7 +172,7 @@ def test_synced__is_cleared_during_an_outage(stage: Stage) -> None:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
         stage.proxy.cut_watches()
-        until(lambda: stage.proxy.strikes(refused) >= 2)
+        until(lambda: stage.proxy.hits(refused) >= 2)
         assert not reflector.synced.is_set()
         [name] = stage.queue()
         stage.proxy.remove(refused)
@@ -234,7 +234,7 @@ def test_watch__backs_off_when_it_is_refused_each_time(stage: Stage) -> None:
     """Each try waits longer than the one before."""
     refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
     with reflecting(stage, Shown()):
-        until(lambda: stage.proxy.strikes(refused) == 5)
+        until(lambda: stage.proxy.hits(refused) == 5)
         budget = [request.started for request in stage.proxy.requests if request.fault is refused]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
     assert pauses[-1] > 0.3
@@ -250,14 +250,14 @@ def test_stop__ends_a_list_a_watch_or_a_wait_at_once(stage: Stage, moment: str) 
     if moment == "waiting to try again":
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
-        until(lambda: stage.proxy.strikes(refused) == 4)
+        until(lambda: stage.proxy.hits(refused) == 4)
     elif moment == "watching":
         reflector.start()
         assert reflector.synced.wait(DEADLINE_SECONDS)
     else:
         hanging = stage.proxy.add(Fault(GoSilent(), when=is_list))
         reflector.start()
-        until(lambda: stage.proxy.strikes(hanging))
+        until(lambda: stage.proxy.hits(hanging))
     reflector.stop()
     reflector.join(DEADLINE_SECONDS)
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}

@@ -17,7 +17,7 @@ from app.runs.submit import Accepted, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
 from tests.integration.dispatching import Stage
-from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.support.faults import Action, Fault, Hold, LoseRequest, LoseResponse, Refuse, Truncate
 from tests.support.ports import find_free_port
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -60,7 +60,7 @@ def stored(stage: Stage) -> list[str]:
 @pytest.mark.parametrize(
     "action",
     [
-        LoseAnswer(),
+        LoseResponse(),
         LoseRequest(),
         Truncate(50),
         Refuse(500, "InternalError"),
@@ -79,7 +79,7 @@ def test_submit__retries_a_failed_create_until_the_run_is_stored_once(
     fault = stage.proxy.add(Fault(action, method="POST", path=CREATE, times=times))
     accepted = submit()
     assert stored(stage) == [accepted.name]
-    assert stage.proxy.strikes(fault) == times or isinstance(action, LoseAnswer | Truncate)
+    assert stage.proxy.hits(fault) == times or isinstance(action, LoseResponse | Truncate)
 
 
 def test_submit__says_that_the_outcome_is_unknown_where_every_request_is_lost(
@@ -101,7 +101,7 @@ def test_submit__knows_that_nothing_is_stored_where_every_create_is_refused_for_
     with pytest.raises(CreateFailedError) as raised:
         submit()
     assert not raised.value.outcome_unknown
-    assert stage.proxy.strikes(fault) == 4
+    assert stage.proxy.hits(fault) == 4
     problem = problem_of(raised.value)
     assert problem.status == 503
     assert problem.detail.endswith("; the run has not been stored")
@@ -115,7 +115,7 @@ def test_submit__does_not_retry_a_refusal(
     refusal = stage.proxy.add(Fault(Refuse(status, "Refused"), method="POST", path=CREATE, times=None))
     with pytest.raises(kind):
         submit()
-    assert stage.proxy.strikes(refusal) == 1
+    assert stage.proxy.hits(refusal) == 1
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
@@ -123,10 +123,10 @@ def test_submit__finds_the_run_of_an_earlier_attempt_where_a_retry_is_refused(
     stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
 ) -> None:
     """The run of the first attempt may have used up the quota."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
+    lost = stage.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE))
     stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
     accepted = submit()
-    assert stage.proxy.strikes(lost) == 1
+    assert stage.proxy.hits(lost) == 1
     assert stored(stage) == [accepted.name]
 
 
@@ -147,11 +147,11 @@ def test_submit__does_not_retry_a_run_with_a_short_ttl_after_a_lost_response(
     stage: Stage, submit: Callable[..., Accepted]
 ) -> None:
     """It could have been stored, run and removed before the retry, which would start it twice."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=None))
+    lost = stage.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit(', "TtlSecondsAfterFinished": 1')
     assert raised.value.outcome_unknown
-    assert stage.proxy.strikes(lost) == 1
+    assert stage.proxy.hits(lost) == 1
     assert len(stored(stage)) == 1
 
 
@@ -160,7 +160,7 @@ def test_submit__stays_in_doubt_where_the_name_is_taken_and_its_job_cannot_be_re
     stage: Stage, submit: Callable[..., Accepted], action: Action
 ) -> None:
     """The Job is most likely the first attempt's, but that is not certain."""
-    stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
+    stage.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE))
     stage.proxy.add(Fault(action, method="GET", path="/jobs/", times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
@@ -184,9 +184,9 @@ def test_call__knows_that_nothing_was_sent_to_an_unknown_host_or_a_closed_port()
 
 def test_submit__stores_one_run_for_one_key_over_a_bad_network(stage: Stage) -> None:
     """Two replicas, lost requests and responses, and callers that repeat their request until it is accepted."""
-    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
+    for action in (LoseResponse(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
         stage.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
-    stage.proxy.add(Fault(LoseAnswer(), method="GET", every=3, times=8))
+    stage.proxy.add(Fault(LoseResponse(), method="GET", every=3, times=8))
     submitters = [_submitter(stage, sleep=lambda seconds: None) for _ in range(2)]
 
     def call(number: int) -> Accepted:
@@ -233,7 +233,7 @@ def test_submit__stores_each_accepted_run_of_many_callers_over_a_bad_network(
         except CreateFailedError as error:
             return error
 
-    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")):
+    for action in (LoseResponse(), LoseRequest(), Refuse(503, "ServiceUnavailable")):
         stage.proxy.add(Fault(action, method="POST", path=CREATE, every=5, times=8))
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(call, range(40)))

@@ -20,8 +20,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Trickle,
     Truncate,
@@ -188,14 +188,14 @@ def test_lost_request_never_reaches_the_server(server: ApiServer, proxy: FaultPr
         post(client, proxy, "first")
     post(client, proxy, "second")
     assert server.stored == [("/jobs", b"second")]
-    assert proxy.strikes(lost) == 1
+    assert proxy.hits(lost) == 1
     assert [request.fault for request in proxy.requests] == [lost, None]
     assert not proxy.requests[0].forwarded
 
 
 def test_lost_answer_leaves_the_write_stored(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
     """The client sees its connection dropped, though the server stored what was sent and said so."""
-    proxy.add(Fault(LoseAnswer(), method="POST"))
+    proxy.add(Fault(LoseResponse(), method="POST"))
     with pytest.raises(requests.ConnectionError):
         post(client, proxy, "first")
     assert server.stored == [("/jobs", b"first")]
@@ -318,7 +318,7 @@ def test_faults_strike_as_often_as_told(
     fault = proxy.add(Fault(Refuse(409, "Conflict"), skip=skip, every=every, times=times))
     answers = [client.get(proxy.url, timeout=DEADLINE_SECONDS) for _ in struck]
     assert [answer.status_code == 409 for answer in answers] == struck
-    assert proxy.strikes(fault) == sum(struck)
+    assert proxy.hits(fault) == sum(struck)
 
 
 def test_watch_streams_each_event_as_it_comes(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
@@ -468,5 +468,5 @@ def test_passed_through_bytes_can_be_cut_and_silenced(server: ApiServer, client:
         proxy.heal()
         proxy.cut_all()
         assert get(client, proxy) == b"the answer to /"
-        with pytest.raises(ValueError, match="passed through"):
-            proxy.add(Fault(LoseAnswer()))
+        with pytest.raises(ValueError, match="passthrough"):
+            proxy.add(Fault(LoseResponse()))
