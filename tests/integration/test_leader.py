@@ -356,7 +356,7 @@ def test_leader__leads_again_after_a_lost_renewal_and_an_outage_longer_than_its_
         until(lambda: dispatcher.leading)
         stage.proxy.add(Fault(Refuse(500, "InternalError"), when=is_look, times=None))
         lost = stage.proxy.add(Fault(LoseResponse(), when=is_renewal))
-        until(lambda: stage.proxy.strikes(lost))
+        until(lambda: stage.proxy.hits(lost))
         until(lambda: not dispatcher.leading)
         stage.proxy.heal()
         until(lambda: dispatcher.leading)
