@@ -63,7 +63,7 @@ class Reflector(Generic[T]):
         client: of the namespace.
         collection: what to list and watch.
         read: makes a record of an object.
-        sink: the store.
+        store: to keep equal to the collection.
         name: of the collection, for logs and metrics.
         silence_seconds: after how long a watch without an event counts as dead.
         on_life: called when the watch has shown that it is alive: after an event, and after a regular end.
@@ -78,7 +78,7 @@ class Reflector(Generic[T]):
         client: NamespacedClient,
         collection: ResourceSelector,
         read: Callable[[Json], T],
-        sink: Store[T],
+        store: Store[T],
         *,
         name: str,
         silence_seconds: float = SILENCE_SECONDS,
@@ -88,7 +88,7 @@ class Reflector(Generic[T]):
         self._client = client
         self._collection = collection
         self._read = read
-        self._sink = sink
+        self._store = store
         self._silence_seconds = silence_seconds
         self._on_life = on_life
         self._on_break = on_break
@@ -170,7 +170,7 @@ class Reflector(Generic[T]):
             listed_at = resource_version
         if self._stop.is_set():
             return None
-        self._sink.replace(records, listed_at)
+        self._store.replace(records, listed_at)
         return listed_at
 
     def _watch(self, resource_version: int) -> None:
@@ -204,9 +204,9 @@ class Reflector(Generic[T]):
             self._resource_version = None  # a watch from here might meet the same error again
             raise error_of(int(changed.get("code") or 500), json.dumps(changed).encode())
         if kind == "DELETED":
-            self._sink.remove(self._read(changed))
+            self._store.remove(self._read(changed))
         elif kind != "BOOKMARK":
-            self._sink.put(self._read(changed))
+            self._store.put(self._read(changed))
         self._resource_version = int(changed["metadata"]["resourceVersion"])
         self._on_life()
 
