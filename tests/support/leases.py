@@ -1,5 +1,7 @@
 """The dispatcher's Lease, as the tests read it from the API server."""
 
+from typing import Any
+
 from kubernetes import client
 
 from app.dispatcher.intent import parse_intent
@@ -16,7 +18,7 @@ class DispatcherLease:
     """
 
     def __init__(self, server: Server, namespace: str) -> None:
-        self._api = client.CoordinationV1Api(server.admin)
+        self._api: Any = client.CoordinationV1Api(server.admin)
         self._namespace = namespace
 
     def holder(self) -> str | None:
@@ -34,6 +36,6 @@ class DispatcherLease:
         intent = parse_intent(annotations.get(labels.INTENT_ANNOTATION))
         return intent is not None and intent.complete and not intent.pins
 
-    def _read(self) -> client.V1Lease | None:
+    def _read(self) -> Any:
         leases = self._api.list_namespaced_lease(self._namespace).items
         return next((lease for lease in leases if lease.metadata.name == labels.LEASE_NAME), None)
