@@ -107,7 +107,7 @@ def test_dev__own_definitions__are_served_reloaded_and_reported(start: Start, tm
     (tmp_path / "images.json").write_text('{"acme/other:*": ["echo", "another"]}', "utf-8")
     definitions = {"other": {"Image": "acme/other:1.0", "Visibility": "Public"}}
     (tmp_path / "jobs.json").write_text(json.dumps({"Configurations": definitions}), "utf-8")
-    session.await_line(r"^the service has taken up \S+$")
+    session.await_line(r"^the service has reloaded \S+$")
     assert requests.post(f"{session.url}/job/other", timeout=DEADLINE_SECONDS).status_code == 202
     logs = session.await_line(r"^other \S+ succeeded +curl (\S+)$")
     assert requests.get(logs[1], timeout=DEADLINE_SECONDS).text == "another\n"

@@ -1,4 +1,4 @@
-"""One embedded cluster for all tests of a session, and the official client for it."""
+"""Fixtures: an embedded cluster for the whole session, its official client, and the harness for dispatchers."""
 
 import uuid
 from collections.abc import Iterator
@@ -19,21 +19,21 @@ from tests.support.waiting import until
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A cluster that retries at once what would otherwise wait for 10 s and more."""
+    """Start an embedded cluster that retries failed pods quickly; the default is 10 s and more."""
     with Cluster(Options(back_off_seconds=0.02)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def client(cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
-    """The official client for the cluster."""
+    """Provide the official client for the cluster."""
     with kubernetes.ApiClient(kubernetes.Configuration(host=cluster.url)) as api_client:
         yield api_client
 
 
 @pytest.fixture
 def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
-    """The official APIs and a namespace of the test's own, emptied afterwards."""
+    """Provide the official APIs with the test's own namespace, which is emptied afterwards."""
     found = Apis(
         kubernetes.BatchV1Api(client),
         kubernetes.CoreV1Api(client),
@@ -52,13 +52,13 @@ def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Wait until a condition holds."""
+    """Provide a function that waits until a condition holds."""
     return until
 
 
 @pytest.fixture
 def make_job() -> MakeJob:
-    """Make the manifest of a Job."""
+    """Provide a function that creates the manifest of a Job."""
 
     def make(name: str, *args: str, image: str = "busybox:1", pod: Manifest | None = None, **spec: Any) -> Manifest:
         container = {"name": "main", "image": image, "args": list(args)}
@@ -75,20 +75,20 @@ def make_job() -> MakeJob:
 
 @pytest.fixture
 def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A namespace for dispatchers, which reach the API server under test through a proxy that makes faults."""
+    """Provide a namespace for dispatchers, which reach the API server through a fault proxy."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         yield Stage(server, namespace, tmp_path, proxy)
 
 
 @pytest.fixture
 def cut_off(stage: Stage) -> Iterator[FaultProxy]:
-    """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
+    """Provide a second proxy, for a dispatcher that loses its connection while others keep theirs."""
     with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def seen(stage: Stage) -> Iterator[Observer]:
-    """An independent witness of what happens to the runs of the stage."""
+    """Provide an independent observer of the namespace's runs."""
     with Observer(stage.server.admin, stage.name) as observer:
         yield observer
