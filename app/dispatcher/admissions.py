@@ -172,6 +172,8 @@ class Admissions:
         self.leadership, intent = self.leadership.prepare_renewal(
             self.runs, slots if self.is_current else {}, self._is_resting
         )
+        if not self.is_current:  # such a write may be stored before a restore that the watch will not show
+            self.leadership = self.leadership._replace(confirms=False)
         return intent
 
     def prepare_release(self) -> Intent:
@@ -272,9 +274,9 @@ class Admissions:
                 self._settling.succeed(write.pin)  # a fence settles it, and is tried at once
             else:
                 self._settling.fail(write.pin, now, at_least=1.0)
-            if (held := self.runs.get(write.pin.uid)) is not None:
-                reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
-                self._tell(held, PendingReason.REFUSED, reason)
+                if (held := self.runs.get(write.pin.uid)) is not None:
+                    reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
+                    self._tell(held, PendingReason.REFUSED, reason)
         elif (run := self.runs.get(write.pin.uid)) is not None and write.purpose is Purpose.ADMIT:
             seconds = self._refusals.fail(run.uid, now)
             self._park(run.uid, _Parked(now + seconds, run.resource_version, to_the_end=True))
