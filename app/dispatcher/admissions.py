@@ -94,7 +94,7 @@ class Admissions:
 
     def open_view(self) -> RunStore:
         """Forget what was known of the cluster; returns the store to be filled for the term that begins."""
-        self.runs = RunStore(self._signal, self._on_change, self.end_term)
+        self.runs = runs = self._make_store()
         self.is_current = False
         self._sent_at: dict[Write, float] = {}
         self._parked: dict[str, _Parked] = {}
@@ -104,7 +104,21 @@ class Admissions:
         self._refusals = BackoffTable[str](0.25, _LAST_REFUSAL_SECONDS)
         self._suspensions = BackoffTable[str](1.0, _LAST_REFUSAL_SECONDS)
         self._outages = BackoffTable[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
-        return self.runs
+        return runs
+
+    def _make_store(self) -> RunStore:
+        """Make a store whose changes count only as long as it is the present view: an old watch may end late."""
+
+        def on_change(before: Run | None, after: Run | None) -> None:
+            if self.runs is store:
+                self._on_change(before, after)
+
+        def on_rewind() -> None:
+            if self.runs is store:
+                self.end_term()
+
+        store = RunStore(self._signal, on_change, on_rewind)
+        return store
 
     # The term.
 
@@ -122,10 +136,18 @@ class Admissions:
         self.is_current = False
 
     def set_current(self, is_current: bool) -> None:
-        """Take in whether the view shows everything as it is: nothing is admitted on old news."""
-        self.is_current = is_current
-        if is_current and self.term is not None and not self.term.is_listed:
+        """Take in whether the view shows everything as it is. Nothing is admitted from an outdated view."""
+        if not is_current:
+            self.lose_view()
+            return
+        self.is_current = True
+        if self.term is not None and not self.term.is_listed:
             self._set(self.term.listed(self.runs))
+
+    def lose_view(self) -> None:
+        """Take in that a watch of the present view broke."""
+        self.is_current = False
+        self.leadership = self.leadership.unconfirm()
 
     def possibly_admitted(self) -> int:
         """How many runs hold a slot because an admission that was sent earlier may still arrive."""
@@ -141,6 +163,7 @@ class Admissions:
         if not self.term.is_confirmed:
             return True
         self._set(self.term.prune(self.runs))
+        self._settling.keep({*self.term.landing(), *self.term.intended})
         chosen = self.term.choose(self.runs, slots, self._is_resting)
         return bool(chosen) and self.term.is_urgent(chosen, self.runs)
 
@@ -207,7 +230,8 @@ class Admissions:
             self._refused(write, "the cluster has taken the fence back")
         else:
             self._set(self.term.succeeded(write))
-            self._settling.succeed(write.pin)
+            if run.resource_version != write.pin.version:
+                self._settling.succeed(write.pin)
             _count({Purpose.ADMIT: "admitted", Purpose.FENCE: "fenced"}.get(write.purpose))
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
             log.info("admitted %s", run.name)
@@ -243,10 +267,14 @@ class Admissions:
         log.warning("run %s can't be admitted: %s", write.name, why)
         self._definitions.refused(write.definition, now)
         self._set(self.term.refused(write))
-        if write.pin in self.term.possibly_admitted:  # a fence settles it
-            self._settling.succeed(write.pin)
-            if write.purpose is not Purpose.ADMIT:
+        if write.pin in self.term.possibly_admitted:
+            if write.purpose is Purpose.ADMIT:
+                self._settling.succeed(write.pin)  # a fence settles it, and is tried at once
+            else:
                 self._settling.fail(write.pin, now, at_least=1.0)
+            if (held := self.runs.get(write.pin.uid)) is not None:
+                reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
+                self._tell(held, PendingReason.REFUSED, reason)
         elif (run := self.runs.get(write.pin.uid)) is not None and write.purpose is Purpose.ADMIT:
             seconds = self._refusals.fail(run.uid, now)
             self._park(run.uid, _Parked(now + seconds, run.resource_version, to_the_end=True))

@@ -65,6 +65,15 @@ class Leadership(NamedTuple):
             term = self.term.intend(self.proposed)._replace(is_confirmed=confirmed)
         return self._replace(claim=self.claim.stored(seen), term=term, proposed=())
 
+    def unconfirm(self) -> "Leadership":
+        """A watch broke. Nothing is sent before a write of the Lease that begins after this was stored.
+
+        A watch may go on silently although etcd was restored in the meantime, with another leader in the restored
+        Lease. That write then conflicts.
+        """
+        term = self.term and self.term._replace(is_confirmed=False)
+        return self._replace(term=term, confirms=False)
+
     def unsure(self) -> "Leadership":
         """The write of the Lease had no answer, so nothing that it proposed may be sent."""
         return self._replace(claim=self.claim.unsure(), proposed=())

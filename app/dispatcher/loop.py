@@ -143,7 +143,13 @@ class Dispatcher:
         parts.writers.start()
         with self._signal.lock:
             runs = parts.admissions.open_view()
-        view = ClusterView(self._client, self._signal, runs, self._silence_seconds)
+
+        def on_break() -> None:
+            with self._signal.lock:
+                if parts.admissions.runs is runs:  # a watch of an earlier view may end late
+                    parts.admissions.lose_view()
+
+        view = ClusterView(self._client, self._signal, runs, self._silence_seconds, on_break)
         view.start()
         try:
             while parts.election.is_leading() and not self._stop.is_set():
@@ -168,7 +174,7 @@ class Dispatcher:
             # 2. Choose the runs that are to be admitted next.
             wants_intent = admissions.wants_intent(slots)
         # 3. Write them into the Lease. The same write renews it.
-        if wants_intent or election.seconds_until_due() <= 0:
+        if (wants_intent and not election.is_backing_off()) or election.seconds_until_due() <= 0:
             if not self._heartbeat.is_alive():
                 log.error("the dispatcher gives up leading: one of its threads is stuck")
                 election.resign()

@@ -63,10 +63,11 @@ class Reflector(Generic[T]):
         client: of the namespace.
         collection: what to list and watch.
         read: makes a record of an object.
-        sink: the store.
+        store: to keep equal to the collection.
         name: of the collection, for logs and metrics.
         silence_seconds: after how long a watch without an event counts as dead.
         on_life: called when the watch has shown that it is alive: after an event, and after a regular end.
+        on_break: called when the watch or the list has failed, after `synced` was cleared and before a new attempt.
 
     Attributes:
         synced: set while the store is up to date: it has been filled, and a watch is open, or has just ended regularly.
@@ -77,18 +78,20 @@ class Reflector(Generic[T]):
         client: NamespacedClient,
         collection: ResourceSelector,
         read: Callable[[Json], T],
-        sink: Store[T],
+        store: Store[T],
         *,
         name: str,
         silence_seconds: float = SILENCE_SECONDS,
         on_life: Callable[[], None] = lambda: None,
+        on_break: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
         self._collection = collection
         self._read = read
-        self._sink = sink
+        self._store = store
         self._silence_seconds = silence_seconds
         self._on_life = on_life
+        self._on_break = on_break
         self._resource_version: int | None = None
         self._stream: Stream | None = None
         self._opened_at = float("inf")  # when the last watch was opened
@@ -139,6 +142,7 @@ class Reflector(Generic[T]):
         """Log an error, and decide whether the watch is resumed once, or the collection is listed again."""
         was_synced = self.synced.is_set()
         self.synced.clear()
+        self._on_break()
         self._count(_reason_of(error))
         if isinstance(error, ClusterError):
             self._outage.failed(error)
@@ -164,7 +168,9 @@ class Reflector(Generic[T]):
                 return None
             records += [self._read(item) for item in items]
             listed_at = resource_version
-        self._sink.replace(records, listed_at)
+        if self._stop.is_set():
+            return None
+        self._store.replace(records, listed_at)
         return listed_at
 
     def _watch(self, resource_version: int) -> None:
@@ -198,9 +204,9 @@ class Reflector(Generic[T]):
             self._resource_version = None  # a watch from here might meet the same error again
             raise error_of(int(changed.get("code") or 500), json.dumps(changed).encode())
         if kind == "DELETED":
-            self._sink.remove(self._read(changed))
+            self._store.remove(self._read(changed))
         elif kind != "BOOKMARK":
-            self._sink.put(self._read(changed))
+            self._store.put(self._read(changed))
         self._resource_version = int(changed["metadata"]["resourceVersion"])
         self._on_life()
 

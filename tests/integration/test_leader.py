@@ -345,3 +345,20 @@ def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
         until(lambda: dispatcher.leading)
     finally:
         dispatcher.stop()
+
+
+def test_leader__leads_again_after_a_lost_renewal_and_an_outage_longer_than_its_lease(stage: Stage) -> None:
+    """It finds its own renewal in the Lease when that has run out already, and must not take itself for the leader."""
+    timing = LeaseTiming(lease_seconds=1, renew_seconds=0.2, retry_seconds=0.1)
+    dispatcher = stage.dispatcher(SLOTS, timing=timing)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        stage.proxy.add(Fault(Refuse(500, "InternalError"), when=is_look, times=None))
+        lost = stage.proxy.add(Fault(LoseResponse(), when=is_renewal))
+        until(lambda: stage.proxy.hits(lost))
+        until(lambda: not dispatcher.leading)
+        stage.proxy.heal()
+        until(lambda: dispatcher.leading)
+    finally:
+        dispatcher.stop()

@@ -33,31 +33,39 @@ from tests.support.waiting import DEADLINE_SECONDS
 Item = tuple[str, str]  # a Job's name, and its definition
 
 
-class Shown:
-    """A sink that keeps what it is shown, and counts lists."""
+class ListedStore:
+    """A store that keeps its records, and counts lists.
+
+    Attributes:
+        items: the records, by name.
+        lists: how many lists there were.
+        version: the resourceVersion of the last one.
+        failures_left: how many further records it fails to take.
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, str] = {}
         self.lists = 0
+        self.version = 0
         self.failures_left = 0
 
     def await_item(self, name: str) -> None:
-        """Return once it is shown."""
+        """Return once it has this record."""
         until(lambda: name in self.items)
 
-    def replace(self, records: list[Item]) -> None:
-        """Keep these and no others."""
-        self.items, self.lists = dict(records), self.lists + 1
+    def replace(self, records: list[Item], version: int) -> None:
+        """Keep these records and no others."""
+        self.items, self.lists, self.version = dict(records), self.lists + 1, version
 
     def put(self, record: Item) -> None:
-        """Keep this, or fail as often as was asked for."""
+        """Keep this record, or fail."""
         if self.failures_left:
             self.failures_left -= 1
-            raise RuntimeError("the sink can't take this")
+            raise RuntimeError("the store can't take this")
         self.items[record[0]] = record[1]
 
     def remove(self, record: Item) -> None:
-        """Keep this no longer."""
+        """Drop this record."""
         self.items.pop(record[0], None)
 
 
@@ -74,9 +82,9 @@ def is_list(request: Request) -> bool:
 
 
 @contextmanager
-def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> Iterator[Reflector[Item]]:
+def reflecting(stage: Stage, store: ListedStore, *, silence_seconds: float = 60.0) -> Iterator[Reflector[Item]]:
     namespace = stage.connect()
-    reflector = Reflector(namespace, namespace.runs, read_item, shown, name="test", silence_seconds=silence_seconds)
+    reflector = Reflector(namespace, namespace.runs, read_item, store, name="test", silence_seconds=silence_seconds)
     reflector.start()
     try:
         yield reflector
@@ -87,27 +95,28 @@ def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> 
 
 def test_reflector__lists_and_then_follows_every_change(stage: Stage) -> None:
     """A list first, then additions, changes and deletions as they come, without another list."""
-    shown = Shown()
+    store = ListedStore()
     [old] = stage.queue()
-    with reflecting(stage, shown) as reflector:
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert set(shown.items) == {old}
+        assert set(store.items) == {old}
         [new] = stage.queue()
-        until(lambda: new in shown.items)
+        until(lambda: new in store.items)
         stage.delete(old)
-        until(lambda: set(shown.items) == {new})
-    assert shown.lists == 1
+        until(lambda: set(store.items) == {new})
+    assert store.lists == 1
+    assert store.version > 0
 
 
 def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> None:
     """For a watch with a selector that is a deletion."""
-    shown = Shown()
+    store = ListedStore()
     [name] = stage.queue()
-    with reflecting(stage, shown):
-        until(lambda: name in shown.items)
+    with reflecting(stage, store):
+        until(lambda: name in store.items)
         patch = {"metadata": {"labels": {labels.DEFINITION_LABEL: None}}}
         stage.batch.patch_namespaced_job(name, stage.name, patch, _content_type=MERGE_PATCH)
-        until(lambda: not shown.items)
+        until(lambda: not store.items)
 
 
 @pytest.mark.parametrize(
@@ -129,46 +138,46 @@ def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> Non
 def test_reflector__recovers_from_failures_at_the_start(stage: Stage, fault: Fault) -> None:
     """Whatever the first calls come to, it is in step in the end, and says so only then."""
     stage.proxy.add(fault)
-    shown = Shown()
+    store = ListedStore()
     [name] = stage.queue()
-    with reflecting(stage, shown) as reflector:
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert name in shown.items
+        assert name in store.items
         [later] = stage.queue()
-        until(lambda: later in shown.items)
+        until(lambda: later in store.items)
     assert stage.proxy.hits(fault)
 
 
 def test_list__starts_again_when_it_expires_between_two_pages(stage: Stage) -> None:
-    """Half a list is never shown."""
+    """The store never has half a list."""
     names = stage.queue(count=260)
     expired = stage.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert set(shown.items) == set(names)
-    assert shown.lists == 1
+        assert set(store.items) == set(names)
+    assert store.lists == 1
     assert stage.proxy.hits(expired) == 1
 
 
 def test_list__removes_what_was_deleted_during_an_outage(stage: Stage) -> None:
     """A list replaces everything; it isn't merely added."""
-    shown = Shown()
+    store = ListedStore()
     stay, go = stage.queue(count=2)
-    with reflecting(stage, shown) as reflector:
-        until(lambda: len(shown.items) == 2)
+    with reflecting(stage, store) as reflector:
+        until(lambda: len(store.items) == 2)
         stage.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
         stage.proxy.cut_watches()
         stage.delete(go)
-        until(lambda: set(shown.items) == {stay})
+        until(lambda: set(store.items) == {stay})
         assert reflector.synced.wait(DEADLINE_SECONDS)
-    assert shown.lists >= 2
+    assert store.lists >= 2
 
 
 def test_synced__is_cleared_during_an_outage(stage: Stage) -> None:
     """A broken watch is no longer in step, until everything was listed anew and a watch is open again."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
         stage.proxy.cut_watches()
@@ -177,63 +186,63 @@ def test_synced__is_cleared_during_an_outage(stage: Stage) -> None:
         [name] = stage.queue()
         stage.proxy.remove(refused)
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert name in shown.items
+        assert name in store.items
 
 
 def test_watch__resumes_where_it_was_cut(stage: Stage) -> None:
-    """What came meanwhile is shown without a list: a list of many costs as many, a cut does not."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    """Changes during the outage arrive without a list: a list of many costs as many, a cut does not."""
+    store = ListedStore()
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         for _ in range(3):
             stage.proxy.cut_watches()
-            shown.await_item(stage.queue()[0])
-    assert shown.lists == 1
+            store.await_item(stage.queue()[0])
+    assert store.lists == 1
 
 
 @pytest.mark.embedded_only("a real server forgets for all tests at once")
 def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
     """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
     with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
-        stage, shown, held = Stage(server, server.create_namespace(), tmp_path, proxy), Shown(), Hold()
-        with reflecting(stage, shown) as reflector:
+        stage, store, held = Stage(server, server.create_namespace(), tmp_path, proxy), ListedStore(), Hold()
+        with reflecting(stage, store) as reflector:
             assert reflector.synced.wait(DEADLINE_SECONDS)
             proxy.add(Fault(held, when=is_watch))
             proxy.cut_watches()
             held.wait_held()
             names = stage.queue(count=20)
             held.release()
-            until(lambda: shown.items.keys() == set(names))
-    assert shown.lists == 2
+            until(lambda: store.items.keys() == set(names))
+    assert store.lists == 2
 
 
 def test_watch__is_given_up_when_it_falls_silent(stage: Stage) -> None:
     """Nothing at all for longer than a watch lasts means that the connection is dead."""
-    shown = Shown()
-    with reflecting(stage, shown, silence_seconds=0.5) as reflector:
+    store = ListedStore()
+    with reflecting(stage, store, silence_seconds=0.5) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         stage.proxy.silence(watches_only=True)
         [name] = stage.queue()
-        until(lambda: name in shown.items)
-    assert shown.lists == 1
+        until(lambda: name in store.items)
+    assert store.lists == 1
 
 
 def test_watch__continues_after_the_store_fails(stage: Stage) -> None:
     """What can't be taken in is listed again: nothing is missed for good."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(stage, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        shown.failures_left = 2
+        store.failures_left = 2
         names = stage.queue(count=2)
-        until(lambda: set(shown.items) == set(names))
+        until(lambda: set(store.items) == set(names))
         assert reflector.synced.wait(DEADLINE_SECONDS)
-    assert shown.failures_left <= 1
+    assert store.failures_left <= 1
 
 
 def test_watch__backs_off_when_it_is_refused_each_time(stage: Stage) -> None:
     """Each try waits longer than the one before."""
     refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
-    with reflecting(stage, Shown()):
+    with reflecting(stage, ListedStore()):
         until(lambda: stage.proxy.hits(refused) == 5)
         budget = [request.started for request in stage.proxy.requests if request.fault is refused]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
@@ -244,9 +253,9 @@ def test_watch__backs_off_when_it_is_refused_each_time(stage: Stage) -> None:
 @pytest.mark.parametrize("moment", ["watching", "waiting to try again", *slow("list without an answer")])
 def test_stop__ends_a_list_a_watch_or_a_wait_at_once(stage: Stage, moment: str) -> None:
     """Also in the middle of a quiet watch that would last for most of a minute."""
-    shown = Shown()
+    store = ListedStore()
     namespace: NamespacedClient = stage.connect()
-    reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, shown, name="test")
+    reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, store, name="test")
     if moment == "waiting to try again":
         refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
@@ -264,16 +273,16 @@ def test_stop__ends_a_list_a_watch_or_a_wait_at_once(stage: Stage, moment: str) 
 
 
 def test_stop__reads_no_further_page(stage: Stage) -> None:
-    """A list of ten thousand runs has two hundred; and half a list is shown to nobody."""
+    """A list of ten thousand runs has two hundred; and half a list is store to nobody."""
     stage.queue(count=120)
     hold = Hold()
     stage.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(stage, store) as reflector:
         hold.wait_held()
         reflector.stop()
         hold.release()
         reflector.join(DEADLINE_SECONDS)
         assert [request for request in stage.proxy.requests if is_watch(request)] == []
     assert len(stage.proxy.requests) == 2
-    assert shown.lists == 0
+    assert store.lists == 0

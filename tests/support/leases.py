@@ -18,7 +18,7 @@ class DispatcherLease:
     """
 
     def __init__(self, server: Server, namespace: str) -> None:
-        self._api: Any = client.CoordinationV1Api(server.admin)
+        self._api = client.CoordinationV1Api(server.admin)
         self._namespace = namespace
 
     def holder(self) -> str | None:
@@ -37,5 +37,5 @@ class DispatcherLease:
         return intent is not None and intent.complete and not intent.pins
 
     def _read(self) -> Any:
-        leases = self._api.list_namespaced_lease(self._namespace).items
+        leases: list[Any] = self._api.list_namespaced_lease(self._namespace).items
         return next((lease for lease in leases if lease.metadata.name == labels.LEASE_NAME), None)

@@ -15,7 +15,7 @@ _GOALS = {16: 0.75, 64: 0.6, 128: 0.6}
 
 @dataclass
 class _Method:
-    """One method of creating Jobs: what came of it, and each program's part of the CPU time, in cores."""
+    """The results of one method of creating Jobs, and each program's CPU time in cores."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     cores: list[dict[str, float]] = field(default_factory=list)
