@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench.__main__ import run
+from benchmarks.bench.cluster import TINY, BenchCluster
 from benchmarks.bench.report import Row, median, percentile
 from benchmarks.bench.scenarios import SCENARIOS
-from benchmarks.bench.stage import TINY, Stage
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_scenario__reports_every_figure(server: Server, tmp_path: Path, name: str) -> None:
     """In its smallest form each scenario ends, and every figure has a value or a remark."""
     file = tmp_path / "figures.json"
-    stage = Stage(server, TINY, tmp_path, audit_log=None, programs={})
-    assert run(stage, [name], file, {}) == 0
+    cluster = BenchCluster(server, TINY, tmp_path, audit_log=None, programs={})
+    assert run(cluster, [name], file, {}) == 0
     figures = json.loads(file.read_text())["figures"]
     assert {figure["scenario"] for figure in figures} == {name}
     assert [figure["what"] for figure in figures if figure["value"] is None and not figure["remark"]] == []
