@@ -326,6 +326,7 @@ MUTANTS = {
         "listed",
         lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
         kind=6,
+        first_seed=400,
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
