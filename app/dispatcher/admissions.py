@@ -1,4 +1,4 @@
-"""What the leader does next, and what came of it: the decisions of `leadership` and `term` with their pauses.
+"""Choose the leader's next write and record the results: the decisions of `leadership` and `term`, with backoff.
 
 Every method is called under the lock of the signal. Nothing here makes a call.
 """
@@ -25,17 +25,17 @@ from app.telemetry import metrics
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.2
-"""After so long a write counts as slow."""
+"""How long a write may last before it counts as slow."""
 
 _FIRST_WRITE_SECONDS = 0.05
 """How long a new run waits for the Job controller's first write, which would make its admission conflict. In most
 clusters it comes within a few milliseconds."""
 
 _NEW_SECONDS = 3.0
-"""A run of which the controller has not taken note counts as new for so long: its creation is told in whole seconds."""
+"""How long a run that the Job controller has not acknowledged counts as new. Creation times are in whole seconds."""
 
 _CONFLICT_SECONDS = 1.0
-"""After a conflict: how long the watch has to show why, before the run is read."""
+"""How long the watch has to show the reason for a conflict before the run is read."""
 
 _LAST_SETTLE_SECONDS = 30.0
 _LAST_REFUSAL_SECONDS = 300.0
@@ -53,8 +53,8 @@ class _Parked(NamedTuple):
 
     Attributes:
         until: when it is chosen again.
-        version: as soon as the run has another one, it is chosen again as well; `None`: it isn't.
-        to_the_end: whether it then stands behind all that wait.
+        version: the run is chosen again earlier if its resourceVersion is no longer this one; `None`: it is not.
+        to_the_end: whether it then goes to the end of the queue.
     """
 
     until: float
@@ -93,7 +93,7 @@ class Admissions:
         self.open_view()
 
     def open_view(self) -> RunStore:
-        """Forget what was known of the cluster; returns the store to be filled for the term that begins."""
+        """Forget the last view of the cluster; return the store that the view of the new term fills."""
         self.runs = runs = self._make_store()
         self.is_current = False
         self._sent_at: dict[Write, float] = {}
@@ -124,7 +124,7 @@ class Admissions:
 
     @property
     def term(self) -> Term | None:
-        """What is under way; `None`: this dispatcher does not lead."""
+        """The present term; `None`: this dispatcher does not lead."""
         return self.leadership.term
 
     def _set(self, term: Term) -> None:
@@ -156,7 +156,7 @@ class Admissions:
     # The next intent.
 
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
-        """Whether the Lease should be written now, for runs that can be admitted."""
+        """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted."""
         self._pass_time()
         if self.term is None or not self.is_current or self._outages.is_waiting(_ALL, self._clock()):
             return False
@@ -172,6 +172,8 @@ class Admissions:
         self.leadership, intent = self.leadership.prepare_renewal(
             self.runs, slots if self.is_current else {}, self._is_resting
         )
+        if not self.is_current:  # such a write may be stored before a restore that the watch will not show
+            self.leadership = self.leadership._replace(confirms=False)
         return intent
 
     def prepare_release(self) -> Intent:
@@ -203,7 +205,7 @@ class Admissions:
         return self.term is not None and bool(self.term.in_flight)
 
     def ended(self, write: Write, answer: Run | ClusterError) -> None:
-        """Take in what came of a write.
+        """Record the result of a write.
 
         Args:
             write: as it was taken.
@@ -272,9 +274,9 @@ class Admissions:
                 self._settling.succeed(write.pin)  # a fence settles it, and is tried at once
             else:
                 self._settling.fail(write.pin, now, at_least=1.0)
-            if (held := self.runs.get(write.pin.uid)) is not None:
-                reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
-                self._tell(held, PendingReason.REFUSED, reason)
+                if (held := self.runs.get(write.pin.uid)) is not None:
+                    reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
+                    self._tell(held, PendingReason.REFUSED, reason)
         elif (run := self.runs.get(write.pin.uid)) is not None and write.purpose is Purpose.ADMIT:
             seconds = self._refusals.fail(run.uid, now)
             self._park(run.uid, _Parked(now + seconds, run.resource_version, to_the_end=True))
@@ -293,7 +295,7 @@ class Admissions:
         return max(0.0, min([*slow, *timers, *(backoff.seconds_left(now) for backoff in backoffs)]))
 
     def _pass_time(self) -> None:
-        """Do what the passing of time brings: writes become slow, parked runs are chosen again."""
+        """Mark writes that have become slow, and unpark the runs whose time is over."""
         now = self._clock()
         for write, sent_at in self._sent_at.items():
             if self.term is not None and now - sent_at >= SLOW_SECONDS and write not in self.term.slow:
@@ -347,14 +349,14 @@ class Admissions:
     def _unpark(self, uid: str, parked: _Parked) -> None:
         del self._parked[uid]
         run = self.runs.get(uid)
-        # Behind all that wait by now: the API server's clock is known in whole seconds only.
+        # Behind all runs that are queued by now: the API server's clock is known in whole seconds only.
         end = int((self._server_clock() + 1) * 1_000_000)
         key = (end, run.name) if run is not None and parked.to_the_end else None
         self.runs.unpark(uid, key)
 
 
 def _is_missing_right(error: ClusterError) -> bool:
-    """Whether it is the service that may not write, and not this run that may not be written."""
+    """Return whether the service lacks the right to write, rather than this run being refused."""
     return isinstance(error, ForbiddenError) and not isinstance(error, QuotaError | DeniedError)
 
 

@@ -58,6 +58,7 @@ class Election:
         self._next_at = 0.0
         self._failures = 0  # in a row
         self._is_failing = False
+        self._has_conflicted = False  # the last write of the Lease
         self._outage = OutageLogger(log, "the dispatcher's lease can't be read or written", clock)
         self._leader: str | None = None  # as last logged
 
@@ -197,6 +198,7 @@ class Election:
             self._changed_at = began
             self._hold(began)
             self._admissions.leadership = self._admissions.leadership.stored(read_lease(stored))
+        self._has_conflicted = False
         return True
 
     def _hold(self, began: float) -> None:
@@ -212,7 +214,10 @@ class Election:
         self._failures, self._is_failing = 0, False
         timing = self._timing
         if not stored:
-            self._next_at = self._clock()  # somebody else wrote the Lease: read it at once
+            # Somebody else wrote the Lease: read it at once. Where every write conflicts, calls need a pause.
+            self._is_failing = self._has_conflicted
+            self._pause(timing.retry_seconds if self._has_conflicted else 0)
+            self._has_conflicted = True
             return
         pause_seconds = timing.renew_seconds if self.is_leading() else timing.retry_seconds
         self._pause(pause_seconds)

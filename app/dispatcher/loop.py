@@ -148,6 +148,7 @@ class Dispatcher:
             with self._signal.lock:
                 if parts.admissions.runs is runs:  # a watch of an earlier view may end late
                     parts.admissions.lose_view()
+                    self._signal.notify()
 
         view = ClusterView(self._client, self._signal, runs, self._silence_seconds, on_break)
         view.start()
@@ -167,9 +168,9 @@ class Dispatcher:
     def _dispatch(self, parts: "_Parts", view: ClusterView) -> None:
         """Do once what there is to do, and wait for more."""
         slots, admissions, election = self._slots(), parts.admissions, parts.election
-        # 1. Is everything known as it is? Nothing is admitted on old news.
-        is_current = view.is_current()
+        # 1. Find out whether the view is current. Asked under the lock, so that no break of a watch is overwritten.
         with metrics.CYCLE_SECONDS.time(), self._signal.lock:
+            is_current = view.is_current()
             admissions.set_current(is_current)
             # 2. Choose the runs that are to be admitted next.
             wants_intent = admissions.wants_intent(slots)

@@ -122,11 +122,11 @@ def test_burst__over_many_connections_is_stored_without_a_refusal(replica: Repli
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="POST", path=r"/jobs$", times=None))
-        clients = [RawClient(service.port, timeout_seconds=60) for _ in range(BURST)]
+        clients = [RawClient(service.port) for _ in range(BURST)]
         try:
             for client in clients:
                 client.send_request("POST", "/job/public")
-            slow.wait_held(MAX_CALLS, 30)
+            slow.wait_held(MAX_CALLS)
             for path in ("/health", "/ready", "/metrics"):
                 assert service.get(path).status_code == 200
             time.sleep(0.5)
@@ -147,9 +147,9 @@ def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: Fault
         location = service.post("/job/public").headers["Location"]
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", times=None))
-        clients = [RawClient(service.port, timeout_seconds=60).send_request("GET", location) for _ in range(BURST)]
+        clients = [RawClient(service.port).send_request("GET", location) for _ in range(BURST)]
         try:
-            slow.wait_held(MAX_READS, 30)
+            slow.wait_held(MAX_READS)
             check_others_are_served(service)
             slow.release()
             assert Counter(read_status(client) for client in clients) == {200: BURST}

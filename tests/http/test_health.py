@@ -58,7 +58,7 @@ def test_health__responds_while_requests_wait_for_a_silent_api_server(
         hold = Hold()
         proxy.add(Fault(hold, method="POST", path=r"/jobs$", times=None))
         calls = [pool.submit(running.post, "/job/public") for _ in range(80)]
-        hold.wait_held(count=MAX_CALLS, timeout_seconds=30)
+        hold.wait_held(count=MAX_CALLS)
 
         assert requests.get(f"{running.url}/health", timeout=PROBE_SECONDS).status_code == 200
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from app.common.random_bytes import random_bytes, random_hex
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 16, 4095, 4096, 4097, 10_000])
@@ -34,7 +35,9 @@ print(os.read(reader, 64).hex(), random_bytes(64).hex())
 
 def test_random_bytes__differ_between_a_process_and_its_fork() -> None:
     """Both would else hand out the rest of what was drawn before the fork."""
-    ended = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True
+    )
     theirs, ours = ended.stdout.split()
     assert len(theirs) == len(ours) == 128
     assert theirs != ours

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from app.dispatcher.term import Purpose, Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
@@ -26,14 +28,46 @@ def test_admissions__send_nothing_after_a_broken_watch_until_the_lease_is_writte
     assert leader.admissions.take_write(leader.slots) is not None
 
 
-def test_admissions__do_not_take_a_renewal_from_before_a_broken_watch_as_a_confirmation() -> None:
+@pytest.mark.parametrize("breaks_first", [True, False])
+def test_admissions__do_not_take_a_renewal_without_a_current_view_as_a_confirmation(breaks_first: bool) -> None:
+    """The watch breaks before or during the renewal, which may be stored just before etcd is restored."""
     leader = Leader({"a": 1}, [make_run(1)])
     leader.write_intent()
+    if breaks_first:
+        leader.admissions.lose_view()
     intent = leader.admissions.prepare_renewal(leader.slots)
-    leader.admissions.lose_view()
-    leader.store_lease(intent)
+    if not breaks_first:
+        leader.admissions.lose_view()
     leader.admissions.set_current(True)
+    leader.store_lease(intent)
     assert leader.admissions.take_write(leader.slots) is None
+    leader.write_intent()
+    assert leader.admissions.take_write(leader.slots) is not None
+
+
+def test_admissions__write_no_lease_while_the_view_stays_current() -> None:
+    """A watch that ends by itself and is opened again costs no write."""
+    leader = Leader({"a": 1}, [])
+    leader.write_intent()
+    for _ in range(10):
+        leader.admissions.set_current(True)
+        assert not leader.admissions.wants_intent(leader.slots)
+
+
+def test_admissions__tell_of_no_refusal_where_a_fence_settles_an_earlier_write() -> None:
+    """The refusal of the second admission says nothing about the first one; the fence then succeeds."""
+    leader = Leader({"a": 1}, [make_run(1)])
+    answers: dict[Purpose, list[ClusterError]] = {Purpose.ADMIT: [DeniedError("denied"), UnavailableError("lost")]}
+
+    def answer(write: Write) -> Run | ClusterError:
+        if errors := answers.get(write.purpose):
+            return errors.pop()
+        phase = Phase.ADMITTED if write.purpose is Purpose.ADMIT else Phase.QUEUED
+        return make_run(1, version=write.pin.version + 1, phase=phase)
+
+    leader.run_for(60, answer)
+    assert leader.told == []
+    assert leader.admissions.runs.active("a") == 1
 
 
 def test_admissions__remember_no_pauses_of_runs_that_are_over() -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from app.telemetry.log_writer import LogWriter
 from tests.support.threads import no_threads
-
-DEADLINE_SECONDS = 30.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 class Stream(io.StringIO):
