@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from kubernetes.client import Configuration
 
 from app.common.types import Json
+from app.kube.call_timeouts import CONNECT_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.reflector import SILENCE_SECONDS, Reflector
-from app.kube.transport import CONNECT_SECONDS
 from benchmarks.target import build_sample, open_namespace, open_proxy, read_configuration, report, wait_until
 from tests.support.faults import Fault, FaultProxy, Refuse, Request
 

@@ -15,8 +15,8 @@ from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.run_store import ChangeSignal
 from app.dispatcher.start_latency import StartLatency
 from app.kube import labels
+from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
-from app.kube.transport import CALL_SECONDS
 from benchmarks.target import open_namespace
 
 TIMING = LeaseTiming()

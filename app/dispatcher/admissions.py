@@ -1,4 +1,4 @@
-"""Choose the leader's next write and record the results: the decisions of `leadership` and `term`, with backoff.
+"""Choose the next write and record results: the decisions of `leadership` and `admission_rules`, with backoff.
 
 Every method is called under the lock of the signal. Nothing here makes a call.
 """
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
+from app.dispatcher.admission_rules import Purpose, Term, Write
 from app.dispatcher.definition_backoff import DefinitionBackoff
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import ChangeSignal, RunStore
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import Purpose, Term, Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, ForbiddenError, NotFoundError, QuotaError

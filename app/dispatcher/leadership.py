@@ -1,14 +1,14 @@
 """Taking, keeping and losing the Lease together with the term that depends on it. Pure steps over values.
 
-`election` makes the calls and reports what came of them; `term` and `lease` have the rules.
+`election` makes the calls and reports their results. `admission_rules` and `lease` have the rules.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from app.dispatcher.admission_rules import RunView, Term
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.lease import Claim, SeenLease
-from app.dispatcher.term import RunView, Term
 from app.domain.run import Run
 
 

@@ -14,8 +14,8 @@ from app.kube import labels
 from app.kube.manifests import format_time
 
 _RELEASED_SECONDS = 1
-"""How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, by
-which a dispatcher of a version without intents knows that there is something to fence."""
+"""How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, so
+that a dispatcher of the first version, which reads no intents, fences what may be under way."""
 
 
 @dataclass(frozen=True, slots=True)

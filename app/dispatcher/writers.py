@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 
 from app.common.heartbeat import Heartbeat
 from app.common.types import Json
+from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.run_store import ChangeSignal
-from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.domain.run import Phase, Run
 from app.kube import labels
 from app.kube.client import NamespacedClient

@@ -6,9 +6,10 @@ from typing import Literal
 
 from app.common.types import Json
 from app.kube import labels
+from app.kube.call_timeouts import PAGE_SECONDS
 from app.kube.cancel_token import CancelToken
 from app.kube.errors import InvalidError, NotFoundError, UnavailableError
-from app.kube.paging import PAGE_SECONDS, ResourceSelector, read_pages
+from app.kube.paging import ResourceSelector, read_pages
 from app.kube.transport import MERGE_PATCH, ApiTransport, Stream
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.dispatcher.term import WRITERS
+from app.dispatcher.admission_rules import WRITERS
 from app.kube import labels
 from tests.integration.dispatching import LONG, MERGE_PATCH, ClusterFixture, until
 from tests.support.faults import Fault, Refuse, Request

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 
 from app.common.types import Json
+from app.dispatcher.admission_rules import WRITERS
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.lease import SeenLease
 from app.dispatcher.run_store import ChangeSignal
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import WRITERS
 from app.dispatcher.writers import carry_out
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.dispatcher.admission_rules import Purpose, Term
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import Purpose, Term
 from app.domain.run import Phase
 from tests.model.world import Rules
 

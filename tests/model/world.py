@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS, Purpose, Term, Write
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.run_store import ChangeSignal, RunStore
-from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Term, Write
 from app.domain.run import Phase, Run
 
 DEPENDENCY = "db"

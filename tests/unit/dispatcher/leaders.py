@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from app.dispatcher.admission_rules import Write
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.intent import Intent
 from app.dispatcher.lease import SeenLease
 from app.dispatcher.run_store import ChangeSignal
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Run
 from app.kube.errors import ClusterError

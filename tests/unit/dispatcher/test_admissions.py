@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.dispatcher.term import Purpose, Write
+from app.dispatcher.admission_rules import Purpose, Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, UnavailableError

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.dispatcher.term import SLOW_WRITERS, WRITERS
+from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS
 from app.kube.errors import UnavailableError
 from tests.unit.dispatcher.leaders import Leader
 from tests.unit.dispatcher.runs import make_run

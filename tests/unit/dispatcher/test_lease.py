@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.common.types import Json
+from app.dispatcher.admission_rules import MOST_NAMED
 from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease, build_lease, build_released_lease, read_lease
-from app.dispatcher.term import MOST_NAMED
 from app.kube import labels
 
 pins = st.frozensets(st.builds(Pin, st.uuids().map(str), st.integers(1, 1 << 60)), max_size=20)
