@@ -19,7 +19,7 @@ from app.kube import labels
 from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
-from tests.integration.dispatching import Stage, until
+from tests.integration.dispatching import ClusterFixture, until
 from tests.support.faults import Fault, FaultProxy, Hold, LoseResponse, Refuse, Request
 from tests.support.kustomize import Right, kubectl, needs_kubectl, rights_in
 from tests.support.ports import find_free_port
@@ -60,10 +60,10 @@ def audit_log() -> Path:
 
 
 @pytest.fixture
-def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
     """Provide a namespace, and a proxy in front of the API server."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield Stage(server, namespace, tmp_path, proxy)
+        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 def granted(file: Path, role: str) -> set[Right]:
@@ -91,12 +91,12 @@ def listed(kubeconfig: Path, namespace: str) -> set[Right]:
     return rights
 
 
-def own_rights(stage: Stage, folder: Path, account: str) -> set[Right]:
+def own_rights(cluster: ClusterFixture, folder: Path, account: str) -> set[Right]:
     """Return the rights that `kubectl auth can-i --list` shows for an account, without those that every account has."""
     anybody = f"anybody-{account}"
-    stage.core.create_namespaced_service_account(stage.name, {"metadata": {"name": anybody}})
+    cluster.core.create_namespaced_service_account(cluster.namespace, {"metadata": {"name": anybody}})
     own, common = (
-        listed(write_kubeconfig(folder, stage.server, stage.name, account=name), stage.name)
+        listed(write_kubeconfig(folder, cluster.server, cluster.namespace, account=name), cluster.namespace)
         for name in (account, anybody)
     )
     assert common
@@ -130,13 +130,13 @@ def name_of(location: str) -> str:
     return f"{definition}-slimfaas-job-{run_id}"
 
 
-def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
+def use_the_queue(cluster: ClusterFixture, service: ServiceProcess) -> None:
     """Use a lost response with a repeated create, a queued run with its Event, a failed run, and a deletion."""
-    lost = stage.proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
+    lost = cluster.proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     first, second = start(service, "slow"), start(service, "slow")
-    assert stage.proxy.hits(lost) == 1
+    assert cluster.proxy.hits(lost) == 1
     assert "waits for a slot" in await_status(service, second, "Queued")["Message"]
-    until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
+    until(lambda: cluster.reasons(name_of(second)) == ["WaitingForSlot"])
     await_status(service, first, "Running", "Succeeded")
     assert service.get(f"{first}/logs").status_code == 200
     await_status(service, start(service, "broken"), "ImagePullBackOff", "Failed")
@@ -152,59 +152,59 @@ def wait_for_a_run(service: ServiceProcess) -> None:
     assert response.json()["Status"] == "Succeeded"
 
 
-def authenticate_by_token(stage: Stage, service: ServiceProcess) -> None:
+def authenticate_by_token(cluster: ClusterFixture, service: ServiceProcess) -> None:
     """Start a private run with a ServiceAccount's token."""
     spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
-    token = stage.core.create_namespaced_service_account_token("default", stage.name, spec).status.token
+    token = cluster.core.create_namespaced_service_account_token("default", cluster.namespace, spec).status.token
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.post(f"{service.url}/job/private", headers=headers, timeout=DEADLINE_SECONDS).status_code == 202
 
 
-def use_dependencies(stage: Stage, service: ServiceProcess) -> None:
+def use_dependencies(cluster: ClusterFixture, service: ServiceProcess) -> None:
     """Start runs that wait for a Deployment and a StatefulSet, then create both."""
     waiting = {"database": start(service, "after-deployment"), "store": start(service, "after-stateful-set")}
     for name, location in waiting.items():
         assert name in await_status(service, location, "Queued")["Message"]
-    stage.deploy("database", replicas=1)
+    cluster.deploy("database", replicas=1)
     labels = {"app": "store"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
     spec = {"serviceName": "store", "selector": {"matchLabels": labels}, "template": template}
-    stage.apps.create_namespaced_stateful_set(stage.name, {"metadata": {"name": "store"}, "spec": spec})
+    cluster.apps.create_namespaced_stateful_set(cluster.namespace, {"metadata": {"name": "store"}, "spec": spec})
     for location in waiting.values():
         await_status(service, location, "Succeeded")
 
 
-def use_recovery(stage: Stage, service: ServiceProcess) -> None:
+def use_recovery(cluster: ClusterFixture, service: ServiceProcess) -> None:
     """Use an expired watch, a conflict, and a delayed admission that must be fenced off."""
-    lists = len([request for request in stage.proxy.requests if is_list_of_runs(request)])
-    stage.proxy.add(Fault(Refuse(410, "Expired"), path=JOBS, when=lambda request: request.watching))
-    stage.proxy.cut_watches()
-    stage.proxy.wait_for(is_list_of_runs, count=lists + 1)
+    lists = len([request for request in cluster.proxy.requests if is_list_of_runs(request)])
+    cluster.proxy.add(Fault(Refuse(410, "Expired"), path=JOBS, when=lambda request: request.watching))
+    cluster.proxy.cut_watches()
+    cluster.proxy.wait_for(is_list_of_runs, count=lists + 1)
 
-    stage.proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH"))
+    cluster.proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH"))
     await_status(service, start(service, "after-deployment"), "Succeeded")
 
-    stage.scale("database", replicas=0)
-    stage.await_ready("database", 0)
+    cluster.scale("database", replicas=0)
+    cluster.await_ready("database", 0)
     location = start(service, "after-deployment")
     # From then on only the dispatcher changes the run, and its fence makes the delayed admission fail.
-    until(lambda: is_suspended(stage, name_of(location)))
+    until(lambda: is_suspended(cluster, name_of(location)))
     late = Hold()
-    stage.proxy.add(Fault(late, method="PATCH"))
-    stage.scale("database", replicas=1)
+    cluster.proxy.add(Fault(late, method="PATCH"))
+    cluster.scale("database", replicas=1)
     late.wait_held()
-    stage.scale("database", replicas=0)
-    stage.await_ready("database", 0)
-    stage.proxy.cut_all()
-    stage.proxy.wait_for(lambda request: labels.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
+    cluster.scale("database", replicas=0)
+    cluster.await_ready("database", 0)
+    cluster.proxy.cut_all()
+    cluster.proxy.wait_for(lambda request: labels.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
     late.release()
-    stage.scale("database", replicas=1)
+    cluster.scale("database", replicas=1)
     await_status(service, location, "Succeeded")
 
 
-def is_suspended(stage: Stage, job: str) -> bool:
+def is_suspended(cluster: ClusterFixture, job: str) -> bool:
     """Return whether the Job controller has set the Suspended condition."""
-    conditions = stage.job(job).status.conditions or ()
+    conditions = cluster.job(job).status.conditions or ()
     return any((condition.type, condition.status) == ("Suspended", "True") for condition in conditions)
 
 
@@ -220,72 +220,74 @@ def hand_over(leader: ServiceProcess, follower: ServiceProcess) -> None:
 
 
 @contextmanager
-def dispatching(stage: Stage, folder: Path) -> Iterator[None]:
+def dispatching(cluster: ClusterFixture, folder: Path) -> Iterator[None]:
     """Run `slimfaas-jobs dispatcher` with its own ServiceAccount, and stop it cleanly at the end."""
-    kubeconfig = write_kubeconfig(folder, stage.server, stage.name, url=stage.proxy.url, account=DISPATCHER_ACCOUNT)
+    kubeconfig = write_kubeconfig(
+        folder, cluster.server, cluster.namespace, url=cluster.proxy.url, account=DISPATCHER_ACCOUNT
+    )
     log, port = folder / "dispatcher.log", str(find_free_port())
     with Program(DISPATCH, kubeconfig, {"Configurations": DEFINITIONS}, log, PORT=port) as process:
         yield
         assert process.stop() == 0
 
 
-def check_rights(account: str, rights: set[Right], stage: Stage, folder: Path, audit_log: Path) -> None:
+def check_rights(account: str, rights: set[Right], cluster: ClusterFixture, folder: Path, audit_log: Path) -> None:
     """Check that no call was refused, that each right was used, and that kubectl lists no other right."""
-    calls = calls_of(f"system:serviceaccount:{stage.name}:{account}", audit_log)
+    calls = calls_of(f"system:serviceaccount:{cluster.namespace}:{account}", audit_log)
     refused = [call for call in calls if call.get("responseStatus", {}).get("code") in (401, 403)]
     assert refused == []
     assert {right_for(call, rights) for call in calls} == rights
-    assert own_rights(stage, folder, account) == rights
+    assert own_rights(cluster, folder, account) == rights
 
 
 @needs_kubectl
 def test_role__has_exactly_the_rights_that_the_service_uses(
-    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
+    cluster: ClusterFixture, replica: Replica, audit_log: Path, tmp_path: Path
 ) -> None:
     """The test uses every function of the service that calls the API server."""
-    trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
-    leader, follower = (replica(DEFINITIONS, url=stage.proxy.url, **trusted) for _ in range(2))
+    trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{cluster.namespace}:default"}
+    leader, follower = (replica(DEFINITIONS, url=cluster.proxy.url, **trusted) for _ in range(2))
     with replicas(leader, follower):
         until(lambda: leader.get("/ready").json()["Dispatcher"] == "leading")
-        use_the_queue(stage, leader)
-        use_dependencies(stage, leader)
+        use_the_queue(cluster, leader)
+        use_dependencies(cluster, leader)
         wait_for_a_run(leader)
-        authenticate_by_token(stage, leader)
-        use_recovery(stage, leader)
+        authenticate_by_token(cluster, leader)
+        use_recovery(cluster, leader)
         hand_over(leader, follower)
         assert follower.stop() == 0
 
     rights = granted(RBAC, "slimfaas") | granted(TOKEN_REVIEW, "slimfaas-token-review")
-    check_rights(SERVICE_ACCOUNT, rights, stage, tmp_path, audit_log)
+    check_rights(SERVICE_ACCOUNT, rights, cluster, tmp_path, audit_log)
 
 
 @needs_kubectl
 def test_split_roles__have_exactly_the_rights_that_web_and_dispatcher_use(
-    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
+    cluster: ClusterFixture, replica: Replica, audit_log: Path, tmp_path: Path
 ) -> None:
     """Web and dispatcher are separate processes with separate ServiceAccounts, as in production."""
-    grant(stage.server, stage.name, SPLIT_RBAC)
-    settings = {"SLIMFAAS_DISPATCHER": "off", "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
-    api = replica(DEFINITIONS, url=stage.proxy.url, **settings)
+    grant(cluster.server, cluster.namespace, SPLIT_RBAC)
+    settings = {"SLIMFAAS_DISPATCHER": "off", "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{cluster.namespace}:default"}
+    api = replica(DEFINITIONS, url=cluster.proxy.url, **settings)
     with replicas(api):
         early = start(api, "slow")
         assert api.get(early).json()["Reason"] == "NoDispatcher"
-        with dispatching(stage, tmp_path):
+        with dispatching(cluster, tmp_path):
             await_status(api, early, "Succeeded")
-            use_the_queue(stage, api)
-            use_dependencies(stage, api)
+            use_the_queue(cluster, api)
+            use_dependencies(cluster, api)
             wait_for_a_run(api)
-            authenticate_by_token(stage, api)
-            use_recovery(stage, api)
+            authenticate_by_token(cluster, api)
+            use_recovery(cluster, api)
         # The Lease was released, and the next dispatcher takes it.
-        assert stage.holder() == ""
-        with dispatching(stage, tmp_path):
+        assert cluster.holder() == ""
+        with dispatching(cluster, tmp_path):
             await_status(api, start(api, "after-deployment"), "Succeeded")
         assert api.stop() == 0
 
     api_rights = granted(SPLIT_RBAC, SERVICE_ACCOUNT) | granted(TOKEN_REVIEW, "slimfaas-token-review")
-    check_rights(SERVICE_ACCOUNT, api_rights, stage, tmp_path, audit_log)
-    check_rights(DISPATCHER_ACCOUNT, granted(SPLIT_RBAC, DISPATCHER_ACCOUNT), stage, tmp_path, audit_log)
+    check_rights(SERVICE_ACCOUNT, api_rights, cluster, tmp_path, audit_log)
+    check_rights(DISPATCHER_ACCOUNT, granted(SPLIT_RBAC, DISPATCHER_ACCOUNT), cluster, tmp_path, audit_log)
 
 
 def test_role__does_not_allow_secrets_and_other_namespaces(server: Server, namespace: str, tmp_path: Path) -> None:

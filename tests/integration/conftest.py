@@ -10,7 +10,7 @@ from kubernetes import client as kubernetes
 
 from devcluster.cluster import Cluster, Options
 from tests.integration.apis import Apis, Eventually, MakeJob, Manifest
-from tests.integration.dispatching import Stage
+from tests.integration.dispatching import ClusterFixture
 from tests.support.faults import FaultProxy
 from tests.support.observer import Observer
 from tests.support.servers import Server
@@ -18,16 +18,16 @@ from tests.support.waiting import until
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def embedded_cluster() -> Iterator[Cluster]:
     """Start an embedded cluster that retries failed pods quickly; the default is 10 s and more."""
     with Cluster(Options(back_off_seconds=0.02)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def client(cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
+def client(embedded_cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
     """Provide the official client for the cluster."""
-    with kubernetes.ApiClient(kubernetes.Configuration(host=cluster.url)) as api_client:
+    with kubernetes.ApiClient(kubernetes.Configuration(host=embedded_cluster.url)) as api_client:
         yield api_client
 
 
@@ -74,21 +74,21 @@ def make_job() -> MakeJob:
 
 
 @pytest.fixture
-def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
+def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
     """Provide a namespace for dispatchers, which reach the API server through a fault proxy."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield Stage(server, namespace, tmp_path, proxy)
+        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 @pytest.fixture
-def cut_off(stage: Stage) -> Iterator[FaultProxy]:
+def cut_off(cluster: ClusterFixture) -> Iterator[FaultProxy]:
     """Provide a second proxy, for a dispatcher that loses its connection while others keep theirs."""
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
+    with FaultProxy(cluster.server.url, ca=cluster.server.ca_file) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def seen(stage: Stage) -> Iterator[Observer]:
+def seen(cluster: ClusterFixture) -> Iterator[Observer]:
     """Provide an independent observer of the namespace's runs."""
-    with Observer(stage.server.admin, stage.name) as observer:
+    with Observer(cluster.server.admin, cluster.namespace) as observer:
         yield observer

@@ -13,7 +13,7 @@ from app.common.types import Json
 from app.kube import labels
 from app.kube.client import NamespacedClient
 from app.kube.reflector import Reflector
-from tests.integration.dispatching import MERGE_PATCH, Stage, until
+from tests.integration.dispatching import MERGE_PATCH, ClusterFixture, until
 from tests.support.faults import (
     Delay,
     Fault,
@@ -82,8 +82,10 @@ def is_list(request: Request) -> bool:
 
 
 @contextmanager
-def reflecting(stage: Stage, store: ListedStore, *, silence_seconds: float = 60.0) -> Iterator[Reflector[Item]]:
-    namespace = stage.connect()
+def reflecting(
+    cluster: ClusterFixture, store: ListedStore, *, silence_seconds: float = 60.0
+) -> Iterator[Reflector[Item]]:
+    namespace = cluster.connect()
     reflector = Reflector(namespace, namespace.runs, read_item, store, name="test", silence_seconds=silence_seconds)
     reflector.start()
     try:
@@ -93,29 +95,29 @@ def reflecting(stage: Stage, store: ListedStore, *, silence_seconds: float = 60.
         reflector.join(DEADLINE_SECONDS)
 
 
-def test_reflector__lists_and_then_follows_every_change(stage: Stage) -> None:
+def test_reflector__lists_and_then_follows_every_change(cluster: ClusterFixture) -> None:
     """A list first, then additions, changes and deletions as they come, without another list."""
     store = ListedStore()
-    [old] = stage.queue()
-    with reflecting(stage, store) as reflector:
+    [old] = cluster.queue()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert set(store.items) == {old}
-        [new] = stage.queue()
+        [new] = cluster.queue()
         until(lambda: new in store.items)
-        stage.delete(old)
+        cluster.delete(old)
         until(lambda: set(store.items) == {new})
     assert store.lists == 1
     assert store.version > 0
 
 
-def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> None:
+def test_reflector__removes_an_object_that_loses_its_labels(cluster: ClusterFixture) -> None:
     """For a watch with a selector that is a deletion."""
     store = ListedStore()
-    [name] = stage.queue()
-    with reflecting(stage, store):
+    [name] = cluster.queue()
+    with reflecting(cluster, store):
         until(lambda: name in store.items)
         patch = {"metadata": {"labels": {labels.DEFINITION_LABEL: None}}}
-        stage.batch.patch_namespaced_job(name, stage.name, patch, _content_type=MERGE_PATCH)
+        cluster.batch.patch_namespaced_job(name, cluster.namespace, patch, _content_type=MERGE_PATCH)
         until(lambda: not store.items)
 
 
@@ -135,68 +137,68 @@ def test_reflector__removes_an_object_that_loses_its_labels(stage: Stage) -> Non
     ],
     ids=lambda fault: f"{type(fault.action).__name__}-{getattr(fault.action, 'status', '')}-{fault.when.__name__}",
 )
-def test_reflector__recovers_from_failures_at_the_start(stage: Stage, fault: Fault) -> None:
+def test_reflector__recovers_from_failures_at_the_start(cluster: ClusterFixture, fault: Fault) -> None:
     """Whatever the first calls come to, it is in step in the end, and says so only then."""
-    stage.proxy.add(fault)
+    cluster.proxy.add(fault)
     store = ListedStore()
-    [name] = stage.queue()
-    with reflecting(stage, store) as reflector:
+    [name] = cluster.queue()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert name in store.items
-        [later] = stage.queue()
+        [later] = cluster.queue()
         until(lambda: later in store.items)
-    assert stage.proxy.hits(fault)
+    assert cluster.proxy.hits(fault)
 
 
-def test_list__starts_again_when_it_expires_between_two_pages(stage: Stage) -> None:
+def test_list__starts_again_when_it_expires_between_two_pages(cluster: ClusterFixture) -> None:
     """The store never has half a list."""
-    names = stage.queue(count=260)
-    expired = stage.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
+    names = cluster.queue(count=260)
+    expired = cluster.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
     store = ListedStore()
-    with reflecting(stage, store) as reflector:
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert set(store.items) == set(names)
     assert store.lists == 1
-    assert stage.proxy.hits(expired) == 1
+    assert cluster.proxy.hits(expired) == 1
 
 
-def test_list__removes_what_was_deleted_during_an_outage(stage: Stage) -> None:
+def test_list__removes_what_was_deleted_during_an_outage(cluster: ClusterFixture) -> None:
     """A list replaces everything; it isn't merely added."""
     store = ListedStore()
-    stay, go = stage.queue(count=2)
-    with reflecting(stage, store) as reflector:
+    stay, go = cluster.queue(count=2)
+    with reflecting(cluster, store) as reflector:
         until(lambda: len(store.items) == 2)
-        stage.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
-        stage.proxy.cut_watches()
-        stage.delete(go)
+        cluster.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
+        cluster.proxy.cut_watches()
+        cluster.delete(go)
         until(lambda: set(store.items) == {stay})
         assert reflector.synced.wait(DEADLINE_SECONDS)
     assert store.lists >= 2
 
 
-def test_synced__is_cleared_during_an_outage(stage: Stage) -> None:
+def test_synced__is_cleared_during_an_outage(cluster: ClusterFixture) -> None:
     """A broken watch is no longer in step, until everything was listed anew and a watch is open again."""
     store = ListedStore()
-    with reflecting(stage, store) as reflector:
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
-        stage.proxy.cut_watches()
-        until(lambda: stage.proxy.hits(refused) >= 2)
+        refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+        cluster.proxy.cut_watches()
+        until(lambda: cluster.proxy.hits(refused) >= 2)
         assert not reflector.synced.is_set()
-        [name] = stage.queue()
-        stage.proxy.remove(refused)
+        [name] = cluster.queue()
+        cluster.proxy.remove(refused)
         assert reflector.synced.wait(DEADLINE_SECONDS)
         assert name in store.items
 
 
-def test_watch__resumes_where_it_was_cut(stage: Stage) -> None:
+def test_watch__resumes_where_it_was_cut(cluster: ClusterFixture) -> None:
     """Changes during the outage arrive without a list: a list of many costs as many, a cut does not."""
     store = ListedStore()
-    with reflecting(stage, store) as reflector:
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         for _ in range(3):
-            stage.proxy.cut_watches()
-            store.await_item(stage.queue()[0])
+            cluster.proxy.cut_watches()
+            store.await_item(cluster.queue()[0])
     assert store.lists == 1
 
 
@@ -204,85 +206,85 @@ def test_watch__resumes_where_it_was_cut(stage: Stage) -> None:
 def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
     """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
     with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
-        stage, store, held = Stage(server, server.create_namespace(), tmp_path, proxy), ListedStore(), Hold()
-        with reflecting(stage, store) as reflector:
+        cluster, store, held = ClusterFixture(server, server.create_namespace(), tmp_path, proxy), ListedStore(), Hold()
+        with reflecting(cluster, store) as reflector:
             assert reflector.synced.wait(DEADLINE_SECONDS)
             proxy.add(Fault(held, when=is_watch))
             proxy.cut_watches()
             held.wait_held()
-            names = stage.queue(count=20)
+            names = cluster.queue(count=20)
             held.release()
             until(lambda: store.items.keys() == set(names))
     assert store.lists == 2
 
 
-def test_watch__is_given_up_when_it_falls_silent(stage: Stage) -> None:
+def test_watch__is_given_up_when_it_falls_silent(cluster: ClusterFixture) -> None:
     """Nothing at all for longer than a watch lasts means that the connection is dead."""
     store = ListedStore()
-    with reflecting(stage, store, silence_seconds=0.5) as reflector:
+    with reflecting(cluster, store, silence_seconds=0.5) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        stage.proxy.silence(watches_only=True)
-        [name] = stage.queue()
+        cluster.proxy.silence(watches_only=True)
+        [name] = cluster.queue()
         until(lambda: name in store.items)
     assert store.lists == 1
 
 
-def test_watch__continues_after_the_store_fails(stage: Stage) -> None:
+def test_watch__continues_after_the_store_fails(cluster: ClusterFixture) -> None:
     """What can't be taken in is listed again: nothing is missed for good."""
     store = ListedStore()
-    with reflecting(stage, store) as reflector:
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         store.failures_left = 2
-        names = stage.queue(count=2)
+        names = cluster.queue(count=2)
         until(lambda: set(store.items) == set(names))
         assert reflector.synced.wait(DEADLINE_SECONDS)
     assert store.failures_left <= 1
 
 
-def test_watch__backs_off_when_it_is_refused_each_time(stage: Stage) -> None:
+def test_watch__backs_off_when_it_is_refused_each_time(cluster: ClusterFixture) -> None:
     """Each try waits longer than the one before."""
-    refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
-    with reflecting(stage, ListedStore()):
-        until(lambda: stage.proxy.hits(refused) == 5)
-        budget = [request.started for request in stage.proxy.requests if request.fault is refused]
+    refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+    with reflecting(cluster, ListedStore()):
+        until(lambda: cluster.proxy.hits(refused) == 5)
+        budget = [request.started for request in cluster.proxy.requests if request.fault is refused]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
     assert pauses[-1] > 0.3
     assert budget[-1] - budget[0] > 0.7
 
 
 @pytest.mark.parametrize("moment", ["watching", "waiting to try again", *slow("list without an answer")])
-def test_stop__ends_a_list_a_watch_or_a_wait_at_once(stage: Stage, moment: str) -> None:
+def test_stop__ends_a_list_a_watch_or_a_wait_at_once(cluster: ClusterFixture, moment: str) -> None:
     """Also in the middle of a quiet watch that would last for most of a minute."""
     store = ListedStore()
-    namespace: NamespacedClient = stage.connect()
+    namespace: NamespacedClient = cluster.connect()
     reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, store, name="test")
     if moment == "waiting to try again":
-        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
+        refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
-        until(lambda: stage.proxy.hits(refused) == 4)
+        until(lambda: cluster.proxy.hits(refused) == 4)
     elif moment == "watching":
         reflector.start()
         assert reflector.synced.wait(DEADLINE_SECONDS)
     else:
-        hanging = stage.proxy.add(Fault(GoSilent(), when=is_list))
+        hanging = cluster.proxy.add(Fault(GoSilent(), when=is_list))
         reflector.start()
-        until(lambda: stage.proxy.hits(hanging))
+        until(lambda: cluster.proxy.hits(hanging))
     reflector.stop()
     reflector.join(DEADLINE_SECONDS)
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_stop__reads_no_further_page(stage: Stage) -> None:
+def test_stop__reads_no_further_page(cluster: ClusterFixture) -> None:
     """A list of ten thousand runs has two hundred; and half a list is store to nobody."""
-    stage.queue(count=120)
+    cluster.queue(count=120)
     hold = Hold()
-    stage.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
+    cluster.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
     store = ListedStore()
-    with reflecting(stage, store) as reflector:
+    with reflecting(cluster, store) as reflector:
         hold.wait_held()
         reflector.stop()
         hold.release()
         reflector.join(DEADLINE_SECONDS)
-        assert [request for request in stage.proxy.requests if is_watch(request)] == []
-    assert len(stage.proxy.requests) == 2
+        assert [request for request in cluster.proxy.requests if is_watch(request)] == []
+    assert len(cluster.proxy.requests) == 2
     assert store.lists == 0
