@@ -1,4 +1,7 @@
-"""What the client's generated classes cost: `python -m benchmarks.informer_calls import-raw|import-models|create …`."""
+"""Measure the cost of the client's generated classes.
+
+python -m benchmarks.informer_calls import-raw|import-models|create …
+"""
 
 import argparse
 import statistics
@@ -12,7 +15,7 @@ _CALLS = 200
 
 
 def import_raw() -> dict[str, float]:
-    """Import what the service's own transport needs of the client."""
+    """Import the parts of the client that the service's transport needs."""
     pss_before, began = read_pss_mib(), time.perf_counter()
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
@@ -23,7 +26,7 @@ def import_raw() -> dict[str, float]:
 
 
 def import_models() -> dict[str, float]:
-    """The same, and the generated classes of the four API groups that the service calls."""
+    """Import these parts and the generated classes of the four API groups that the service calls."""
     figures = import_raw()
     pss_before, began = read_pss_mib(), time.perf_counter()
     from kubernetes.client import AppsV1Api, BatchV1Api, CoordinationV1Api, CoreV1Api
@@ -37,7 +40,7 @@ def import_models() -> dict[str, float]:
 
 
 def create(kubeconfig: str, name: str) -> dict[str, float]:
-    """Create the same Jobs as dicts and as models, in turns; medians per call."""
+    """Create the same Jobs as dicts and as models, in turns; return medians per call."""
     from kubernetes.client import ApiClient, BatchV1Api
 
     from benchmarks.target import build_sample, open_namespace, read_configuration
@@ -48,34 +51,34 @@ def create(kubeconfig: str, name: str) -> dict[str, float]:
     jobs = BatchV1Api(client)
     write: Any = client.sanitize_for_serialization  # the client has no annotations here
     assert write(_model("c" * 12)) == _comparable(build_sample("c" * 12))
-    ways: dict[str, Callable[[str], object]] = {
+    methods: dict[str, Callable[[str], object]] = {
         "raw": lambda run_id: namespace.create_job(build_sample(run_id)),
         "model": lambda run_id: jobs.create_namespaced_job(name, _model(run_id)),
     }
-    wall: dict[str, list[float]] = {way: [] for way in ways}
-    cpu: dict[str, list[float]] = {way: [] for way in ways}
+    wall: dict[str, list[float]] = {method: [] for method in methods}
+    cpu: dict[str, list[float]] = {method: [] for method in methods}
     for call in range(_CALLS):
-        for way, make in ways.items():
+        for method, make in methods.items():
             wall_before, cpu_before = time.perf_counter(), time.thread_time()
-            make(f"{way[0]}{call:011d}")
-            if call:  # the first one connects
-                wall[way].append((time.perf_counter() - wall_before) * 1000)
-                cpu[way].append((time.thread_time() - cpu_before) * 1000)
+            make(f"{method[0]}{call:011d}")
+            if call:  # the first call opens the connection
+                wall[method].append((time.perf_counter() - wall_before) * 1000)
+                cpu[method].append((time.thread_time() - cpu_before) * 1000)
     return {
-        f"{way}_{kind}_ms": statistics.median(times[way])
-        for way in ways
+        f"{method}_{kind}_ms": statistics.median(times[method])
+        for method in methods
         for kind, times in (("wall", wall), ("cpu", cpu))
     }
 
 
 def _comparable(job: dict[str, Any]) -> dict[str, Any]:
-    """The Job without its time of queueing."""
+    """Return the Job with an empty queueing time."""
     job["metadata"]["annotations"]["slimfaas.dev/queued-at"] = ""
     return job
 
 
 def _model(run_id: str) -> Any:
-    """The same Job as `build_sample` makes, of the client's classes."""
+    """Return the Job of `build_sample` as the client's classes."""
     from kubernetes.client import (
         V1Container,
         V1EnvVar,
@@ -127,7 +130,7 @@ def _model(run_id: str) -> Any:
 
 
 def main() -> None:
-    """Measure one thing in a process of its own."""
+    """Run one measurement."""
     parser = argparse.ArgumentParser(description="The cost of the client's generated classes.")
     parser.add_argument("what", choices=["import-raw", "import-models", "create"])
     parser.add_argument("--kubeconfig", required=True)
@@ -140,7 +143,7 @@ def main() -> None:
     else:
         figures = create(given.kubeconfig, given.namespace)
 
-    import json  # not before: it is part of what is measured
+    import json  # here, because its import is part of the measurement
 
     print(json.dumps(figures))
 

@@ -1,7 +1,7 @@
-"""What becomes of a watch when the connection or the API server fails: `python -m benchmarks.informer_faults WHAT …`.
+"""Measure how a watch recovers from faults: `python -m benchmarks.informer_faults KIND …`.
 
-WHAT is `own` (the service's reflector), `informer` (the client's `SharedInformer` as documented) or `bounded-informer`
-(the same, given the read timeout that its documentation doesn't mention). Each has a fault proxy of its own.
+KIND is `own` (the service's reflector), `informer` (the client's `SharedInformer` as documented) or `bounded-informer`
+(the same with a read timeout, which its documentation does not mention). Each has its own fault proxy.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from kubernetes.client import Configuration
 
 from app.common.types import Json
+from app.kube.call_timeouts import CONNECT_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.reflector import SILENCE_SECONDS, Reflector
-from app.kube.transport import CONNECT_SECONDS
 from benchmarks.target import build_sample, open_namespace, open_proxy, read_configuration, report, wait_until
 from tests.support.faults import Fault, FaultProxy, Refuse, Request
 
@@ -26,13 +26,13 @@ _NOTICE_SECONDS = 20.0
 
 
 class Cache(Protocol):
-    """Something that knows which Jobs there are."""
+    """A cache of Jobs."""
 
     def start(self) -> None:
         """Begin to list and watch."""
 
     def names(self) -> set[str]:
-        """The names of the Jobs that it believes to exist."""
+        """Return the names of the cached Jobs."""
 
 
 class Own:
@@ -49,19 +49,19 @@ class Own:
         self._reflector.start()
 
     def names(self) -> set[str]:
-        """The names held."""
+        """Return the names of the cached Jobs."""
         return set(self._names)
 
     def replace(self, records: list[str], _version: int) -> None:
-        """Hold these."""
+        """Replace the cached names."""
         self._names = set(records)
 
     def put(self, record: str) -> None:
-        """Hold this."""
+        """Add a name."""
         self._names = self._names | {record}
 
     def remove(self, record: str) -> None:
-        """Hold this no longer."""
+        """Remove a name."""
         self._names = self._names - {record}
 
 
@@ -69,7 +69,7 @@ class Informer:
     """The client's informer.
 
     Args:
-        read_seconds: a read timeout for its calls; `None`: as documented, without one.
+        read_seconds: a read timeout for its calls; `None` for none, as documented.
     """
 
     def __init__(self, configuration: Configuration, namespace: NamespacedClient, read_seconds: float | None) -> None:
@@ -87,12 +87,12 @@ class Informer:
         self._informer.start()
 
     def names(self) -> set[str]:
-        """The names of what is in its cache."""
+        """Return the names of the cached Jobs."""
         return {key.partition("/")[2] for key in self._informer.cache.list_keys()}
 
 
 class _Lines(logging.Handler):
-    """Counts what is logged."""
+    """Counts log records."""
 
     count = 0
 
@@ -101,11 +101,13 @@ class _Lines(logging.Handler):
 
 
 class Trial:
-    """One cache behind one proxy, put through the faults one after another.
+    """A cache behind a fault proxy, exposed to one fault after another.
 
     Args:
+        cache: the cache.
+        proxy: the fault proxy.
         direct: the namespace without the proxy.
-        observe_seconds: how long a silent connection is given to be noticed.
+        observe_seconds: the limit for noticing a silent connection.
     """
 
     def __init__(self, cache: Cache, proxy: FaultProxy, direct: NamespacedClient, observe_seconds: float) -> None:
@@ -117,9 +119,9 @@ class Trial:
         logging.getLogger().addHandler(self._lines)
 
     def run(self) -> dict[str, float | None]:
-        """All faults; seconds where nothing else is said, `None` = not within the time given."""
+        """Inject all faults; return figures, in seconds unless their name says otherwise, `None` for a timeout."""
         self._cache.start()
-        self._must_know(self._create())
+        self._require_cached(self._create())
         figures: dict[str, float | None] = {"cut_seconds": self._cut()}
         figures |= self._refuse_and_expire()
         figures |= self._close_port()
@@ -128,27 +130,27 @@ class Trial:
 
     def _cut(self) -> float | None:
         self._proxy.cut_watches()
-        return self._know(self._create(), _NOTICE_SECONDS)
+        return self._await_cached(self._create(), _NOTICE_SECONDS)
 
     def _refuse_and_expire(self) -> dict[str, float | None]:
-        """Every watch is answered with 503 for a while; then its history is gone, a deletion with it."""
+        """Refuse every watch with 503 for a while, then expire the history, which contained a deletion."""
         lost = self._create()
-        self._must_know(lost)
+        self._require_cached(lost)
         away = self._proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=_is_watch, times=None))
         self._proxy.cut_watches()
         time.sleep(OUTAGE_SECONDS)
-        calls = self._proxy.strikes(away)
+        calls = self._proxy.hits(away)
         self._delete(lost)
         gone = self._proxy.add(Fault(Refuse(410, "Expired"), when=_is_watch, times=1))
         self._proxy.remove(away)
         name = lost["metadata"]["name"]
         seconds = wait_until(lambda: name not in self._cache.names(), _NOTICE_SECONDS)
-        assert self._proxy.strikes(gone) == 1
+        assert self._proxy.hits(gone) == 1
         return {"calls_while_503": calls, "expired_seconds": seconds}
 
     def _close_port(self) -> dict[str, float | None]:
-        """Nobody listens for a while, as when the API server is started anew."""
-        self._must_know(self._create())
+        """Refuse connections for a while, as during a restart of the API server."""
+        self._require_cached(self._create())
         self._proxy.refuse_connections()
         self._proxy.cut_all()
         lines, cpu = self._lines.count, time.process_time()
@@ -158,12 +160,12 @@ class Trial:
         return {
             "lines_while_away": lines,
             "cpu_seconds_while_away": cpu,
-            "back_seconds": self._know(self._create(), _NOTICE_SECONDS),
+            "back_seconds": self._await_cached(self._create(), _NOTICE_SECONDS),
         }
 
     def _silence(self) -> float | None:
         self._proxy.silence(watches_only=True)
-        return self._know(self._create(), self._observe_seconds)
+        return self._await_cached(self._create(), self._observe_seconds)
 
     def _create(self) -> Json:
         return self._direct.create_job(build_sample(secrets.token_hex(6)))
@@ -172,13 +174,13 @@ class Trial:
         path = f"{self._direct.runs.path}/{job['metadata']['name']}"
         self._direct.transport.call("DELETE", path, body={"propagationPolicy": "Background"})
 
-    def _know(self, job: Json, timeout_seconds: float) -> float | None:
+    def _await_cached(self, job: Json, timeout_seconds: float) -> float | None:
         name = job["metadata"]["name"]
         return wait_until(lambda: name in self._cache.names(), timeout_seconds)
 
-    def _must_know(self, job: Json) -> None:
-        if self._know(job, _NOTICE_SECONDS) is None:
-            raise TimeoutError("the cache does not follow a healthy API server")
+    def _require_cached(self, job: Json) -> None:
+        if self._await_cached(job, _NOTICE_SECONDS) is None:
+            raise TimeoutError("the cache is not updated although the API server is healthy")
 
 
 def _is_watch(request: Request) -> bool:
@@ -186,7 +188,7 @@ def _is_watch(request: Request) -> bool:
 
 
 def main() -> None:
-    """Put one cache through the faults."""
+    """Expose one kind of cache to the faults."""
     parser = argparse.ArgumentParser(description="Faults of a watch.")
     parser.add_argument("kind", choices=["own", "informer", "bounded-informer"])
     parser.add_argument("--kubeconfig", required=True)
@@ -202,7 +204,7 @@ def main() -> None:
         else:
             cache = Informer(proxied, direct, SILENCE_SECONDS if given.kind == "bounded-informer" else None)
         report(**Trial(cache, proxy, direct, given.observe_seconds).run())
-    os._exit(0)  # what hangs, or goes round and round, must not keep the process
+    os._exit(0)  # threads that hang or loop must not keep the process alive
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a process pays for keeping every Job of a namespace: `python -m benchmarks.informer_memory WHAT …`.
+"""Measure the memory of a cache of all Jobs of a namespace: `python -m benchmarks.informer_memory KIND …`.
 
-WHAT is `records` (the service's reflector and run table), `dicts` (the same reflector, but the objects kept as they
-came) or `models` (the client's `SharedInformer`). One figure per process: nothing that another left behind counts.
+KIND is `records` (the service's reflector and run store), `dicts` (the same reflector with unchanged objects) or
+`models` (the client's `SharedInformer`). Each kind is measured in its own process.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from benchmarks.memory import read_peak_rss_mib, read_pss_mib, read_rss_mib, res
 from benchmarks.target import build_sample, open_namespace, read_configuration, report, wait_until
 
 _WARM_UP_OBJECTS = 5
-"""Read and thrown away before counting, so that what is built once per process is there."""
+"""Objects to read before the measurement, so that one-time costs are not counted."""
 
 _SYNC_SECONDS = 60.0
 
@@ -58,7 +58,7 @@ class Records:
 
 
 class Dicts:
-    """The service's own reflector, with every object kept as the API server wrote it."""
+    """The service's reflector, with every object kept as received."""
 
     def __init__(self, namespace: NamespacedClient) -> None:
         self._namespace = namespace
@@ -78,23 +78,23 @@ class Dicts:
         return job["metadata"]["uid"] in self._objects
 
     def replace(self, records: list[Json], _version: int) -> None:
-        """Hold these."""
+        """Replace the cached objects."""
         self._objects = {job["metadata"]["uid"]: job for job in records}
 
     def put(self, record: Json) -> None:
-        """Hold this."""
+        """Add an object."""
         self._objects[record["metadata"]["uid"]] = record
 
     def remove(self, record: Json) -> None:
-        """Hold this no longer."""
+        """Remove an object."""
         self._objects.pop(record["metadata"]["uid"], None)
 
 
 class Models:
-    """The client's informer, as its documentation uses it."""
+    """The client's informer, used as documented."""
 
     def __init__(self, namespace: NamespacedClient, configuration: Any) -> None:
-        from kubernetes.client import ApiClient, BatchV1Api  # here: the other caches must not pay for it
+        from kubernetes.client import ApiClient, BatchV1Api  # here, because the other kinds must not import it
         from kubernetes.informer import SharedInformer
 
         self._namespace = namespace
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("kind", choices=["records", "dicts", "models"])
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--namespace", required=True)
-    parser.add_argument("--jobs", type=int, required=True, help="how many Jobs are there")
+    parser.add_argument("--jobs", type=int, required=True, help="the number of Jobs in the namespace")
     given = parser.parse_args()
     configuration = read_configuration(given.kubeconfig)
     namespace = open_namespace(configuration, given.namespace)
@@ -140,11 +140,11 @@ def main() -> None:
     reset_peak()
     kept.start()
     synced = wait_until(lambda: kept.knows(first), _SYNC_SECONDS)
-    # What the list itself needed is given up by the time that the watch brings a Job made after it.
+    # The list's own memory is released by the time that the watch delivers a Job created after it.
     last = namespace.create_job(build_sample(f"{given.kind[0]}{time.time_ns() % 10**11:011d}"))
     watching = wait_until(lambda: kept.knows(last), _SYNC_SECONDS)
     if synced is None or watching is None:
-        raise TimeoutError(f"{given.kind}: not synced")
+        raise TimeoutError(f"{given.kind}: not synced within {_SYNC_SECONDS} s")
     report(
         kept_kib_per_job=(read_pss_mib() - pss_before) * 1024 / given.jobs,
         peak_mib=read_peak_rss_mib() - rss_before,

@@ -1,10 +1,10 @@
-"""The service's own reflector and lease beside the client's informer and leader election, in one run.
+"""Compare the service's reflector and lease with the client's informer and leader election.
 
     python benchmarks/informers.py --kubeconfig FILE [--jobs 4000]
 
-The API server must be on this machine, and the kubeconfig hold a token (or nothing, where the server asks for nothing):
-the faults are made by a proxy that ends the TLS. It takes less than three minutes, works in namespaces of its own and
-removes them. Every figure comes from a process of its own. What was concluded: docs/adr/0002-raw-json.md and
+The API server must be on this machine. The kubeconfig must hold a token (or no credentials, where none are needed),
+because the fault proxy terminates TLS. It takes less than three minutes, and creates and deletes its own namespaces.
+Every figure comes from its own process. Conclusions: docs/adr/0002-raw-json.md and
 docs/adr/0003-own-reflector-and-lease.md.
 """
 
@@ -27,19 +27,19 @@ _ROOT = Path(__file__).resolve().parents[1]
 _OBSERVE_SECONDS = 75.0
 _STEP_SECONDS = 160.0
 _REPEATS = 3
-"""Imports are measured so often, and the best is taken: the first may read from the disk."""
+"""Imports are repeated and the best time is used, because the first one may read from the disk."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        what: is measured.
-        ours: the figure of the service's own.
-        theirs: the client's.
-        ratio: theirs to ours, where it says something.
-        remark: a third way, or what else was seen.
+        what: the name of the figure.
+        ours: the service's figure.
+        theirs: the client's figure.
+        ratio: theirs divided by ours, where that is meaningful.
+        remark: the figure of a third implementation, or a further observation.
     """
 
     what: str
@@ -53,7 +53,7 @@ class Runner:
     """Starts the measuring processes.
 
     Args:
-        kubeconfig: of the API server.
+        kubeconfig: the API server's kubeconfig.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -61,10 +61,10 @@ class Runner:
         self._running: set[subprocess.Popen[str]] = set()
 
     def run(self, module: str, *arguments: str) -> Figures:
-        """Run one to its end and read its figures.
+        """Run a process, and return its figures.
 
         Raises:
-            RuntimeError: it failed, or took too long.
+            RuntimeError: the process failed or timed out.
         """
         command = [sys.executable, "-m", f"benchmarks.{module}", *arguments, "--kubeconfig", self._kubeconfig]
         process = subprocess.Popen(
@@ -74,7 +74,7 @@ class Runner:
         try:
             figures, errors = process.communicate(timeout=_STEP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{module} {arguments[0]} takes too long") from None
+            raise RuntimeError(f"{module} {arguments[0]} did not end within {_STEP_SECONDS:.0f} s") from None
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -86,7 +86,7 @@ class Runner:
         return read
 
     def stop(self) -> None:
-        """End those that still run, as after Ctrl-C."""
+        """Kill the processes that still run, as after Ctrl-C."""
         for process in list(self._running):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -130,10 +130,10 @@ def measure(runner: Runner, prefix: str, jobs: int) -> list[Row]:
         runner.stop()
         runner.run("target", "delete", *names)
     return [
-        *_tell_classes(imports, calls),
-        *_tell_caches(caches),
-        *_tell_watches(faults["own"], faults["informer"], faults["bounded-informer"]),
-        *_tell_leases(elections["own"], elections["client"]),
+        *_class_rows(imports, calls),
+        *_cache_rows(caches),
+        *_watch_rows(faults["own"], faults["informer"], faults["bounded-informer"]),
+        *_lease_rows(elections["own"], elections["client"]),
     ]
 
 
@@ -141,7 +141,7 @@ def _best(runs: list[Figures]) -> Figures:
     return {name: min(run[name] for run in runs) for name in runs[0]}
 
 
-def _tell_classes(imports: dict[str, Figures], calls: Figures) -> list[Row]:
+def _class_rows(imports: dict[str, Figures], calls: Figures) -> list[Row]:
     raw, models = imports["import-raw"], imports["import-models"]
     return [
         _compare("import: memory", raw["mib"], models["mib"], "MiB"),
@@ -151,7 +151,7 @@ def _tell_classes(imports: dict[str, Figures], calls: Figures) -> list[Row]:
     ]
 
 
-def _tell_caches(caches: dict[str, Figures]) -> list[Row]:
+def _cache_rows(caches: dict[str, Figures]) -> list[Row]:
     units = {
         "kept_kib_per_job": ("cached Job: memory", "KiB"),
         "peak_mib": ("while listing: peak above the start", "MiB"),
@@ -168,24 +168,24 @@ def _tell_caches(caches: dict[str, Figures]) -> list[Row]:
     return rows
 
 
-def _tell_watches(own: Figures, informer: Figures, bounded: Figures) -> list[Row]:
-    def tell(what: str, name: str, unit: str = "s", digits: int = 1) -> Row:
+def _watch_rows(own: Figures, informer: Figures, bounded: Figures) -> list[Row]:
+    def row(what: str, name: str, unit: str = "s", digits: int = 1) -> Row:
         ours, theirs, third = (_figure(figures[name], unit, digits) for figures in (own, informer, bounded))
         return Row(what, ours, theirs, remark=f"with a read timeout: {third}")
 
     return [
-        tell("watch cut: until followed again", "cut_seconds", digits=2),
-        tell("watch refused (503) for 5 s: calls made", "calls_while_503", "", 0),
-        tell("history gone (410) after that: until right again", "expired_seconds", digits=2),
-        tell("nobody listens for 5 s: our CPU", "cpu_seconds_while_away", digits=2),
-        tell("nobody listens for 5 s: lines logged", "lines_while_away", "", 0),
-        tell("... until followed again", "back_seconds", digits=2),
-        tell("watch silent (half-open): until noticed", "silence_seconds", digits=0),
+        row("watch cut: until followed again", "cut_seconds", digits=2),
+        row("watch refused (503) for 5 s: calls made", "calls_while_503", "", 0),
+        row("history gone (410) after that: until right again", "expired_seconds", digits=2),
+        row("nobody listens for 5 s: our CPU", "cpu_seconds_while_away", digits=2),
+        row("nobody listens for 5 s: lines logged", "lines_while_away", "", 0),
+        row("... until followed again", "back_seconds", digits=2),
+        row("watch silent (half-open): until noticed", "silence_seconds", digits=0),
     ]
 
 
-def _tell_leases(own: Figures, client: Figures) -> list[Row]:
-    def tell(what: str, name: str, ended: str = "") -> Row:
+def _lease_rows(own: Figures, client: Figures) -> list[Row]:
+    def row(what: str, name: str, ended: str = "") -> Row:
         cells = []
         for figures in (own, client):
             cell = _figure(figures[name], "s", 1)
@@ -195,17 +195,17 @@ def _tell_leases(own: Figures, client: Figures) -> list[Row]:
     still = "; the first one still acts" if client["acting_at_the_end"] else ""
     acts = "the callback goes on, and is told nothing" if client["outage_still_acts"] else ""
     return [
-        tell("holder's calls hang: taken over after", "taken_over_seconds"),
+        row("holder's calls hang: taken over after", "taken_over_seconds"),
         Row(
             f"... two leaders, of {_OBSERVE_SECONDS:.0f} s",
             _figure(own["both_seconds"], "s", 1),
             _figure(client["both_seconds"], "s", 1) + still,
             remark=f"ours: nobody leads for {own['idle_between_seconds']:.1f} s, a call under way counted as leading",
         ),
-        tell("stopped cleanly: until another leads", "hand_over_seconds"),
-        tell("answer to the first create lost: until leading", "create_seconds", "create_ended"),
-        tell("answer to a renewal lost: next renewal", "renewal_seconds", "renewal_ended"),
-        Row(*_cells(tell("nobody listens for 5 s: next renewal", "outage_seconds", "outage_ended")), "", acts),
+        row("stopped cleanly: until another leads", "hand_over_seconds"),
+        row("answer to the first create lost: until leading", "create_seconds", "create_ended"),
+        row("answer to a renewal lost: next renewal", "renewal_seconds", "renewal_ended"),
+        Row(*_cells(row("nobody listens for 5 s: next renewal", "outage_seconds", "outage_ended")), "", acts),
     ]
 
 
@@ -225,25 +225,25 @@ def show(rows: list[Row]) -> None:
     """Print the table."""
     table = [("what", "ours", "the client's", "ratio", "remark")]
     table += [(row.what, row.ours, row.theirs, row.ratio, row.remark) for row in rows]
-    widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def main() -> None:
-    """Measure, print, clean up."""
-    parser = argparse.ArgumentParser(description="Our reflector and lease beside the client's, measured in one run.")
+    """Measure, print the table, and clean up."""
+    parser = argparse.ArgumentParser(description="Compare the service's reflector and lease with the client's.")
     parser.add_argument(
         "--kubeconfig",
         default=os.environ.get("KUBECONFIG"),
         type=Path,
-        help="of an API server on this machine; KUBECONFIG, where none is named",
+        help="kubeconfig of an API server on this machine (default: KUBECONFIG)",
     )
-    parser.add_argument("--jobs", type=int, default=4000, help="how many Jobs are cached (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=4000, help="number of cached Jobs (default: %(default)s)")
     given = parser.parse_args()
     if given.kubeconfig is None:
         parser.error("name an API server with --kubeconfig or KUBECONFIG")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up, as after Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # clean up, as after Ctrl-C
     began = time.monotonic()
     rows = measure(Runner(given.kubeconfig), f"bench-informers-{os.getpid()}", given.jobs)
     print(f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {given.jobs} Jobs")

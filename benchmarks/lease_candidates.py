@@ -1,6 +1,6 @@
-"""Who may want the dispatcher's Lease: the service's `Election`, and the client's `LeaderElection` over a `LeaseLock`.
+"""Candidates for the Lease: the service's `Election`, and the client's `LeaderElection` with a `LeaseLock`.
 
-Both have the lease last equally long.
+Both use the same lease duration.
 """
 
 import threading
@@ -15,8 +15,8 @@ from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.run_store import ChangeSignal
 from app.dispatcher.start_latency import StartLatency
 from app.kube import labels
+from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
-from app.kube.transport import CALL_SECONDS
 from benchmarks.target import open_namespace
 
 TIMING = LeaseTiming()
@@ -25,29 +25,29 @@ _CLIENT_RETRY_SECONDS = 2  # these two are client-go's own defaults
 
 
 class Candidate(Protocol):
-    """Somebody who wants the lease.
+    """A candidate for the Lease.
 
     Attributes:
-        call_seconds: how long a call that it has begun may still be under way; 0 where it has no end of its own.
+        call_seconds: how long a call may still be in flight after the end of leadership; 0 if calls have no deadline.
     """
 
     call_seconds: float
 
     def start(self) -> None:
-        """Begin to try."""
+        """Start to compete for the Lease."""
 
     def may_act(self) -> bool:
-        """Whether it believes, as far as it can say, that it may do now what only the holder may."""
+        """Return whether it believes to be the leader."""
 
     def ended(self) -> str:
-        """Why its thread has ended, empty while it goes on."""
+        """Return why its thread has ended; empty while it runs."""
 
     def stop(self) -> None:
-        """Give up as cleanly as it can."""
+        """Stop as cleanly as possible."""
 
 
 class Own:
-    """The service's."""
+    """The service's election."""
 
     call_seconds = CALL_SECONDS
 
@@ -72,15 +72,15 @@ class Own:
         self._thread.start()
 
     def may_act(self) -> bool:
-        """As the dispatcher asks before every write."""
+        """Return what the dispatcher checks before every write."""
         return self._election.is_leading()
 
     def ended(self) -> str:
-        """Whether its thread has ended."""
+        """Return `ended` if its thread has ended."""
         return "" if self._thread.is_alive() else "ended"
 
     def stop(self) -> None:
-        """Stop and give back."""
+        """Stop, and release the Lease."""
         self._stop.set()
         self._thread.join()
         if self._election.is_leading():
@@ -88,7 +88,7 @@ class Own:
 
 
 class Client:
-    """The client's. It may act from the one callback to the other: there is nothing else to ask."""
+    """The client's election. It leads from the one callback to the other, because it has no other query."""
 
     call_seconds = 0.0
 
@@ -124,15 +124,15 @@ class Client:
         self._thread.start()
 
     def may_act(self) -> bool:
-        """Between its callbacks."""
+        """Return whether it is between its callbacks."""
         return self._acts.is_set() and not self._told_to_stop.is_set()
 
     def ended(self) -> str:
-        """What `run` raised, or that it returned."""
+        """Return the exception that `run` raised, or `ended` if it returned."""
         return "" if self._thread.is_alive() else self._error or "ended"
 
     def stop(self) -> None:
-        """There is no way to ask for it."""
+        """Do nothing: the client has no way to stop."""
 
     def _lead(self) -> None:
         self._acts.set()
@@ -141,18 +141,18 @@ class Client:
     def _run(self) -> None:
         try:
             self._election.run()
-        except Exception as error:  # whatever comes out of it is what is measured
+        except Exception as error:  # the exception is part of the result
             self._error = type(error).__name__
 
 
 def make_candidate(who: str, configuration: Configuration, name: str, identity: str) -> Candidate:
-    """A candidate for the dispatcher's Lease in a namespace.
+    """Create a candidate for the dispatcher's Lease in a namespace.
 
     Args:
         who: `own` or `client`.
-        configuration: how it reaches the API server.
-        name: of the namespace.
-        identity: of the candidate.
+        configuration: the client configuration for the API server.
+        name: the namespace.
+        identity: the candidate's identity.
     """
     if who == "own":
         return Own(open_namespace(configuration, name), identity)

@@ -1,7 +1,7 @@
-"""What becomes of a Lease's holder when calls hang or fail: `python -m benchmarks.lease_faults SCENARIO WHO …`.
+"""Measure how a Lease's holder handles calls that hang or fail: `python -m benchmarks.lease_faults SCENARIO WHO …`.
 
-WHO is `own` (the service's `Leader`) or `client` (the client's `LeaderElection` over its `LeaseLock`). Both have the
-lease last 15 s. Two candidates: `first` reaches the API server through a fault proxy, `second` directly.
+WHO is `own` (the service's `Election`) or `client` (the client's `LeaderElection` with its `LeaseLock`). Both use a
+lease of 15 s. Of the two candidates, `first` reaches the API server through a fault proxy, `second` directly.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from kubernetes.client import Configuration
 from app.kube import labels
 from benchmarks.lease_candidates import TIMING, Candidate, make_candidate
 from benchmarks.target import open_namespace, open_proxy, read_configuration, report, wait_until
-from tests.support.faults import Fault, FaultProxy, LoseAnswer
+from tests.support.faults import Fault, FaultProxy, LoseResponse
 
 OUTAGE_SECONDS = 5.0
-_PATIENCE_SECONDS = 2.0 * TIMING.lease_seconds
+_TIMEOUT_SECONDS = 2.0 * TIMING.lease_seconds
 _LEASE_PATH = f"/leases/{labels.LEASE_NAME}$"
 
 
 class _Recorder:
-    """Asks two candidates all the time whether they may act, and notes it."""
+    """Records continuously which of two candidates believes to be the leader."""
 
     def __init__(self, first: Candidate, second: Candidate) -> None:
         self.first_last = self.second_first = 0.0
@@ -50,8 +50,8 @@ class _Recorder:
             time.sleep(0.01)
 
 
-class Scene:
-    """Two candidates for one lease, the first of them behind a proxy."""
+class Trial:
+    """Two candidates for one Lease, the first of them behind a fault proxy."""
 
     def __init__(self, who: str, proxy: FaultProxy, proxied: Configuration, direct: Configuration, name: str) -> None:
         self.proxy = proxy
@@ -60,7 +60,7 @@ class Scene:
         self.second = make_candidate(who, direct, name, "second")
 
     def hang(self, observe_seconds: float) -> dict[str, object]:
-        """Every call of the holder hangs, as behind a router that is gone; another candidate is there."""
+        """Make every call of the holder hang, as behind a dead router, with another candidate running."""
         self._lead()
         recorder = _Recorder(self.first, self.second)
         self.second.start()
@@ -69,7 +69,7 @@ class Scene:
         began = time.monotonic()
         time.sleep(observe_seconds)
         if not recorder.second_first:
-            raise TimeoutError("nobody has taken over")
+            raise TimeoutError("the second candidate did not take over")
         acts_end = recorder.first_last + self.first.call_seconds
         return {
             "taken_over_seconds": recorder.second_first - began,
@@ -79,18 +79,18 @@ class Scene:
         }
 
     def create(self) -> dict[str, object]:
-        """The answer to the create is lost."""
-        lost = self.proxy.add(Fault(LoseAnswer(), method="POST", path="/leases$"))
+        """Lose the response to the create."""
+        lost = self.proxy.add(Fault(LoseResponse(), method="POST", path="/leases$"))
         self.first.start()
-        lead = wait_until(self.first.may_act, _PATIENCE_SECONDS)
-        assert self.proxy.strikes(lost) == 1
+        lead = wait_until(self.first.may_act, _TIMEOUT_SECONDS)
+        assert self.proxy.hits(lost) == 1
         return {"create_seconds": lead, "create_ended": self.first.ended()}
 
     def renewals(self) -> dict[str, object]:
-        """The answer to a renewal is lost; later nobody listens for a while."""
+        """Lose the response to a renewal; later refuse connections for a while."""
         self._lead()
-        lost = self.proxy.add(Fault(LoseAnswer(), method="PUT", path=_LEASE_PATH))
-        assert wait_until(lambda: self.proxy.strikes(lost) == 1, _PATIENCE_SECONDS) is not None
+        lost = self.proxy.add(Fault(LoseResponse(), method="PUT", path=_LEASE_PATH))
+        assert wait_until(lambda: self.proxy.hits(lost) == 1, _TIMEOUT_SECONDS) is not None
         figures: dict[str, object] = {"renewal_seconds": self._renewed(), "renewal_ended": self.first.ended()}
         self.proxy.refuse_connections()
         self.proxy.cut_all()
@@ -103,20 +103,20 @@ class Scene:
 
     def _lead(self) -> None:
         self.first.start()
-        if wait_until(self.first.may_act, _PATIENCE_SECONDS) is None:
-            raise TimeoutError("nobody leads with a healthy API server")
+        if wait_until(self.first.may_act, _TIMEOUT_SECONDS) is None:
+            raise TimeoutError("no candidate leads although the API server is healthy")
 
     def _renewed(self) -> float | None:
-        """How long until the lease is next written by the first."""
+        """Return the seconds until the Lease is written again."""
         version = self._version()
-        return wait_until(lambda: self._version() != version, _PATIENCE_SECONDS, pause_seconds=0.1)
+        return wait_until(lambda: self._version() != version, _TIMEOUT_SECONDS, pause_seconds=0.1)
 
     def _version(self) -> str:
         return str(self.namespace.get_lease(labels.LEASE_NAME)["metadata"]["resourceVersion"])
 
 
 def hand_over(who: str, given: argparse.Namespace, direct: Configuration) -> dict[str, object]:
-    """The holder's process is asked to stop (SIGTERM); how long until another candidate leads."""
+    """Stop the holder's process with SIGTERM, and measure the time until another candidate leads."""
     command = [sys.executable, "-m", "benchmarks.lease_faults", "candidate", who]
     command += ["--kubeconfig", given.kubeconfig, "--namespace", given.namespace]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
@@ -125,27 +125,27 @@ def hand_over(who: str, given: argparse.Namespace, direct: Configuration) -> dic
             assert holder.stdout.readline() == "leading\n"
             second = make_candidate(who, direct, given.namespace, "second")
             second.start()
-            time.sleep(2.0)  # so that it has seen whose the lease is
+            time.sleep(2.0)  # until it has seen the Lease's holder
             holder.send_signal(signal.SIGTERM)
-            return {"hand_over_seconds": wait_until(second.may_act, _PATIENCE_SECONDS)}
+            return {"hand_over_seconds": wait_until(second.may_act, _TIMEOUT_SECONDS)}
         finally:
             holder.kill()
 
 
 def stand(who: str, direct: Configuration, name: str) -> None:
-    """Be a candidate until SIGTERM, then stop as cleanly as it goes."""
+    """Compete for the Lease until SIGTERM, then stop as cleanly as possible."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     candidate = make_candidate(who, direct, name, "first")
     candidate.start()
-    wait_until(candidate.may_act, _PATIENCE_SECONDS)
+    wait_until(candidate.may_act, _TIMEOUT_SECONDS)
     print("leading", flush=True)
     stop.wait()
     candidate.stop()
 
 
 def main() -> None:
-    """Play one scenario with one kind of candidate."""
+    """Run one scenario with one kind of candidate."""
     parser = argparse.ArgumentParser(description="Faults of a lease.")
     parser.add_argument("scenario", choices=["hang", "create", "renewals", "stop", "candidate"])
     parser.add_argument("who", choices=["own", "client"])
@@ -161,15 +161,15 @@ def main() -> None:
         report(**hand_over(given.who, given, direct))
     else:
         with open_proxy(direct) as (proxy, proxied):
-            scene = Scene(given.who, proxy, proxied, direct, given.namespace)
+            trial = Trial(given.who, proxy, proxied, direct, given.namespace)
             match given.scenario:
                 case "hang":
-                    report(**scene.hang(given.observe_seconds))
+                    report(**trial.hang(given.observe_seconds))
                 case "create":
-                    report(**scene.create())
+                    report(**trial.create())
                 case _:
-                    report(**scene.renewals())
-    os._exit(0)  # what hangs must not keep the process
+                    report(**trial.renewals())
+    os._exit(0)  # hanging threads must not keep the process alive
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""What each library costs the process that imports it: `python benchmarks/libraries.py`.
+"""Measure the cost of importing each library: `python benchmarks/libraries.py`.
 
-Memory as PSS and as RSS (what a container is charged where nobody else maps the same files), and time; each library
-alone, and on top of those that are there anyway: the Kubernetes client, Flask and gunicorn. Each figure comes from
-processes of its own, the best of three. Candidates that aren't installed are listed as such. What was concluded:
-docs/adr/0004-libraries.md.
+It measures time and memory, as PSS and as RSS (which a container is charged if no other process maps the same files).
+Each library is measured alone, and in addition to the Kubernetes client, Flask and gunicorn. Each figure is the best of
+three processes. Libraries that are not installed are listed as such. Conclusions: docs/adr/0004-libraries.md.
 """
 
 import argparse
@@ -51,7 +50,7 @@ CASES = {
     "hypothesis": "import hypothesis",
     "the service": "import app.factory",
 }
-"""What is imported, and used once where it builds something when first used."""
+"""The statements to measure: the import, and a first use where that has one-time costs."""
 
 
 _CHILD = """
@@ -68,17 +67,17 @@ seconds = time.perf_counter() - began
 rss_kib, pss_kib = (now - then for now, then in zip(read_kib(), before))
 print(seconds * 1000, pss_kib / 1024, rss_kib / 1024)
 """
-"""What the measured process runs: nothing is imported in it that isn't asked for."""
+"""The program of the measured process, which imports nothing else."""
 
 
 @dataclass(frozen=True, order=True)
 class Cost:
-    """What one statement costs.
+    """The cost of a statement.
 
     Attributes:
-        ms: time.
-        pss_mib: memory, shared pages by part.
-        rss_mib: memory, shared pages in full.
+        ms: the time in milliseconds.
+        pss_mib: the memory, shared pages counted proportionally.
+        rss_mib: the memory, shared pages counted in full.
     """
 
     ms: float
@@ -87,11 +86,11 @@ class Cost:
 
 
 def measure(statement: str, before: str = "") -> Cost | None:
-    """Run a statement in new processes; `None` when what it imports isn't installed.
+    """Measure a statement in new processes; return `None` if its library is not installed.
 
     Args:
-        statement: to be measured.
-        before: what has been run by then.
+        statement: the statement to measure.
+        before: a statement to run before the measurement.
     """
     costs = []
     for _ in range(_REPEATS):
@@ -106,8 +105,8 @@ def measure(statement: str, before: str = "") -> Cost | None:
 
 
 def main() -> None:
-    """Print one table."""
-    argparse.ArgumentParser(description="What each library costs the process that imports it.").parse_args()
+    """Print the table."""
+    argparse.ArgumentParser(description="The cost of importing each library.").parse_args()
     print(f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}")
     print(f"{'':38}{'alone':^27}{'on top of the three':^27}".rstrip())
     print(f"{'':38}{('PSS MiB   RSS MiB       ms ' * 2)}".rstrip())

@@ -1,10 +1,10 @@
-"""How much memory this process takes, as Linux counts it; all amounts in MiB."""
+"""The memory of this process in MiB, from /proc."""
 
 from pathlib import Path
 
 
 def read_pss_mib() -> float:
-    """The process's proportional set size: what it has alone, and its part of what it shares.
+    """Return the proportional set size: private memory, and a proportional part of shared memory.
 
     Source: https://docs.kernel.org/filesystems/proc.html (smaps_rollup).
     """
@@ -12,17 +12,17 @@ def read_pss_mib() -> float:
 
 
 def read_rss_mib() -> float:
-    """All pages of the process that are in memory, those that it shares included."""
+    """Return the resident set size: all resident pages, shared ones included."""
     return _read_field("status", "VmRSS")
 
 
 def read_peak_rss_mib() -> float:
-    """The highest that `read_rss_mib` has been since the start, or since `reset_peak`."""
+    """Return the peak of `read_rss_mib` since the start or since `reset_peak`."""
     return _read_field("status", "VmHWM")
 
 
 def reset_peak() -> None:
-    """Count the peak from now on."""
+    """Reset the peak."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

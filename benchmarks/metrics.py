@@ -1,8 +1,8 @@
-"""What counting costs: the time of one more, and the memory of all series that callers can bring about.
+"""Measure the cost of metrics: the time of an update, and the memory of all series that callers can create.
 
     python -m benchmarks.metrics
 
-With `PROMETHEUS_MULTIPROC_DIR` set to an empty folder: as with several gunicorn workers.
+Set `PROMETHEUS_MULTIPROC_DIR` to an empty folder to measure as with several gunicorn workers.
 """
 
 import time
@@ -16,19 +16,19 @@ from app.telemetry.spans import request_span
 
 DEFINITIONS = [f"definition-{number}" for number in range(100)]
 OUTCOMES = 20
-"""As many as a caller can cause, about."""
+"""About as many as a caller can cause."""
 
 ROUNDS = 50_000
 
 
 def own_memory_kib() -> int:
-    """What the kernel can't take back of this process."""
+    """Return this process's anonymous memory in KiB."""
     lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss_Anon"))
 
 
 def measure(name: str, action: Callable[[], object]) -> None:
-    """Print the time that an action takes."""
+    """Print the mean time of an action."""
     action()
     began = time.perf_counter()
     for _ in range(ROUNDS):
@@ -37,20 +37,20 @@ def measure(name: str, action: Callable[[], object]) -> None:
 
 
 def count_call() -> None:
-    """All that is counted of one call to the API server."""
+    """Count one call to the API server."""
     metered = ApiCall("PATCH", "/apis/batch/v1/namespaces/n/jobs/a", {})
     metered.answered(200)
     metered.ended()
 
 
 def make_no_span() -> None:
-    """A span where none are made."""
+    """Open a span while spans are disabled."""
     with request_span("call", None):
         pass
 
 
-def attack() -> None:
-    """Bring about every series of every definition."""
+def create_all_series() -> None:
+    """Create every series of every definition."""
     for definition in DEFINITIONS:
         for outcome in range(OUTCOMES):
             metrics.REQUESTS.labels(definition, "refused", str(outcome)).inc()
@@ -65,7 +65,7 @@ def main() -> None:
     measure("a call to the API server", count_call)
     measure("no span", make_no_span)
     before = own_memory_kib()
-    attack()
+    create_all_series()
     print(f"all series of {len(DEFINITIONS)} definitions: {own_memory_kib() - before} KiB")
     began = time.perf_counter()
     text = write_metrics("", DEFINITIONS)

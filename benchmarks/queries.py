@@ -1,10 +1,10 @@
-"""What it costs to ask about runs while thousands are queued, beside a raw list of the same Jobs.
+"""Measure reads of runs while thousands are queued, compared with a raw list of the same Jobs.
 
     python -m benchmarks.queries --kubeconfig FILE [--jobs 2000 10000]
 
-Each size is measured in a process of its own that holds nothing but the application. Raw list and calls take turns;
-a call waits for a list of its own: the one that it would share with others has grown too old before it begins. The API
-server must be on this machine; namespaces are made and removed.
+Each size is measured in its own process, which holds only the application. Raw lists and requests take turns. Each
+request needs a new list, because the shared one has expired before. The API server must be on this machine; namespaces
+are created and deleted.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from benchmarks.target import (
 )
 
 _FRESH_SECONDS = 1.1
-"""After so long a list is not shared any more (`app.runs.listing`)."""
+"""Longer than a list is shared (`app.runs.listing`)."""
 
 _FILL_SECONDS = 300.0
 
 
 def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
-    """Ask in turns; medians in milliseconds, ratios to the raw list, and memory in MiB."""
+    """Measure in turns; return medians in milliseconds, ratios to the raw list, and memory in MiB."""
     from app.factory import create_app
     from app.settings import Settings
 
@@ -43,29 +43,29 @@ def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
     settings = Settings(configuration=json.dumps(definitions), kubeconfig=kubeconfig, namespace=name, dispatcher=False)
     client = create_app(settings).test_client()
 
-    def ask(path: str) -> None:
-        answer = client.get(path)
-        assert answer.status_code == 200, answer.text
+    def get(path: str) -> None:
+        response = client.get(path)
+        assert response.status_code == 200, response.text
 
     def list_raw() -> None:
         assert sum(1 for _ in namespace.objects(namespace.runs_of(SPEC.definition)))
 
     newest = json.loads(client.get(f"/job/{SPEC.definition}?limit=1").data)[0]["Id"]
-    ways: dict[str, Callable[[], None]] = {
+    methods: dict[str, Callable[[], None]] = {
         "raw": list_raw,
-        "list": lambda: ask(f"/job/{SPEC.definition}"),
-        "run": lambda: ask(f"/job/{SPEC.definition}/{newest}"),
+        "list": lambda: get(f"/job/{SPEC.definition}"),
+        "run": lambda: get(f"/job/{SPEC.definition}/{newest}"),
     }
-    pss_before, took_ms = read_pss_mib(), {way: list[float]() for way in ways}
+    pss_before, took_ms = read_pss_mib(), {method: list[float]() for method in methods}
     reset_peak()
     for _ in range(rounds):
-        for way, call in ways.items():
+        for method, call in methods.items():
             time.sleep(_FRESH_SECONDS)
             began = time.perf_counter()
             call()
-            took_ms[way].append((time.perf_counter() - began) * 1000)
-    figures = {f"{way}_ms": statistics.median(times) for way, times in took_ms.items()}
-    ratios = {f"{way}_to_raw": figures[f"{way}_ms"] / figures["raw_ms"] for way in ("list", "run")}
+            took_ms[method].append((time.perf_counter() - began) * 1000)
+    figures = {f"{method}_ms": statistics.median(times) for method, times in took_ms.items()}
+    ratios = {f"{method}_to_raw": figures[f"{method}_ms"] / figures["raw_ms"] for method in ("list", "run")}
     return (
         figures
         | ratios
@@ -78,9 +78,9 @@ def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Fill namespaces, measure each, and print one line of figures for each."""
+    """Fill namespaces, measure each, and print one line of figures per namespace."""
     parser = argparse.ArgumentParser(description="The cost of asking about runs.")
-    parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"), help="else KUBECONFIG")
+    parser.add_argument("--kubeconfig", default=os.environ.get("KUBECONFIG"), help="default: KUBECONFIG")
     parser.add_argument("--jobs", type=int, nargs="+", default=[2000, 10000])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--namespace", help=argparse.SUPPRESS)

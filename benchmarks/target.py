@@ -1,4 +1,4 @@
-"""The API server that a benchmark is pointed at, and the Jobs that it is filled with."""
+"""The API server of a benchmark, and the Jobs in it."""
 
 import argparse
 import ipaddress
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.support.faults import FaultProxy
 
 WRITERS = 16
-"""Connections that fill a namespace."""
+"""The number of connections that fill a namespace."""
 
 SPEC = RunSpec(
     definition="fibonacci",
@@ -57,10 +57,10 @@ SPEC = RunSpec(
 
 
 def read_configuration(kubeconfig: str) -> Configuration:
-    """Read how to reach the API server.
+    """Read the client configuration of an API server on this machine.
 
     Raises:
-        SystemExit: it isn't on this machine, and so may be somebody's cluster.
+        SystemExit: the API server is not on this machine, and so may be in use.
     """
     configuration = Configuration()
     config.load_kube_config(  # type: ignore[no-untyped-call] # the client has no annotations here
@@ -68,54 +68,59 @@ def read_configuration(kubeconfig: str) -> Configuration:
     )
     host = urlsplit(configuration.host).hostname or ""
     if host != "localhost" and not (_is_address(host) and ipaddress.ip_address(host).is_loopback):
-        raise SystemExit(f"{host} is not this machine: a benchmark fills a namespace with thousands of Jobs")
+        raise SystemExit(
+            f"{host} is not this machine: benchmarks create thousands of Jobs, so they run on local API servers only"
+        )
     return configuration
 
 
 def open_namespace(configuration: Configuration, namespace: str) -> NamespacedClient:
-    """One namespace, through the service's own transport."""
+    """Return a client for a namespace, with the service's own transport."""
     return NamespacedClient(ApiTransport(copy(configuration), namespace))
 
 
 @contextmanager
 def open_proxy(configuration: Configuration) -> "Iterator[tuple[FaultProxy, Configuration]]":
-    """A fault proxy in front of the API server, and how to reach that; needs a token, for TLS ends at the proxy."""
-    from tests.support.faults import FaultProxy  # here: the probes of memory must not pay for what they don't use
+    """Start a fault proxy in front of the API server; yield it and its client configuration.
+
+    The proxy terminates TLS, so client certificates do not work: the configuration needs a token.
+    """
+    from tests.support.faults import FaultProxy  # here, because memory benchmarks must not import what they do not use
 
     ca = Path(configuration.ssl_ca_cert) if configuration.ssl_ca_cert else None
     with FaultProxy(configuration.host, ca=ca) as proxy:
         proxied = copy(configuration)
         proxied.host = proxy.url
-        proxied.refresh_api_key_hook = None  # it would also put back the API server's own address
+        proxied.refresh_api_key_hook = None  # it would also restore the API server's own URL
         yield proxy, proxied
 
 
 def build_sample(run_id: str) -> Json:
-    """A suspended Job as the service makes it."""
+    """Return a suspended Job as the service creates it."""
     return build_job(SPEC, run_id, queued_at=datetime.now(UTC), call=run_id)
 
 
 def create_namespaces(configuration: Configuration, names: list[str]) -> None:
-    """Make sure that the namespaces exist."""
+    """Create the namespaces that do not exist."""
     for name in names:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        # A server for tests may have every namespace without being asked.
+        # The embedded cluster has every namespace and no API to create one.
         with suppress(AlreadyExistsError, NotFoundError):
             open_namespace(configuration, name).transport.call("POST", "/api/v1/namespaces", body=body)
 
 
 def delete_namespaces(configuration: Configuration, names: list[str]) -> None:
-    """Remove the namespaces; the server goes on by itself with what is in them."""
+    """Delete the namespaces, without waiting until they are empty."""
     for name in names:
         namespace = open_namespace(configuration, name)
         try:
             namespace.transport.call("DELETE", f"/api/v1/namespaces/{name}")
-        except NotFoundError:  # a server for tests that has every namespace: there is but what is in it
+        except NotFoundError:  # the embedded cluster: only the content can be deleted
             namespace.transport.call("DELETE", namespace.runs.path, body={"propagationPolicy": "Background"})
 
 
 def fill(namespace: NamespacedClient, jobs: int, *, timeout_seconds: float = 90.0) -> None:
-    """Create suspended Jobs, and wait until the Job controller has written their status, too."""
+    """Create suspended Jobs, and wait until the Job controller has written their status."""
     with ThreadPoolExecutor(WRITERS) as writers:
         for stored in writers.map(lambda _: namespace.create_job(build_sample(new_id())), range(jobs)):
             assert stored["spec"]["suspend"]
@@ -128,7 +133,7 @@ def fill(namespace: NamespacedClient, jobs: int, *, timeout_seconds: float = 90.
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float, *, pause_seconds: float = 0.01) -> float | None:
-    """Wait for a condition; how many seconds it took, `None` when it did not come true in time."""
+    """Wait for a condition; return the seconds it took, or `None` after the timeout."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > timeout_seconds:
@@ -138,12 +143,12 @@ def wait_until(condition: Callable[[], bool], timeout_seconds: float, *, pause_s
 
 
 def report(**figures: object) -> None:
-    """Hand figures to the process that asked for them."""
+    """Print figures as JSON for the parent process."""
     print(json.dumps(figures), flush=True)
 
 
 def main() -> None:
-    """Make, fill or remove namespaces."""
+    """Create, fill or delete namespaces."""
     parser = argparse.ArgumentParser(description="The namespaces of a benchmark.")
     parser.add_argument("what", choices=["create", "fill", "delete"])
     parser.add_argument("--kubeconfig", required=True)

@@ -1,7 +1,7 @@
-"""`make demo`: the embedded cluster and the service on this machine, and one job run through them.
+"""`make demo`: start the embedded cluster and the service on this machine, and run one job.
 
-Everything is as in a real cluster but smaller: the service is gunicorn with its own configuration file, it talks to an
-API server through the official client, and the job's output comes from a process that has run.
+The service runs as in a real cluster: under gunicorn with its own configuration file, against an API server, through
+the official client. The job's output comes from a real process.
 """
 
 import sys
@@ -28,13 +28,13 @@ _ARGUMENT, _EXPECTED = "42", "267914296"
 
 
 def main() -> int:
-    """Run the demo; 0 only if the job's output was seen."""
+    """Run the demo, and return its exit code: 0 only if the job's output is right."""
     end_with_starter()
     try:
         with Processes() as processes:
             kubeconfig = processes.start_cluster()
             url = processes.start_service(kubeconfig, find_free_port(), write_demo_jobs(processes.folder))
-            print(f"the service serves {url}", flush=True)
+            print(f"the service listens on {url}", flush=True)
             create_demo_dependency(kubeconfig)
             run_job(url, kubeconfig)
     except KeyboardInterrupt:
@@ -46,21 +46,21 @@ def main() -> int:
 
 
 def run_job(url: str, kubeconfig: Path) -> str:
-    """Start a run, tell what it waits for, and show its output.
+    """Start a run, and print its states and its output.
 
     Returns:
         The run's path at the service.
 
     Raises:
-        DemoError: it did not succeed in time, or its output is wrong.
+        DemoError: the run did not succeed in time, or its output is wrong.
     """
     body = f'{{"Args": ["{_ARGUMENT}"]}}'
     print(f"\n$ curl -X POST {url}/job/fibonacci -d '{body}'")
-    answer = requests.post(f"{url}/job/fibonacci", data=body, timeout=DEADLINE_SECONDS)
-    print(f"{answer.status_code} {answer.text.strip()}", flush=True)
-    if answer.status_code != 202:
+    response = requests.post(f"{url}/job/fibonacci", data=body, timeout=DEADLINE_SECONDS)
+    print(f"{response.status_code} {response.text.strip()}", flush=True)
+    if response.status_code != 202:
         raise DemoError("the run was not accepted")
-    location = answer.headers["Location"]
+    location = response.headers["Location"]
     run = follow(url + location)
     if run["Status"] != "Succeeded":
         raise DemoError(f"the run ended as {run['Status']}: {run['Message']}")
@@ -73,14 +73,14 @@ def run_job(url: str, kubeconfig: Path) -> str:
 
 
 def follow(url: str) -> dict[str, Any]:
-    """Print every change of a run until it has ended; returns its last state."""
+    """Print every change of a run until it has ended, and return its last state."""
     print(f"\n$ curl {url}")
     shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        answer = requests.get(url, timeout=DEADLINE_SECONDS)
-        if answer.status_code != 200:
-            raise DemoError(f"the run can't be read: {answer.status_code} {answer.text}")
-        run: dict[str, Any] = answer.json()
+        response = requests.get(url, timeout=DEADLINE_SECONDS)
+        if response.status_code != 200:
+            raise DemoError(f"cannot read the run: {response.status_code} {response.text}")
+        run: dict[str, Any] = response.json()
         state = f"{run['Status']:<10} {run['Message']}".rstrip()
         if state != shown:
             print(state, flush=True)
@@ -92,7 +92,7 @@ def follow(url: str) -> dict[str, Any]:
 
 
 def read_output(kubeconfig: Path, job: str) -> str:
-    """What the pods of a Job have printed."""
+    """Return the logs of a Job's pods."""
     with connect(kubeconfig) as api:
         core = client.CoreV1Api(api)
         pods = core.list_namespaced_pod(NAMESPACE, label_selector=f"batch.kubernetes.io/job-name={job}").items

@@ -1,7 +1,7 @@
-"""`make dev`: the embedded cluster and the service on this machine, for jobs of one's own, until Ctrl-C.
+"""`make dev`: run the embedded cluster and the service on this machine, with the user's own jobs, until Ctrl-C.
 
-Without `--jobs` it has the demo's definition, and runs a job of it first. What happens to runs and definitions is
-shown line by line, with commands that can be pasted into another terminal.
+Without `--jobs` it uses the demo's definition and first runs a job of it. It prints a line for every change of a run or
+of the definitions, with commands to paste into another terminal.
 """
 
 import argparse
@@ -30,20 +30,20 @@ from devcluster.launch import (
 )
 
 _DEFAULT_PORT = 30021
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _NAME_INFIX = "-slimfaas-job-"
-"""Between definition and id in the names of the service's Jobs."""
+"""The text between definition and id in Job names."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run until a signal, or the end of the shell that started it; 0 then, 1 if something doesn't work."""
+    """Run until a signal or the end of the starting shell, and return the exit code: 0, or 1 after an error."""
     options = _parse(arguments)
     end_with_starter()
     try:
         port = _choose_port(os.environ.get("PORT") or str(_DEFAULT_PORT))
         for file in filter(None, (options.jobs, options.images)):
             if not file.is_file():
-                raise DemoError(f"there is no file {file}")
+                raise DemoError(f"file not found: {file}")
         with Processes() as processes:
             kubeconfig = processes.start_cluster(options.images and options.images.resolve())
             jobs = options.jobs.resolve() if options.jobs else write_demo_jobs(processes.folder)
@@ -63,16 +63,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def describe(url: str, kubeconfig: Path, jobs: Path, location: str | None) -> str:
-    """Say where everything is, and which commands to try.
+    """Return a message with the URLs and the commands to try.
 
     Args:
-        url: of the service.
-        kubeconfig: of the cluster.
+        url: the service's URL.
+        kubeconfig: the cluster's kubeconfig.
         jobs: the file with the definitions.
-        location: the path of a run that exists; `None`: there is none yet.
+        location: the path of an existing run; `None` if there is none yet.
     """
     lines = ["", f"The service listens on {url}, with the definitions of {jobs}.", ""]
-    lines += [f"  {'all calls, in a browser':<30}{url}/docs", f"  {'definitions and queues':<30}curl {url}/jobs/status"]
+    lines += [f"  {'the API, in a browser':<30}{url}/docs", f"  {'definitions and queues':<30}curl {url}/jobs/status"]
     public, private = _read_names(jobs)
     body = """ -d '{"Args": ["30"]}'""" if location else ""  # the demo's program needs an argument
     lines += [f"  {f'start a run of {name}':<30}curl -X POST {url}/job/{name}{body}" for name in public]
@@ -81,47 +81,47 @@ def describe(url: str, kubeconfig: Path, jobs: Path, location: str | None) -> st
         lines.append(f"  {'its log':<30}curl {url}{location}/logs")
     lines.append(f"  {'for kubectl':<30}export KUBECONFIG={kubeconfig}")
     if private:
-        lines += ["", f'Without "Visibility": "Public", nobody on this machine may call: {", ".join(private)}.']
+        lines += ["", f'Not callable from this machine without "Visibility": "Public": {", ".join(private)}.']
     lines += [
         "",
-        "Change the file, and the change is in force two seconds later. Runs are shown here. Ctrl-C ends everything.",
+        "A change of the file takes effect two seconds later. Changes of runs are shown here. Ctrl-C ends everything.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _read_names(jobs: Path) -> tuple[list[str], list[str]]:
-    """The names of the public definitions in a file that the service has accepted, and those of the private ones."""
+    """Return the names of a valid file's public definitions and of its private ones."""
     definitions: dict[str, dict[str, Any]] = json.loads(jobs.read_text("utf-8"))["Configurations"]
     public = [name for name, definition in definitions.items() if definition.get("Visibility") == "Public"]
     return public, [name for name in definitions if name not in public]
 
 
 def _show_changes(processes: Processes, url: str, kubeconfig: Path, jobs: Path) -> None:
-    """Print what happens to runs and to the definitions, until one of the processes ends."""
+    """Print changes of runs and definitions until one of the processes ends."""
     with connect(kubeconfig) as api:
         batch: Any = client.BatchV1Api(api)
         states = _states(batch)
         loaded = _loaded_at(url)
         while True:
             processes.check()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
             found = _states(batch)
             for line in changes(url, states, found):
                 print(line, flush=True)
             states = found
             before, loaded = loaded, _loaded_at(url)
             if loaded != before:
-                print(f"the service has taken up {jobs}", flush=True)
+                print(f"the service has reloaded {jobs}", flush=True)
 
 
 def changes(url: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    """Tell what has happened to runs, each with a command that shows more.
+    """Yield a line for each changed run, with a command that shows more.
 
     Args:
-        url: of the service.
-        before: the state of each Job, by name.
-        after: the same, later.
+        url: the service's URL.
+        before: the previous state of each Job, by name.
+        after: the current state of each Job, by name.
     """
     for name, state in after.items():
         definition, infix, run_id = name.partition(_NAME_INFIX)
@@ -143,13 +143,13 @@ def _state(job: Any) -> str:
 
 
 def _loaded_at(url: str) -> int:
-    """When the service read its definitions, in Unix milliseconds."""
+    """Return when the service last loaded its definitions, in Unix milliseconds."""
     loaded: int = requests.get(f"{url}/ready", timeout=DEADLINE_SECONDS).json()["Configuration"]["LoadTimestamp"]
     return loaded
 
 
 def _choose_port(text: str) -> int:
-    """Check that a port is free: another service on it would be taken for this one."""
+    """Return the port as a number, after checking that nothing else listens on it."""
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
         raise DemoError(f"PORT={text} is not a port number")
     with socket.socket() as probe:
@@ -157,7 +157,7 @@ def _choose_port(text: str) -> int:
         try:
             probe.bind(("127.0.0.1", int(text)))
         except OSError as error:
-            raise DemoError(f"port {text} is taken; choose another one: make dev PORT=31021") from error
+            raise DemoError(f"port {text} is in use; choose another one: make dev PORT=31021") from error
     return int(text)
 
 

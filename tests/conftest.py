@@ -1,4 +1,4 @@
-"""What every suite shares: the API server under test, a namespace per test, and the choice of the tests to run."""
+"""Fixtures and options that all suites share: the API server, a namespace per test, and the selection of tests."""
 
 import os
 from collections import Counter
@@ -12,15 +12,15 @@ from kubernetes import client
 from tests.promtool.build import has_promtool
 from tests.support.servers import Server, embedded_server, names_of, real_server
 
-# A slow machine is no defect; and what fails in CI must be the change that is tested, not today's choice of examples.
+# A slow machine must not fail a test. CI runs the same examples every time, so that only the tested change can fail.
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
 settings.load_profile("untimed")
 
 _MARKERS = {
-    "embedded_only(reason)": "needs what only the embedded cluster can do",
-    "real_only(reason)": "needs what only a real control plane can do",
+    "embedded_only(reason)": "needs a feature of the embedded cluster",
+    "real_only(reason)": "needs a feature of a real control plane",
     "needs_promtool": "needs Prometheus' promtool",
     "slow": "takes more than about 3 seconds, or 1 second of processor time, on its own; `make test` leaves it out",
 }
@@ -34,12 +34,12 @@ _LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the choice of the API server."""
+    """Add the options that choose the API server and the tests."""
     parser.addoption(
         "--server",
         choices=("embedded", "real"),
         default="embedded",
-        help="the API server to test against: the embedded cluster, or the one that KUBECONFIG names",
+        help="the API server to test against: the embedded cluster, or the one of KUBECONFIG",
     )
     parser.addoption("--quick", action="store_true", help="leave out the tests that are marked slow")
 
@@ -51,24 +51,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = {}
     if config.getoption("--server") == "real" and not os.environ.get("KUBECONFIG"):
         raise pytest.UsageError(
-            "--server real needs KUBECONFIG to name a cluster for tests; `make e2e` brings its own where there is none"
+            "--server real needs KUBECONFIG to name a test cluster; `make e2e` starts one where there is none"
         )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Say which API server the tests run on."""
+    """Report which API server the tests run on."""
     if config.getoption("--server") == "embedded":
         return "server: embedded"
     try:
         with real_server() as server:
             version = client.VersionApi(server.admin).get_code().git_version
     except Exception as error:
-        raise pytest.UsageError(f"KUBECONFIG={os.environ['KUBECONFIG']} leads to no API server: {error}") from error
+        raise pytest.UsageError(
+            f"cannot reach the API server of KUBECONFIG={os.environ['KUBECONFIG']}: {error}"
+        ) from error
     return f"server: real, Kubernetes {version} at {server.url}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that can't run here, and with --quick the slow ones; the summary counts both."""
+    """Leave out the tests that cannot run here, and with --quick the slow ones; the summary counts both."""
     real = config.getoption("--server") == "real"
     unwanted = ["embedded_only" if real else "real_only"]
     if not real and not has_promtool():
@@ -89,25 +91,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Tell the process that runs pytest-xdist's workers what this worker has left out."""
+    """Report the tests that this pytest-xdist worker has left out to the controller."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["left_out"] = session.config.stash[_LEFT_OUT]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Note what a worker of pytest-xdist has left out; all of them collect the same tests."""
+    """Record the tests that a pytest-xdist worker has left out; all workers collect the same tests."""
     node.config.stash[_LEFT_OUT] |= getattr(node, "workeroutput", {}).get("left_out", {})
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:
-    """Note which servers a test uses, for the summary."""
+    """Record which servers a test uses, for the summary."""
     used = names_of(getattr(item, "funcargs", {}).values())
-    item.user_properties.append(("servers", " and ".join(used) or "an embedded cluster of their own, or none"))
+    item.user_properties.append(("servers", " and ".join(used) or "their own embedded cluster, or none"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which tests were left out and why, and on a real control plane how many tests ran on which server."""
+    """Report which tests were left out and why, and with --server real how many tests ran on which server."""
     if config.getoption("--server") == "real":
         reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
         counts = Counter((dict(report.user_properties).get("servers"), report.outcome) for report in reports)
@@ -121,7 +123,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """The API server under test."""
+    """Provide the API server under test."""
     choose = {"embedded": embedded_server, "real": real_server}[request.config.getoption("--server")]
     with choose() as chosen:
         yield chosen
@@ -129,7 +131,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 @pytest.fixture
 def namespace(server: Server) -> Iterator[str]:
-    """A namespace of the test's own."""
+    """Provide a namespace for one test."""
     name = server.create_namespace()
     yield name
     server.delete_namespace(name)

@@ -28,11 +28,11 @@ MAX_WAITING_LOOKUPS = 12
 """Look-ups that may wait for as long as other requests do. Look-ups are needed by requests of every kind, so this is
 what keeps them from holding all threads (app/server/request_lanes.py does so for the other limits)."""
 
-PATIENCE_SECONDS = 10.0
+MAX_WAIT_SECONDS = 10.0
 """The longest that a request waits for its turn, from its arrival on. Long enough for a burst of more than a thousand
 requests, shorter than the timeouts of most HTTP clients."""
 
-_SHORT_PATIENCE_SECONDS = 0.25
+_SHORT_MAX_WAIT_SECONDS = 0.25
 """The same, for a request that finds `max_waiting` others waiting: long enough while the API server keeps up."""
 
 arrived_at: ContextVar[float | None] = ContextVar("arrived_at", default=None)
@@ -54,7 +54,7 @@ class ConcurrencyLimiter:
         permits: how many requests may pass.
         within: a limiter whose permit a request needs as well. It is asked second, so that a request that waits for one
             of the few permits here holds none of the many there.
-        max_waiting: how many requests may wait for `PATIENCE_SECONDS`; any further request waits for a moment only.
+        max_waiting: how many requests may wait for `MAX_WAIT_SECONDS`; any further request waits for a moment only.
             `None`: all may, because the threads bound how many there are.
         name: label of the metric of refusals.
     """
@@ -98,11 +98,11 @@ class ConcurrencyLimiter:
             if self._free:
                 self._free -= 1
                 return
-            patience_seconds = PATIENCE_SECONDS
+            patience_seconds = MAX_WAIT_SECONDS
             if (arrival := arrived_at.get()) is not None:
                 patience_seconds -= time.monotonic() - arrival
             if len(self._waiting) >= self._max_waiting:
-                patience_seconds = min(patience_seconds, _SHORT_PATIENCE_SECONDS)
+                patience_seconds = min(patience_seconds, _SHORT_MAX_WAIT_SECONDS)
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)

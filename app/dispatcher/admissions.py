@@ -1,4 +1,4 @@
-"""What the leader does next, and what came of it: the decisions of `leadership` and `term` with their pauses.
+"""Choose the next write and record results: the decisions of `leadership` and `admission_rules`, with backoff.
 
 Every method is called under the lock of the signal. Nothing here makes a call.
 """
@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
+from app.dispatcher.admission_rules import Purpose, Term, Write
 from app.dispatcher.definition_backoff import DefinitionBackoff
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import ChangeSignal, RunStore
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import Purpose, Term, Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, ForbiddenError, NotFoundError, QuotaError
@@ -25,17 +25,17 @@ from app.telemetry import metrics
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.2
-"""After so long a write counts as slow."""
+"""How long a write may last before it counts as slow."""
 
 _FIRST_WRITE_SECONDS = 0.05
 """How long a new run waits for the Job controller's first write, which would make its admission conflict. In most
 clusters it comes within a few milliseconds."""
 
 _NEW_SECONDS = 3.0
-"""A run of which the controller has not taken note counts as new for so long: its creation is told in whole seconds."""
+"""How long a run that the Job controller has not acknowledged counts as new. Creation times are in whole seconds."""
 
 _CONFLICT_SECONDS = 1.0
-"""After a conflict: how long the watch has to show why, before the run is read."""
+"""How long the watch has to show the reason for a conflict before the run is read."""
 
 _LAST_SETTLE_SECONDS = 30.0
 _LAST_REFUSAL_SECONDS = 300.0
@@ -53,8 +53,8 @@ class _Parked(NamedTuple):
 
     Attributes:
         until: when it is chosen again.
-        version: as soon as the run has another one, it is chosen again as well; `None`: it isn't.
-        to_the_end: whether it then stands behind all that wait.
+        version: the run is chosen again earlier if its resourceVersion is no longer this one; `None`: it is not.
+        to_the_end: whether it then goes to the end of the queue.
     """
 
     until: float
@@ -93,8 +93,8 @@ class Admissions:
         self.open_view()
 
     def open_view(self) -> RunStore:
-        """Forget what was known of the cluster; returns the store to be filled for the term that begins."""
-        self.runs = RunStore(self._signal, self._on_change, self.end_term)
+        """Forget the last view of the cluster; return the store that the view of the new term fills."""
+        self.runs = runs = self._make_store()
         self.is_current = False
         self._sent_at: dict[Write, float] = {}
         self._parked: dict[str, _Parked] = {}
@@ -104,13 +104,27 @@ class Admissions:
         self._refusals = BackoffTable[str](0.25, _LAST_REFUSAL_SECONDS)
         self._suspensions = BackoffTable[str](1.0, _LAST_REFUSAL_SECONDS)
         self._outages = BackoffTable[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
-        return self.runs
+        return runs
+
+    def _make_store(self) -> RunStore:
+        """Make a store whose changes count only as long as it is the present view: an old watch may end late."""
+
+        def on_change(before: Run | None, after: Run | None) -> None:
+            if self.runs is store:
+                self._on_change(before, after)
+
+        def on_rewind() -> None:
+            if self.runs is store:
+                self.end_term()
+
+        store = RunStore(self._signal, on_change, on_rewind)
+        return store
 
     # The term.
 
     @property
     def term(self) -> Term | None:
-        """What is under way; `None`: this dispatcher does not lead."""
+        """The present term; `None`: this dispatcher does not lead."""
         return self.leadership.term
 
     def _set(self, term: Term) -> None:
@@ -122,10 +136,18 @@ class Admissions:
         self.is_current = False
 
     def set_current(self, is_current: bool) -> None:
-        """Take in whether the view shows everything as it is: nothing is admitted on old news."""
-        self.is_current = is_current
-        if is_current and self.term is not None and not self.term.is_listed:
+        """Take in whether the view shows everything as it is. Nothing is admitted from an outdated view."""
+        if not is_current:
+            self.lose_view()
+            return
+        self.is_current = True
+        if self.term is not None and not self.term.is_listed:
             self._set(self.term.listed(self.runs))
+
+    def lose_view(self) -> None:
+        """Take in that a watch of the present view broke."""
+        self.is_current = False
+        self.leadership = self.leadership.unconfirm()
 
     def possibly_admitted(self) -> int:
         """How many runs hold a slot because an admission that was sent earlier may still arrive."""
@@ -134,13 +156,14 @@ class Admissions:
     # The next intent.
 
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
-        """Whether the Lease should be written now, for runs that can be admitted."""
+        """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted."""
         self._pass_time()
         if self.term is None or not self.is_current or self._outages.is_waiting(_ALL, self._clock()):
             return False
         if not self.term.is_confirmed:
             return True
         self._set(self.term.prune(self.runs))
+        self._settling.keep({*self.term.landing(), *self.term.intended})
         chosen = self.term.choose(self.runs, slots, self._is_resting)
         return bool(chosen) and self.term.is_urgent(chosen, self.runs)
 
@@ -149,6 +172,8 @@ class Admissions:
         self.leadership, intent = self.leadership.prepare_renewal(
             self.runs, slots if self.is_current else {}, self._is_resting
         )
+        if not self.is_current:  # such a write may be stored before a restore that the watch will not show
+            self.leadership = self.leadership._replace(confirms=False)
         return intent
 
     def prepare_release(self) -> Intent:
@@ -180,7 +205,7 @@ class Admissions:
         return self.term is not None and bool(self.term.in_flight)
 
     def ended(self, write: Write, answer: Run | ClusterError) -> None:
-        """Take in what came of a write.
+        """Record the result of a write.
 
         Args:
             write: as it was taken.
@@ -207,7 +232,8 @@ class Admissions:
             self._refused(write, "the cluster has taken the fence back")
         else:
             self._set(self.term.succeeded(write))
-            self._settling.succeed(write.pin)
+            if run.resource_version != write.pin.version:
+                self._settling.succeed(write.pin)
             _count({Purpose.ADMIT: "admitted", Purpose.FENCE: "fenced"}.get(write.purpose))
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
             log.info("admitted %s", run.name)
@@ -243,10 +269,14 @@ class Admissions:
         log.warning("run %s can't be admitted: %s", write.name, why)
         self._definitions.refused(write.definition, now)
         self._set(self.term.refused(write))
-        if write.pin in self.term.possibly_admitted:  # a fence settles it
-            self._settling.succeed(write.pin)
-            if write.purpose is not Purpose.ADMIT:
+        if write.pin in self.term.possibly_admitted:
+            if write.purpose is Purpose.ADMIT:
+                self._settling.succeed(write.pin)  # a fence settles it, and is tried at once
+            else:
                 self._settling.fail(write.pin, now, at_least=1.0)
+                if (held := self.runs.get(write.pin.uid)) is not None:
+                    reason = f"an earlier write may still start it, and the cluster refuses to change it: {why}"
+                    self._tell(held, PendingReason.REFUSED, reason)
         elif (run := self.runs.get(write.pin.uid)) is not None and write.purpose is Purpose.ADMIT:
             seconds = self._refusals.fail(run.uid, now)
             self._park(run.uid, _Parked(now + seconds, run.resource_version, to_the_end=True))
@@ -265,7 +295,7 @@ class Admissions:
         return max(0.0, min([*slow, *timers, *(backoff.seconds_left(now) for backoff in backoffs)]))
 
     def _pass_time(self) -> None:
-        """Do what the passing of time brings: writes become slow, parked runs are chosen again."""
+        """Mark writes that have become slow, and unpark the runs whose time is over."""
         now = self._clock()
         for write, sent_at in self._sent_at.items():
             if self.term is not None and now - sent_at >= SLOW_SECONDS and write not in self.term.slow:
@@ -319,14 +349,14 @@ class Admissions:
     def _unpark(self, uid: str, parked: _Parked) -> None:
         del self._parked[uid]
         run = self.runs.get(uid)
-        # Behind all that wait by now: the API server's clock is known in whole seconds only.
+        # Behind all runs that are queued by now: the API server's clock is known in whole seconds only.
         end = int((self._server_clock() + 1) * 1_000_000)
         key = (end, run.name) if run is not None and parked.to_the_end else None
         self.runs.unpark(uid, key)
 
 
 def _is_missing_right(error: ClusterError) -> bool:
-    """Whether it is the service that may not write, and not this run that may not be written."""
+    """Return whether the service lacks the right to write, rather than this run being refused."""
     return isinstance(error, ForbiddenError) and not isinstance(error, QuotaError | DeniedError)
 
 

@@ -1,4 +1,4 @@
-"""Definitions whose writes fail: each is left alone for a while, so that the others go on."""
+"""Backoff of definitions whose writes fail, so that the others go on."""
 
 import logging
 
@@ -14,11 +14,11 @@ _OUTAGE_PAUSE_SECONDS = 2.0
 """The longest pause while nothing else is answered either: an outage may be over at any moment."""
 
 _REFUSAL_PAUSE_SECONDS = 0.1
-"""After a refusal: should all runs of a definition be refused, they are no burst of writes."""
+"""The pause after a refusal. It keeps a definition of which all runs are refused from a burst of writes."""
 
 
 class DefinitionBackoff:
-    """What the last writes of each definition came to."""
+    """The results of the last writes of each definition, and the pauses that follow from them."""
 
     def __init__(self) -> None:
         self._failures = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)

@@ -57,6 +57,8 @@ class Election:
         self._held_until = 0.0
         self._next_at = 0.0
         self._failures = 0  # in a row
+        self._is_failing = False
+        self._has_conflicted = False  # the last write of the Lease
         self._outage = OutageLogger(log, "the dispatcher's lease can't be read or written", clock)
         self._leader: str | None = None  # as last logged
 
@@ -82,12 +84,16 @@ class Election:
         """Take the Lease if it is free; returns whether a term has begun."""
         try:
             self._look()
+            if self._admissions.term is not None and not self.is_leading():
+                # An own write was found, or answered, after its time. Only a new write begins a term with time left.
+                self.resign()
+            stored = True
             if self._admissions.term is None and self._is_free():
                 with self._lock:
                     leadership, intent = self._admissions.leadership.prepare_take()
                     self._admissions.leadership = leadership
-                self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
-            self._succeeded()
+                stored = self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
+            self._succeeded(stored=stored)
         except ClusterError as error:
             self._failed(error)
         self._log_leader()
@@ -108,12 +114,14 @@ class Election:
         try:
             if self._admissions.leadership.claim.unanswered:
                 self._look()
+            stored = True
             if self._admissions.term is not None:
                 with self._lock:
                     intent = self._admissions.prepare_renewal(slots)
-                self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
-                _count("renewed")
-            self._succeeded()
+                stored = self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
+                if stored:
+                    _count("renewed")
+            self._succeeded(stored=stored)
         except ClusterError as error:
             self._failed(error)
         self._log_leader()
@@ -129,6 +137,8 @@ class Election:
                 intent = self._admissions.prepare_release()
             self._client.replace_lease(build_released_lease(self._lease, intent))
             _count("released")
+            log.info("gave the lease back as %s", intent.holder)
+            self._leader = None
         except ClusterError as error:
             log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
 
@@ -159,11 +169,11 @@ class Election:
             elif before.term is not None and after.term is None:
                 self._admissions.end_term()
 
-    def _write(self, intent: Intent, lease: Json) -> None:
-        """Write the Lease as it was prepared.
+    def _write(self, intent: Intent, lease: Json) -> bool:
+        """Write the Lease as it was prepared; returns whether it was stored. `False`: somebody else has changed it.
 
         Raises:
-            ClusterError: it was not stored, or nobody can say. A conflict is no error.
+            ClusterError: it was not stored, or nobody can say.
         """
         began = self._clock()
         self._began_at[intent.sequence] = began
@@ -175,8 +185,7 @@ class Election:
                 self._admissions.leadership = self._admissions.leadership.conflicts()
                 if self._admissions.term is None:
                     self._admissions.end_term()
-            self._next_at = self._clock()
-            return
+            return False
         except ClusterError as error:
             with self._lock:
                 if error.outcome_unknown:
@@ -189,21 +198,34 @@ class Election:
             self._changed_at = began
             self._hold(began)
             self._admissions.leadership = self._admissions.leadership.stored(read_lease(stored))
+        self._has_conflicted = False
+        return True
 
     def _hold(self, began: float) -> None:
         self._held_until = began + self._timing.lease_seconds
         self._began_at.clear()
 
-    def _succeeded(self) -> None:
+    def is_backing_off(self) -> bool:
+        """Whether the last write of the Lease failed, and the next one is not due yet."""
+        return self._is_failing and self.seconds_until_due() > 0
+
+    def _succeeded(self, *, stored: bool) -> None:
         self._outage.recovered()
-        self._failures = 0
+        self._failures, self._is_failing = 0, False
         timing = self._timing
+        if not stored:
+            # Somebody else wrote the Lease: read it at once. Where every write conflicts, calls need a pause.
+            self._is_failing = self._has_conflicted
+            self._pause(timing.retry_seconds if self._has_conflicted else 0)
+            self._has_conflicted = True
+            return
         pause_seconds = timing.renew_seconds if self.is_leading() else timing.retry_seconds
         self._pause(pause_seconds)
 
     def _failed(self, error: ClusterError) -> None:
         _count("failed")
         self._outage.failed(error)
+        self._is_failing = True
         if self.is_leading():
             self._pause(self._timing.retry_seconds)
             return

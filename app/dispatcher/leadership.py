@@ -1,14 +1,14 @@
 """Taking, keeping and losing the Lease together with the term that depends on it. Pure steps over values.
 
-`election` makes the calls and reports what came of them; `term` and `lease` have the rules.
+`election` makes the calls and reports their results. `admission_rules` and `lease` have the rules.
 """
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from app.dispatcher.admission_rules import RunView, Term
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.lease import Claim, SeenLease
-from app.dispatcher.term import RunView, Term
 from app.domain.run import Run
 
 
@@ -64,6 +64,15 @@ class Leadership(NamedTuple):
             confirmed = self.confirms or self.term.is_confirmed
             term = self.term.intend(self.proposed)._replace(is_confirmed=confirmed)
         return self._replace(claim=self.claim.stored(seen), term=term, proposed=())
+
+    def unconfirm(self) -> "Leadership":
+        """A watch broke. Nothing is sent before a write of the Lease that begins after this was stored.
+
+        A watch may go on silently although etcd was restored in the meantime, with another leader in the restored
+        Lease. That write then conflicts.
+        """
+        term = self.term and self.term._replace(is_confirmed=False)
+        return self._replace(term=term, confirms=False)
 
     def unsure(self) -> "Leadership":
         """The write of the Lease had no answer, so nothing that it proposed may be sent."""

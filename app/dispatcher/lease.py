@@ -14,8 +14,8 @@ from app.kube import labels
 from app.kube.manifests import format_time
 
 _RELEASED_SECONDS = 1
-"""How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, by
-which a dispatcher of a version without intents knows that there is something to fence."""
+"""How long others wait for a Lease that is given back while admissions may be under way. It keeps its holder's name, so
+that a dispatcher of the first version, which reads no intents, fences what may be under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class SeenLease(NamedTuple):
         holder: empty: nobody.
         seconds: how long it keeps others away from when it was last written.
         transitions: its `leaseTransitions`.
-        intent: of whoever held it last; `None`: unknown, because the annotation is missing, has another format, can't
-            be read, or was not written by the last holder.
+        intent: the last holder's; `None`: unknown, because the annotation is missing, has another format, can't be
+            read, or was not written by the last holder.
     """
 
     version: str
@@ -59,7 +59,7 @@ def read_lease(lease: Json) -> SeenLease:
     holder, transitions = spec.get("holderIdentity") or "", int(spec.get("leaseTransitions") or 0)
     intent = parse_intent((metadata.get("annotations") or {}).get(labels.INTENT_ANNOTATION))
     if intent is not None and (intent.transitions != transitions or holder not in ("", intent.holder)):
-        intent = None  # the last holder writes no intents
+        intent = None  # a dispatcher of the first version has held the Lease since; it keeps the annotation as it is
     seconds = float(spec.get("leaseDurationSeconds") or 0)
     return SeenLease(str(metadata["resourceVersion"]), holder, seconds, transitions, intent)
 
@@ -76,8 +76,10 @@ class Claim(NamedTuple):
         held: whether `base` was written by this candidate in the present term.
         sequence: of the last write.
         unanswered: the sequences of writes on top of `base` whose answers were lost.
-        left: the pins that intents named which `base` does not inherit from: their Lease was deleted, or was written by
-            somebody who keeps no intents.
+        left: the pins of earlier intents that the one in `base` does not cover: since then the Lease was deleted or
+            restored, or a dispatcher of the first version has written it.
+        last_version: the resourceVersion of the Lease that was last known, also when it is deleted. A Lease with a
+            smaller one has been restored.
     """
 
     identity: str
@@ -86,6 +88,7 @@ class Claim(NamedTuple):
     sequence: int = 0
     unanswered: frozenset[int] = frozenset()
     left: frozenset[Pin] = frozenset()
+    last_version: int = 0
 
     def look(self, seen: SeenLease | None) -> "Claim":
         """Take in the Lease as it is now, `None`: there is none.
@@ -96,10 +99,14 @@ class Claim(NamedTuple):
             return self.stored(seen)
         if (seen and seen.version) == (self.base and self.base.version):
             return self  # the lost write may still arrive
-        return self._replace(base=seen, held=False, unanswered=frozenset(), left=self._left_by(seen))
+        last_version = self.last_version if seen is None else int(seen.version)
+        if seen is not None and last_version < self.last_version:
+            seen = seen._replace(intent=None)  # restored: it does not name what was sent since it was written
+        left = self._left_by(seen)
+        return self._replace(base=seen, held=False, unanswered=frozenset(), left=left, last_version=last_version)
 
     def _left_by(self, seen: SeenLease | None) -> frozenset[Pin]:
-        """The pins that are not among those of a Lease that somebody else has written, or deleted."""
+        """Return the pins that a Lease which somebody else has written does not cover; `None`: it was deleted."""
         intent = seen.intent if seen else None
         if intent is not None and intent.complete:
             return frozenset()
@@ -122,7 +129,8 @@ class Claim(NamedTuple):
 
     def stored(self, seen: SeenLease) -> "Claim":
         """Take in the answer to the last write."""
-        return self._replace(base=seen, held=True, unanswered=frozenset(), left=frozenset())
+        version = int(seen.version)
+        return self._replace(base=seen, held=True, unanswered=frozenset(), left=frozenset(), last_version=version)
 
     def unsure(self) -> "Claim":
         """Take in that the last write had no answer; `look` tells what became of it."""
@@ -165,5 +173,5 @@ def build_released_lease(lease: Json, intent: Intent) -> Json:
 
 
 def _now() -> str:
-    """The present, for people who read the Lease; no decision is made by it."""
+    """Return the current time, for people who read the Lease; no decision depends on it."""
     return format_time(datetime.now(UTC))

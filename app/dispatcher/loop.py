@@ -19,9 +19,9 @@ from app.dispatcher.view import ClusterView
 from app.dispatcher.writers import Writers
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Run
+from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.reflector import SILENCE_SECONDS
-from app.kube.transport import CALL_SECONDS
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ _IDLE_SECONDS = 1.0
 """How often an idle loop looks whether there is something to do; that makes no call."""
 
 _SYNC_SECONDS = 0.05
-"""How often a leader looks whether its view is there, or there again."""
+"""How often a leader checks whether its view is complete again."""
 
 _ANSWER_SECONDS = 1.0
 """How long a dispatcher that stops waits for answers under way. What is not answered then stands in the Lease."""
 
 
 def read_clock() -> float:
-    """Seconds that never go back, and where that can be had (Linux) go on while the machine sleeps, as a lease does."""
+    """Return seconds that never go back. On Linux they also count while the machine sleeps, as a lease does."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -143,7 +143,14 @@ class Dispatcher:
         parts.writers.start()
         with self._signal.lock:
             runs = parts.admissions.open_view()
-        view = ClusterView(self._client, self._signal, runs, self._silence_seconds)
+
+        def on_break() -> None:
+            with self._signal.lock:
+                if parts.admissions.runs is runs:  # a watch of an earlier view may end late
+                    parts.admissions.lose_view()
+                    self._signal.notify()
+
+        view = ClusterView(self._client, self._signal, runs, self._silence_seconds, on_break)
         view.start()
         try:
             while parts.election.is_leading() and not self._stop.is_set():
@@ -161,14 +168,14 @@ class Dispatcher:
     def _dispatch(self, parts: "_Parts", view: ClusterView) -> None:
         """Do once what there is to do, and wait for more."""
         slots, admissions, election = self._slots(), parts.admissions, parts.election
-        # 1. Is everything known as it is? Nothing is admitted on old news.
-        is_current = view.is_current()
+        # 1. Find out whether the view is current. Asked under the lock, so that no break of a watch is overwritten.
         with metrics.CYCLE_SECONDS.time(), self._signal.lock:
+            is_current = view.is_current()
             admissions.set_current(is_current)
-            # 2. Choose the runs that are to be admitted next.
+            # 2. Does the Lease have to be written, for runs that can be admitted?
             wants_intent = admissions.wants_intent(slots)
-        # 3. Write them into the Lease. The same write renews it.
-        if wants_intent or election.seconds_until_due() <= 0:
+        # 3. Choose these runs and write them into the Lease. The same write renews it.
+        if (wants_intent and not election.is_backing_off()) or election.seconds_until_due() <= 0:
             if not self._heartbeat.is_alive():
                 log.error("the dispatcher gives up leading: one of its threads is stuck")
                 election.resign()
@@ -176,7 +183,7 @@ class Dispatcher:
             election.renew(slots)
         # 4. The writers take what stands there, one by one.
         parts.writers.wake()
-        # 5. Tell people and metrics.
+        # 5. Record metrics, and Events for people.
         self._metrics.show(admissions.runs, slots, admissions.possibly_admitted())
         if is_current:
             parts.tell(view, slots)

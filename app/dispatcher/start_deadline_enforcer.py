@@ -18,11 +18,11 @@ from app.dispatcher.start_deadline import StartDeadline, find_start_deadline
 from app.domain.attempt import Attempt, keep_last, sort_attempts
 from app.domain.run import Run
 from app.kube.attempts import read_attempt
+from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError, ConflictError, NotFoundError
 from app.kube.manifests import build_giving_up
 from app.kube.parsing import read_run
-from app.kube.transport import CALL_SECONDS
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)

@@ -19,18 +19,36 @@ class ClusterView:
         signal: shared with the stores.
         runs: the store of runs, to be filled.
         silence_seconds: see `Reflector`.
+        on_break: called when a watch breaks, from its thread.
     """
 
-    def __init__(self, client: NamespacedClient, signal: ChangeSignal, runs: RunStore, silence_seconds: float) -> None:
+    def __init__(
+        self,
+        client: NamespacedClient,
+        signal: ChangeSignal,
+        runs: RunStore,
+        silence_seconds: float,
+        on_break: Callable[[], None],
+    ) -> None:
         self._runs = runs
         self._workloads = {kind: WorkloadStore(signal, self._assess_again) for kind in client.workloads}
         self._reflectors: list[Reflector[Any]] = [
-            Reflector(client, client.runs, read_run, runs, name="runs", silence_seconds=silence_seconds)
+            Reflector(
+                client,
+                client.runs,
+                read_run,
+                runs,
+                name="runs",
+                silence_seconds=silence_seconds,
+                on_break=on_break,
+            )
         ]
         for kind, collection in client.workloads.items():
             read, store = partial(read_workload, kind), self._workloads[kind]
             self._reflectors.append(
-                Reflector(client, collection, read, store, name=kind, silence_seconds=silence_seconds)
+                Reflector(
+                    client, collection, read, store, name=kind, silence_seconds=silence_seconds, on_break=on_break
+                )
             )
 
     def start(self) -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 
 from app.common.heartbeat import Heartbeat
 from app.common.types import Json
+from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.run_store import ChangeSignal
-from app.dispatcher.term import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.domain.run import Phase, Run
 from app.kube import labels
 from app.kube.client import NamespacedClient
-from app.kube.errors import ClusterError, UnavailableError
+from app.kube.errors import ClusterError, NotFoundError, UnavailableError
 from app.kube.manifests import build_admission, build_fence
 from app.kube.parsing import is_run, read_run
 from app.telemetry import metrics, spans
@@ -113,7 +113,7 @@ def carry_out(client: NamespacedClient, write: Write) -> Run:
         case Purpose.READ:
             job = client.get_job(write.name)
             if job["metadata"]["uid"] != write.pin.uid or not is_run(job):
-                raise UnavailableError("it is another Job; the watch will show it")
+                raise NotFoundError("another Job has its name; the watch will show it")
         case Purpose.FENCE:
             job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)))
         case Purpose.ADMIT:

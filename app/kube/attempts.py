@@ -20,20 +20,20 @@ def read_attempt(pod: Json) -> Attempt:
         phase=str(status.get("phase") or "Pending"),
         running="running" in state,
         restarts=int(container.get("restartCount") or 0),
-        trouble=_trouble(status, state),
-        ending=None if ended is None else _ending(ended),
+        trouble=_waiting_reason(status, state),
+        ending=None if ended is None else _termination(ended),
     )
 
 
 def _container_status(metadata: Json, status: Json) -> Json:
-    """The status of the run's own container, which bears the definition's name; others may have added more."""
+    """Return the status of the run's own container, named as the definition; webhooks may have added others."""
     found: list[Json] = status.get("containerStatuses") or []
     name = (metadata.get("labels") or {}).get(labels.DEFINITION_LABEL)
     return next((one for one in found if one.get("name") == name), found[0] if found else {})
 
 
-def _trouble(status: Json, state: Json) -> WaitingReason | None:
-    if reason := status.get("reason"):  # of the pod as a whole: evicted, its node lost …
+def _waiting_reason(status: Json, state: Json) -> WaitingReason | None:
+    if reason := status.get("reason"):  # of the whole pod: evicted, its node lost …
         return WaitingReason(str(reason), cut(status.get("message")))
     if (waiting := state.get("waiting")) and waiting.get("reason"):
         return WaitingReason(str(waiting["reason"]), cut(waiting.get("message")))
@@ -43,7 +43,7 @@ def _trouble(status: Json, state: Json) -> WaitingReason | None:
     return None
 
 
-def _ending(terminated: Json) -> Termination:
+def _termination(terminated: Json) -> Termination:
     return Termination(
         int(terminated.get("exitCode") or 0),
         str(terminated.get("reason") or ""),
@@ -53,5 +53,5 @@ def _ending(terminated: Json) -> Termination:
 
 
 def cut(text: str | None) -> str:
-    """At most `RESULT_BYTES` of a text as UTF-8, cut between two characters."""
+    """Cut a text to at most `RESULT_BYTES` of UTF-8, between two characters."""
     return (text or "").encode("utf-8", "replace")[:RESULT_BYTES].decode("utf-8", "ignore")

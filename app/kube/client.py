@@ -1,4 +1,4 @@
-"""One namespace of one API server, in the verbs that this service needs of it."""
+"""The calls to the API server that this service makes, all in one namespace."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -6,18 +6,19 @@ from typing import Literal
 
 from app.common.types import Json
 from app.kube import labels
+from app.kube.call_timeouts import PAGE_SECONDS
 from app.kube.cancel_token import CancelToken
 from app.kube.errors import InvalidError, NotFoundError, UnavailableError
-from app.kube.paging import PAGE_SECONDS, ResourceSelector, read_pages
+from app.kube.paging import ResourceSelector, read_pages
 from app.kube.transport import MERGE_PATCH, ApiTransport, Stream
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
 
 ASK_SECONDS = 30.0
-"""After how much silence of a log the API server is to show that it is there."""
+"""After so much silence of a log, the API server is asked whether it still responds."""
 
 _NAMES_IN_URL = 100
-"""Jobs that one selector names at most: some 6 KiB, where proxies commonly take 8 KiB of URL."""
+"""How many Jobs a selector may name: about 6 KiB of URL, where proxies commonly accept 8 KiB."""
 
 Propagation = Literal["Background", "Foreground"]
 
@@ -39,15 +40,15 @@ class NamespacedClient:
         }
 
     def runs_of(self, definition: str) -> ResourceSelector:
-        """The runs of one definition."""
+        """Select the runs of one definition."""
         return ResourceSelector(self._jobs, labels.runs_selector(definition))
 
     def pods_of(self, job: str) -> ResourceSelector:
-        """The pods of one run."""
+        """Select the pods of one run."""
         return ResourceSelector(f"{self._core}/pods", f"{labels.JOB_NAME_LABEL}={job}")
 
     def pods_of_some(self, definition: str, jobs: Sequence[str]) -> ResourceSelector:
-        """The pods of some runs of a definition, or of all where naming the runs would make too long a URL."""
+        """Select the pods of some runs of a definition; of all, if naming the runs would make the URL too long."""
         if len(jobs) > _NAMES_IN_URL:
             return ResourceSelector(f"{self._core}/pods", labels.runs_selector(definition))
         return ResourceSelector(f"{self._core}/pods", labels.pods_selector(jobs))
@@ -55,31 +56,31 @@ class NamespacedClient:
     def pages(
         self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS
     ) -> Iterator[tuple[list[Json], int]]:
-        """Read a collection as it is now, page by page: see `read_pages`."""
+        """Read a collection page by page; see `read_pages`."""
         return read_pages(self.transport, collection, page_seconds=page_seconds)
 
     def objects(self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS) -> Iterator[Json]:
-        """Read the objects of a collection as they are now: see `read_pages`."""
+        """Read the objects of a collection; see `read_pages`."""
         for items, _ in self.pages(collection, page_seconds=page_seconds):
             yield from items
 
     def create_job(self, job: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
-        """Store a Job; or have it looked at as if it were to be stored (`dry_run`).
+        """Create a Job.
 
         Args:
-            job: to be stored.
-            dry_run: nothing is stored.
-            warnings: see `ApiServer.call`.
+            job: to create.
+            dry_run: have it validated and completed only; nothing is stored.
+            warnings: see `ApiTransport.call`.
         """
         query = {"dryRun": "All"} if dry_run else None
         return _expect("Job", self.transport.call("POST", self._jobs, query=query, body=job, warnings=warnings))
 
     def get_job(self, name: str) -> Json:
-        """Read a Job, whosever it is."""
+        """Read a Job, which need not be a run."""
         return _expect("Job", self.transport.call("GET", f"{self._jobs}/{name}"))
 
     def patch_job(self, name: str, patch: Json) -> Json:
-        """Merge a patch into a Job; one that carries a resourceVersion conflicts when the Job has changed since."""
+        """Merge a patch into a Job; a patch with a resourceVersion conflicts if the Job has changed since."""
         answer = self.transport.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
         return _expect("Job", answer)
 
@@ -88,13 +89,13 @@ class NamespacedClient:
 
         Args:
             name: of the Job.
-            uid: it must have; another Job of the same name is left alone.
-            resource_version: it must have; `None`: any.
-            propagation: `Background`: the Job is gone at once, its pods follow; `Foreground`: it stays, being deleted,
+            uid: that the Job must have; another Job of the same name is left alone.
+            resource_version: that the Job must have; `None`: any.
+            propagation: `Background`: the Job is gone at once, its pods later; `Foreground`: it stays, being deleted,
                 until its pods are gone (https://kubernetes.io/docs/concepts/architecture/garbage-collection/).
 
         Raises:
-            ConflictError: it isn't the Job, or not the version, that was meant.
+            ConflictError: the Job has another uid or another version.
             NotFoundError: there is no such Job.
         """
         preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
@@ -113,15 +114,15 @@ class NamespacedClient:
     ) -> Iterator[Stream]:
         """Open the log of a pod's container.
 
-        A container may print nothing for hours. Whether the API server is still there, another call tells, where none
-        has told of late; it ends the log where it isn't.
+        A container may print nothing for hours. So another call finds out whether the API server still responds, unless
+        a recent call has; if it does not, the log ends.
 
         Args:
             pod: its name.
             query: as in https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log
-            silence_seconds: see `ApiServer.stream`.
-            cancel_token: ends it.
-            ask_seconds: after how much silence, each time, the API server is to be there.
+            silence_seconds: see `ApiTransport.stream`.
+            cancel_token: ends the log.
+            ask_seconds: after how much silence, each time, the API server is asked.
 
         Raises:
             InvalidError: the container has no log yet, in the kubelet's words.
@@ -137,12 +138,12 @@ class NamespacedClient:
         with self.transport.stream(
             path, query, silence_seconds=silence_seconds, ask=ask, ask_seconds=ask_seconds, cancel_token=cancel_token
         ) as stream:
-            if stream.status == 204:  # so the API server answers where there is no kubelet to ask
+            if stream.status == 204:  # the API server's response if there is no kubelet to ask
                 raise InvalidError(f"pod {pod} is on no node yet")
             yield stream
 
     def find_workloads(self, name: str) -> list[tuple[str, Json]]:
-        """The Deployment and the StatefulSet of this name, as `(kind, object)`; none where there is neither."""
+        """Return the Deployment and the StatefulSet of this name, as far as they exist, as `(kind, object)`."""
         found = []
         for kind, collection in self.workloads.items():
             try:
@@ -156,9 +157,9 @@ class NamespacedClient:
         return self.transport.call("GET", f"{self._core}/serviceaccounts/{name}")
 
     def running_pods_at(self, address: str) -> list[Json]:
-        """The running pods whose first address this is, in one call.
+        """Return the running pods whose first address this is, in one call.
 
-        The API server knows no selector for a pod's second address, in the other IP family:
+        The API server has no selector for a pod's second address, which is of the other IP family:
         https://kubernetes.io/docs/concepts/overview/working-with-objects/field-selectors/
 
         Args:
@@ -169,7 +170,7 @@ class NamespacedClient:
         return pods
 
     def review_token(self, token: str, audience: str) -> Json:
-        """What the API server says of a token: the status of a TokenReview."""
+        """Have the API server review a token; returns the status of the TokenReview."""
         review = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -179,7 +180,7 @@ class NamespacedClient:
         return status
 
     def create_event(self, event: Json) -> Json:
-        """Store a core/v1 Event."""
+        """Create a core/v1 Event."""
         return self.transport.call("POST", f"{self._core}/events", body=event)
 
     def get_lease(self, name: str) -> Json:

@@ -1,4 +1,4 @@
-"""Where the API server is, who we are to it, and which namespace is ours: a kubeconfig's word, or the pod's own."""
+"""Finds the API server, the credentials and the namespace: from a kubeconfig, or from the pod's own files."""
 
 from pathlib import Path
 
@@ -11,21 +11,21 @@ from app.kube.transport import CALLS, ApiTransport
 
 _POD_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
-# What the client raises for a file that is something else than a kubeconfig: it takes the form for granted.
+# The client does not validate the form of a kubeconfig; these are the errors of a file that is something else.
 _NO_KUBECONFIG = (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError)
 
 
 class ClusterSettingsError(Exception):
-    """There is no usable way to an API server: neither a kubeconfig nor a pod's own credentials."""
+    """There are no usable credentials for an API server: neither a kubeconfig's nor the pod's own."""
 
 
 def connect(kubeconfig: str | None, namespace: str | None, *, streams: int = 0) -> ApiTransport:
-    """Find the API server and the namespace.
+    """Return the transport to the API server; connects when it is first called.
 
     Args:
         kubeconfig: path (or paths, as `KUBECONFIG` has them) of a kubeconfig; `None`: the pod's own credentials.
         namespace: `None`: the pod's own, else the kubeconfig context's, else `default`.
-        streams: how many there may be beside the calls.
+        streams: how many streams may be open besides the calls.
 
     Raises:
         ClusterSettingsError: there are no usable credentials.
@@ -43,7 +43,7 @@ def connect(kubeconfig: str | None, namespace: str | None, *, streams: int = 0) 
         namespace = namespace or _pod_namespace() or _context_namespace(kubeconfig) or "default"
     except _NO_KUBECONFIG as error:
         where = f"the kubeconfig {kubeconfig}" if kubeconfig else "this pod (KUBECONFIG isn't set)"
-        # Only the client's own words: those of others may quote the file, and so a token.
+        # Only the client's own words: other messages may quote the file, and with it a token.
         why = error if isinstance(error, ConfigException) else type(error).__name__
         raise ClusterSettingsError(f"no way to an API server in {where}: {why}") from error
     return ApiTransport(configuration, namespace, connections=CALLS + streams)

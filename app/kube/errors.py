@@ -1,7 +1,7 @@
-"""What can go wrong when the API server is asked: our own tree, made from the client's errors in one place.
+"""The errors of calls to the API server, made in one place from its responses and from the client's errors.
 
-Two questions matter after a failed call, and every error here answers them: whether a write may have been carried out
-all the same (`outcome_unknown`), and whether asking again soon makes sense (`retryable`).
+Each error answers the two questions that matter after a failed call: whether a write may have been carried out all the
+same (`outcome_unknown`), and whether the same call may succeed soon (`retryable`).
 """
 
 import json
@@ -14,13 +14,13 @@ from schemas.faults import Fault, pointer_to
 
 
 class ClusterError(ServiceError):
-    """The API server did not do what it was asked.
+    """The API server did not carry out a call.
 
     Attributes:
-        message: the API server's own words where it gave any.
-        outcome_unknown: whether a write that ended so may have been stored.
-        retryable: whether this says nothing about the call itself, so that the same one may do well a moment later.
-        retry_after_seconds: how long the API server asks to be left alone; `None`: it doesn't say.
+        message: the API server's own words, if it gave any.
+        outcome_unknown: whether a write that failed like this may have been stored.
+        retryable: whether the cause lies outside of the call, so that the same call may succeed a moment later.
+        retry_after_seconds: how long the API server asks clients to wait; `None`: it does not say.
     """
 
     kind = ErrorKind.UNAVAILABLE
@@ -34,29 +34,29 @@ class ClusterError(ServiceError):
 
     @property
     def detail(self) -> str:
-        """What the caller is told. The API server's own words may hold what is not the caller's business."""
+        """What the caller is told. The API server's own words are left out: they may reveal too much of the cluster."""
         return "the Kubernetes API server can't do this now"
 
     @property
     def retry_seconds(self) -> int:
-        """When the caller may try again: no sooner than the API server asks for."""
+        """When the caller may try again: not before the API server allows it."""
         return max(RETRY_SECONDS, self.retry_after_seconds or 0)
 
 
 class NotFoundError(ClusterError):
-    """404: there is no such object."""
+    """404: the object does not exist."""
 
 
 class AlreadyExistsError(ClusterError):
-    """409 with reason AlreadyExists: an object of this name is there."""
+    """409 with reason AlreadyExists: an object of this name exists."""
 
 
 class ConflictError(ClusterError):
-    """409: the object has changed since its resourceVersion was read, or a quota that it counts against just now."""
+    """409: the object has changed since its resourceVersion was read, or its quota is being updated right now."""
 
 
 class ExpiredError(ClusterError):
-    """410: the resourceVersion or the continue token is too old to go on from."""
+    """410: the resourceVersion or the continue token is too old."""
 
 
 class InvalidError(ClusterError):
@@ -84,7 +84,7 @@ class InvalidError(ClusterError):
 
 
 class ForbiddenError(ClusterError):
-    """401 or 403: this service may not do that, or somebody else's rule refuses it."""
+    """401 or 403: this service lacks the right, or a rule of the cluster refuses the call."""
 
 
 class QuotaError(ForbiddenError):
@@ -96,40 +96,40 @@ class DeniedError(ForbiddenError):
 
 
 class ThrottledError(ClusterError):
-    """429: the API server is busy and has not looked at the request."""
+    """429: the API server is busy and has not processed the request."""
 
     retryable = True
 
 
 class OversizeError(ClusterError):
-    """The answer has more bytes than its caller takes; of what was only read, less can be asked for."""
+    """The response is longer than the caller accepts; a smaller page may be short enough."""
 
 
 class UnreachableError(ClusterError):
-    """There was no connection, so nothing has been sent."""
+    """There was no connection, so nothing was sent."""
 
     retryable = True
 
 
 class UnavailableError(ClusterError):
-    """5xx, a connection that broke, or no answer in time: nobody can say whether the request was carried out."""
+    """5xx, a broken connection, or no response in time: it is unknown whether the request was carried out."""
 
     outcome_unknown = True
     retryable = True
 
 
 _LONGEST_RETRY_SECONDS = 30
-"""What asks for more is not believed: priority and fairness asks for one second, and the dispatcher must not be blind
-for long because a proxy said so."""
+"""The longest `Retry-After` that is obeyed. Priority and fairness asks for one second, and a proxy must not blind the
+dispatcher for long."""
 
 
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> ClusterError:
-    """Turn an answer that is no success into an error.
+    """Turn a response that is no success into an error.
 
     Args:
         status: the HTTP status.
-        body: a `metav1.Status` as JSON, as the API server writes it; anything else that a proxy may have put there.
-        retry_after: the header of this name, if there is one; a date in it is not looked at.
+        body: a `metav1.Status` as JSON, as the API server writes it; or anything, from a proxy.
+        retry_after: the header of this name; `None`: there is none. A date in it is ignored.
     """
     error = _error_of(status, body)
     if retry_after is not None and retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 9:
@@ -170,18 +170,18 @@ def _steps(field: str) -> list[str]:
 
 
 def warnings_in(headers: Iterable[str]) -> list[str]:
-    """The texts of `Warning` headers as the API server writes them: `299 - "text"` (RFC 7234, section 5.5)."""
+    """Return the texts of `Warning` headers as the API server writes them: `299 - "text"` (RFC 7234, section 5.5)."""
     texts = re.findall(r'299 \S+ "((?:[^"\\]|\\.)*)"', ", ".join(headers))
     return [_on_one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts]
 
 
 def _on_one_line(text: str) -> str:
-    """It goes to the log, and may quote what callers wrote."""
+    """Make a text safe for the log: it may quote what callers wrote."""
     return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 def _refusal(message: str) -> ForbiddenError:
-    """Tell apart what the API server gives one reason, Forbidden, and different words."""
+    """Return the kind of a refusal. The API server gives all of them the reason Forbidden, and different words."""
     if "exceeded quota" in message:
         return QuotaError(message)
     return (

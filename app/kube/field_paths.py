@@ -1,4 +1,4 @@
-"""Which field of a definition a field of its Job is made of: the way back from what the API server says of a Job."""
+"""Maps a field of a Job back to the field of the definition that it was made from, for the API server's messages."""
 
 import re
 
@@ -38,7 +38,7 @@ def definition_pointer(job_field: str) -> str:
         job_field: as the API server writes it: `spec.template.spec.containers[0].resources.limits[cpu]`.
 
     Returns:
-        A JSON pointer below the definition; empty where no one field is to blame.
+        A JSON pointer below the definition; empty if no single field is at fault.
     """
     for beginning, pointer in _PATHS:
         match = re.match(rf"{beginning}(?![A-Za-z])", job_field)

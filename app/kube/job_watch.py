@@ -10,7 +10,7 @@ from app.kube.client import NamespacedClient
 from app.kube.errors import UnavailableError, error_of
 
 _GRACE_SECONDS = 10.0
-"""How much longer than it was asked for a watch may last before it counts as dead."""
+"""How many seconds longer than requested a watch may last before it counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class JobChange:
     """A Job after something has happened to it.
 
     Attributes:
-        job: as it is now, or as it was at last.
-        deleted: whether it is gone.
+        job: as it is now; of a deleted one, as it was last.
+        deleted: whether it has been deleted.
     """
 
     job: Json
@@ -27,7 +27,7 @@ class JobChange:
 
 
 def watch_job(client: NamespacedClient, job: Json, *, seconds: int, cancel_token: CancelToken) -> Iterator[JobChange]:
-    """What happens to a Job after it was read, in order, until the API server ends the watch.
+    """Yield the changes of a Job since it was read, in order, until the API server ends the watch.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 
@@ -38,8 +38,8 @@ def watch_job(client: NamespacedClient, job: Json, *, seconds: int, cancel_token
         cancel_token: ends it sooner.
 
     Raises:
-        ExpiredError: too much has happened since the Job was read; read it again.
-        ClusterError: the watch broke or was interrupted; read the Job again.
+        ExpiredError: the API server no longer has the changes since the Job was read; read it again.
+        ClusterError: the watch broke or was cancelled; read the Job again.
     """
     query: dict[str, str | int] = {
         "watch": "true",

@@ -1,4 +1,4 @@
-"""What this service writes into the cluster, built from our own types; nothing here talks to anyone."""
+"""Builds what this service writes into the cluster from our own types. Pure: nothing here calls the API server."""
 
 import json
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from schemas.security import SecurityContext
 
 
 def format_time(moment: datetime) -> str:
-    """RFC 3339 in UTC with microseconds, as Kubernetes' MicroTime has it; such texts sort like the moments."""
+    """Write a time as RFC 3339 in UTC with microseconds (Kubernetes' MicroTime). Such texts sort by time."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -31,7 +31,7 @@ def build_job(
     idempotent: IdempotentRequest | None = None,
     context: RequestContext | None = None,
 ) -> Json:
-    """Build the Job that is a run, suspended: it takes its place in the queue by being stored.
+    """Build the Job of a run. It is suspended: the run is queued once the Job is stored.
 
     Args:
         spec: what the run is made of.
@@ -89,7 +89,7 @@ def _pending_timeout(spec: RunSpec) -> Json:
 
 
 def _pod_metadata(spec: RunSpec, own_labels: Json) -> Json:
-    """A pod of the namespace is a trusted caller; one whose arguments anybody may have chosen must not be."""
+    """Build the pod's metadata. A pod of the namespace is a trusted caller, unless anybody may set its arguments."""
     if spec.visibility == "Public":
         return {"labels": own_labels, "annotations": {labels.DEFAULT_TRUST_ANNOTATION: labels.UNTRUSTED}}
     return {"labels": own_labels}
@@ -111,7 +111,7 @@ def _pod(spec: RunSpec, container: Json) -> Json:
 
 
 def _pod_security(context: SecurityContext) -> Json:
-    """What a pod can say for all its containers is said there, so that it holds for those that others add, too.
+    """Build the security context of the pod, which also holds for containers that webhooks add.
 
     A namespace that enforces "restricted" otherwise refuses `kubectl debug` and the sidecars of a service mesh.
     """
@@ -182,22 +182,22 @@ def escape(text: str) -> str:
 
 
 def unescape(text: str) -> str:
-    """Undo `escape`; in a text that wasn't escaped, references `$(NAME)` stay as they are."""
+    """Undo `escape`. In a text that was not escaped, references `$(NAME)` stay as they are."""
     return text.replace("$$", "$")
 
 
 def build_admission(resource_version: int) -> Json:
-    """The merge patch that admits a run, provided that nobody has changed it since that resourceVersion."""
+    """Build the merge patch that admits a run, provided that its resourceVersion is still this one."""
     return {"metadata": {"resourceVersion": str(resource_version)}, "spec": {"suspend": False}}
 
 
 def build_fence(resource_version: int, mark: str) -> Json:
-    """The merge patch that changes nothing but the resourceVersion, so that an admission still on its way conflicts."""
+    """Build the merge patch that changes only the resourceVersion, so that an admission still on its way conflicts."""
     return {"metadata": {"resourceVersion": str(resource_version), "annotations": {labels.FENCE_ANNOTATION: mark}}}
 
 
 def build_giving_up(resource_version: int, why: str) -> Json:
-    """The merge patch that has Kubernetes end a run whose container doesn't start, provided that nothing has changed.
+    """Build the merge patch that ends a run whose container does not start, provided that nothing has changed.
 
     Its deadline is over at once: the Job controller deletes its pods, and only then is it `Failed` and its slot free.
 

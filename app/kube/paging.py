@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.common.types import Json
+from app.kube.call_timeouts import PAGE_SECONDS
 from app.kube.errors import OversizeError, UnavailableError
 from app.kube.transport import ApiTransport
 
@@ -18,9 +19,6 @@ some 400 KiB, of which 50 would be more than a process has."""
 
 _PAGES_BEFORE_GROWTH = 2
 """After so many pages that were not too large, the next one has twice as many objects."""
-
-PAGE_SECONDS = 30.0
-"""How long a page may take in all: lists are what a busy API server takes its time for. No write waits so long."""
 
 
 @dataclass(frozen=True, slots=True)

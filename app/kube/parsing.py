@@ -56,7 +56,7 @@ def _has_started(job: Json) -> bool:
 
 
 def phase_of(job: Json) -> Phase:
-    """Where a Job is in its life.
+    """Return the phase of a Job.
 
     A run that was suspended again holds its slot until its pods are gone. That there are none is certain only when the
     Job controller has said that it is suspended: its counts come up to a second late.
@@ -71,12 +71,12 @@ def phase_of(job: Json) -> Phase:
 
 
 def terminal_condition(job: Json) -> Json | None:
-    """The condition that ended the Job, `Complete` or `Failed`; `None` while it goes on."""
+    """Return the condition that ended the Job, `Complete` or `Failed`; `None`: it has not ended."""
     return find_condition(job, ("Complete", "Failed"))
 
 
 def find_condition(job: Json, types: tuple[str, ...], status: str = "True") -> Json | None:
-    """The first condition of these types that has this status."""
+    """Return the first condition of these types that has this status; `None`: there is none."""
     for condition in (job.get("status") or {}).get("conditions") or ():
         if condition["type"] in types and condition["status"] == status:
             found: Json = condition
@@ -85,14 +85,14 @@ def find_condition(job: Json, types: tuple[str, ...], status: str = "True") -> J
 
 
 def read_queued_at(metadata: Json) -> int:
-    """When a run was queued, in microseconds since the epoch; without our annotation, when the Job was created."""
+    """Return when a run was queued, in microseconds since the epoch; without our annotation, when it was created."""
     written = (metadata.get("annotations") or {}).get(labels.QUEUED_AT_ANNOTATION)
     moment = read_time(written) or read_time(metadata.get("creationTimestamp"))
     return moment or 0
 
 
 def read_time(text: str | None) -> int | None:
-    """Microseconds since the epoch of an RFC 3339 time; `None` where there is none, or no such time."""
+    """Return an RFC 3339 time in microseconds since the epoch; `None`: there is none, or it is invalid."""
     if not text:
         return None
     try:
@@ -110,7 +110,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @lru_cache(maxsize=128)  # few texts, or else long ones that callers made up
 def read_depends_on(text: str) -> DependsOn:
-    """The names in a depends-on annotation; `None` where it is no JSON list of strings.
+    """Return the names in a depends-on annotation; `None`: it is not a JSON list of strings.
 
     Runs of one definition mostly share one text, and so share one tuple.
     """
@@ -147,6 +147,6 @@ def read_workload(kind: str, workload: Json) -> Workload:
 
 
 def is_run(job: Json) -> bool:
-    """Whether a Job is one of ours."""
+    """Tell whether a Job is a run."""
     own = job["metadata"].get("labels") or {}
     return own.get(labels.MANAGED_BY_LABEL) == labels.MANAGED_BY and labels.DEFINITION_LABEL in own

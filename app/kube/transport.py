@@ -20,17 +20,12 @@ from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from app.common.types import Json
 from app.kube.api_call_metrics import ApiCall
+from app.kube.call_timeouts import CALL_SECONDS, CONNECT_SECONDS, READ_SECONDS
 from app.kube.cancel_token import CancelToken
 from app.kube.clock import ServerClock
 from app.kube.connections import POOLS
 from app.kube.deadlines import ReadDeadline
 from app.kube.errors import OversizeError, UnavailableError, UnreachableError, error_of, warnings_in
-
-CONNECT_SECONDS = 2.0
-READ_SECONDS = 4.0
-CALL_SECONDS = CONNECT_SECONDS + READ_SECONDS
-"""The longest that one call can take, however slowly its response arrives. After it, the kernel gives up unsent bytes,
-too."""
 
 CALLS = 32
 """The most calls at the same time."""

@@ -7,6 +7,7 @@ from app.common.errors import ErrorKind, ServiceError
 from app.common.types import Json
 from app.domain.idempotency import IdempotentRequest
 from app.kube import labels
+from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.errors import (
     AlreadyExistsError,
@@ -19,7 +20,6 @@ from app.kube.errors import (
     ThrottledError,
 )
 from app.kube.idempotency import KeyMatch, match_job
-from app.kube.transport import CALL_SECONDS
 from app.runs.retry_budget import RetryBudget, RetryPolicy
 
 log = logging.getLogger(__name__)

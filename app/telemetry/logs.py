@@ -1,4 +1,4 @@
-"""How log lines look: one place for the service, its command line and gunicorn, as text or as JSON."""
+"""The log of the service, its command line and gunicorn: lines as text or as JSON, and how they are written."""
 
 import json
 import logging
@@ -14,33 +14,33 @@ from app.telemetry.log_writer import LogWriter
 Format = Literal["text", "json"]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Of the call that the present thread answers; empty: none."""
+"""The id of the request that the present thread answers; empty: it answers none."""
 
 log = logging.getLogger(__name__)
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people, with the request id at its end where there is one."""
+    """Formats lines for people, with the request id at the end if there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """The line, without a trace."""
+        """Format the line without its trace."""
         line = super().formatMessage(record)
         known = request_id.get()
         return f"{line} request-id={known}" if known else line
 
 
 class JsonFormatter(logging.Formatter):
-    """A JSON object for programs, on one line whatever the message holds.
+    """Formats each record as a JSON object on one line, whatever the message contains.
 
     Its keys are `time` (RFC 3339 in UTC), `level`, `logger`, `message`, `process`, `thread`, and where there are any
     `request_id`, `exception` (the trace) and what `extra={"fields": {...}}` of the call to the logger adds.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; never fails, for a line that is lost may be the one that somebody needs."""
+        """Format the line. This never fails: a lost line may be the one that an operator needs."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -55,34 +55,34 @@ class JsonFormatter(logging.Formatter):
             fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
         for name, value in getattr(record, "fields", {}).items():
             fields.setdefault(name, value)
-        # Escapes all that isn't ASCII; half a surrogate pair, which not every reader takes, has become a `?` before.
-        return json.dumps(_mend(fields), default=str)
+        # Everything that is not ASCII is escaped. Lone surrogates, which some readers refuse, are replaced by `?`.
+        return json.dumps(_without_surrogates(fields), default=str)
 
 
 def _message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # the arguments don't fit the message: a defect, but the words are there
+    except Exception:  # the arguments don't fit the message: a defect, but the text is useful
         return str(record.msg)
 
 
-def _mend(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {_mend(str(name)): _mend(one) for name, one in value.items()}
+        return {_without_surrogates(str(name)): _without_surrogates(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_mend(one) for one in value]
-    return value if value is None or isinstance(value, bool | int) else _mend(str(value))
+        return [_without_surrogates(one) for one in value]
+    return value if value is None or isinstance(value, bool | int) else _without_surrogates(str(value))
 
 
 def configuration_of_logs(form: Format, level: str) -> dict[str, Any]:
-    """What `logging.config.dictConfig`, and gunicorn's `logconfig_dict`, are to be given.
+    """Build the argument of `logging.config.dictConfig`, and of gunicorn's `logconfig_dict`.
 
     Args:
-        form: how lines look.
-        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`. Below INFO it counts for our own lines alone: what libraries say
-            there holds answers of the API server.
+        form: of the lines.
+        level: `DEBUG`, `INFO`, `WARNING` or `ERROR`. `DEBUG` applies to our own lines only: libraries would log
+            responses of the API server.
     """
     others = "INFO" if level == "DEBUG" else level
     return {
@@ -101,7 +101,7 @@ def configuration_of_logs(form: Format, level: str) -> dict[str, Any]:
 
 
 def set_up_logs(form: Format, level: str) -> dict[str, Any]:
-    """Have this process log so, warnings and the ends of threads included; returns what was set up."""
+    """Set up the log of this process, including warnings and failed threads; returns the configuration."""
     configuration = configuration_of_logs(form, level)
     logging.config.dictConfig(configuration)
     logging.captureWarnings(True)

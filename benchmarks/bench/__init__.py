@@ -1,1 +1,1 @@
-"""The figures of the service as a whole, on one API server: `python -m benchmarks.bench` (docs/performance.md)."""
+"""Benchmarks of the whole service on an API server: `python -m benchmarks.bench` (docs/performance.md)."""

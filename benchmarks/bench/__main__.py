@@ -1,4 +1,4 @@
-"""Measures, prints one table, writes JSON."""
+"""Run the benchmark scenarios, print a table, and write the figures as JSON."""
 
 import argparse
 import os
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from kubernetes import client
 
+from benchmarks.bench.cluster import FULL, QUICK, BenchCluster, folder
 from benchmarks.bench.processes import find_siblings
 from benchmarks.bench.report import Row, describe_machine, show, write_json
 from benchmarks.bench.scenarios import SCENARIOS
-from benchmarks.bench.stage import FULL, QUICK, Stage, folder
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.support.servers import connect_to
 
@@ -21,43 +21,43 @@ _FILE = Path("build") / "bench.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure all scenarios, or those that are named; 1 when one of them failed."""
+    """Run all or some scenarios; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
-    parser.add_argument("--only", default=",".join(SCENARIOS), help="scenarios, by commas (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="less of everything: in three minutes")
-    parser.add_argument("--json", type=Path, default=_FILE, help="where the figures go (default: %(default)s)")
+    parser.add_argument("--only", default=",".join(SCENARIOS), help="comma-separated scenarios (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, for a run of three minutes")
+    parser.add_argument("--json", type=Path, default=_FILE, help="the file for the figures (default: %(default)s)")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.only.split(",")) - SCENARIOS.keys()):
-        parser.error(f"no such scenario: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        parser.error(f"unknown scenario: {', '.join(unknown)}; choose from {', '.join(SCENARIOS)}")
     if not os.environ.get("KUBECONFIG"):
-        parser.error("KUBECONFIG must name a cluster for tests; `make bench` brings one")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that it cleans up, as after Ctrl-C
+        parser.error("KUBECONFIG must name a test cluster; `make bench` starts one")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # clean up, as after Ctrl-C
 
     server = connect_to(os.environ["KUBECONFIG"])
     machine = describe_machine(client.VersionApi(server.admin).get_code().git_version)
     audit_log = os.environ.get(AUDIT_LOG_VARIABLE)
-    # Where the audit log is at hand, it was our parent that started the control plane.
+    # If there is an audit log, the parent process has started the control plane.
     programs = find_siblings() if audit_log else {}
     with folder() as path:
-        stage = Stage(
+        cluster = BenchCluster(
             server,
             QUICK if given.quick else FULL,
             path,
             audit_log=Path(audit_log) if audit_log else None,
             programs=programs,
         )
-        return run(stage, given.only.split(","), given.json, machine)
+        return run(cluster, given.only.split(","), given.json, machine)
 
 
-def run(stage: Stage, names: Sequence[str], file: Path, machine: dict[str, object]) -> int:
-    """Measure these scenarios; a failed one is told and doesn't keep the others from being measured."""
+def run(cluster: BenchCluster, names: Sequence[str], file: Path, machine: dict[str, object]) -> int:
+    """Run these scenarios and report the figures; return 1 if one of them failed. The others run all the same."""
     rows: list[Row] = []
     failed = []
     began = time.monotonic()
     for name in names:
         since = time.monotonic()
         try:
-            rows += SCENARIOS[name](stage)
+            rows += SCENARIOS[name](cluster)
         except Exception as error:
             failed.append(f"{name} failed: {type(error).__name__}: {error}")
         print(f"{name}: {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)

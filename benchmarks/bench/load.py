@@ -1,6 +1,7 @@
-"""Callers: a process of its own whose threads POST over one kept connection each, and which counts its own CPU time.
+"""A load generator: a process whose threads send POSTs over one persistent connection each.
 
-`python -m benchmarks.bench.load` reads an `Order` as JSON from its standard input, and writes its `Outcome`.
+It measures its own CPU time. `python -m benchmarks.bench.load` reads an `Order` as JSON from standard input, and writes
+an `Outcome`.
 """
 
 import dataclasses
@@ -21,21 +22,21 @@ _ROOT = Path(__file__).resolve().parents[2]
 _CALL_SECONDS = 30.0
 
 ID = "xxidxxxxidxx"
-"""Stands in a body for what every call has anew; as long as a run's id."""
+"""A placeholder in the body that is replaced by a new id in every request; as long as a run's id."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to call, and for how long.
+    """What to send, and for how long.
 
     Attributes:
-        url: of the POST.
-        body: with `ID` wherever each call needs its own.
-        connections: how many call at the same time, each the next as soon as it has the answer to the last.
-        seconds: after which no call begins.
-        most: calls altogether; `None`: as many as there is time for.
-        headers: of every call.
-        ca_file: of an https address.
+        url: the URL of the POST.
+        body: the body, with `ID` for each request's own id.
+        connections: the number of connections; each sends its next request after the response to the last one.
+        seconds: the time after which no request begins.
+        most: the highest number of requests; `None` for no limit.
+        headers: the headers of every request.
+        ca_file: the CA certificates for an https URL.
     """
 
     url: str
@@ -49,13 +50,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it.
+    """The result of an order.
 
     Attributes:
-        latencies_seconds: of the calls that were answered with 201 or 202.
-        others: other answers' status, or the exception's name, -> how often.
-        wall_seconds: from the first call's begin to the last one's end.
-        cpu_seconds: that the callers themselves took in that time.
+        latencies_seconds: the latencies of the requests with a 201 or 202 response.
+        others: the number of other responses by status, and of errors by the exception's name.
+        wall_seconds: from the start of the first request to the end of the last one.
+        cpu_seconds: the load generator's own CPU time.
     """
 
     latencies_seconds: list[float]
@@ -65,12 +66,12 @@ class Outcome:
 
     @property
     def per_second(self) -> float:
-        """Accepted calls."""
+        """The accepted requests per second."""
         return len(self.latencies_seconds) / self.wall_seconds
 
 
 def call(order: Order) -> Outcome:
-    """Have a process of its own carry it out.
+    """Execute an order in a new process.
 
     Raises:
         RuntimeError: the process failed.
@@ -85,7 +86,7 @@ def call(order: Order) -> Outcome:
         timeout=order.seconds + 2 * _CALL_SECONDS,
     )
     if done.returncode:
-        raise RuntimeError(f"the callers failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"the load generator failed:\n{done.stderr[-2000:]}")
     return Outcome(**json.loads(done.stdout))
 
 
@@ -123,18 +124,18 @@ class _Callers:
             try:
                 connection = connection or self._connect()
                 connection.request("POST", self._address.path, body, headers)
-                answer = connection.getresponse()
-                answer.read()
+                response = connection.getresponse()
+                response.read()
             except (OSError, http.client.HTTPException) as error:
                 others[type(error).__name__] += 1
                 if connection is not None:
                     connection.close()
                 connection = None
                 continue
-            if answer.status in (201, 202):
+            if response.status in (201, 202):
                 latencies.append(time.monotonic() - began)
             else:
-                others[str(answer.status)] += 1
+                others[str(response.status)] += 1
         if connection is not None:
             connection.close()
         with self._lock:
@@ -149,7 +150,7 @@ class _Callers:
 
 
 def main() -> None:
-    """Carry out one order."""
+    """Execute the order from standard input."""
     order = Order(**json.load(sys.stdin))
     callers = _Callers(order)
     began, cpu = time.monotonic(), time.process_time()

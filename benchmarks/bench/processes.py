@@ -1,4 +1,4 @@
-"""What processes take, as Linux counts it: memory in MiB, CPU time in seconds."""
+"""Memory (MiB) and CPU time (seconds) of processes, from /proc."""
 
 import os
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one process or of several.
+    """The memory of one or several processes.
 
     Attributes:
-        pss_mib: what it has alone, and its part of what it shares.
-        uss_mib: what it has alone: what would be free without it.
+        pss_mib: the proportional set size: private memory, and a proportional part of shared memory.
+        uss_mib: the unique set size: private memory.
     """
 
     pss_mib: float = 0.0
@@ -26,7 +26,7 @@ class Memory:
 
 
 def read_memory(pid: int) -> Memory:
-    """Read one process's: https://docs.kernel.org/filesystems/proc.html (smaps_rollup)."""
+    """Read the memory of a process. Source: https://docs.kernel.org/filesystems/proc.html (smaps_rollup)."""
     kib = {
         name: int(rest.split()[0])
         for name, _, rest in (
@@ -37,32 +37,32 @@ def read_memory(pid: int) -> Memory:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it has started, itself first."""
+    """Return a process and its descendants, itself first."""
     parents = {process: parent for process, parent, _ in _list()}
     found = [pid]
-    for member in found:  # grows while it is read
+    for member in found:  # the list grows during the loop
         found += [process for process, parent in parents.items() if parent == member]
     return found
 
 
 def read_memory_of(pids: list[int]) -> dict[int, Memory]:
-    """Read several processes' memory, without those that have ended meanwhile."""
+    """Read the memory of processes, without those that have ended meanwhile."""
     found = {}
     for pid in pids:
         try:
             found[pid] = read_memory(pid)
-        except (OSError, KeyError):  # it has ended: there is no file, or nothing in it
+        except (OSError, KeyError):  # the process has ended: the file is missing or empty
             continue
     return found
 
 
 def read_cpu_seconds(pids: list[int]) -> float:
-    """CPU time that processes have taken since they started, without those that have ended."""
+    """Return the CPU time of processes since their start, without those that have ended."""
     return sum(cpu for _, cpu in _cpu_of(pids))
 
 
 def find_siblings() -> dict[str, int]:
-    """The programs that our own parent has started besides us: the control plane's, by name; none, if it has not."""
+    """Return the other child processes of this process's parent, by name: the control plane's programs."""
     ours = os.getpid()
     return {name: process for process, parent, name in _list() if parent == os.getppid() and process != ours}
 
@@ -77,7 +77,7 @@ def _cpu_of(pids: list[int]) -> Iterator[tuple[int, float]]:
 
 
 def _list() -> list[tuple[int, int, str]]:
-    """Each process, its parent, and its name."""
+    """Return PID, parent's PID and name of each process."""
     found = []
     for folder in _PROC.iterdir():
         if folder.name.isdigit():
@@ -90,5 +90,5 @@ def _list() -> list[tuple[int, int, str]]:
 
 
 def _fields(pid: int) -> list[str]:
-    """What `/proc/PID/stat` has after the name, which may contain anything."""
+    """Return the fields of `/proc/PID/stat` after the name, which may contain any character."""
     return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()

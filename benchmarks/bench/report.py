@@ -1,4 +1,4 @@
-"""Figures: how they are summed up, shown and kept."""
+"""Figures of the benchmarks: statistics, the table, and the JSON file."""
 
 import json
 import math
@@ -21,13 +21,13 @@ class Row:
     """One figure.
 
     Attributes:
-        scenario: that measured it.
-        what: it is; the same in every run, so that runs can be compared.
-        value: `None`: it was never seen, or can't be measured here; `remark` says why.
-        unit: of the value; empty: a ratio or a count.
-        at_most: the figure to reach, where smaller is better.
-        at_least: the figure to reach, where bigger is better.
-        remark: what else was seen.
+        scenario: the scenario that measured it.
+        what: its name, the same in every run, so that runs can be compared.
+        value: `None` if it was not observed or cannot be measured here; `remark` says why.
+        unit: the value's unit; empty for a ratio or a count.
+        at_most: the goal, where smaller is better.
+        at_least: the goal, where bigger is better.
+        remark: further observations.
     """
 
     scenario: str
@@ -40,7 +40,7 @@ class Row:
 
     @property
     def reached(self) -> bool | None:
-        """Whether the figure to reach is reached; `None`: there is none, or nothing to compare with it."""
+        """Whether the goal is reached; `None` without a goal or a value."""
         if self.value is None or (self.at_most is None and self.at_least is None):
             return None
         return (self.at_most is None or self.value <= self.at_most) and (
@@ -49,26 +49,26 @@ class Row:
 
 
 def median(values: Sequence[float]) -> float | None:
-    """The value in the middle; `None` of nothing."""
+    """Return the median; `None` for no values."""
     return statistics.median(values) if values else None
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """The smallest value that so many per cent don't exceed (nearest rank); `None` of nothing."""
+    """Return a percentile by nearest rank; `None` for no values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """Seconds in milliseconds."""
+    """Convert seconds to milliseconds."""
     return None if seconds is None else seconds * 1000
 
 
 def show(rows: Sequence[Row]) -> str:
-    """All figures as one table in Markdown."""
+    """Return all figures as a Markdown table."""
     table = [("scenario", "what", "figure", "to reach", "reached", "remark"), *map(_cells, rows)]
-    widths = [max(len(line[place]) for line in table) for place in range(len(table[0]))]
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
     lines = [
         f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |".rstrip()
         for line in table
@@ -95,7 +95,7 @@ def _figure(row: Row) -> str:
 
 
 def describe_machine(kubernetes: str) -> dict[str, Any]:
-    """What the figures were measured with; `kubernetes`: the API server's version."""
+    """Return the environment of the measurement; `kubernetes` is the API server's version."""
     memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     return {
         "commit": _describe_commit(),
@@ -123,7 +123,7 @@ def _describe_commit() -> str:
 
 
 def write_json(file: Path, machine: dict[str, Any], rows: Sequence[Row], took_seconds: float) -> None:
-    """Keep everything for other programs."""
+    """Write machine and figures as JSON."""
     figures = [asdict(row) | {"reached": row.reached} for row in rows]
     document = {"machine": machine, "took_seconds": round(took_seconds, 1), "figures": figures}
     file.write_text(json.dumps(document, indent=1) + "\n", "utf-8")

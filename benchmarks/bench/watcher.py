@@ -1,4 +1,4 @@
-"""When each run was admitted, seen by a watch of our own at the API server."""
+"""Record when each run was admitted, through a separate watch at the API server."""
 
 import json
 import threading
@@ -16,11 +16,11 @@ _SECONDS = 900
 
 
 class Watcher:
-    """Notes when the Jobs of one definition stop being suspended.
+    """Records when the Jobs of a definition are unsuspended.
 
     Attributes:
-        admitted: name of a Job -> when the event arrived (monotonic seconds).
-        failure: what ended the watch too early; `None`: nothing has.
+        admitted: when the event arrived (monotonic seconds), by Job name.
+        failure: the error that ended the watch too early; `None` without one.
     """
 
     def __init__(self) -> None:
@@ -30,12 +30,12 @@ class Watcher:
         self._ended = False
 
     def wait_for(self, names: set[str], *, seconds: float) -> bool:
-        """Wait until all of these are admitted; whether they were."""
+        """Wait until all of these are admitted; return whether they are."""
         with self._changed:
             return self._changed.wait_for(lambda: self.failure is not None or names <= self.admitted.keys(), seconds)
 
     def read(self, response: Any) -> None:
-        """Read the watch to its end."""
+        """Read the watch until it ends."""
         try:
             rest = b""
             for chunk in response.stream(amt=None):
@@ -43,7 +43,7 @@ class Watcher:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     self._note(json.loads(line), arrived)
-            raise ConnectionError("the API server has ended the watch")
+            raise ConnectionError("the API server ended the watch")
         except Exception as error:
             with self._changed:
                 if not self._ended:
@@ -51,7 +51,7 @@ class Watcher:
                 self._changed.notify_all()
 
     def end(self) -> None:
-        """Whatever ends the watch from now on is no failure."""
+        """Do not count the end of the watch as a failure any more."""
         with self._changed:
             self._ended = True
 
@@ -65,7 +65,7 @@ class Watcher:
 
 @contextmanager
 def watch(server: Server, namespace: str, definition: str) -> Iterator[Watcher]:
-    """Watch the runs of one definition."""
+    """Watch the runs of a definition."""
     batch: Any = client.BatchV1Api(server.admin)
     selector = f"slimfaas.dev/job={definition}"
     listed = batch.list_namespaced_job(namespace, label_selector=selector, limit=1, _preload_content=False).data

@@ -1,7 +1,6 @@
-"""`python -m tests.chaos`: many runs through many faults, counted. Ends with 1 where a promise was broken.
+"""Run many jobs under injected faults, and count broken promises; the exit code is 1 if there were any.
 
-The seed draws all that is to happen, so the same one makes the same calls and the same faults at the same times; how
-they meet is up to the machine.
+The seed decides which requests and faults happen at which times. How they interleave depends on the machine.
 """
 
 import argparse
@@ -17,12 +16,12 @@ from tests.controlplane.build import ControlPlaneUnavailable
 
 
 def main() -> int:
-    """Run it, and print the table; the exit code."""
+    """Run the suite, print its table, and return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="repeats a run; else drawn, and printed")
-    parser.add_argument("--short", action="store_true", help="a smaller form of it, in a minute and a half")
-    parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="where logs and report.json go")
+    parser.add_argument("--seed", type=int, default=None, help="repeats a run; by default drawn and printed")
+    parser.add_argument("--short", action="store_true", help="the short form, which takes a minute and a half")
+    parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="the folder for logs and report.json")
     parsed = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if parsed.seed is None else parsed.seed
     size = SHORT if parsed.short else FULL

@@ -1,4 +1,4 @@
-"""Callers of the service, who do as docs/http.md tells them, and note what they were told."""
+"""Callers of the service that follow docs/http.md and record the responses they get."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tests.chaos.schedule import Call
 _CALLERS = 32
 _TIMEOUT = urllib3.Timeout(connect=2.0, read=20.0)
 _PAUSE_SECONDS = 0.2
-"""Between two tries, where the answer doesn't say."""
+"""The delay before a retry where the response has no Retry-After."""
 
 _NOTHING_DONE = ("has not been stored", "nothing has been done")
 _IN_DOUBT = "may or may not have been stored"
 
 
 @dataclass
-class Told:
-    """What the caller of one mark was told, over all its tries.
+class CallRecord:
+    """The responses that the caller of one mark got, over all its attempts.
 
     Attributes:
-        accepted: the names of the runs that 202 was answered with; once for each 202.
-        refused: how often it was told that nothing was stored, or could not reach anybody to tell.
-        in_doubt: how often nobody could say whether the run was stored: the answer says so, or there was none.
-        replayed: how many of the accepted ones were stored by an earlier try.
-        wrong: answers that there should not be.
+        accepted: the run names of the 202 responses, one for each response.
+        refused: how often nothing was stored, according to the response or because no connection could be opened.
+        in_doubt: how often it is unknown whether the run was stored: the response says so, or there was none.
+        replayed: how many of the accepted ones were stored by an earlier attempt.
+        wrong: unexpected responses.
     """
 
     mark: str
@@ -47,11 +47,11 @@ class Told:
     wrong: list[str] = field(default_factory=list)
 
 
-class Authorizer:
-    """Make the calls of a schedule, each until it is accepted; a context manager, in which they begin.
+class Callers:
+    """Sends the requests of a schedule, each until it is accepted. A context manager; entering it starts the requests.
 
-    A call with a key is repeated after whatever went wrong. One without is repeated only where nothing was stored for
-    certain; else its caller leaves it, and makes another one with a mark of its own.
+    A request with an idempotency key is repeated after any failure. One without a key is repeated only if certainly
+    nothing was stored; otherwise its caller abandons it and sends another one with its own mark.
     """
 
     def __init__(self, urls: Sequence[str], calls: Sequence[Call]) -> None:
@@ -61,13 +61,13 @@ class Authorizer:
         self._others = ThreadPoolExecutor(_CALLERS, thread_name_prefix="other-caller")
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._told: list[Told] = []
+        self._records: list[CallRecord] = []
         self._futures: list[Future[None]] = []
         self._done = 0
 
-    def __enter__(self) -> Authorizer:
+    def __enter__(self) -> Callers:
         began = time.monotonic()
-        self._futures = [self._pool.submit(self._call, place, call, began) for place, call in enumerate(self._calls)]
+        self._futures = [self._pool.submit(self._call, index, call, began) for index, call in enumerate(self._calls)]
         return self
 
     def __exit__(
@@ -78,70 +78,70 @@ class Authorizer:
         self._others.shutdown()
 
     @property
-    def told(self) -> list[Told]:
-        """What each caller was told; complete once all calls are `done`.
+    def records(self) -> list[CallRecord]:
+        """The record of each caller; complete once all calls are `done`.
 
         Raises:
-            Exception: whatever a caller failed with.
+            Exception: the error that a caller's thread ended with.
         """
         for future in self._futures:
             if future.done() and not future.cancelled():
                 future.result()
         with self._lock:
-            return list(self._told)
+            return list(self._records)
 
     @property
     def done(self) -> int:
-        """How many calls were accepted."""
+        """The number of accepted calls."""
         return self._done
 
-    def _call(self, place: int, call: Call, began: float) -> None:
+    def _call(self, index: int, call: Call, began: float) -> None:
         self._stop.wait(began + call.at_seconds - time.monotonic())
-        order = self._order(place)
-        told = self._begin(call, call.mark)
+        order = self._order(index)
+        record = self._new_record(call, call.mark)
         if call.twice:
-            other = self._others.submit(self._repeat, call, told, self._order(place + 1))
-            self._repeat(call, told, order)
+            other = self._others.submit(self._repeat, call, record, self._order(index + 1))
+            self._repeat(call, record, order)
             other.result()
         else:
             for number in range(1, 1000):
-                if self._repeat(call, told, order) or self._stop.is_set():
+                if self._repeat(call, record, order) or self._stop.is_set():
                     break
-                told = self._begin(call, f"{call.mark}-{number}")
-        if told.accepted:
+                record = self._new_record(call, f"{call.mark}-{number}")
+        if record.accepted:
             with self._lock:
                 self._done += 1
 
     def _order(self, first: int) -> Iterator[int]:
-        """The replicas in turn, without end."""
+        """Yield the replicas' indexes in turn, endlessly."""
         return islice(cycle(range(len(self._urls))), first % len(self._urls), None)
 
-    def _begin(self, call: Call, mark: str) -> Told:
-        told = Told(mark, call.definition, call.keyed)
+    def _new_record(self, call: Call, mark: str) -> CallRecord:
+        record = CallRecord(mark, call.definition, call.keyed)
         with self._lock:
-            self._told.append(told)
-        return told
+            self._records.append(record)
+        return record
 
-    def _repeat(self, call: Call, told: Told, order: Iterator[int]) -> bool:
-        """Call until the run is accepted, or must be left; whether it is accepted."""
+    def _repeat(self, call: Call, record: CallRecord, order: Iterator[int]) -> bool:
+        """Call until the run is accepted or must be abandoned; return whether it is accepted."""
         while not self._stop.is_set():
-            doubts = told.in_doubt
-            accepted, pause_seconds = self._try(call, told, self._urls[next(order)])
-            if accepted or (not call.keyed and told.in_doubt > doubts):
+            doubts = record.in_doubt
+            accepted, pause_seconds = self._try(call, record, self._urls[next(order)])
+            if accepted or (not call.keyed and record.in_doubt > doubts):
                 return accepted
             self._stop.wait(pause_seconds)
         return False
 
-    def _try(self, call: Call, told: Told, url: str) -> tuple[bool, float]:
-        """Make one call; whether it was accepted, and how long to wait before the next one."""
-        variables = {MARK_VARIABLE: told.mark, "TESTNODE_RUNS_FOR": f"{call.runs_for_ms}ms"}
+    def _try(self, call: Call, record: CallRecord, url: str) -> tuple[bool, float]:
+        """Make one call; return whether it was accepted, and the delay before the next attempt."""
+        variables = {MARK_VARIABLE: record.mark, "TESTNODE_RUNS_FOR": f"{call.runs_for_ms}ms"}
         body = {
             "DependsOn": list(call.depends_on),
             "Environments": [{"Name": name, "Value": value} for name, value in variables.items()],
         }
-        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": told.mark} if call.keyed else {})
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": record.mark} if call.keyed else {})
         try:
-            answer = urllib3.request(
+            response = urllib3.request(
                 "POST",
                 f"{url}/job/{call.definition}",
                 body=json.dumps(body),
@@ -151,26 +151,26 @@ class Authorizer:
             )
         except (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError):
             with self._lock:
-                told.refused += 1
+                record.refused += 1
             return False, _PAUSE_SECONDS
         except (urllib3.exceptions.HTTPError, OSError):
             with self._lock:
-                told.in_doubt += 1
+                record.in_doubt += 1
             return False, _PAUSE_SECONDS
-        return self._take(answer, told)
+        return self._note_response(response, record)
 
-    def _take(self, answer: urllib3.BaseHTTPResponse, told: Told) -> tuple[bool, float]:
-        text = answer.data.decode(errors="replace")
+    def _note_response(self, response: urllib3.BaseHTTPResponse, record: CallRecord) -> tuple[bool, float]:
+        text = response.data.decode(errors="replace")
         with self._lock:
-            if answer.status == 202:
-                told.accepted.append(json.loads(text)["Name"])
-                told.replayed += "Idempotency-Replayed" in answer.headers
+            if response.status == 202:
+                record.accepted.append(json.loads(text)["Name"])
+                record.replayed += "Idempotency-Replayed" in response.headers
                 return True, 0.0
-            if answer.status == 429 or (answer.status == 503 and any(words in text for words in _NOTHING_DONE)):
-                told.refused += 1
-            elif answer.status == 503 and _IN_DOUBT in text:
-                told.in_doubt += 1
+            if response.status == 429 or (response.status == 503 and any(words in text for words in _NOTHING_DONE)):
+                record.refused += 1
+            elif response.status == 503 and _IN_DOUBT in text:
+                record.in_doubt += 1
             else:
-                told.in_doubt += 1
-                told.wrong.append(f"{answer.status}: {text[:300]}")
-        return False, float(answer.headers.get("Retry-After", _PAUSE_SECONDS))
+                record.in_doubt += 1
+                record.wrong.append(f"{response.status}: {text[:300]}")
+        return False, float(response.headers.get("Retry-After", _PAUSE_SECONDS))

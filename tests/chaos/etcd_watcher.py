@@ -1,7 +1,7 @@
-"""The independent watcher: follows etcd itself, which keeps every revision, and so can miss none.
+"""An independent watcher that follows etcd itself. etcd keeps every revision, so the watcher misses none.
 
-An API server that is away, was killed, or serves an old cache is nothing to it. While etcd stands still nothing is
-stored, and when its connection breaks the watcher goes on with the revision after the last one that it has.
+It does not depend on the API server, which may be down, killed, or serving an old cache. While etcd is paused, nothing
+is stored. When the connection breaks, the watcher resumes at the revision after the last one it has.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
 
 
-class Ledger:
-    """Every revision of a namespace's runs, pods, Deployments and dispatcher's Lease; a context manager.
+class EtcdWatcher:
+    """Records every revision of a namespace's runs, pods, Deployments and dispatcher Lease; a context manager.
 
-    etcd must store JSON and never be compacted (`ControlPlane(keeps_history=True)`).
+    The API server must store JSON and never compact etcd (`ControlPlane(keeps_history=True)`).
     """
 
     def __init__(self, etcd_url: str, namespace: str) -> None:
@@ -39,9 +39,9 @@ class Ledger:
         self._next_revision = 1
         self._closing = False
         self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="etcd-watcher", daemon=True)
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> EtcdWatcher:
         self._thread.start()
         return self
 
@@ -53,10 +53,10 @@ class Ledger:
 
     @property
     def versions(self) -> list[Version]:
-        """All so far, in the order of their revisions.
+        """All versions so far, in the order of their revisions.
 
         Raises:
-            RuntimeError: there is a gap.
+            RuntimeError: the watcher may have missed revisions.
         """
         with self._changed:
             self._check()
@@ -64,30 +64,30 @@ class Ledger:
 
     @property
     def holder(self) -> str:
-        """Who holds the Lease, as last seen."""
+        """The holder of the Lease, as last seen."""
         return self._holder
 
     def is_ready(self, workload: str) -> bool:
-        """Whether a Deployment is ready, as last seen."""
+        """Return whether a Deployment is ready, as last seen."""
         with self._changed:
             return self._ready[workload]
 
     def in_flight(self) -> tuple[int, int]:
-        """How many runs are queued, and how many active, as last seen."""
+        """Return how many runs are queued and how many are active, as last seen."""
         with self._changed:
             present = [run for run in self._runs.values() if not run.gone and not run.end]
             return sum(run.suspended for run in present), sum(run.active for run in present)
 
     def finished(self) -> int:
-        """How many runs have ended, as last seen."""
+        """Return how many runs have ended, as last seen."""
         with self._changed:
             return sum(bool(run.end) for run in self._runs.values())
 
     def wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
-        """Wait until a condition over what was seen holds; whether it does.
+        """Wait until a condition over the watcher's state holds; return whether it does.
 
         Raises:
-            RuntimeError: there is a gap.
+            RuntimeError: the watcher may have missed revisions.
         """
         with self._changed:
             held = self._changed.wait_for(lambda: self._failure is not None or condition(), seconds)
@@ -96,14 +96,14 @@ class Ledger:
 
     def _check(self) -> None:
         if self._failure is not None:
-            raise RuntimeError("the watcher has a gap in what it saw") from self._failure
+            raise RuntimeError("the watcher may have missed revisions") from self._failure
 
     def _run(self) -> None:
         while not self._closing:
             try:
                 self._follow()
             except (urllib3.exceptions.HTTPError, OSError):
-                time.sleep(_RETRY_SECONDS)  # etcd stands still, or was started anew
+                time.sleep(_RETRY_SECONDS)  # etcd is paused or restarting
             except Exception as error:
                 with self._changed:
                     self._failure = error
@@ -120,21 +120,21 @@ class Ledger:
         }
         timeout = urllib3.Timeout(connect=_READ_SECONDS, read=_READ_SECONDS)
         with urllib3.PoolManager() as pool:
-            answer = pool.request(
+            response = pool.request(
                 "POST", self._url, body=json.dumps(request), preload_content=False, timeout=timeout, retries=False
             )
             try:
-                for line in _lines(answer):
+                for line in _lines(response):
                     if self._closing:
                         return
-                    self._take(json.loads(line))
+                    self._record_events(json.loads(line))
             finally:
-                answer.close()
+                response.close()
 
-    def _take(self, message: dict[str, object]) -> None:
+    def _record_events(self, message: dict[str, object]) -> None:
         result = message.get("result")
         if not isinstance(result, dict) or result.get("canceled"):
-            raise RuntimeError(f"etcd ends the watch: {message}")
+            raise RuntimeError(f"etcd ended the watch: {message}")
         seen_at = time.monotonic()
         with self._changed:
             for event in result.get("events", ()):
@@ -144,11 +144,11 @@ class Ledger:
                 key = base64.b64decode(stored["key"]).decode()
                 version = read_version(key, value, namespace=self._namespace, revision=revision, seen_at=seen_at)
                 if version is not None:
-                    self._keep(version)
+                    self._record(version)
                 self._next_revision = revision + 1
             self._changed.notify_all()
 
-    def _keep(self, version: Version) -> None:
+    def _record(self, version: Version) -> None:
         self._versions.append(version)
         match version:
             case RunVersion():
@@ -165,8 +165,8 @@ def _encode(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     rest = b""
-    for chunk in answer.stream(amt=None):
+    for chunk in response.stream(amt=None):
         *lines, rest = (rest + chunk).split(b"\n")
         yield from lines

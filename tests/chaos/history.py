@@ -1,7 +1,7 @@
-"""What etcd has stored of a namespace, one record a revision: of runs, their pods, what they depend on, the Lease.
+"""Versions of a namespace's objects in etcd, one record per revision: runs, pods, Deployments, the Lease.
 
-A record is read from the bytes under a key, by this module's own reading of Kubernetes' API and of the names that
-`app/kube/labels.py` promises; it shares no code with the service.
+This module parses the stored JSON itself, by Kubernetes' API and the names that `app/kube/labels.py` promises. It
+shares no code with the service.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 MARK_VARIABLE = "CHAOS_CALL"
-"""Which variable of a run's container holds the mark of the call that it comes from."""
+"""The variable of a run's container that holds the mark of the run's call."""
 
 _ENDS = ("Complete", "Failed")
 _LEASE = "slimfaas-jobs-dispatcher"
@@ -25,10 +25,10 @@ class Version:
     """One revision of an object.
 
     Attributes:
-        revision: etcd's, which is the object's resourceVersion; all objects share one count.
-        seen_at: `time.monotonic()` when the watcher had it.
-        name: of the object.
-        gone: it was deleted, and nothing else is known of it.
+        revision: etcd's revision, the object's resourceVersion; one counter for all objects.
+        seen_at: `time.monotonic()` when the watcher received it.
+        name: the object's name.
+        gone: the object was deleted; the other fields are empty.
     """
 
     revision: int
@@ -39,13 +39,13 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class RunVersion(Version):
-    """Of a Job.
+    """A version of a run's Job.
 
     Attributes:
-        uid: another one is another Job, of the same name.
-        mark: of the call; empty where there is none.
-        depends_on: names from its annotation.
-        clock_off_seconds: how far the clock of the replica that accepted it is from the API server's.
+        uid: distinguishes Jobs that had the same name one after the other.
+        mark: the call's mark; empty where there is none.
+        depends_on: the names in its annotation.
+        clock_off_seconds: the clock of the replica that accepted it, minus the API server's clock.
         end: `Complete`, `Failed`, or empty.
     """
 
@@ -59,17 +59,17 @@ class RunVersion(Version):
 
     @property
     def active(self) -> bool:
-        """It holds a slot: neither suspended nor ended."""
+        """Whether it holds a slot: neither suspended nor ended."""
         return not (self.gone or self.suspended or self.end)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodVersion(Version):
-    """Of a pod.
+    """A version of a pod.
 
     Attributes:
         run: the name of its Job.
-        alive: it has neither succeeded nor failed; also while it is being deleted.
+        alive: neither succeeded nor failed; a terminating pod is alive.
     """
 
     run: str = ""
@@ -79,30 +79,30 @@ class PodVersion(Version):
 
 @dataclass(frozen=True, kw_only=True)
 class WorkloadVersion(Version):
-    """Of a Deployment: whether it is ready by design, and not by the dispatcher's word for it."""
+    """A version of a Deployment, and whether it is ready by the documented rule."""
 
     ready: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseVersion(Version):
-    """Of the dispatcher's Lease: who holds it; empty: nobody."""
+    """A version of the dispatcher's Lease, and its holder; empty for none."""
 
     holder: str = ""
 
 
 def read_version(key: str, value: bytes | None, *, namespace: str, revision: int, seen_at: float) -> Version | None:
-    """Read what was stored under a key.
+    """Parse the value of a key.
 
     Args:
         key: `/registry/<kind>/<namespace>/<name>`.
-        value: the object as JSON; `None`: it was deleted.
-        namespace: all others are passed over.
-        revision: of the store.
+        value: the object as JSON; `None` for a deletion.
+        namespace: the namespace to record.
+        revision: etcd's revision.
         seen_at: see `Version`.
 
     Returns:
-        `None` where it is of no interest.
+        `None` for objects that are not recorded.
     """
     parts = key.split("/")
     if len(parts) != 5 or parts[3] != namespace or parts[2] not in _READERS:
@@ -135,7 +135,7 @@ def _run_fields(job: _Json) -> _Json:
 
 
 def _seconds_between(time: str | None, other: str | None) -> float:
-    """By how much a time is later than another one; 0 where one is missing."""
+    """Return the first time minus the second; 0 where one is missing."""
     if time is None or other is None:
         return 0.0
     return (datetime.fromisoformat(time) - datetime.fromisoformat(other)).total_seconds()

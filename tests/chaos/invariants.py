@@ -1,7 +1,7 @@
-"""The counts: what callers were told, held against all that etcd has stored. Pure.
+"""Check the invariants: compare the callers' records with everything that etcd has stored. Pure functions.
 
-Everything is counted in the order of etcd's revisions, which is the order in which it happened, and not by any clock;
-but for how long a watch may be silent before the dispatcher must have noticed.
+Everything is counted in the order of etcd's revisions, the order in which it happened. A clock is used only to measure
+how old a dispatcher's view of a dependency was.
 """
 
 from __future__ import annotations
@@ -10,37 +10,37 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.chaos.callers import Told
+from tests.chaos.callers import CallRecord
 from tests.chaos.history import LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion
 
 NOTICED_SECONDS = 65.0
-"""Of a watch that falls silent the dispatcher knows after 60 s, and a patch that it has sent takes 5 s at most
-(`app/kube/reflector.py`, `app/kube/transport.py`)."""
+"""The dispatcher abandons a silent watch after 60 s, and a patch takes 5 s at most (`app/kube/reflector.py`,
+`app/kube/transport.py`)."""
 
 _OFF_SECONDS = 60.0
 
 
 @dataclass
 class Counts:
-    """What came of it. The first four are what must never be; each entry says what it is about.
+    """The result of a run. The first four lists are violations; each entry is a message.
 
     Attributes:
-        lost: runs answered with 202 that were not stored, or not carried out to their end.
-        doubled: calls that made two runs, runs that were started twice.
-        over: definitions that had more runs active at once than slots, with the revision.
-        early: runs that were started before what they depend on was ready.
-        accepted: how many calls were answered with 202.
-        in_doubt: how many calls without a key were left because nobody could say whether their run was stored.
-        stored_in_doubt: how many of those runs were stored all the same, and carried out.
-        replayed: how many answers came from an earlier try of the call.
-        most_active: by definition, the most runs active at once.
-        most_with_pods: by definition, the most runs at once that had a pod that had not ended.
+        lost: runs with a 202 response that were not stored or did not complete.
+        doubled: calls that created two runs, and runs that were started twice.
+        over: definitions that had more active runs than slots, with the revision.
+        early: runs that were started although the dispatcher could know that a dependency was unready.
+        accepted: the number of calls with a 202 response.
+        in_doubt: the number of calls without a key that were abandoned because their outcome was unknown.
+        stored_in_doubt: the number of those calls whose run was stored.
+        replayed: the number of responses that replayed an earlier attempt.
+        most_active: by definition, the highest number of active runs.
+        most_with_pods: by definition, the highest number of runs with a pod that had not ended.
         more_pods: runs that had more than one pod, which Kubernetes does not rule out:
-            https://kubernetes.io/docs/concepts/workloads/controllers/job/#handling-pod-and-container-failures
-        off_clock: how many runs were accepted by a replica whose clock is more than a minute off.
-        leaders: how often the dispatcher's Lease got another holder.
-        late_news: how many runs were started when what they depend on had just become unready, and by how many seconds
-            at most.
+            https://kubernetes.io/docs/concepts/readiness/controllers/job/#handling-pod-and-container-failures
+        off_clock: the number of runs accepted by a replica whose clock is off by more than a minute.
+        leaders: the number of times that the dispatcher's Lease got a new holder.
+        stale_starts: the number of runs that were started shortly after a dependency became unready, and the highest
+            age of that change in seconds.
     """
 
     lost: list[str] = field(default_factory=list)
@@ -56,17 +56,17 @@ class Counts:
     more_pods: list[str] = field(default_factory=list)
     off_clock: int = 0
     leaders: int = 0
-    late_news: tuple[int, float] = (0, 0.0)
+    stale_starts: tuple[int, float] = (0, 0.0)
 
     @property
     def broken(self) -> bool:
-        """Whether something was that must never be."""
+        """Whether an invariant was violated."""
         return bool(self.lost or self.doubled or self.over or self.early)
 
 
 @dataclass
 class _Run:
-    """One Job's whole life."""
+    """All versions of one Job."""
 
     versions: list[RunVersion] = field(default_factory=list)
     starts: list[RunVersion] = field(default_factory=list)
@@ -77,26 +77,26 @@ class _Run:
         return self.versions[-1]
 
 
-def tally(versions: Iterable[Version], told: Sequence[Told], slots: Mapping[str, int]) -> Counts:
-    """Count.
+def check_invariants(versions: Iterable[Version], records: Sequence[CallRecord], slots: Mapping[str, int]) -> Counts:
+    """Check all invariants.
 
     Args:
         versions: everything that was stored, in any order.
-        told: what callers were told.
-        slots: by definition.
+        records: the callers' records.
+        slots: the number of slots by definition.
     """
     in_order = sorted(versions, key=lambda version: version.revision)
     counts = Counts()
-    runs = _lives(in_order)
+    runs = _group_by_run(in_order)
     _count_active(in_order, slots, counts)
     _count_pods(in_order, slots, counts)
     _count_early(in_order, counts)
-    _count_calls(runs, told, counts)
+    _count_calls(runs, records, counts)
     return counts
 
 
-def _lives(versions: Sequence[Version]) -> dict[str, _Run]:
-    """Each Job's life by name; of two Jobs that bear a name one after the other, by name and uid."""
+def _group_by_run(versions: Sequence[Version]) -> dict[str, _Run]:
+    """Group the versions by Job name; a later Job with the same name is keyed by name and uid."""
     runs: dict[str, _Run] = {}
     present: dict[str, str] = {}
     for version in versions:
@@ -161,15 +161,15 @@ def _count_pods(versions: Sequence[Version], slots: Mapping[str, int], counts: C
 
 
 def _count_early(versions: Sequence[Version], counts: Counts) -> None:
-    """Count the starts while a dependency is unready, though the dispatcher could know.
+    """Find the starts with an unready dependency where the dispatcher could know that it was unready.
 
-    It could when the dependency has been unready ever since before this leader was elected, for a leader lists
-    everything anew; and so in any case when it has never been ready before. And it could when that was longer ago than
-    a watch may be silent. What is left is news on its way.
+    It could know in two cases: the dependency has been unready (or has never been ready) since before this leader was
+    elected, because a new leader lists everything; or it has been unready for longer than a watch may be silent. All
+    other starts are counted as stale: the event was still on its way.
     """
-    tides = _Tides()
+    readiness = _WorkloadReadiness()
     runs: dict[str, RunVersion] = {}
-    holder, elected_at, late = "", 0, []
+    holder, elected_at, stale = "", 0, []
     for version in versions:
         match version:
             case LeaseVersion():
@@ -177,44 +177,44 @@ def _count_early(versions: Sequence[Version], counts: Counts) -> None:
                     elected_at, counts.leaders = version.revision, counts.leaders + 1
                 holder = version.holder
             case WorkloadVersion():
-                tides.turn(version)
+                readiness.update(version)
             case RunVersion():
                 before = [runs[version.name]] if version.name in runs else []
                 runs[version.name] = version
                 if not _starts(before, version):
                     continue
-                for name, since, moment in tides.out(version.depends_on):
+                for name, since, moment in readiness.unready(version.depends_on):
                     age_seconds = version.seen_at - moment
                     if since < elected_at or age_seconds > NOTICED_SECONDS:
-                        what = f"{name} is unready since {since}, the leader is there since {elected_at}"
+                        what = f"{name} is unready since revision {since}, the leader was elected at {elected_at}"
                         counts.early.append(f"{version.name} at revision {version.revision}: {what}")
                     else:
-                        late.append(age_seconds)
-    counts.late_news = len(late), max(late, default=0.0)
+                        stale.append(age_seconds)
+    counts.stale_starts = len(stale), max(stale, default=0.0)
 
 
-class _Tides:
-    """Which workloads are ready, and since when the others aren't."""
+class _WorkloadReadiness:
+    """The ready workloads, and since when the others are unready."""
 
     def __init__(self) -> None:
         self._ready: set[str] = set()
         self._unready_since: dict[str, tuple[int, float]] = {}
 
-    def turn(self, version: WorkloadVersion) -> None:
+    def update(self, version: WorkloadVersion) -> None:
         if version.ready:
             self._ready.add(version.name)
         elif version.name in self._ready:
             self._ready.discard(version.name)
             self._unready_since[version.name] = version.revision, version.seen_at
 
-    def out(self, names: Sequence[str]) -> Iterator[tuple[str, int, float]]:
-        """Those that aren't ready, with the revision and the moment since when; 0: from the beginning."""
+    def unready(self, names: Sequence[str]) -> Iterator[tuple[str, int, float]]:
+        """Yield the unready ones, with the revision and time since when; 0 for always."""
         for name in names:
             if name not in self._ready:
                 yield name, *self._unready_since.get(name, (0, 0.0))
 
 
-def _count_calls(runs: Mapping[str, _Run], told: Sequence[Told], counts: Counts) -> None:
+def _count_calls(runs: Mapping[str, _Run], records: Sequence[CallRecord], counts: Counts) -> None:
     by_mark: dict[str, list[str]] = defaultdict(list)
     for key, run in runs.items():
         by_mark[run.versions[0].mark].append(key)
@@ -223,29 +223,27 @@ def _count_calls(runs: Mapping[str, _Run], told: Sequence[Told], counts: Counts)
         if len(run.pods) > 1:
             counts.more_pods.append(f"{key}: {', '.join(sorted(run.pods))}")
         counts.off_clock += abs(run.versions[0].clock_off_seconds) > _OFF_SECONDS
-    for one in told:
+    for one in records:
         _count_call(one, runs, by_mark[one.mark], counts)
-    marks = {one.mark for one in told}
-    counts.doubled += [
-        f"{key}: nobody has called for it" for mark in by_mark if mark not in marks for key in by_mark[mark]
-    ]
+    marks = {one.mark for one in records}
+    counts.doubled += [f"{key}: no call created it" for mark in by_mark if mark not in marks for key in by_mark[mark]]
 
 
-def _count_call(one: Told, runs: Mapping[str, _Run], keys: Sequence[str], counts: Counts) -> None:
+def _count_call(one: CallRecord, runs: Mapping[str, _Run], keys: Sequence[str], counts: Counts) -> None:
     counts.accepted += bool(one.accepted)
     counts.replayed += one.replayed
     if len(keys) > 1:
-        counts.doubled.append(f"{one.mark}: made the runs {', '.join(keys)}")
+        counts.doubled.append(f"{one.mark}: created the runs {', '.join(keys)}")
     if len(set(one.accepted)) > 1:
-        counts.doubled.append(f"{one.mark}: was told of {', '.join(sorted(set(one.accepted)))}")
+        counts.doubled.append(f"{one.mark}: got the names {', '.join(sorted(set(one.accepted)))}")
     for name in sorted(set(one.accepted)):
         run = runs.get(name)
         if run is None or name not in keys:
-            counts.lost.append(f"{name}: {one.mark} was answered with 202 and is not what was stored under that name")
+            counts.lost.append(f"{name}: {one.mark} got 202, but its run is not stored under that name")
         elif run.last.gone:
-            counts.lost.append(f"{name}: was deleted, by none of us")
+            counts.lost.append(f"{name}: was deleted, although nobody asked for that")
         elif run.last.end != "Complete":
-            counts.lost.append(f"{name}: {run.last.end or 'never came to its end'}")
+            counts.lost.append(f"{name}: {run.last.end or 'did not end'}")
         elif not run.starts:
             counts.lost.append(f"{name}: ended without a start")
     if not one.accepted and not one.keyed:

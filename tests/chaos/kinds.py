@@ -1,4 +1,4 @@
-"""What can be done to the service, its cluster and its network, by name."""
+"""The kinds of faults that the suite injects."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """A kind of fault; the values are how the report names them."""
+    """A kind of fault; the values are its names in the report."""
 
     KILL_LEADER = "kill -9 of all processes of the leader"
     KILL_MASTER = "kill -9 of a gunicorn master"
     KILL_WORKER = "kill -9 of a gunicorn worker"
     KILL_DISPATCHER = "kill -9 of the stand-alone dispatcher"
 
-    FREEZE_LEADER = "all processes of the leader stopped (SIGSTOP) for longer than its lease"
+    FREEZE_LEADER = "all processes of the leader paused (SIGSTOP) for longer than its lease"
     STOP_REPLICA = "a replica stopped and started as by a rollout"
 
     CUT_ALL = "every connection of a process cut"
@@ -29,17 +29,17 @@ class Kind(Enum):
 
     STOP_API_SERVER = "API server stopped and started"
     KILL_API_SERVER = "kill -9 of the API server"
-    PAUSE_ETCD = "etcd stopped (SIGSTOP)"
+    PAUSE_ETCD = "etcd paused (SIGSTOP)"
 
-    OPEN_GATE = "a dependency becomes ready for the first time"
-    EBB = "a dependency becomes unready"
-    FLOOD = "a dependency becomes ready again"
+    BECOME_READY = "a dependency becomes ready for the first time"
+    BECOME_UNREADY = "a dependency becomes unready"
+    BECOME_READY_AGAIN = "a dependency becomes ready again"
 
 
 KILLS = (Kind.KILL_LEADER, Kind.KILL_MASTER, Kind.KILL_WORKER, Kind.KILL_DISPATCHER)
 HANDOVERS = (Kind.FREEZE_LEADER, Kind.STOP_REPLICA)
 LINKS = tuple(kind for kind in Kind if kind.name.startswith(("CUT", "SILENT", "LOST")))
 OUTAGES = (Kind.STOP_API_SERVER, Kind.KILL_API_SERVER, Kind.PAUSE_ETCD)
-TURNS = (Kind.OPEN_GATE, Kind.EBB, Kind.FLOOD)
-IN_TURN = (OUTAGES, TURNS)
-"""Kinds of which one is over before the next one begins. All others strike whenever it is their time, and overlap."""
+READINESS_CHANGES = (Kind.BECOME_READY, Kind.BECOME_UNREADY, Kind.BECOME_READY_AGAIN)
+IN_TURN = (OUTAGES, READINESS_CHANGES)
+"""Kinds that never overlap within their group. All others are injected at their time and may overlap."""

@@ -1,4 +1,4 @@
-"""Faults of the network: connections that are cut, or stay open and carry nothing."""
+"""Network faults: connections that are cut, or that stay open and carry nothing."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from contextlib import contextmanager
 
 from tests.chaos.kinds import Kind
 from tests.chaos.processes import Member
-from tests.chaos.schedule import Stroke
-from tests.support.faults import Fault, GoSilent, LoseAnswer
+from tests.chaos.schedule import PlannedFault
+from tests.support.faults import Fault, GoSilent, LoseResponse
 
-ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseAnswer, str, str]] = {
+ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseResponse, str, str]] = {
     Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),
     Kind.SILENT_STORED: (GoSilent(forward=True), "POST", r"/jobs$"),
     Kind.SILENT_ADMIT: (GoSilent(), "PATCH", r"/jobs/"),
     Kind.SILENT_ADMITTED: (GoSilent(forward=True), "PATCH", r"/jobs/"),
-    Kind.LOST_STORED: (LoseAnswer(), "POST", r"/jobs$"),
-    Kind.LOST_ADMITTED: (LoseAnswer(), "PATCH", r"/jobs/"),
+    Kind.LOST_STORED: (LoseResponse(), "POST", r"/jobs$"),
+    Kind.LOST_ADMITTED: (LoseResponse(), "PATCH", r"/jobs/"),
 }
-"""Faults of the one connection that carries the next such request."""
+"""Faults of the connection that carries the next such request: action, method and path."""
 
 
 class Links:
     """The connections of all members to the API server.
 
     Args:
-        stop: set when everything is to be undone at once.
+        stop: set to end all faults at once.
     """
 
     def __init__(self, members: Sequence[Member], stop: threading.Event) -> None:
@@ -35,38 +35,42 @@ class Links:
         self._stop = stop
         self._lock = threading.Lock()
         self._silenced: Counter[str] = Counter()
-        self._undoing: list[threading.Thread] = []
+        self._healers: list[threading.Thread] = []
 
     @contextmanager
-    def waiting_for_request(self, stroke: Stroke) -> Iterator[Callable[[], str | None]]:
-        """Strike the next request that the fault is for, wherever it passes; gives what tells whose it was."""
-        action, method, path = ONE_REQUEST[stroke.kind]
-        faults = [(member, Fault(action, method=method, path=path)) for member in self._members]
-        for member, fault in faults:
-            member.proxy.add(fault)
+    def waiting_for_request(self, fault: PlannedFault) -> Iterator[Callable[[], str | None]]:
+        """Apply a fault to the next matching request of any member; yield a function that returns whose it was."""
+        action, method, path = ONE_REQUEST[fault.kind]
+        proxy_faults = [(member, Fault(action, method=method, path=path)) for member in self._members]
+        for member, proxy_fault in proxy_faults:
+            member.proxy.add(proxy_fault)
 
-        def struck() -> list[Member]:
-            return [member for member, fault in faults if member.proxy.strikes(fault)]
+        def hit_members() -> list[Member]:
+            return [member for member, proxy_fault in proxy_faults if member.proxy.hits(proxy_fault)]
 
-        yield lambda: ", ".join(member.name for member in struck()) or None
-        for member, fault in faults:
-            member.proxy.remove(fault)
+        yield lambda: ", ".join(member.name for member in hit_members()) or None
+        for member, proxy_fault in proxy_faults:
+            member.proxy.remove(proxy_fault)
         if isinstance(action, GoSilent):
-            for member in struck():
-                self._heal_later(member, stroke.lasts_seconds)
+            for member in hit_members():
+                self._heal_later(member, fault.lasts_seconds)
 
-    def break_all(self, stroke: Stroke, leader: Member | None) -> str | None:
-        """Strike all connections of a member, or all its watches, which none but the leader has; which, or `None`."""
-        watches = stroke.kind in (Kind.CUT_WATCHES, Kind.SILENT_WATCHES)
+    def break_all(self, fault: PlannedFault, leader: Member | None) -> str | None:
+        """Break all connections of a member, or all watches, which only the leader has.
+
+        Returns:
+            The member and the number of connections; `None` if there were none.
+        """
+        watches = fault.kind in (Kind.CUT_WATCHES, Kind.SILENT_WATCHES)
         member = (
-            leader if watches or stroke.pick < 0.5 else self._members[int((2 * stroke.pick - 1) * len(self._members))]
+            leader if watches or fault.pick < 0.5 else self._members[int((2 * fault.pick - 1) * len(self._members))]
         )
         if member is None:
             return None
         count = member.proxy.watches if watches else member.proxy.connections
         if not count:
             return None
-        match stroke.kind:
+        match fault.kind:
             case Kind.CUT_ALL:
                 member.proxy.cut_all()
             case Kind.CUT_WATCHES:
@@ -75,17 +79,17 @@ class Links:
                 member.proxy.silence()
             case Kind.SILENT_WATCHES:
                 member.proxy.silence(watches_only=True)
-        if stroke.lasts_seconds:
-            self._heal_later(member, stroke.lasts_seconds)
+        if fault.lasts_seconds:
+            self._heal_later(member, fault.lasts_seconds)
         return f"{member.name}, {count} connections"
 
     def join(self) -> None:
-        """Wait until everything is undone."""
-        for thread in self._undoing:
+        """Wait until all faults have ended."""
+        for thread in self._healers:
             thread.join()
 
     def _heal_later(self, member: Member, seconds: float) -> None:
-        """Let what is half-open speak again; where several faults overlap, at the end of the last one."""
+        """End the silence of a member after a delay; where several faults overlap, at the end of the last one."""
 
         def heal() -> None:
             self._stop.wait(seconds)
@@ -97,5 +101,5 @@ class Links:
         with self._lock:
             self._silenced[member.name] += 1
             thread = threading.Thread(target=heal, name="heal")
-            self._undoing.append(thread)
+            self._healers.append(thread)
             thread.start()

@@ -1,4 +1,4 @@
-"""The service under chaos: replicas and a stand-alone dispatcher, each behind a network of its own, kept running."""
+"""The service under test: two replicas and a stand-alone dispatcher, each behind its own fault proxy, kept running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.chaos.clock import set_clock_off
+from tests.chaos.clock import shift_clock
 from tests.chaos.kinds import Kind
 from tests.chaos.schedule import SLOTS
 from tests.controlplane.components import Reaper
@@ -19,9 +19,9 @@ from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import DISPATCH, Program, ServiceProcess
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _RESTART_SECONDS = 0.5
-"""How long a kubelet takes to start a container anew."""
+"""The delay before a process is restarted, like a kubelet's."""
 
 _KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
 _TIMED_OUT = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")
@@ -39,9 +39,9 @@ class Member:
     """One part of the service.
 
     Attributes:
-        name: its HOSTNAME, with which the identity of its dispatchers begins.
+        name: its HOSTNAME, the prefix of its dispatchers' identities.
         program: its processes; those that gunicorn forks die with the first one, as in a container.
-        proxy: its way to the API server.
+        proxy: the fault proxy between it and the API server.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Member:
     proxy: FaultProxy
 
     def workers(self) -> list[int]:
-        """The processes that its first one has forked."""
+        """Return the PIDs of the first process's children."""
         pid = self.program.pid
         try:
             return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -57,24 +57,24 @@ class Member:
             return []
 
 
-class Fleet:
-    """Two replicas, the second one's clock set off, and a dispatcher; started anew when they die. A context manager."""
+class ServiceProcesses:
+    """Two replicas, the second with a shifted clock, and a dispatcher, restarted when they die; a context manager."""
 
     def __init__(
         self, server: Server, namespace: str, folder: Path, reaper: Reaper, *, workers: int, clock_seconds: int
     ) -> None:
-        """Takes where everything is, and how it is; nothing is started yet.
+        """Configure the processes, without starting them.
 
         Args:
-            server: behind each part's own network.
-            namespace: with the service's account.
-            folder: for logs and kubeconfigs.
+            server: the API server.
+            namespace: the namespace with the service's ServiceAccount.
+            folder: the folder for logs and kubeconfigs.
             reaper: kills the processes that remain when this process is gone.
-            workers: of each replica.
-            clock_seconds: by how much the second replica's clock is off.
+            workers: the number of workers of each replica.
+            clock_seconds: the shift of the second replica's clock.
 
         Raises:
-            NoFakeClockError: no clock can be set off here.
+            NoFakeClockError: clocks cannot be shifted here.
         """
 
         def make(name: str, proxy: FaultProxy, **environment: str) -> Member:
@@ -88,19 +88,19 @@ class Fleet:
         proxies = [FaultProxy(server.url, ca=server.ca_file) for _ in range(3)]
         self.replicas = [
             make("replica-a", proxies[0]),
-            make("replica-b", proxies[1], **set_clock_off(clock_seconds)),
+            make("replica-b", proxies[1], **shift_clock(clock_seconds)),
         ]
         self.dispatcher = make("dispatcher", proxies[2])
         self._reaper = reaper
         self.killed: set[int] = set()
         self.restarts = 0
         self._expected: set[int] = set()
-        self._surprises: list[str] = []
+        self._unexpected: list[str] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor")
 
-    def __enter__(self) -> Fleet:
-        """Starts everything, and returns when the replicas are ready."""
+    def __enter__(self) -> ServiceProcesses:
+        """Start everything, and wait until the replicas are ready."""
         try:
             for member in self.members:
                 member.proxy.__enter__()
@@ -124,21 +124,21 @@ class Fleet:
 
     @property
     def members(self) -> list[Member]:
-        """All parts."""
+        """The replicas and the dispatcher."""
         return [*self.replicas, self.dispatcher]
 
     @property
     def urls(self) -> list[str]:
-        """Where the replicas serve."""
+        """The URLs of the replicas."""
         return [member.program.url for member in self.replicas if isinstance(member.program, ServiceProcess)]
 
     def leader(self, holder: str) -> Member | None:
-        """Whose dispatcher holds the Lease and is at work, as its watches show; `None`: nobody's at the moment."""
+        """Return the member whose dispatcher holds the Lease and has open watches; `None` if there is none."""
         named = (member for member in self.members if holder.startswith(f"{member.name}_"))
         return next((member for member in named if member.program.running and member.proxy.watches), None)
 
     def kill(self, kind: Kind, pick: float, holder: str) -> str | None:
-        """Kill what is meant; what it was, or `None` where there is none at the moment."""
+        """Kill a process of a kind; return its description, or `None` if there is none at the moment."""
         if kind is Kind.KILL_LEADER:
             leader = self.leader(holder)
             return None if leader is None else self._kill(leader, leader.program.pid, whole=True)
@@ -151,7 +151,7 @@ class Fleet:
         return self._kill(*workers[int(pick * len(workers))]) if workers else None
 
     def stop(self, pick: float) -> str | None:
-        """Have a replica end in good order; it is started anew. Which one, or `None` where it doesn't run."""
+        """Stop a replica with SIGTERM; the supervisor restarts it. Return its name, or `None` if it is not running."""
         member = self.replicas[int(pick * len(self.replicas))]
         if not member.program.running:
             return None
@@ -160,25 +160,25 @@ class Fleet:
         return member.name
 
     def freeze(self, holder: str) -> Member | None:
-        """Have all processes of the leader stand still; which one it is, or `None` where it doesn't run."""
+        """Pause all processes of the leader with SIGSTOP; return the leader, or `None` if there is none."""
         leader = self.leader(holder)
         if leader is None:
             return None
         leader.program.send_signal(signal.SIGSTOP, whole=True)
         return leader
 
-    def surprises(self) -> list[str]:
-        """What should not have happened to the processes, whatever was done to them: they ended, hung, or failed."""
-        found = list(self._surprises)
+    def unexpected(self) -> list[str]:
+        """Return what no injected fault explains: processes that ended or hung, tracebacks in logs."""
+        found = list(self._unexpected)
         for member in self.members:
             text = member.program.log_text
             found += [f"{member.name}: worker {pid} hung" for pid in _TIMED_OUT.findall(text)]
             found += [
-                f"{member.name}: worker {pid} was killed, not by us"
+                f"{member.name}: worker {pid} was killed, but not by the suite"
                 for pid in _KILLED.findall(text)
                 if int(pid) not in self.killed
             ]
-            found += [f"{member.name}: a trace in its log"] * text.count("Traceback (most recent call last)")
+            found += [f"{member.name}: a traceback in its log"] * text.count("Traceback (most recent call last)")
         return found
 
     def _kill(self, member: Member, pid: int, *, whole: bool = False) -> str | None:
@@ -197,15 +197,15 @@ class Fleet:
         return f"{member.name}, process {pid}"
 
     def _supervise(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
+        while not self._stop.wait(_POLL_SECONDS):
             for member in self.members:
                 if not member.program.running:
-                    self._start_anew(member)
+                    self._restart(member)
 
-    def _start_anew(self, member: Member) -> None:
+    def _restart(self, member: Member) -> None:
         if member.program.pid not in self._expected:
-            self._surprises.append(f"{member.name}: process {member.program.pid} ended by itself")
-        member.program.kill()  # what it has forked dies with it, as in a container
+            self._unexpected.append(f"{member.name}: process {member.program.pid} ended by itself")
+        member.program.kill()  # its children die with it, as in a container
         self._reaper.forget(member.program.pid)
         self._stop.wait(_RESTART_SECONDS)
         self._launch(member)

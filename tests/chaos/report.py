@@ -1,4 +1,4 @@
-"""What a run of the chaos suite comes to: one table, the same as JSON, and whether all is well."""
+"""The result of a run of the chaos suite, as a table and as JSON, and its failures."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.chaos.injector import Strike
+from tests.chaos.injector import InjectedFault
 from tests.chaos.invariants import Counts
-from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
+from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, READINESS_CHANGES, Kind
 from tests.chaos.schedule import SLOTS, Schedule
 
 _EXAMPLES = 5
@@ -16,51 +16,51 @@ _EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome.
+    """The result of a run.
 
     Attributes:
-        strikes: what became of each fault.
-        surprises: what happened to our processes that should not have.
-        wrong: answers that callers should not have got.
-        seconds: how long it took.
-        restarts: how often a program of ours was started anew.
+        injected: the outcome of each fault.
+        unexpected: events of the service's processes that no fault explains.
+        wrong: unexpected responses to callers.
+        seconds: the duration of the run.
+        restarts: the number of restarted programs.
     """
 
     schedule: Schedule
     counts: Counts
-    strikes: Sequence[Strike]
-    surprises: Sequence[str]
+    injected: Sequence[InjectedFault]
+    unexpected: Sequence[str]
     wrong: Sequence[str]
     seconds: float
     restarts: int
 
     def failures(self) -> list[str]:
-        """Why the run counts as failed: a broken promise, or a fault that hit nothing; empty where all is well."""
+        """Return why the run failed: broken promises and faults that hit nothing; empty if it passed."""
         return [*self.broken(), *self.misses()]
 
     def broken(self) -> list[str]:
-        """Promises that were not kept, and whatever else went wrong with the service or the run."""
+        """Return broken promises and all other errors of the service or the run."""
         counts, size = self.counts, self.schedule.size
         found = [f"lost: {one}" for one in counts.lost]
         found += [f"doubled: {one}" for one in counts.doubled]
         found += [f"over its slots: {one}" for one in counts.over]
         found += [f"started before ready: {one}" for one in counts.early]
-        found += [f"unexpected: {one}" for one in self.surprises]
-        found += [f"wrong answer: {one}" for one in self.wrong]
+        found += [f"unexpected: {one}" for one in self.unexpected]
+        found += [f"unexpected response: {one}" for one in self.wrong]
         if counts.accepted < size.runs:
             found.append(f"only {counts.accepted} of {size.runs} calls were accepted")
-        planned = len(self.schedule.strokes)
-        if len(self.strikes) < planned:
-            found.append(f"only {len(self.strikes)} of {planned} faults were made")
+        planned = len(self.schedule.faults)
+        if len(self.injected) < planned:
+            found.append(f"only {len(self.injected)} of {planned} faults were injected")
         return found
 
     def misses(self) -> list[str]:
-        """Faults that hit nothing: what they were to show has not been shown."""
-        missed = [f"hit nothing: {one.kind.value}" for one in self.strikes if not one.in_flight]
-        return missed if self.counts.off_clock else [*missed, "hit nothing: the clock that is off"]
+        """Return the faults that hit nothing, and so have tested nothing."""
+        missed = [f"hit nothing: {one.kind.value}" for one in self.injected if not one.in_flight]
+        return missed if self.counts.off_clock else [*missed, "hit nothing: the shifted clock"]
 
     def table(self) -> str:
-        """For people; the failures below it."""
+        """Return the result as a table, followed by the failures."""
         rows = list(self._rows())
         wide = max(len(name) for name, _ in rows)
         lines = [f"{name:<{wide}}  {value}" for name, value in rows]
@@ -71,7 +71,7 @@ class Report:
         return "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the result as a JSON document."""
         size, counts = self.schedule.size, self.counts
         return {
             "seed": self.schedule.seed,
@@ -88,30 +88,33 @@ class Report:
             "inDoubt": counts.in_doubt,
             "storedInDoubt": counts.stored_in_doubt,
             "replayed": counts.replayed,
-            "startedOnLateNews": {"runs": counts.late_news[0], "seconds": round(counts.late_news[1], 3)},
+            "startedOnLateNews": {"runs": counts.stale_starts[0], "seconds": round(counts.stale_starts[1], 3)},
             "runsWithMorePods": counts.more_pods,
             "leaders": counts.leaders,
             "restarts": self.restarts,
             "clockOffSeconds": self.schedule.clock_seconds,
             "acceptedByThatClock": counts.off_clock,
-            "strikes": [
+            "faults": [
                 {
                     "kind": one.kind.name,
                     "atSeconds": round(one.at_seconds, 3),
-                    "struck": one.struck,
+                    "target": one.target,
                     "queued": one.queued,
                     "active": one.active,
                 }
-                for one in self.strikes
+                for one in self.injected
             ],
-            "surprises": list(self.surprises),
+            "unexpected": list(self.unexpected),
             "wrongAnswers": list(self.wrong),
             "failures": self.failures(),
         }
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         counts, size = self.counts, self.schedule.size
-        yield "seed", f"{self.schedule.seed} (again: make chaos SEED={self.schedule.seed}{' SHORT=1' * size.short})"
+        yield (
+            "seed",
+            f"{self.schedule.seed} (repeat with: make chaos SEED={self.schedule.seed}{' SHORT=1' * size.short})",
+        )
         yield "took", f"{self.seconds:.0f} s"
         yield "accepted", f"{counts.accepted} of {size.runs}, by two replicas with {size.workers} workers each"
         yield "lost", str(len(counts.lost))
@@ -121,24 +124,24 @@ class Report:
             yield f"most active of {name}", f"{counts.most_active[name]} of {slots}"
         for title, kinds in (
             ("kill -9 of our processes", KILLS),
-            ("hand-overs of the Lease", HANDOVERS),
+            ("handovers of the Lease", HANDOVERS),
             ("connections cut or half-open", LINKS),
-            ("API server restarts, etcd stops", OUTAGES),
-            ("dependencies that turned", TURNS),
+            ("API server restarts, etcd pauses", OUTAGES),
+            ("changes of dependencies' readiness", READINESS_CHANGES),
         ):
             yield f"{title}, hitting runs in flight", self._hits(kinds)
             for kind in kinds:
-                if any(one.kind is kind for one in self.strikes):
+                if any(one.kind is kind for one in self.injected):
                     yield f"  {kind.value}", self._hits((kind,))
-        yield f"accepted by the clock that is off by {self.schedule.clock_seconds:+d} s", str(counts.off_clock)
-        yield "programs started anew", str(self.restarts)
+        yield f"accepted with a clock shifted by {self.schedule.clock_seconds:+d} s", str(counts.off_clock)
+        yield "restarted programs", str(self.restarts)
         yield "leaders", str(counts.leaders)
-        yield "answers from an earlier try", str(counts.replayed)
-        yield "calls left in doubt, of them stored", f"{counts.in_doubt}, {counts.stored_in_doubt}"
-        late, late_seconds = counts.late_news
-        yield "started on late news of a dependency", f"{late}, by {late_seconds:.1f} s at most"
+        yield "responses that replay an earlier attempt", str(counts.replayed)
+        yield "calls abandoned in doubt, of them stored", f"{counts.in_doubt}, {counts.stored_in_doubt}"
+        stale, age_seconds = counts.stale_starts
+        yield "started on a stale view of a dependency", f"{stale}, {age_seconds:.1f} s old at most"
         yield "runs with more than one pod", str(len(counts.more_pods))
 
     def _hits(self, kinds: Sequence[Kind]) -> str:
-        made = [one for one in self.strikes if one.kind in kinds]
+        made = [one for one in self.injected if one.kind in kinds]
         return f"{sum(one.in_flight for one in made)} of {len(made)}"

@@ -1,4 +1,4 @@
-"""What happens in one run of the chaos suite, and when: a pure function of a seed and a size."""
+"""The calls and faults of a run, with their times: a pure function of a seed and a size."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 
 from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, Kind
 
-SLOTS = {"one": 1, "two": 2, "six": 6, "gated": 6, "tidal": 4}
-"""By definition: its NumberParallelJob. Runs of `gated` depend on a gate each, those of `tidal` on the tide."""
+SLOTS = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 4}
+"""NumberParallelJob by definition. Each run of `gated` depends on one gate, each run of `flapping` on `FLAPPING`."""
 
-_SHARES = {"one": 1, "two": 2, "six": 6, "gated": 6, "tidal": 2}
-"""How often each definition is called, in proportion to what its slots can carry out in the same time."""
+_SHARES = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 2}
+"""How often each definition is called, in proportion to its slots' throughput."""
 
-TIDE = "tide"
-"""A Deployment that becomes ready and unready again several times."""
+FLAPPING = "flapping"
+"""A Deployment that becomes unready and ready again several times."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it.
+    """The size of a schedule.
 
     Attributes:
-        runs: that are to be accepted.
-        seconds: over which calls and faults are spread; the end comes when all runs have ended.
-        kills: kill -9 of processes of ours.
-        handovers: of the Lease, by a leader that stands still and by one that is stopped in good order, in turn.
-        links: connections, or all connections of a process, that are cut or fall silent.
-        silent_watch_seconds: how long the watches of a process are half-open, once.
-        restarts: of the API server.
-        pauses: of etcd.
-        pause_seconds: how long etcd stands still.
-        gates: dependencies that become ready for the first time.
-        ebbs: as shares of `seconds`, from when until when the tide is unready.
-        workers: of each replica.
+        runs: the number of runs to be accepted.
+        seconds: the time over which calls and faults are spread; the suite ends when all runs have ended.
+        kills: the number of kill -9 of the service's processes.
+        handovers: the number of Lease handovers, in turn by pausing the leader and by stopping a replica cleanly.
+        links: the number of network faults: one or all connections of a process, cut or half-open.
+        silent_watch_seconds: the duration of the fault that makes a process's watches half-open.
+        restarts: the number of API server restarts.
+        pauses: the number of etcd pauses.
+        pause_seconds: the duration of an etcd pause.
+        gates: the number of dependencies that become ready for the first time.
+        unready_periods: when `FLAPPING` is unready: start and end as shares of `seconds`.
+        workers: the number of workers of each replica.
     """
 
     runs: int
@@ -47,12 +47,12 @@ class Size:
     pauses: int
     pause_seconds: float
     gates: int
-    ebbs: tuple[tuple[float, float], ...]
+    unready_periods: tuple[tuple[float, float], ...]
     workers: int = 4
 
     @property
     def short(self) -> bool:
-        """Whether it is the form that CI runs."""
+        """Whether this is the short form, which `make e2e` runs."""
         return self == SHORT
 
 
@@ -62,12 +62,12 @@ FULL = Size(
     kills=20,
     handovers=4,
     links=20,
-    silent_watch_seconds=70.0,  # the dispatcher finds out by itself
+    silent_watch_seconds=70.0,  # longer than the dispatcher's limit of 60 s
     restarts=4,
     pauses=1,
     pause_seconds=10.0,
     gates=8,
-    ebbs=((0.1, 0.4), (0.5, 0.8)),
+    unready_periods=((0.1, 0.4), (0.5, 0.8)),
 )
 
 SHORT = Size(
@@ -81,18 +81,18 @@ SHORT = Size(
     pauses=1,
     pause_seconds=5.0,
     gates=3,
-    ebbs=((0.2, 0.7),),
+    unready_periods=((0.2, 0.7),),
 )
 
 
 @dataclass(frozen=True)
-class Stroke:
-    """One fault.
+class PlannedFault:
+    """One fault of a schedule.
 
     Attributes:
-        at_seconds: since the beginning.
-        pick: from 0 up to 1: which of those that can be struck.
-        lasts_seconds: until it is undone; 0 where there is nothing to undo.
+        at_seconds: seconds since the start.
+        pick: in [0, 1): selects one of the possible targets.
+        lasts_seconds: the duration; 0 for a fault without one.
     """
 
     at_seconds: float
@@ -103,14 +103,14 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Call:
-    """One call that is to start a run.
+    """One call that starts a run.
 
     Attributes:
-        at_seconds: since the beginning; no earlier.
-        mark: its own, in the environment of the run that it starts.
-        depends_on: what the run waits for.
-        keyed: it carries its mark as Idempotency-Key too, and so is repeated until it is answered.
-        twice: it is made twice at the same time; only where it is keyed.
+        at_seconds: the earliest time, in seconds since the start.
+        mark: a unique mark, set in the environment of the run.
+        depends_on: the run's dependencies.
+        keyed: whether the mark is also sent as Idempotency-Key, so that the call can be repeated after any failure.
+        twice: whether it is made twice at the same time; only for keyed calls.
         runs_for_ms: how long the run's container runs.
     """
 
@@ -125,107 +125,107 @@ class Call:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that is to happen.
+    """All calls and faults of a run.
 
     Attributes:
-        strokes: in the order of their times.
-        calls: likewise.
-        clock_seconds: how far the second replica's clock is off.
+        faults: the faults in the order of their times.
+        calls: the calls in the order of their times.
+        clock_seconds: the shift of the second replica's clock.
     """
 
     seed: int
     size: Size
-    strokes: tuple[Stroke, ...]
+    faults: tuple[PlannedFault, ...]
     calls: tuple[Call, ...]
     clock_seconds: int
 
 
-def limiter(number: int) -> str:
-    """The name of a gate's Deployment."""
+def gate_name(number: int) -> str:
+    """Return the name of a gate's Deployment."""
     return f"gate-{number}"
 
 
 def make_schedule(seed: int, size: Size) -> Schedule:
-    """Draw a schedule; the same one for the same seed and size."""
+    """Draw a schedule; the same seed and size give the same schedule."""
     chance = random.Random(seed)
     clock_seconds = chance.choice((-1, 1)) * chance.randrange(120, 600)
-    strokes = [
+    faults = [
         *_kills(chance, size),
         *_handovers(chance, size),
         *_links(chance, size),
         *_outages(chance, size),
-        *_turns(chance, size),
+        *_readiness_changes(chance, size),
     ]
-    strokes.sort(key=lambda stroke: stroke.at_seconds)
+    faults.sort(key=lambda fault: fault.at_seconds)
     calls = sorted(_calls(chance, size), key=lambda call: call.at_seconds)
-    return Schedule(seed, size, tuple(strokes), tuple(calls), clock_seconds)
+    return Schedule(seed, size, tuple(faults), tuple(calls), clock_seconds)
 
 
 def _moments(chance: random.Random, size: Size, count: int) -> list[float]:
-    """Spread over the time, each at random within its own part of it; calls go on after the last one."""
+    """Return random times, one in each equal part of the duration; calls continue after the last one."""
     first, last = 0.05 * size.seconds, 0.85 * size.seconds
     part = (last - first) / max(1, count)
     return [first + part * (number + chance.random()) for number in range(count)]
 
 
 def _shuffled(chance: random.Random, kinds: tuple[Kind, ...], count: int) -> list[Kind]:
-    """So many kinds, each as often as the others but for one."""
+    """Return `count` kinds in random order; the numbers of each kind differ by one at most."""
     chosen = [*kinds * (count // len(kinds)), *chance.sample(kinds, count % len(kinds))]
     chance.shuffle(chosen)
     return chosen
 
 
-def _kills(chance: random.Random, size: Size) -> Iterator[Stroke]:
+def _kills(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     kinds = _shuffled(chance, KILLS, size.kills)
     for at_seconds, kind in zip(_moments(chance, size, size.kills), kinds, strict=True):
-        yield Stroke(at_seconds, kind, chance.random())
+        yield PlannedFault(at_seconds, kind, chance.random())
 
 
-def _handovers(chance: random.Random, size: Size) -> Iterator[Stroke]:
+def _handovers(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     for number, at_seconds in enumerate(_moments(chance, size, size.handovers)):
         kind = HANDOVERS[number % len(HANDOVERS)]
         lasts_seconds = chance.uniform(16.0, 22.0) if kind is Kind.FREEZE_LEADER else 0.0
-        yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
+        yield PlannedFault(at_seconds, kind, chance.random(), lasts_seconds)
 
 
-def _links(chance: random.Random, size: Size) -> Iterator[Stroke]:
+def _links(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     kinds = _shuffled(chance, LINKS, size.links)
     room = size.seconds / max(1, size.links)
     silent = kinds.index(Kind.SILENT_WATCHES) if Kind.SILENT_WATCHES in kinds else None
-    for place, (at_seconds, kind) in enumerate(zip(_moments(chance, size, size.links), kinds, strict=True)):
-        # Some for longer than a lease: what they keep back arrives when somebody else leads.
+    for index, (at_seconds, kind) in enumerate(zip(_moments(chance, size, size.links), kinds, strict=True)):
+        # Some last longer than a lease: the requests they hold back arrive under another leader.
         lasts_seconds = chance.uniform(0.1, 1.6) * room if "SILENT" in kind.name else 0.0
-        if place == silent:
+        if index == silent:
             lasts_seconds = size.silent_watch_seconds
-        yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
+        yield PlannedFault(at_seconds, kind, chance.random(), lasts_seconds)
 
 
-def _outages(chance: random.Random, size: Size) -> Iterator[Stroke]:
+def _outages(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     kinds = _shuffled(chance, (Kind.KILL_API_SERVER, Kind.STOP_API_SERVER), size.restarts)
     kinds += [Kind.PAUSE_ETCD] * size.pauses
     chance.shuffle(kinds)
     for at_seconds, kind in zip(_moments(chance, size, len(kinds)), kinds, strict=True):
         lasts_seconds = size.pause_seconds if kind is Kind.PAUSE_ETCD else chance.uniform(0.0, 4.0)
-        yield Stroke(at_seconds, kind, chance.random(), lasts_seconds)
+        yield PlannedFault(at_seconds, kind, chance.random(), lasts_seconds)
 
 
-def _turns(chance: random.Random, size: Size) -> Iterator[Stroke]:
+def _readiness_changes(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     for number, at_seconds in enumerate(_moments(chance, size, size.gates)):
-        yield Stroke(at_seconds, Kind.OPEN_GATE, number / size.gates)
-    for begin, end in size.ebbs:
-        yield Stroke(begin * size.seconds, Kind.EBB, 0.0)
-        yield Stroke(end * size.seconds, Kind.FLOOD, 0.0)
+        yield PlannedFault(at_seconds, Kind.BECOME_READY, number / size.gates)
+    for begin, end in size.unready_periods:
+        yield PlannedFault(begin * size.seconds, Kind.BECOME_UNREADY, 0.0)
+        yield PlannedFault(end * size.seconds, Kind.BECOME_READY_AGAIN, 0.0)
 
 
 def _calls(chance: random.Random, size: Size) -> Iterator[Call]:
-    turns = [name for name, share in _SHARES.items() for _ in range(share)]
+    cycle = [name for name, share in _SHARES.items() for _ in range(share)]
     for number in range(size.runs):
-        definition = turns[number % len(turns)]
+        definition = cycle[number % len(cycle)]
         depends_on: tuple[str, ...] = ()
         if definition == "gated":
-            depends_on = (limiter(chance.randrange(size.gates)),)
-        elif definition == "tidal":
-            depends_on = (TIDE,)
+            depends_on = (gate_name(chance.randrange(size.gates)),)
+        elif definition == "flapping":
+            depends_on = (FLAPPING,)
         keyed = chance.random() < 0.6
         yield Call(
             at_seconds=chance.uniform(0.0, size.seconds),

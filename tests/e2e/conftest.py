@@ -1,4 +1,4 @@
-"""The service as a process, in a namespace of the test's own."""
+"""Replicas of the service in the test's own namespace."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.service import ServiceProcess
 
 @pytest.fixture
 def replica(server: Server, namespace: str, tmp_path: Path) -> Replica:
-    """Make replicas of the service, not started yet; `url` puts a proxy in front of the API server."""
+    """Create replicas of the service without starting them; `url` is that of a proxy in front of the API server."""
 
     def make(configuration: dict[str, Any], *, url: str | None = None, **environment: str) -> ServiceProcess:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=url)

@@ -1,4 +1,4 @@
-"""Callers told by where their connections come from, and by what the API server says of it then."""
+"""Identification of callers by their address, and by tokens without the right to review them."""
 
 from typing import Any
 
@@ -14,33 +14,30 @@ from tests.support.service import ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 PRIVATE: dict[str, Any] = {"secret": {"Image": "busybox:1", "DependsOn": ["nobody"]}}
-"""Runs of it stay queued."""
+"""A private definition whose runs stay queued."""
 
 
 class BoundAdapter(HTTPAdapter):
-    """Connects from an address of its own."""
+    """Connects from a given address."""
 
     def __init__(self, address: str) -> None:
         self._address = address
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Bind every connection; port 0: any."""
+        """Bind every connection to the address, with any port."""
         super().init_poolmanager(*args, **options, source_address=(self._address, 0))
 
 
 def call_from(address: str, service: ServiceProcess) -> requests.Response:
-    """Start a run of the private definition from an address."""
+    """Request a run of the private definition from an address."""
     with requests.Session() as session:
         session.mount("http://", BoundAdapter(address))
         return session.post(f"{service.url}/job/secret", timeout=DEADLINE_SECONDS)
 
 
-@pytest.mark.embedded_only("the addresses of its pods are the machine's own, so that a test can call from them")
-def test_a_pod_is_trusted_by_its_address_for_as_long_as_it_runs(
-    server: Server, namespace: str, replica: Replica
-) -> None:
-    """Where the connection comes from decides: a running pod is let in; the machine is not, nor a pod that is gone."""
+@pytest.mark.embedded_only("its pods have loopback addresses, from which a test can call")
+def test_pod_address__is_trusted_only_while_the_pod_runs(server: Server, namespace: str, replica: Replica) -> None:
     core = client.CoreV1Api(server.admin)
     spec = {
         "terminationGracePeriodSeconds": 0,
@@ -59,18 +56,18 @@ def test_a_pod_is_trusted_by_its_address_for_as_long_as_it_runs(
         assert f"address={status.pod_ip} caller=no-pod-of-the-namespace" in service.log_text
 
 
-@pytest.mark.real_only("nobody needs rights there")
-def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
+@pytest.mark.real_only("the embedded cluster does not check rights")
+def test_token__without_the_right_to_review_tokens__is_answered_with_503(
     server: Server, namespace: str, replica: Replica
 ) -> None:
-    """The component that grants it was forgotten: 503, which says that it isn't the caller's fault, and the log why."""
+    """The token-review component is missing: the caller gets a 503, and the log has the reason."""
     core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
     spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
     token = core.create_namespaced_service_account_token(SERVICE_ACCOUNT, namespace, spec).status.token
     binding = rights.read_cluster_role_binding(f"slimfaas-token-review-{namespace}")
     binding.metadata.resource_version = None
 
-    answers: list[requests.Response] = []
+    responses: list[requests.Response] = []
 
     def call(service: ServiceProcess) -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"}
@@ -80,14 +77,14 @@ def test_without_the_right_to_review_tokens_nobody_is_let_in_by_one(
         until(lambda: call(service).status_code == 202)
         rights.delete_cluster_role_binding(binding.metadata.name)
         try:
-            # The API server learns of it a moment later; and a token that was found good is so for ten seconds.
-            until(lambda: answers.append(call(service)) or answers[-1].status_code != 202)
+            # The API server notices the deletion later, and the service caches a valid token for ten seconds.
+            until(lambda: responses.append(call(service)) or responses[-1].status_code != 202)
         finally:
             rights.create_cluster_role_binding(binding)  # deleted with the namespace
-        answer = answers[-1]
-        assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
-        assert "could not identify the caller" in answer.json()["detail"]
+        response = responses[-1]
+        assert (response.status_code, response.headers["Content-Type"]) == (503, "application/problem+json")
+        assert "could not identify the caller" in response.json()["detail"]
         assert "tokenreviews" in service.log_text
         assert token not in service.log_text
-        # Once it is granted, nothing has to be started anew.
+        # Once the right is granted, no restart is needed.
         until(lambda: call(service).status_code == 202)

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say they do."""
+"""The benchmarks' scenarios and report."""
 
 import json
 import re
@@ -7,33 +7,32 @@ from pathlib import Path
 import pytest
 
 from benchmarks.bench.__main__ import run
+from benchmarks.bench.cluster import TINY, BenchCluster
 from benchmarks.bench.report import Row, median, percentile
 from benchmarks.bench.scenarios import SCENARIOS
-from benchmarks.bench.stage import TINY, Stage
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "handover"])  # that one takes a lease's time
-def test_every_scenario_gives_its_figures(server: Server, tmp_path: Path, name: str) -> None:
-    """In its smallest form each scenario runs to its end, and every figure that can be had here is there."""
+@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "handover"])  # it waits for a lease to end
+def test_scenario__reports_every_figure(server: Server, tmp_path: Path, name: str) -> None:
+    """In its smallest form each scenario ends, and every figure has a value or a remark."""
     file = tmp_path / "figures.json"
-    stage = Stage(server, TINY, tmp_path, audit_log=None, programs={})
-    assert run(stage, [name], file, {}) == 0
+    cluster = BenchCluster(server, TINY, tmp_path, audit_log=None, programs={})
+    assert run(cluster, [name], file, {}) == 0
     figures = json.loads(file.read_text())["figures"]
     assert {figure["scenario"] for figure in figures} == {name}
     assert [figure["what"] for figure in figures if figure["value"] is None and not figure["remark"]] == []
 
 
-def test_the_page_explains_every_scenario() -> None:
-    """A scenario without a row in the docs would be a figure that nobody understands."""
+def test_performance_page__explains_every_scenario() -> None:
     page = (ROOT / "docs" / "performance.md").read_text("utf-8")
     assert set(re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE)) == SCENARIOS.keys()
 
 
-def test_a_percentile_is_one_of_the_values() -> None:
-    """By nearest rank, and nothing of nothing."""
+def test_percentile__is_the_nearest_rank() -> None:
+    """An empty sequence has no percentile."""
     values = [float(value) for value in range(100, 0, -1)]
     assert [percentile(values, percent) for percent in (0, 50, 99, 100)] == [1, 50, 99, 100]
     assert percentile([], 50) is None
@@ -50,6 +49,5 @@ def test_a_percentile_is_one_of_the_values() -> None:
         (Row("s", "never seen", None, at_most=2), None),
     ],
 )
-def test_a_figure_is_reached_or_not(row: Row, reached: bool | None) -> None:
-    """What wasn't measured is never called reached."""
+def test_row__reached_is_none_without_a_goal_or_a_value(row: Row, reached: bool | None) -> None:
     assert row.reached is reached

@@ -1,4 +1,4 @@
-"""The short form of `make chaos`: kills, cut connections and outages at once, and every promise kept."""
+"""The short form of `make chaos`: kills, cut connections and outages at once, without a broken promise."""
 
 import os
 import shutil
@@ -7,41 +7,41 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.clock import NoFakeClockError, set_clock_off
-from tests.chaos.etcd_watcher import Ledger
+from tests.chaos.clock import NoFakeClockError, shift_clock
+from tests.chaos.etcd_watcher import EtcdWatcher
 from tests.chaos.history import LeaseVersion
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import SHORT, make_schedule
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
 
 pytestmark = [
-    pytest.mark.real_only("it keeps nothing when it is stopped"),
-    pytest.mark.xdist_group("outages"),  # after those, not beside them
+    pytest.mark.real_only("the embedded cluster keeps no state when it is stopped"),
+    pytest.mark.xdist_group("outages"),  # one after the other
 ]
 
 SEED = 1
-"""The same faults in every run: what fails must be the change that is tested."""
+"""A fixed seed, so that a failure comes from the tested change."""
 
 _MOST_MISSES = 2
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "build" / "chaos"
-"""Where `make chaos` has its logs, too: what fails here has to be looked into."""
+"""The folder of `make chaos`; it keeps the logs of failures."""
 
 
 @pytest.fixture(autouse=True)
 def _own_planes() -> None:
     if AUDIT_LOG_VARIABLE not in os.environ:
-        pytest.skip("it kills API servers, and does that only where `make e2e` starts them itself")
+        pytest.skip("kills API servers, so it runs only where `make e2e` starts them itself")
 
 
-def test_nothing_is_lost_doubled_or_started_too_early_through_faults_of_every_part() -> None:
-    """Counted by a watcher that reads etcd itself; and nearly all faults hit something.
+def test_service__keeps_every_promise_under_faults_of_every_part() -> None:
+    """Nearly all faults must hit something.
 
-    On which call one strikes is the machine's to say: a few may find nothing under way at their moment. `make chaos`
-    takes each of them for a failure.
+    The timing depends on the machine, so a few faults may find no run in flight. `make chaos` counts each of them as a
+    failure.
     """
     try:
-        set_clock_off(60)
+        shift_clock(60)
     except NoFakeClockError as error:
         pytest.skip(str(error))
     folder = FOLDER / str(SEED)
@@ -53,8 +53,8 @@ def test_nothing_is_lost_doubled_or_started_too_early_through_faults_of_every_pa
     assert len(report.misses()) <= _MOST_MISSES
 
 
-def test_the_watcher_sees_every_revision_whatever_is_killed() -> None:
-    """What is stored before it looks, while its connection is gone, and after etcd and the API server came back."""
+def test_etcd_watcher__sees_every_revision_across_restarts() -> None:
+    """It sees revisions from before its start, while disconnected, and after the restart of etcd and the API server."""
     leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
     lease = f"{leases}/slimfaas-jobs-dispatcher"
 
@@ -68,8 +68,8 @@ def test_the_watcher_sees_every_revision_whatever_is_killed() -> None:
 
         plane.call("POST", leases, hold("a"))
         patch("b")
-        with Ledger(plane.etcd_url, "default") as ledger:
-            assert ledger.wait(lambda: ledger.holder == "b", seconds=20)
+        with EtcdWatcher(plane.etcd_url, "default") as watcher:
+            assert watcher.wait(lambda: watcher.holder == "b", seconds=20)
             plane.etcd.kill()
             plane.api_server.kill()
             plane.etcd.start()
@@ -79,8 +79,8 @@ def test_the_watcher_sees_every_revision_whatever_is_killed() -> None:
             patch("d")
             plane.call("DELETE", lease)
             plane.call("POST", leases, hold("e"))
-            assert ledger.wait(lambda: ledger.holder == "e", seconds=20)
-            seen = [version for version in ledger.versions if isinstance(version, LeaseVersion)]
+            assert watcher.wait(lambda: watcher.holder == "e", seconds=20)
+            seen = [version for version in watcher.versions if isinstance(version, LeaseVersion)]
     assert [version.holder for version in seen] == ["a", "b", "c", "d", "", "e"]
     assert [version.gone for version in seen] == [False] * 4 + [True, False]
     assert sorted(version.revision for version in seen) == [version.revision for version in seen]

@@ -1,4 +1,4 @@
-"""What the service costs the API server, with every limit switched on: by what changes, not by what there is."""
+"""The number of calls that the service makes to the API server, with every limit switched on."""
 
 from collections import Counter
 
@@ -21,52 +21,52 @@ DEFINITIONS = {
 }
 
 
-def is_of_the_lease(request: Request) -> bool:
+def is_lease_call(request: Request) -> bool:
     return "/leases" in request.path
 
 
 @pytest.mark.slow
-def test_a_run_costs_three_writes_at_most_and_an_idle_service_nothing_but_its_lease(
+def test_run__costs_three_writes_at_most_and_an_idle_service_only_renews_its_lease(
     server: Server, namespace: str, replica: Replica
 ) -> None:
-    """Two replicas. Runs that come to their end, runs that wait, one that holds its slot and doesn't start."""
+    """Two replicas with runs that finish, runs that wait, and runs that hold their slot without starting."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy, Observer(server.admin, namespace) as seen:
         services = [replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_QUEUED="10000") for _ in range(2)]
         with replicas(*services):
             names = []
             for number in range(RUNS):
                 for definition in ("quick", *(("waiting", "stuck") if number < 3 else ())):
-                    answer = services[number % 2].post(f"/job/{definition}")
-                    assert answer.status_code == 202, answer.text
-                    names.append(answer.json()["Name"])
+                    response = services[number % 2].post(f"/job/{definition}")
+                    assert response.status_code == 202, response.text
+                    names.append(response.json()["Name"])
             quick = {name for name in names if name.startswith("quick-")}
-            # Two at a time, each of which takes Kubernetes two seconds or more.
+            # Two at a time, and Kubernetes takes two seconds or more for each.
             seen.wait(lambda: seen.finished >= quick, seconds=120)
 
-            # 1. What each run has cost, once those that wait have been told why.
-            def told() -> int:
+            # 1. The writes of each run, once the waiting runs have their Event.
+            def count_events() -> int:
                 return sum(request.method == "POST" and "/events" in request.path for request in proxy.requests)
 
-            until(lambda: told() >= 5)
+            until(lambda: count_events() >= 5)
             proxy.wait_for(
-                is_of_the_lease, count=sum(map(is_of_the_lease, proxy.requests)) + 5, timeout_seconds=DEADLINE_SECONDS
+                is_lease_call, count=sum(map(is_lease_call, proxy.requests)) + 5, timeout_seconds=DEADLINE_SECONDS
             )
             writes = [request for request in proxy.requests if request.method in ("POST", "PUT", "PATCH", "DELETE")]
             costs = Counter(
                 name
                 for request in writes
-                if not is_of_the_lease(request) and (request.status or 0) < 300
+                if not is_lease_call(request) and (request.status or 0) < 300
                 for name in names
                 if name in request.path or name.encode() in request.body
             )
             assert costs.keys() == set(names)
             assert max(costs.values()) <= 3
 
-            # 2. What it costs that they are there.
+            # 2. The calls of an idle service.
             before = len(proxy.requests)
             renewals = sum(request.method == "PUT" for request in proxy.requests)
             proxy.wait_for(
                 lambda request: request.method == "PUT", count=renewals + 4, timeout_seconds=DEADLINE_SECONDS
             )
-            idle = [request for request in proxy.requests[before:] if not is_of_the_lease(request)]
+            idle = [request for request in proxy.requests[before:] if not is_lease_call(request)]
             assert all(request.watching for request in idle), idle

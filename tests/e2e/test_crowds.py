@@ -1,4 +1,4 @@
-"""Many callers of one kind at once: they keep each other waiting, and nobody else."""
+"""Many requests of one kind at once do not block other requests."""
 
 import base64
 import json
@@ -28,20 +28,20 @@ BURST = 64
 
 @pytest.fixture
 def proxy(server: Server) -> Iterator[FaultProxy]:
-    """Stands between the service and the API server."""
+    """Provide a proxy between the service and the API server."""
     with FaultProxy(server.url, ca=server.ca_file) as running:
         yield running
 
 
 def token(number: int) -> str:
-    """One of many that look as if they might be good."""
+    """Return one of many well-formed tokens."""
     claims = base64.urlsafe_b64encode(json.dumps({"n": number}).encode()).decode().rstrip("=")
     return f"e30.{claims}.c2ln"
 
 
 @contextmanager
 def crowd(call: Callable[[int], requests.Response]) -> Iterator[list[int]]:
-    """Many call at the same time; yields the statuses of those who were answered, as soon as somebody was."""
+    """Make many requests at the same time; yield the statuses of the responses, once there is one."""
     statuses: list[int] = []
     threads = [
         threading.Thread(target=lambda number=number: statuses.append(call(number).status_code))
@@ -58,14 +58,14 @@ def crowd(call: Callable[[int], requests.Response]) -> Iterator[list[int]]:
 
 
 def check_others_are_served(service: ServiceProcess) -> None:
-    """Who starts a run of a public definition, and the probes, notice nothing."""
-    answers = [service.post("/job/public"), service.get("/health"), service.get("/ready")]
-    assert [answer.status_code for answer in answers] == [202, 200, 200]
+    """Check that a public run can be started and that the probes succeed."""
+    responses = [service.post("/job/public"), service.get("/health"), service.get("/ready")]
+    assert [response.status_code for response in responses] == [202, 200, 200]
 
 
 @pytest.mark.slow
-def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
-    """Every list is another one, and all are slow: who finds no place is told so, and the other places stay free."""
+def test_slow_lists__do_not_block_other_requests(replica: Replica, proxy: FaultProxy) -> None:
+    """Every list differs and all are slow: those above the limit get a 503, and other requests are served."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_DISPATCHER="off") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs$", times=None))
@@ -74,7 +74,7 @@ def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: 
             try:
                 assert set(statuses) == {503}
                 check_others_are_served(service)
-                # Its place in the queue would take a list; that it is stored can be said all the same.
+                # Its position in the queue would need a list; the response says that it is queued all the same.
                 waited = requests.post(
                     f"{service.url}/job/public", headers={"Prefer": "wait=1"}, timeout=DEADLINE_SECONDS
                 )
@@ -83,8 +83,8 @@ def test_those_who_list_keep_nobody_from_starting_runs(replica: Replica, proxy: 
                 slow.release()
 
 
-def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, proxy: FaultProxy) -> None:
-    """However many different ones they make up, and however long the API server ponders them."""
+def test_slow_token_reviews__do_not_block_other_requests(replica: Replica, proxy: FaultProxy) -> None:
+    """Every token differs, and the API server reviews them slowly."""
     accounts = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "a:*", "SLIMFAAS_DISPATCHER": "off"}
     with replica(DEFINITIONS["Configurations"], url=proxy.url, **accounts) as service:
 
@@ -102,65 +102,65 @@ def test_those_who_show_tokens_keep_nobody_from_starting_runs(replica: Replica, 
                 slow.release()
 
 
-def test_those_who_send_slowly_keep_nobody_from_starting_runs(replica: Replica) -> None:
-    """A place is for a call that waits for the API server, not for one whose body isn't there yet."""
+def test_slow_bodies__do_not_block_other_requests(replica: Replica) -> None:
+    """A request uses a slot of the limiter only once its body has arrived."""
     with replica(DEFINITIONS["Configurations"], SLIMFAAS_DISPATCHER="off") as service:
-        wires = [RawClient(service.port) for _ in range(CROWD)]
+        clients = [RawClient(service.port) for _ in range(CROWD)]
         try:
-            for wire in wires:
-                wire.send_request("POST", "/job/public", "Content-Length: 2", "Expect: 100-continue")
-            for wire in wires:
-                assert wire.receive(len(CONTINUE)) == CONTINUE  # a thread is at work on it
+            for client in clients:
+                client.send_request("POST", "/job/public", "Content-Length: 2", "Expect: 100-continue")
+            for client in clients:
+                assert client.receive(len(CONTINUE)) == CONTINUE  # a thread serves it
             check_others_are_served(service)
         finally:
-            for wire in wires:
-                wire.close()
+            for client in clients:
+                client.close()
 
 
 def test_burst__over_many_connections_is_stored_without_a_refusal(replica: Replica, proxy: FaultProxy) -> None:
-    """More requests than threads, of which none goes on for longer than a moment; the probes answer all the while."""
+    """More requests than threads, each of them short; the probes succeed meanwhile."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
         slow = Hold()
         proxy.add(Fault(slow, method="POST", path=r"/jobs$", times=None))
-        wires = [RawClient(service.port, timeout_seconds=60) for _ in range(BURST)]
+        clients = [RawClient(service.port) for _ in range(BURST)]
         try:
-            for wire in wires:
-                wire.send_request("POST", "/job/public")
-            slow.wait_held(MAX_CALLS, 30)
+            for client in clients:
+                client.send_request("POST", "/job/public")
+            slow.wait_held(MAX_CALLS)
             for path in ("/health", "/ready", "/metrics"):
                 assert service.get(path).status_code == 200
             time.sleep(0.5)
             slow.release()
-            assert Counter(read_status(wire) for wire in wires) == {202: BURST}
-            for wire in wires:  # the same connections once more
-                wire.send_request("POST", "/job/public")
-            assert Counter(read_status(wire) for wire in wires) == {202: BURST}
+            assert Counter(read_status(client) for client in clients) == {202: BURST}
+            for client in clients:  # reuse the same connections
+                client.send_request("POST", "/job/public")
+            assert Counter(read_status(client) for client in clients) == {202: BURST}
         finally:
             slow.release()
-            for wire in wires:
-                wire.close()
+            for client in clients:
+                client.close()
 
 
 def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: FaultProxy) -> None:
-    """However many there are, and however slow: whoever starts a run does not notice."""
+    """Many slow reads do not delay a request that starts a run."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:
         location = service.post("/job/public").headers["Location"]
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", times=None))
-        wires = [RawClient(service.port, timeout_seconds=60).send_request("GET", location) for _ in range(BURST)]
+        clients = [RawClient(service.port).send_request("GET", location) for _ in range(BURST)]
         try:
-            slow.wait_held(MAX_READS, 30)
+            slow.wait_held(MAX_READS)
             check_others_are_served(service)
             slow.release()
-            assert Counter(read_status(wire) for wire in wires) == {200: BURST}
+            assert Counter(read_status(client) for client in clients) == {200: BURST}
         finally:
             slow.release()
-            for wire in wires:
-                wire.close()
+            for client in clients:
+                client.close()
 
 
-def read_status(wire: RawClient) -> int:
-    """Read a whole answer, so that its connection can be used again."""
-    answer = wire.answer()
-    answer.read()
-    return answer.status
+def read_status(client: RawClient) -> int:
+    """Read a whole response, so that its connection can be used again."""
+    response = client.answer()
+    response.read()
+    return response.status

@@ -1,4 +1,4 @@
-"""`make dev` as a process: it serves one's own definitions, and ends with who started it, with all its processes."""
+"""`make dev` as a process: it serves a user's definitions, and ends together with its terminal."""
 
 import json
 import os
@@ -19,16 +19,16 @@ from tests.support.ports import find_free_port
 from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.embedded_only("it starts a cluster of its own, whose runs are real processes")
+pytestmark = pytest.mark.embedded_only("it starts its own embedded cluster, whose runs are real processes")
 
 Start = Callable[..., "Session"]
 
 
 class Session:
-    """A shell as the leader of a session, in which `make dev` runs; what it prints goes to a file.
+    """A shell that leads a session in which `make dev` runs; its output goes to a file.
 
     Attributes:
-        url: of the service.
+        url: the service's URL.
     """
 
     def __init__(self, folder: Path, line: str, variables: Mapping[str, str]) -> None:
@@ -51,16 +51,16 @@ class Session:
 
     @property
     def text(self) -> str:
-        """What it has printed so far."""
+        """The output so far."""
         return self.log.read_text("utf-8")
 
     def await_line(self, pattern: str) -> re.Match[str]:
-        """Return the first line that matches, once it is there."""
+        """Wait for a line that matches, and return the match."""
         found: re.Match[str] = until(lambda: re.search(pattern, self.text, re.MULTILINE))
         return found
 
     def await_end_of_everything(self) -> None:
-        """Return once nobody listens any more, and the files are gone."""
+        """Wait until neither cluster nor service listens, and the temporary folder is removed."""
         cluster = self.await_line(r"^devcluster serves http://127\.0\.0\.1:(\d+), kubeconfig (\S+)$")
         until(lambda: not is_listening(int(cluster[1])))
         until(lambda: not is_listening(int(self.url.rpartition(":")[2])))
@@ -74,7 +74,7 @@ def is_listening(port: int) -> bool:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Have a shell run a line, with `$JOBS` and `$IMAGES` for one definition, and `$DEV` for the command."""
+    """Run a shell line in which `$JOBS` and `$IMAGES` hold one definition, and `$DEV` is the command."""
     definitions = {"report": {"Image": "acme/report:1.0", "Visibility": "Public"}}
     (tmp_path / "jobs.json").write_text(json.dumps({"Configurations": definitions}), "utf-8")
     (tmp_path / "images.json").write_text('{"acme/report:*": ["echo", "a report on"]}', "utf-8")
@@ -94,20 +94,20 @@ def start(tmp_path: Path) -> Iterator[Start]:
         session.await_end_of_everything()
 
 
-def test_dev__own_definitions__are_served_followed_and_told(start: Start, tmp_path: Path) -> None:
-    """Each command that is printed can be pasted; a definition and an image that are added later count as well."""
+def test_dev__own_definitions__are_served_reloaded_and_reported(start: Start, tmp_path: Path) -> None:
+    """Every printed command can be pasted; a definition and an image that are added later are used."""
     session = start()
     session.await_line(r"Ctrl-C ends everything\.$")
     command = session.await_line(r"curl -X POST (\S+/job/report)$")
-    answer = requests.post(command[1], headers={"Prefer": "wait=120"}, json={"Args": ["x"]}, timeout=DEADLINE_SECONDS)
-    assert answer.json()["Status"] == "Succeeded"
+    response = requests.post(command[1], headers={"Prefer": "wait=120"}, json={"Args": ["x"]}, timeout=DEADLINE_SECONDS)
+    assert response.json()["Status"] == "Succeeded"
     logs = session.await_line(r"^report \S+ succeeded +curl (\S+)$")
     assert requests.get(logs[1], timeout=DEADLINE_SECONDS).text == "a report on x\n"
 
     (tmp_path / "images.json").write_text('{"acme/other:*": ["echo", "another"]}', "utf-8")
     definitions = {"other": {"Image": "acme/other:1.0", "Visibility": "Public"}}
     (tmp_path / "jobs.json").write_text(json.dumps({"Configurations": definitions}), "utf-8")
-    session.await_line(r"^the service has taken up \S+$")
+    session.await_line(r"^the service has reloaded \S+$")
     assert requests.post(f"{session.url}/job/other", timeout=DEADLINE_SECONDS).status_code == 202
     logs = session.await_line(r"^other \S+ succeeded +curl (\S+)$")
     assert requests.get(logs[1], timeout=DEADLINE_SECONDS).text == "another\n"
@@ -121,7 +121,6 @@ def test_dev__own_definitions__are_served_followed_and_told(start: Start, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_dev__signal__ends_all_processes(start: Start, number: signal.Signals) -> None:
-    """With exit code 0."""
     session = start()
     session.await_line(r"Ctrl-C ends everything\.$")
     session.shell.send_signal(number)
@@ -131,7 +130,7 @@ def test_dev__signal__ends_all_processes(start: Start, number: signal.Signals) -
 
 @pytest.mark.slow
 def test_dev__signal_while_it_starts__ends_all_processes(start: Start) -> None:
-    """The cluster is there, the service isn't ready yet."""
+    """The cluster runs, and the service is not ready yet."""
     session = start()
     session.await_line(r"^devcluster serves ")
     session.shell.send_signal(signal.SIGHUP)
@@ -141,7 +140,7 @@ def test_dev__signal_while_it_starts__ends_all_processes(start: Start) -> None:
 
 @pytest.mark.slow
 def test_dev__shell_that_is_killed__ends_all_processes(start: Start) -> None:
-    """Nobody sends a signal then, to one that was started in the background."""
+    """A background process gets no signal in that case."""
     session = start("$DEV & wait")
     session.await_line(r"Ctrl-C ends everything\.$")
     session.shell.kill()
@@ -151,7 +150,6 @@ def test_dev__shell_that_is_killed__ends_all_processes(start: Start) -> None:
 
 @pytest.mark.slow
 def test_dev__nohup__outlives_its_terminal(start: Start) -> None:
-    """As a user of `nohup` means it."""
     session = start("trap '' HUP; exec $DEV")
     session.await_line(r"Ctrl-C ends everything\.$")
     session.shell.send_signal(signal.SIGHUP)
@@ -161,7 +159,7 @@ def test_dev__nohup__outlives_its_terminal(start: Start) -> None:
 
 
 def test_dev__terminal_that_is_closed__ends_all_processes(start: Start) -> None:
-    """As when its window is closed: the kernel sends SIGHUP, and nothing can be written any more."""
+    """As when a terminal window is closed: the kernel sends SIGHUP, and writes to the terminal fail."""
     session = start(f'exec {sys.executable} -m tests.e2e.test_dev "$DEV"')
     session.await_line(r"Ctrl-C ends everything\.")
     session.shell.kill()
@@ -171,7 +169,7 @@ def test_dev__terminal_that_is_closed__ends_all_processes(start: Start) -> None:
 
 @pytest.mark.slow
 def test_dev__service_that_ends__ends_the_rest_and_says_so(start: Start, tmp_path: Path) -> None:
-    """Here because its definitions are faulty, which it says itself."""
+    """The service fails because of invalid definitions, and reports them."""
     (tmp_path / "jobs.json").write_text('{"Configurations": {"a": {}}}', "utf-8")
     session = start()
     assert session.shell.wait(DEADLINE_SECONDS) == 1
@@ -181,7 +179,7 @@ def test_dev__service_that_ends__ends_the_rest_and_says_so(start: Start, tmp_pat
 
 
 def _copy_terminal(line: str) -> None:
-    """Run a line in a shell with a terminal of its own, which closes when this process ends."""
+    """Run a shell line in a new terminal, which closes when this process ends."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp("bash", ["bash", "-c", line])

@@ -1,4 +1,4 @@
-"""The manifests in `k8s/` on a real control plane: taken without a word, and what its controllers make of them."""
+"""The manifests in `k8s/` on a real control plane: applied without warnings, and their pods become ready."""
 
 import os
 import secrets
@@ -15,14 +15,17 @@ from tests.integration.dispatching import until
 from tests.support.kustomize import INSTALLATIONS, K8S, kubectl, needs_kubectl
 from tests.support.servers import Server
 
-pytestmark = [pytest.mark.real_only("it has neither admission plugins nor server-side apply"), needs_kubectl]
+pytestmark = [
+    pytest.mark.real_only("the embedded cluster has neither admission plugins nor server-side apply"),
+    needs_kubectl,
+]
 
 PRODUCTION = {"Deployment slimfaas": 2, "Deployment slimfaas-dispatcher": 2}
 
 ENFORCE = "pod-security.kubernetes.io/enforce"
 
-Settled = Callable[[str], dict[str, int]]
-"""Waits until all workloads of a namespace are ready; how many pods each has, by its kind and name."""
+AwaitReady = Callable[[str], dict[str, int]]
+"""Waits until all workloads of a namespace are ready; returns the number of pods by kind and name."""
 
 
 def write_overlay(folder: Path, base: Path, namespace: str, **fields: Any) -> Path:
@@ -34,7 +37,7 @@ def write_overlay(folder: Path, base: Path, namespace: str, **fields: Any) -> Pa
 
 
 def apply(folder: Path, *options: str) -> list[str]:
-    """Apply strictly what a folder has; the lines that say what became of it. No warning may come along."""
+    """Apply a folder with strict validation, and return kubectl's lines; a warning fails the test."""
     done = kubectl("apply", "--kustomize", folder, "--validate=strict", *options, kubeconfig=os.environ["KUBECONFIG"])
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.splitlines()
@@ -42,26 +45,26 @@ def apply(folder: Path, *options: str) -> list[str]:
 
 @pytest.fixture
 def core(server: Server) -> Any:
-    """Namespaces, Services and pods, as an administrator."""
+    """Provide an administrator's client for the core API."""
     return client.CoreV1Api(server.admin)
 
 
 @pytest.fixture
 def namespace(core: Any) -> Iterator[str]:
-    """The name of a namespace that is not there yet, and is gone at the end."""
+    """Provide the name of a namespace that does not exist yet; it is deleted at the end."""
     name = f"test-{secrets.token_hex(4)}"
     yield name
     core.delete_namespace(name)
 
 
 @pytest.fixture
-def settled(server: Server, core: Any) -> Settled:
-    """Wait until every workload of a namespace has all the pods that it wants, ready; how many each has."""
+def await_ready(server: Server, core: Any) -> AwaitReady:
+    """Provide a function that waits until all workloads of a namespace are ready, and returns their numbers of pods."""
     if AUDIT_LOG_VARIABLE not in os.environ:
-        pytest.skip("a cluster of the caller's has no image of the service; the node that `make e2e` brings needs none")
+        pytest.skip("needs a node that runs the service without its image: the one that `make e2e` starts")
     apps = client.AppsV1Api(server.admin)
 
-    def look(namespace: str) -> dict[str, int] | None:
+    def count_if_ready(namespace: str) -> dict[str, int] | None:
         kinds = {"Deployment": apps.list_namespaced_deployment, "StatefulSet": apps.list_namespaced_stateful_set}
         found = {f"{kind} {one.metadata.name}": one for kind, read in kinds.items() for one in read(namespace).items}
         ready = {name: one.status.ready_replicas or 0 for name, one in found.items()}
@@ -69,26 +72,26 @@ def settled(server: Server, core: Any) -> Settled:
         return ready if ready == wanted else None
 
     def wait(namespace: str) -> dict[str, int]:
-        found: dict[str, int] = until(lambda: look(namespace))
+        found: dict[str, int] = until(lambda: count_if_ready(namespace))
         return found
 
     return wait
 
 
 @pytest.mark.parametrize("name", INSTALLATIONS)
-def test_an_installation_is_taken_without_a_warning(namespace: str, tmp_path: Path, name: str) -> None:
-    """Each object is new, and then there is nothing left to do."""
+def test_installation__is_applied_without_a_warning(namespace: str, tmp_path: Path, name: str) -> None:
+    """Every object is created, and afterwards `kubectl diff` finds no difference."""
     overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS[name], namespace)
     lines = apply(overlay)
     assert lines
     assert all(line.endswith(" created") for line in lines)
-    # A status that changes while kubectl looks counts as a difference, too.
+    # A status that changes meanwhile counts as a difference, too.
     until(lambda: kubectl("diff", "--kustomize", overlay, kubeconfig=os.environ["KUBECONFIG"]).returncode == 0)
 
 
 @pytest.mark.parametrize("name", INSTALLATIONS)
-def test_an_installation_is_taken_by_server_side_apply(namespace: str, tmp_path: Path, name: str) -> None:
-    """Without a warning, too; and a dry run of it afterwards has nothing to say, either."""
+def test_installation__is_applied_server_side_without_a_warning(namespace: str, tmp_path: Path, name: str) -> None:
+    """A dry run afterwards gives no warning either."""
     overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS[name], namespace)
     lines = apply(overlay, "--server-side")
     assert lines
@@ -96,8 +99,8 @@ def test_an_installation_is_taken_by_server_side_apply(namespace: str, tmp_path:
     assert apply(overlay, "--server-side", "--dry-run=server") == [f"{line} (server dry run)" for line in lines]
 
 
-def test_the_token_review_component_is_taken_without_a_warning(namespace: str, tmp_path: Path) -> None:
-    """It is the cluster's, so that it is only tried here."""
+def test_token_review_component__is_applied_without_a_warning(namespace: str, tmp_path: Path) -> None:
+    """Only as a dry run, because its objects are cluster-wide."""
     component = os.path.relpath(K8S / "components" / "token-review", tmp_path / "overlay")
     overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS["production"], namespace)
     apply(overlay)
@@ -118,32 +121,32 @@ def test_the_token_review_component_is_taken_without_a_warning(namespace: str, t
     ],
 )
 @pytest.mark.parametrize("standard", ["baseline", "restricted"])
-def test_every_pod_comes_up_under_either_standard(
-    core: Any, namespace: str, tmp_path: Path, settled: Settled, name: str, pods: dict[str, int], standard: str
+def test_installation__its_pods_become_ready_under_each_pod_security_standard(
+    core: Any, namespace: str, tmp_path: Path, await_ready: AwaitReady, name: str, pods: dict[str, int], standard: str
 ) -> None:
-    """As the manifests are, and in a namespace that enforces "restricted"; the autoscaler sees to production's two."""
+    """In production the autoscaler sets the number of web replicas."""
     labels = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "slimfaas", "labels": {ENFORCE: standard}}}
     patch = {"target": {"kind": "Namespace"}, "patch": yaml.safe_dump(labels)}
     overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS[name], namespace, patches=[patch])
     apply(overlay)
     assert core.read_namespace(namespace).metadata.labels[ENFORCE] == standard
-    until(lambda: settled(namespace) == pods)
+    until(lambda: await_ready(namespace) == pods)
 
 
-def test_the_base_can_become_production(
-    server: Server, core: Any, namespace: str, tmp_path: Path, settled: Settled
+def test_base__can_be_upgraded_to_production(
+    server: Server, core: Any, namespace: str, tmp_path: Path, await_ready: AwaitReady
 ) -> None:
-    """As the operations page has it: apply, delete the old. The controllers then find the pods that the manifests mean.
+    """By the steps of the operations page: apply production, then delete the old StatefulSet.
 
-    The Service leads to those who serve HTTP, and each budget lets one pod of its own go.
+    Afterwards the Service selects the web pods, and each disruption budget permits the eviction of one pod.
     """
     overlay = write_overlay(tmp_path / "overlay", INSTALLATIONS["base"], namespace)
     apply(overlay)
-    assert settled(namespace) == {"StatefulSet slimfaas": 1}
+    assert await_ready(namespace) == {"StatefulSet slimfaas": 1}
     apply(write_overlay(overlay, INSTALLATIONS["production"], namespace))
-    until(lambda: settled(namespace).get("Deployment slimfaas-dispatcher") == 2)
+    until(lambda: await_ready(namespace).get("Deployment slimfaas-dispatcher") == 2)
     client.AppsV1Api(server.admin).delete_namespaced_stateful_set("slimfaas", namespace)
-    until(lambda: settled(namespace) == PRODUCTION)
+    until(lambda: await_ready(namespace) == PRODUCTION)
     until(lambda: len(core.list_namespaced_pod(namespace).items) == 4)
     slices, policies = client.DiscoveryV1Api(server.admin), client.PolicyV1Api(server.admin)
     serving = {pod.metadata.name for pod in core.list_namespaced_pod(namespace, label_selector="app=slimfaas").items}
@@ -161,12 +164,10 @@ def test_the_base_can_become_production(
     until(lambda: budgets() == {"slimfaas": (2, 1), "slimfaas-dispatcher": (2, 1)})
 
 
-def test_the_node_of_a_single_replica_can_be_drained(
-    core: Any, namespace: str, tmp_path: Path, settled: Settled
-) -> None:
-    """Its budget lets it go, and the StatefulSet makes it anew."""
+def test_base__its_node_can_be_drained(core: Any, namespace: str, tmp_path: Path, await_ready: AwaitReady) -> None:
+    """The disruption budget permits the eviction, and the StatefulSet recreates the pod."""
     apply(write_overlay(tmp_path / "overlay", INSTALLATIONS["base"], namespace))
-    assert settled(namespace) == {"StatefulSet slimfaas": 1}
+    assert await_ready(namespace) == {"StatefulSet slimfaas": 1}
     uid = core.read_namespaced_pod("slimfaas-0", namespace).metadata.uid
 
     def evict() -> bool:
@@ -180,4 +181,4 @@ def test_the_node_of_a_single_replica_can_be_drained(
 
     until(evict)
     until(lambda: uid not in {pod.metadata.uid for pod in core.list_namespaced_pod(namespace).items})
-    assert settled(namespace) == {"StatefulSet slimfaas": 1}
+    assert await_ready(namespace) == {"StatefulSet slimfaas": 1}

@@ -1,4 +1,4 @@
-"""Metrics of whole processes: several workers, one of them killed, and a dispatcher that stands alone."""
+"""Metrics of whole processes: several workers, killed workers, and a stand-alone dispatcher."""
 
 import json
 import os
@@ -32,12 +32,12 @@ DEFINITIONS: dict[str, Any] = {
 
 
 def scrape(url: str) -> Scrape:
-    # A connection of its own: the kernel gives each to any of the workers.
+    # A new connection each time: the kernel gives it to any of the workers.
     return Scrape(requests.get(f"{url}/metrics", timeout=DEADLINE_SECONDS, headers={"Connection": "close"}).text)
 
 
 def workers_of(service: ServiceProcess) -> list[int]:
-    """The process ids of a service's workers, from the log."""
+    """Return the PIDs of a service's live workers, from its log."""
     lines = [line for line in service.log_text.splitlines() if "Booting worker with pid" in line]
     booted = [int(line.rsplit(" ", 1)[1]) for line in lines]
     return [pid for pid in booted if Path(f"/proc/{pid}").exists()]
@@ -45,8 +45,8 @@ def workers_of(service: ServiceProcess) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"])
-def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: Replica, how: str) -> None:
-    """Whichever answers, the figures are everybody's; a killed worker takes nothing away, and leaves nothing behind."""
+def test_several_workers__metrics_are_summed_and_survive_killed_workers(replica: Replica, how: str) -> None:
+    """Every worker reports the sum of all; a killed worker leaves neither gauges nor extra files behind."""
     value = "3" if how == "WEB_CONCURRENCY" else "--workers=3"
     with replica(DEFINITIONS, **{how: value}) as service:
         until(lambda: len(workers_of(service)) == 3)
@@ -84,7 +84,7 @@ def test_what_several_workers_count_adds_up_and_outlives_each_of_them(replica: R
 
 
 def metrics_folder(service: ServiceProcess) -> Path:
-    """Where the workers share what they count."""
+    """Return the folder in which the workers share their metrics."""
     mapped = Path(f"/proc/{workers_of(service)[0]}/maps").read_text().splitlines()
     (folder,) = {Path(line.split()[-1]).parent for line in mapped if "slimfaas-jobs-metrics" in line}
     return folder
@@ -93,7 +93,7 @@ def metrics_folder(service: ServiceProcess) -> Path:
 def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_process_id(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """As in a container, whose first process always has the same process id."""
+    """In a container, the first process always has the same PID."""
     folder = "/dev/shm/slimfaas-jobs-metrics-$$"
     leave_files = f'mkdir {folder} && echo "not metrics" > {folder}/counter_1.db && exec "$@"'
     service = ServiceProcess(
@@ -110,8 +110,8 @@ def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_pr
         assert service.stop() == 0
 
 
-def test_one_worker_needs_no_files(replica: Replica) -> None:
-    """It counts in its own memory, and shows its process's figures."""
+def test_one_worker__needs_no_files(replica: Replica) -> None:
+    """It counts in its own memory, and reports the process metrics."""
     with replica(DEFINITIONS) as service:
         assert service.post("/job/blocked").status_code == 202
         until(lambda: scrape(service.url).value("queued_runs", definition="blocked") == 1)
@@ -126,9 +126,9 @@ class DispatcherCommand:
     """`slimfaas-jobs dispatcher` as a process.
 
     Args:
-        kubeconfig: how it reaches the API server.
-        log: where its output goes.
-        environment: further variables.
+        kubeconfig: the kubeconfig for the API server.
+        log: the file for its output.
+        environment: further environment variables.
     """
 
     def __init__(self, kubeconfig: Path, log: Path, **environment: str) -> None:
@@ -146,7 +146,7 @@ class DispatcherCommand:
             self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=file, stderr=file)
 
     def get(self, path: str) -> requests.Response | None:
-        """Ask it; `None`: nobody listens yet."""
+        """Send a GET request; return `None` if nothing listens yet."""
         try:
             return requests.get(self.url + path, timeout=DEADLINE_SECONDS)
         except requests.ConnectionError:
@@ -156,7 +156,7 @@ class DispatcherCommand:
 
 @contextmanager
 def dispatching(kubeconfig: Path, log: Path, **environment: str) -> Iterator[DispatcherCommand]:
-    """A dispatcher that stands alone, until the end of the context."""
+    """Run a stand-alone dispatcher until the end of the context."""
     command = DispatcherCommand(kubeconfig, log, **environment)
     try:
         yield command
@@ -165,57 +165,58 @@ def dispatching(kubeconfig: Path, log: Path, **environment: str) -> Iterator[Dis
         command.process.wait()
 
 
-def is_ok(answer: requests.Response | None) -> bool:
-    return answer is not None and answer.status_code == 200
+def is_ok(response: requests.Response | None) -> bool:
+    return response is not None and response.status_code == 200
 
 
-def test_a_dispatcher_that_stands_alone_answers_probes_and_scrapes(
-    server: Server, namespace: str, tmp_path: Path
-) -> None:
-    """As a web worker does, and nothing else; and it ends with 0."""
+def test_standalone_dispatcher__serves_probes_and_metrics_only(server: Server, namespace: str, tmp_path: Path) -> None:
+    """Other paths are not found, and SIGTERM ends it with exit code 0."""
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/ready")))
         assert requests.get(f"{command.url}/health", timeout=DEADLINE_SECONDS).text == "OK\n"
         until(lambda: requests.get(f"{command.url}/ready", timeout=DEADLINE_SECONDS).json()["Dispatcher"] == "leading")
         until(lambda: scrape(command.url).value("slots", definition="fast") == SLOTS)
-        assert scrape(command.url).value("streams_limit") == 0  # it serves nobody
+        assert scrape(command.url).value("streams_limit") == 0  # it serves no clients
         refused = requests.post(f"{command.url}/job/fast", timeout=DEADLINE_SECONDS)
         assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
         command.process.terminate()
         assert command.process.wait(DEADLINE_SECONDS) == 0
 
 
-def test_an_outage_of_the_api_server_gets_no_dispatcher_killed(server: Server, namespace: str, tmp_path: Path) -> None:
-    """It isn't ready, and lives."""
+def test_standalone_dispatcher__without_api_server__is_alive_and_not_ready(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
         proxy.refuse_connections()
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
         with dispatching(kubeconfig, tmp_path / "log", SLIMFAAS_LOG_FORMAT="json") as command:
             until(lambda: is_ok(command.get("/health")))
-            answer = requests.get(f"{command.url}/ready", timeout=DEADLINE_SECONDS)
-            assert answer.status_code == 503
+            response = requests.get(f"{command.url}/ready", timeout=DEADLINE_SECONDS)
+            assert response.status_code == 503
             lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
             assert "the dispatcher's lease can't be read or written" in " ".join(line["message"] for line in lines)
 
 
-def test_clients_that_say_nothing_or_little_do_not_keep_probes_out(
+def test_standalone_dispatcher__idle_and_slow_clients__do_not_block_probes(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """Each holds a place for a few seconds at most; then the next probe is answered."""
+    """Each of them holds a connection slot for a few seconds at most."""
     with dispatching(write_kubeconfig(tmp_path, server, namespace), tmp_path / "log") as command:
         until(lambda: is_ok(command.get("/health")))
         port = int(command.url.rpartition(":")[2])
-        wires = [RawClient(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
+        clients = [RawClient(port).send(b"GET /health HT" if number % 2 else b"") for number in range(16)]
         try:
             until(lambda: is_ok(command.get("/health")))
         finally:
-            for wire in wires:
-                wire.close()
+            for client in clients:
+                client.close()
         assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tmp_path: Path) -> None:
-    """A dispatcher that nobody could probe would be killed over and over, for no reason that anyone could see."""
+def test_standalone_dispatcher__port_in_use__exits_with_an_error(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """Otherwise its probes would fail and the kubelet would restart it without a visible reason."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace)
     with dispatching(kubeconfig, tmp_path / "one") as first:
         until(lambda: is_ok(first.get("/health")))
@@ -225,15 +226,15 @@ def test_a_port_that_is_taken_is_said_at_once(server: Server, namespace: str, tm
             assert f"cannot serve probes and metrics on port {port} (set PORT)" in (tmp_path / "two").read_text()
 
 
-def test_every_line_of_a_service_is_json_when_that_is_wanted(replica: Replica) -> None:
-    """Gunicorn's own lines, the calls and what they meet, from its start to its end."""
+def test_json_log_format__applies_to_every_line(replica: Replica) -> None:
+    """From start to stop, including gunicorn's own lines."""
     with replica(DEFINITIONS, SLIMFAAS_LOG_FORMAT="json", SLIMFAAS_LOG_LEVEL="debug") as service:
         service.post("/job/blocked", {"Args": ["a\nb"]})
         service.post("/job/hidden")
         service.get("/job/%0a%00%ff/x\u2028")
         service.stop()
     lines = [json.loads(line) for line in service.log_text.splitlines()]
-    assert {"gunicorn.error", "app.api.access_log", "app.dispatcher.leader"} <= {line["logger"] for line in lines}
+    assert {"gunicorn.error", "app.api.access_log", "app.dispatcher.election"} <= {line["logger"] for line in lines}
     calls = [line for line in lines if line.get("method") == "POST"]
     assert [(call["status"], call["definition"], call.get("fields")) for call in calls] == [
         (202, "blocked", "Args"),

@@ -1,4 +1,4 @@
-"""The API server and etcd stop, stand still or forget: what was accepted is carried out once, all goes on by itself."""
+"""Outages of the API server and etcd: every accepted run is run once, and the service recovers by itself."""
 
 import os
 import re
@@ -13,19 +13,19 @@ import requests
 from kubernetes import client
 
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
-from tests.e2e.callers import Authorizer, Replica, check_runs
+from tests.e2e.callers import Callers, Replica, check_runs
 from tests.integration.dispatching import until
 from tests.support.observer import Observer
 from tests.support.servers import Server, connect_to
 from tests.support.service import ServiceProcess, replicas
 
 pytestmark = [
-    pytest.mark.real_only("it keeps nothing when it is stopped"),
-    pytest.mark.xdist_group("outages"),  # one worker, and so one control plane, for all of them
+    pytest.mark.real_only("the embedded cluster keeps no state when it is stopped"),
+    pytest.mark.xdist_group("outages"),  # all in one xdist worker, so that they share one control plane
 ]
 
 SLOTS = {"one": 1, "four": 4, "after": 3}
-TURNS = [name for name, slots in SLOTS.items() for _ in range(slots)]
+CALLED_IN_TURN = [name for name, slots in SLOTS.items() for _ in range(slots)]
 DEPENDENCY = "database"
 DEFINITIONS = {
     name: {
@@ -45,22 +45,22 @@ LONGEST_PROBE_SECONDS = 2.0
 
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ControlPlane]:
-    """A control plane that no other test uses."""
+    """Provide a control plane that no other test uses."""
     if AUDIT_LOG_VARIABLE not in os.environ:
-        pytest.skip("stops an API server, and does that only to one that `make e2e` starts itself")
+        pytest.skip("stops API servers, so it runs only where `make e2e` starts them itself")
     with ControlPlane() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def server(plane: ControlPlane) -> Server:
-    """Its API server."""
+    """Provide that control plane's API server."""
     return connect_to(str(plane.admin_kubeconfig))
 
 
 @pytest.fixture
 def apps(server: Server, namespace: str) -> client.AppsV1Api:
-    """The Deployments; that of the dependency is there, and has no replicas."""
+    """Provide the apps API, with a Deployment for the dependency that has no replicas."""
     found = client.AppsV1Api(server.admin)
     labels = {"app": DEPENDENCY}
     metadata = {"labels": labels, "annotations": {"testnode/ready-after": "2s"}}
@@ -71,7 +71,7 @@ def apps(server: Server, namespace: str) -> client.AppsV1Api:
 
 
 class Prober:
-    """Asks the replicas for /health, as a kubelet does, for as long as its context lasts; all is well at its end."""
+    """Probes the replicas' /health while its context lasts; a failed probe fails the test at its end."""
 
     def __init__(self, services: list[ServiceProcess]) -> None:
         self._urls = [f"{service.url}/health" for service in services]
@@ -103,7 +103,7 @@ def leads(service: ServiceProcess) -> bool:
 
 @contextmanager
 def api_server_stopped(plane: ControlPlane, services: list[ServiceProcess]) -> Iterator[None]:
-    """Nobody listens."""
+    """Stop the API server, so that nothing listens."""
     plane.api_server.stop()
     yield
     plane.api_server.start()
@@ -111,7 +111,7 @@ def api_server_stopped(plane: ControlPlane, services: list[ServiceProcess]) -> I
 
 @contextmanager
 def api_server_paused_for_longer_than_the_lease(plane: ControlPlane, services: list[ServiceProcess]) -> Iterator[None]:
-    """Connections are accepted, nobody answers, and what was sent is carried out when nobody waits for it any more."""
+    """Pause the API server: it accepts connections, and handles the requests long after their clients timed out."""
     plane.api_server.pause()
     yield
     until(lambda: not any(leads(service) for service in services))
@@ -120,7 +120,7 @@ def api_server_paused_for_longer_than_the_lease(plane: ControlPlane, services: l
 
 @contextmanager
 def etcd_paused_and_killed(plane: ControlPlane, services: list[ServiceProcess]) -> Iterator[None]:
-    """The API server answers what it knows, and can store nothing."""
+    """Pause etcd, then restart it: meanwhile the API server serves from its cache and can store nothing."""
     plane.etcd.pause()
     yield
     plane.etcd.kill()
@@ -133,10 +133,10 @@ Outage = Callable[[ControlPlane, list[ServiceProcess]], AbstractContextManager[N
 @pytest.mark.parametrize(
     "outage", [api_server_stopped, api_server_paused_for_longer_than_the_lease, etcd_paused_and_killed]
 )
-def test_an_outage_loses_nothing_doubles_nothing_and_ends_by_itself(
+def test_outage__every_accepted_run_runs_once_and_the_service_recovers(
     plane: ControlPlane, server: Server, namespace: str, apps: client.AppsV1Api, replica: Replica, outage: Outage
 ) -> None:
-    """Callers hear 503 in time, probes hear 200; a dependency that is made in between is waited for."""
+    """Callers get a 503 in time, probes succeed, and runs wait for a dependency that is started meanwhile."""
     services = [replica(DEFINITIONS) for _ in range(2)]
     with (
         Observer(server.admin, namespace) as seen,
@@ -144,7 +144,7 @@ def test_an_outage_loses_nothing_doubles_nothing_and_ends_by_itself(
         replicas(*services),
         Prober(services),
     ):
-        callers = Authorizer(services, TURNS)
+        callers = Callers(services, CALLED_IN_TURN)
         calls = [pool.submit(callers.start_run, number) for number in range(RUNS // 2)]
         seen.wait(lambda: seen.has_started(4))
         assert not [name for name in seen.starts if name.startswith("after-")]
@@ -163,7 +163,7 @@ def test_an_outage_loses_nothing_doubles_nothing_and_ends_by_itself(
 
 
 def check_dependency(server: Server, namespace: str) -> None:
-    """No run that depends on it was started before it was ready, by the clocks of Kubernetes' own controllers."""
+    """Check that no dependent run started before the dependency was ready, by the timestamps of Kubernetes."""
     pods = client.CoreV1Api(server.admin).list_namespaced_pod(namespace, label_selector=f"app={DEPENDENCY}").items
     (ready_at,) = [
         condition.last_transition_time
@@ -176,10 +176,10 @@ def check_dependency(server: Server, namespace: str) -> None:
     assert [job.metadata.name for job in jobs if job.status.start_time < ready_at] == []
 
 
-def test_an_api_server_that_is_killed_in_the_middle_of_forty_calls_has_stored_what_was_accepted(
+def test_api_server_killed_during_requests__every_accepted_run_is_stored(
     plane: ControlPlane, server: Server, namespace: str, apps: client.AppsV1Api, replica: Replica
 ) -> None:
-    """Whether a call under way was stored is found out by asking again, not by starting a second run."""
+    """After an unknown outcome the service reads the run instead of creating a second one."""
     apps.patch_namespaced_deployment(DEPENDENCY, namespace, {"spec": {"replicas": 1}})
     services = [replica(DEFINITIONS) for _ in range(2)]
     with (
@@ -188,7 +188,7 @@ def test_an_api_server_that_is_killed_in_the_middle_of_forty_calls_has_stored_wh
         replicas(*services),
         Prober(services),
     ):
-        callers = Authorizer(services, TURNS)
+        callers = Callers(services, CALLED_IN_TURN)
         calls = [pool.submit(callers.start_run, number) for number in range(RUNS)]
         callers.wait_for(RUNS // 4)
         plane.api_server.kill()
@@ -201,21 +201,21 @@ def test_an_api_server_that_is_killed_in_the_middle_of_forty_calls_has_stored_wh
     assert callers.longest_seconds < LONGEST_POST_SECONDS
 
 
-def test_runs_that_are_queued_when_history_expires_start_when_they_may(
+def test_expired_history__queued_runs_start_once_their_dependency_is_ready(
     plane: ControlPlane, server: Server, namespace: str, apps: client.AppsV1Api, replica: Replica
 ) -> None:
-    """No watch can go on from where it was: the dispatcher lists, misses nothing, and starts nothing too early."""
+    """No watch can resume, so the dispatcher lists everything again."""
     services = [replica(DEFINITIONS) for _ in range(2)]
     with replicas(*services), Prober(services):
-        callers = Authorizer(services, TURNS)
-        for number in range(len(TURNS)):
+        callers = Callers(services, CALLED_IN_TURN)
+        for number in range(len(CALLED_IN_TURN)):
             callers.start_run(number)
         with Observer(server.admin, namespace) as seen:
             others = {name for name in callers.accepted if not name.startswith("after-")}
             seen.wait(lambda: seen.finished >= others)
         plane.expire_history()
         plane.restart_controllers()
-        # A witness who has seen what came before would have a gap.
+        # An older observer would have missed changes.
         with Observer(server.admin, namespace) as seen:
             until(
                 lambda: any(
@@ -224,7 +224,7 @@ def test_runs_that_are_queued_when_history_expires_start_when_they_may(
             )
             assert seen.starts.keys() == others
             apps.patch_namespaced_deployment(DEPENDENCY, namespace, {"spec": {"replicas": 1}})
-            for number in range(len(TURNS)):
+            for number in range(len(CALLED_IN_TURN)):
                 callers.start_run(number)
             check_runs(seen, set(callers.accepted), SLOTS)
         check_dependency(server, namespace)

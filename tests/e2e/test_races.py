@@ -1,4 +1,4 @@
-"""Kills, an API server that misbehaves, a network that fails: nothing lost, nothing doubled, no cap exceeded."""
+"""Kills, API server faults and network faults: no run is lost or doubled, and no limit is exceeded."""
 
 import time
 from collections.abc import Iterator
@@ -6,15 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.callers import Authorizer, Replica, check_runs
-from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseAnswer, LoseRequest, Refuse
+from tests.e2e.callers import Callers, Replica, check_runs
+from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseRequest, LoseResponse, Refuse
 from tests.support.observer import Observer
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess, replicas
 from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = {"one": 1, "two": 2, "three": 3, "single": 1, "triple": 3}
-TURNS = [name for name, slots in SLOTS.items() for _ in range(slots)]
+CALLED_IN_TURN = [name for name, slots in SLOTS.items() for _ in range(slots)]
 RUNS = 200
 
 DEFINITIONS = {
@@ -27,47 +27,47 @@ JOBS = r"/jobs$"
 
 @pytest.fixture
 def seen(server: Server, namespace: str) -> Iterator[Observer]:
-    """An independent witness."""
+    """Provide an independent observer."""
     with Observer(server.admin, namespace) as observer:
         yield observer
 
 
 def await_leader(services: list[ServiceProcess]) -> int:
-    """The place of the replica that leads, once there is one."""
+    """Wait for a leader, and return the index of its replica."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
-        for place, service in enumerate(services):
+        for index, service in enumerate(services):
             if service.get("/ready").json()["Dispatcher"] == "leading":
-                return place
+                return index
         assert time.monotonic() < deadline, "no replica leads"
         time.sleep(0.05)
 
 
 def restart_leader(services: list[ServiceProcess]) -> None:
-    """Kill the leader, and start it anew."""
+    """Kill the leader's replica, and start it again."""
     killed = services[await_leader(services)]
     killed.kill()
     killed.start()
 
 
 @pytest.mark.slow
-def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
+def test_runs__survive_killed_leaders_lost_responses_and_conflicts(
     server: Server, seen: Observer, replica: Replica
 ) -> None:
-    """200 runs over 5 definitions, two kills of the leader, a faulty API server: each starts once, within its slots."""
+    """200 runs of 5 definitions: each starts once, within its slots."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy, ThreadPoolExecutor(8) as pool:
         services = [replica(DEFINITIONS, url=proxy.url) for _ in range(2)]
         with replicas(*services):
-            callers = Authorizer(services, TURNS)
+            callers = Callers(services, CALLED_IN_TURN)
             faults = [
                 Fault(GoSilent(forward=True), method="PATCH", path=r"/jobs/", skip=20),
                 Fault(GoSilent(), method="PATCH", path=r"/jobs/", skip=60),
                 Fault(GoSilent(forward=True), method="POST", path=JOBS, skip=20, every=50, times=2),
                 Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None),
-                Fault(LoseAnswer(), method="POST", path=JOBS, every=11, times=None),
+                Fault(LoseResponse(), method="POST", path=JOBS, every=11, times=None),
                 Fault(LoseRequest(), method="POST", path=JOBS, every=13, times=None),
                 Fault(Delay(before_seconds=0.3, after_seconds=0.3), method="POST", path=JOBS, every=19, times=None),
-                Fault(LoseAnswer(), method="PATCH", path=r"/jobs/", every=17, times=None),
+                Fault(LoseResponse(), method="PATCH", path=r"/jobs/", every=17, times=None),
             ]
             for fault in faults:
                 proxy.add(fault)
@@ -81,14 +81,12 @@ def test_two_hundred_runs_survive_kills_lost_answers_and_conflicts(
             accepted = set(callers.accepted)
             assert len(accepted) == RUNS
             check_runs(seen, accepted, SLOTS)
-        assert all(proxy.strikes(fault) for fault in faults)
+        assert all(proxy.hits(fault) for fault in faults)
 
 
 @pytest.mark.slow
-def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
-    server: Server, seen: Observer, replica: Replica
-) -> None:
-    """Connections fail beneath TLS, in the middle of whatever they carry; what a silent one kept back arrives late."""
+def test_runs__survive_cut_refused_and_silent_connections(server: Server, seen: Observer, replica: Replica) -> None:
+    """Connections fail below TLS, at any byte; what a silent one held back arrives late."""
     with (
         FaultProxy(server.url, passthrough=True) as first,
         FaultProxy(server.url, passthrough=True) as second,
@@ -97,25 +95,25 @@ def test_runs_survive_a_network_that_cuts_refuses_and_falls_silent(
         proxies = [first, second]
         services = [replica(DEFINITIONS, url=proxy.url) for proxy in proxies]
         with replicas(*services):
-            callers = Authorizer(services, TURNS)
+            callers = Callers(services, CALLED_IN_TURN)
             calls = [pool.submit(callers.start_run, number) for number in range(60)]
             for count in (8, 16, 24):
                 callers.wait_for(count)
                 for proxy in proxies:
                     proxy.cut_all()
-            away = await_leader(services)
-            proxies[away].refuse_connections()
-            proxies[away].cut_all()
-            callers.wait(lambda: callers.refused[away] > 0)
-            proxies[away].heal()
+            isolated = await_leader(services)
+            proxies[isolated].refuse_connections()
+            proxies[isolated].cut_all()
+            callers.wait(lambda: callers.refused[isolated] > 0)
+            proxies[isolated].heal()
             for call in calls:
                 call.result()
 
             silent = await_leader(services)
-            heard = callers.refused[silent]
+            refused_before = callers.refused[silent]
             proxies[silent].silence()
             calls = [pool.submit(callers.start_run, number) for number in range(20)]
-            callers.wait(lambda: callers.refused[silent] > heard)
+            callers.wait(lambda: callers.refused[silent] > refused_before)
             proxies[silent].heal()
             for call in calls:
                 call.result()

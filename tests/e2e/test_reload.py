@@ -1,4 +1,4 @@
-"""A configuration that changes while the service runs, in a volume as the kubelet writes it."""
+"""Reload of the configuration from a ConfigMap volume while the service runs."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 LONG = {"Image": "busybox:1", "Visibility": "Public", "Args": ["sleep", "60"]}
 LASTS = [{"Name": "TESTNODE_RUNS_FOR", "Value": "60s"}]
-"""For a node that runs no processes."""
+"""The run time on the test node, which runs no processes."""
 
 
 def configured(**definitions: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ Follower = Callable[..., ServiceProcess]
 
 @pytest.fixture
 def follower(replica: Replica, volume: MountedConfigMap) -> Follower:
-    """Makes replicas that follow the volume."""
+    """Provide a function that creates replicas that read the volume."""
 
     def make(**environment: str) -> ServiceProcess:
         source = {"SLIMFAAS_JOBS_CONFIGURATION": "", "SLIMFAAS_JOBS_CONFIGURATION_FILE": str(volume.file)}
@@ -59,24 +59,24 @@ def state(service: ServiceProcess) -> dict[str, Any]:
 
 
 def is_known(service: ServiceProcess, definition: str) -> bool:
-    """Whether each of some calls, which go to any of the workers, finds a definition."""
-    answers = [
+    """Return whether several calls, which go to any of the workers, all find a definition."""
+    responses = [
         requests.post(f"{service.url}/job/{definition}?dryRun=true", timeout=DEADLINE_SECONDS) for _ in range(12)
     ]
-    return all(answer.status_code == 200 for answer in answers)
+    return all(response.status_code == 200 for response in responses)
 
 
 def workers_of(service: ServiceProcess) -> list[int]:
-    """The process ids of a service's workers."""
+    """Return the PIDs of a service's workers."""
     listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(service.pid)], capture_output=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 
 
 @pytest.mark.slow
-def test_queues_are_watched_while_one_of_them_is_bounded(
+def test_queue_watch__runs_only_while_a_definition_has_a_queue_limit(
     server: Server, follower: Follower, volume: MountedConfigMap
 ) -> None:
-    """The watch ends with the last bound, and begins with the first; what was stored in between counts."""
+    """Runs that were stored without a watch count once it runs again."""
     volume.write(configured(first={"MaxQueued": 2}))
     with (
         FaultProxy(server.url, ca=server.ca_file) as proxy,
@@ -96,8 +96,8 @@ def test_queues_are_watched_while_one_of_them_is_bounded(
         assert [service.post("/job/first").status_code for _ in range(3)] == [202, 429, 429]
 
 
-def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume: MountedConfigMap) -> None:
-    """Without a restart, a new definition can be called, a removed one can't; faults are shown and change nothing."""
+def test_reload__valid_change_is_used_and_invalid_one_is_rejected(follower: Follower, volume: MountedConfigMap) -> None:
+    """An invalid configuration is reported, and the last valid one stays in use."""
     with follower() as service:
         assert state(service)["Status"] == "Current"
         assert service.post("/job/second").status_code == 404
@@ -118,8 +118,8 @@ def test_a_change_is_taken_up_and_a_faulty_one_is_not(follower: Follower, volume
 
 
 @pytest.mark.slow
-def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower, volume: MountedConfigMap) -> None:
-    """A worker that is killed while the file is faulty is followed by one that serves what the others serve."""
+def test_reload__applies_to_every_worker_and_to_replacements(follower: Follower, volume: MountedConfigMap) -> None:
+    """A worker that starts while the file is invalid serves the same configuration as the others."""
     with follower(WEB_CONCURRENCY="3", SLIMFAAS_DISPATCHER="off") as service:
         volume.write(configured(second={}))
         until(lambda: is_known(service, "second"))
@@ -135,22 +135,22 @@ def test_every_worker_follows_also_one_that_was_started_anew(follower: Follower,
         assert state(service)["Status"] == "Refused"
 
 
-def test_a_call_that_is_still_arriving_is_judged_by_what_is_in_force(
+def test_request_whose_body_arrives_after_a_reload__is_authorized_by_the_new_configuration(
     follower: Follower, volume: MountedConfigMap
 ) -> None:
-    """A stranger who began to call a public definition, and takes his time, starts no run once it is private."""
-    with follower() as service, RawClient(service.port) as stranger, RawClient(service.port) as curious:
-        for wire, target in ((stranger, "/job/first"), (curious, "/job/first?dryRun=true")):
-            wire.send_request("POST", target, "Content-Length: 2", "Expect: 100-continue")
-            assert wire.receive(len(CONTINUE)) == CONTINUE  # it has been let in
+    """An anonymous client cannot start a run of a definition that became private before its body arrived."""
+    with follower() as service, RawClient(service.port) as starting, RawClient(service.port) as dry_run:
+        for client, target in ((starting, "/job/first"), (dry_run, "/job/first?dryRun=true")):
+            client.send_request("POST", target, "Content-Length: 2", "Expect: 100-continue")
+            assert client.receive(len(CONTINUE)) == CONTINUE  # the head was accepted
         volume.write(configured(first={"Visibility": "Private"}))
         until(lambda: service.post("/job/first").status_code == 403)
-        assert stranger.send(b"{}").answer("POST").status == 403
-        assert curious.send(b"{}").answer("POST").status == 403
+        assert starting.send(b"{}").answer("POST").status == 403
+        assert dry_run.send(b"{}").answer("POST").status == 403
 
 
-def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConfigMap) -> None:
-    """Nothing else happens in the cluster: the dispatcher hears of the change itself."""
+def test_reload__more_slots_admit_queued_runs(follower: Follower, volume: MountedConfigMap) -> None:
+    """No event in the cluster is needed: the reload itself wakes the dispatcher."""
     with follower() as service:
         first, second = (service.post("/job/first").headers["Location"] for _ in range(2))
         until(lambda: service.get(first).json()["Status"] in ("Pending", "Running"))
@@ -162,8 +162,9 @@ def test_more_slots_admit_runs_that_wait(follower: Follower, volume: MountedConf
 
 
 @pytest.mark.slow
-def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Follower, volume: MountedConfigMap) -> None:
-    """The queue is not watched before; from then on its length is known, and a higher bound has places again."""
+def test_reload__new_queue_limit_counts_runs_that_are_queued_already(
+    follower: Follower, volume: MountedConfigMap
+) -> None:
     waits = {"DependsOn": ["nobody"]}
     with follower() as service:
         volume.write(configured(long=waits))
@@ -180,10 +181,10 @@ def test_a_bound_that_is_new_counts_the_runs_that_wait_already(follower: Followe
 
 
 @pytest.mark.slow
-def test_a_run_whose_definition_is_removed_is_told_so(
+def test_removed_definition__queued_run_gets_an_event_and_waits(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str
 ) -> None:
-    """It stays queued, with an Event that says why; the definition's return lets it go on."""
+    """The run is admitted when the definition comes back."""
     core = client.CoreV1Api(server.admin)
 
     def reasons(job: str) -> list[str]:
@@ -203,10 +204,10 @@ def test_a_run_whose_definition_is_removed_is_told_so(
 
 
 @pytest.mark.slow
-def test_a_dispatcher_alone_follows_too(
+def test_standalone_dispatcher__reloads_the_configuration(
     follower: Follower, volume: MountedConfigMap, server: Server, namespace: str, tmp_path: Path
 ) -> None:
-    """It admits the runs of a definition that came after its start, and ends with 0 when it is told to."""
+    """It admits runs of a definition that was added after its start."""
     dispatcher = Program(
         DISPATCH,
         write_kubeconfig(tmp_path, server, namespace),
@@ -224,34 +225,34 @@ def test_a_dispatcher_alone_follows_too(
 
 
 @pytest.mark.slow
-def test_a_call_sees_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
-    """While it changes again and again, whatever is answered is wholly of one of the two."""
-    editions = [
+def test_request__sees_exactly_one_configuration(follower: Follower, volume: MountedConfigMap) -> None:
+    """While the configuration keeps changing, no response mixes two versions."""
+    versions = [
         configured(first={"Image": f"busybox:{number}", "Args": [str(number)], "BackoffLimit": number})
         for number in (1, 2)
     ]
     done = threading.Event()
     seen: set[tuple[str, str, int]] = set()
 
-    def look(service: ServiceProcess) -> None:
+    def poll(service: ServiceProcess) -> None:
         while not done.is_set():
             job = requests.post(f"{service.url}/job/first?dryRun=true", timeout=DEADLINE_SECONDS).json()
             [container] = job["spec"]["template"]["spec"]["containers"]
             seen.add((container["image"], container["args"][0], job["spec"]["backoffLimit"]))
 
     with follower() as service:
-        volume.write(editions[1])
+        volume.write(versions[1])
         until(lambda: service.post("/job/first?dryRun=true").json()["spec"]["backoffLimit"] == 2)
-        lookers = [threading.Thread(target=look, args=(service,)) for _ in range(4)]
-        for looker in lookers:
-            looker.start()
+        pollers = [threading.Thread(target=poll, args=(service,)) for _ in range(4)]
+        for poller in pollers:
+            poller.start()
         try:
             for number in range(4):
                 loads = service.log_text.count("the job configuration has changed")
-                volume.write(editions[number % 2])
+                volume.write(versions[number % 2])
                 until(lambda loads=loads: service.log_text.count("the job configuration has changed") > loads)
         finally:
             done.set()
-            for looker in lookers:
-                looker.join()
+            for poller in pollers:
+                poller.join()
     assert seen == {("busybox:1", "1", 1), ("busybox:2", "2", 2)}

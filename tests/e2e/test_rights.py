@@ -1,6 +1,6 @@
-"""The rights of the service: what it asks of the API server is what its Role allows, all of it and nothing else.
+"""The service uses exactly the rights of its Role; so do web and dispatcher with separate ServiceAccounts.
 
-The same for its two parts where they have accounts of their own, and `kubectl auth can-i --list` says the same again.
+The audit log shows the rights that were used, and `kubectl auth can-i --list` those that were granted.
 """
 
 import os
@@ -19,8 +19,8 @@ from app.kube import labels
 from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
-from tests.integration.dispatching import Stage, until
-from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, Refuse, Request
+from tests.integration.dispatching import ClusterFixture, until
+from tests.support.faults import Fault, FaultProxy, Hold, LoseResponse, Refuse, Request
 from tests.support.kustomize import Right, kubectl, needs_kubectl, rights_in
 from tests.support.ports import find_free_port
 from tests.support.servers import (
@@ -36,7 +36,7 @@ from tests.support.servers import (
 from tests.support.service import DISPATCH, Program, ServiceProcess, replicas
 from tests.support.waiting import DEADLINE_SECONDS
 
-pytestmark = pytest.mark.real_only("it knows neither accounts nor rights")
+pytestmark = pytest.mark.real_only("the embedded cluster has neither accounts nor rights")
 
 PUBLIC = {"Image": "busybox:1", "Visibility": "Public"}
 DEFINITIONS: dict[str, Any] = {
@@ -51,21 +51,23 @@ JOBS = r"/jobs$"
 
 @pytest.fixture
 def audit_log() -> Path:
-    """What the API server has written about every call."""
+    """Provide the API server's audit log."""
     if AUDIT_LOG_VARIABLE not in os.environ:
-        pytest.skip("the API server's audit log is at hand only where `make e2e` starts the control plane itself")
+        pytest.skip(
+            "needs the API server's audit log, which exists only where `make e2e` starts the control plane itself"
+        )
     return Path(os.environ[AUDIT_LOG_VARIABLE])
 
 
 @pytest.fixture
-def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A namespace, and a proxy in front of its API server."""
+def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
+    """Provide a namespace, and a proxy in front of the API server."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield Stage(server, namespace, tmp_path, proxy)
+        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 def granted(file: Path, role: str) -> set[Right]:
-    """The rights in a Role or ClusterRole of a file."""
+    """Return the rights in a Role or ClusterRole of a file."""
     (found,) = [
         one
         for one in yaml.safe_load_all(file.read_text("utf-8"))
@@ -75,7 +77,7 @@ def granted(file: Path, role: str) -> set[Right]:
 
 
 def listed(kubeconfig: Path, namespace: str) -> set[Right]:
-    """What `kubectl auth can-i --list` shows of a kubeconfig's user; the URLs without objects left out."""
+    """Return the rights that `kubectl auth can-i --list` shows for a kubeconfig's user, without non-resource URLs."""
     shown = kubectl("auth", "can-i", "--list", "--namespace", namespace, kubeconfig=kubeconfig)
     assert (shown.returncode, shown.stderr) == (0, "")
     rights = set()
@@ -89,12 +91,12 @@ def listed(kubeconfig: Path, namespace: str) -> set[Right]:
     return rights
 
 
-def own_rights(stage: Stage, folder: Path, account: str) -> set[Right]:
-    """What `kubectl auth can-i --list` shows of an account, but for what it shows of every account."""
+def own_rights(cluster: ClusterFixture, folder: Path, account: str) -> set[Right]:
+    """Return the rights that `kubectl auth can-i --list` shows for an account, without those that every account has."""
     anybody = f"anybody-{account}"
-    stage.core.create_namespaced_service_account(stage.name, {"metadata": {"name": anybody}})
+    cluster.core.create_namespaced_service_account(cluster.namespace, {"metadata": {"name": anybody}})
     own, common = (
-        listed(write_kubeconfig(folder, stage.server, stage.name, account=name), stage.name)
+        listed(write_kubeconfig(folder, cluster.server, cluster.namespace, account=name), cluster.namespace)
         for name in (account, anybody)
     )
     assert common
@@ -102,7 +104,7 @@ def own_rights(stage: Stage, folder: Path, account: str) -> set[Right]:
 
 
 def right_for(call: dict[str, Any], rights: set[Right]) -> Right:
-    """The narrowest right that allows a call; one that isn't among `rights` where none does."""
+    """Return the narrowest right that allows a call; if there is none, a right that is not in `rights`."""
     about = call.get("objectRef", {})
     resource = "/".join(filter(None, [about.get("resource", call["requestURI"]), about.get("subresource")]))
     named = about.get("apiGroup", ""), resource, call["verb"], about.get("name", "")
@@ -110,17 +112,17 @@ def right_for(call: dict[str, Any], rights: set[Right]) -> Right:
 
 
 def await_status(service: ServiceProcess, location: str, *wanted: str) -> dict[str, Any]:
-    """Read a run until its status has been all of these, in this order; the last answer."""
+    """Read a run until its status has been each of `wanted`, in this order; return the last response."""
     for status in wanted:
         run = until(lambda status=status: (run := service.get(location).json())["Status"] == status and run)
     return dict(run)
 
 
 def start(service: ServiceProcess, definition: str) -> str:
-    """Start a run; its location."""
-    answer = service.post(f"/job/{definition}")
-    assert answer.status_code == 202, answer.text
-    return answer.headers["Location"]
+    """Start a run, and return its location."""
+    response = service.post(f"/job/{definition}")
+    assert response.status_code == 202, response.text
+    return response.headers["Location"]
 
 
 def name_of(location: str) -> str:
@@ -128,13 +130,13 @@ def name_of(location: str) -> str:
     return f"{definition}-slimfaas-job-{run_id}"
 
 
-def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
-    """A lost answer and the duplicate that follows, a run that waits and says so, what becomes of both, a removal."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+def use_the_queue(cluster: ClusterFixture, service: ServiceProcess) -> None:
+    """Use a lost response with a repeated create, a queued run with its Event, a failed run, and a deletion."""
+    lost = cluster.proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     first, second = start(service, "slow"), start(service, "slow")
-    assert stage.proxy.strikes(lost) == 1
+    assert cluster.proxy.hits(lost) == 1
     assert "waits for a slot" in await_status(service, second, "Queued")["Message"]
-    until(lambda: stage.reasons(name_of(second)) == ["WaitingForSlot"])
+    until(lambda: cluster.reasons(name_of(second)) == ["WaitingForSlot"])
     await_status(service, first, "Running", "Succeeded")
     assert service.get(f"{first}/logs").status_code == 200
     await_status(service, start(service, "broken"), "ImagePullBackOff", "Failed")
@@ -144,65 +146,65 @@ def use_the_queue(stage: Stage, service: ServiceProcess) -> None:
 
 
 def wait_for_a_run(service: ServiceProcess) -> None:
-    """A caller that stays until its run has ended."""
+    """Start a run with `Prefer: wait`."""
     headers = {"Prefer": "wait=30"}
-    answer = requests.post(f"{service.url}/job/slow", headers=headers, timeout=DEADLINE_SECONDS)
-    assert answer.json()["Status"] == "Succeeded"
+    response = requests.post(f"{service.url}/job/slow", headers=headers, timeout=DEADLINE_SECONDS)
+    assert response.json()["Status"] == "Succeeded"
 
 
-def show_a_token(stage: Stage, service: ServiceProcess) -> None:
-    """A caller that is let in by whose token it shows."""
+def authenticate_by_token(cluster: ClusterFixture, service: ServiceProcess) -> None:
+    """Start a private run with a ServiceAccount's token."""
     spec = {"spec": {"audiences": ["slimfaas-jobs"], "expirationSeconds": 600}}
-    token = stage.core.create_namespaced_service_account_token("default", stage.name, spec).status.token
+    token = cluster.core.create_namespaced_service_account_token("default", cluster.namespace, spec).status.token
     headers = {"Authorization": f"Bearer {token}"}
     assert requests.post(f"{service.url}/job/private", headers=headers, timeout=DEADLINE_SECONDS).status_code == 202
 
 
-def use_dependencies(stage: Stage, service: ServiceProcess) -> None:
-    """Runs that wait for a Deployment and a StatefulSet, which are made while they wait."""
+def use_dependencies(cluster: ClusterFixture, service: ServiceProcess) -> None:
+    """Start runs that wait for a Deployment and a StatefulSet, then create both."""
     waiting = {"database": start(service, "after-deployment"), "store": start(service, "after-stateful-set")}
     for name, location in waiting.items():
         assert name in await_status(service, location, "Queued")["Message"]
-    stage.deploy("database", replicas=1)
+    cluster.deploy("database", replicas=1)
     labels = {"app": "store"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
     spec = {"serviceName": "store", "selector": {"matchLabels": labels}, "template": template}
-    stage.apps.create_namespaced_stateful_set(stage.name, {"metadata": {"name": "store"}, "spec": spec})
+    cluster.apps.create_namespaced_stateful_set(cluster.namespace, {"metadata": {"name": "store"}, "spec": spec})
     for location in waiting.values():
         await_status(service, location, "Succeeded")
 
 
-def lose_the_thread(stage: Stage, service: ServiceProcess) -> None:
-    """A history that is gone, a conflict, and an admission that is late and must not arrive any more."""
-    lists = len([request for request in stage.proxy.requests if is_list_of_runs(request)])
-    stage.proxy.add(Fault(Refuse(410, "Expired"), path=JOBS, when=lambda request: request.watching))
-    stage.proxy.cut_watches()
-    stage.proxy.wait_for(is_list_of_runs, count=lists + 1)
+def use_recovery(cluster: ClusterFixture, service: ServiceProcess) -> None:
+    """Use an expired watch, a conflict, and a delayed admission that must be fenced off."""
+    lists = len([request for request in cluster.proxy.requests if is_list_of_runs(request)])
+    cluster.proxy.add(Fault(Refuse(410, "Expired"), path=JOBS, when=lambda request: request.watching))
+    cluster.proxy.cut_watches()
+    cluster.proxy.wait_for(is_list_of_runs, count=lists + 1)
 
-    stage.proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH"))
+    cluster.proxy.add(Fault(Refuse(409, "Conflict"), method="PATCH"))
     await_status(service, start(service, "after-deployment"), "Succeeded")
 
-    stage.scale("database", replicas=0)
-    stage.await_ready("database", 0)
+    cluster.scale("database", replicas=0)
+    cluster.await_ready("database", 0)
     location = start(service, "after-deployment")
-    # From then on nobody but the dispatcher changes the run, and so rules out that the admission arrives.
-    until(lambda: is_suspended(stage, name_of(location)))
+    # From then on only the dispatcher changes the run, and its fence makes the delayed admission fail.
+    until(lambda: is_suspended(cluster, name_of(location)))
     late = Hold()
-    stage.proxy.add(Fault(late, method="PATCH"))
-    stage.scale("database", replicas=1)
+    cluster.proxy.add(Fault(late, method="PATCH"))
+    cluster.scale("database", replicas=1)
     late.wait_held()
-    stage.scale("database", replicas=0)
-    stage.await_ready("database", 0)
-    stage.proxy.cut_all()
-    stage.proxy.wait_for(lambda request: labels.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
+    cluster.scale("database", replicas=0)
+    cluster.await_ready("database", 0)
+    cluster.proxy.cut_all()
+    cluster.proxy.wait_for(lambda request: labels.FENCE_ANNOTATION.encode() in request.body and request.status == 200)
     late.release()
-    stage.scale("database", replicas=1)
+    cluster.scale("database", replicas=1)
     await_status(service, location, "Succeeded")
 
 
-def is_suspended(stage: Stage, job: str) -> bool:
-    """Whether the Job controller has said so."""
-    conditions = stage.job(job).status.conditions or ()
+def is_suspended(cluster: ClusterFixture, job: str) -> bool:
+    """Return whether the Job controller has set the Suspended condition."""
+    conditions = cluster.job(job).status.conditions or ()
     return any((condition.type, condition.status) == ("Suspended", "True") for condition in conditions)
 
 
@@ -211,83 +213,85 @@ def is_list_of_runs(request: Request) -> bool:
 
 
 def hand_over(leader: ServiceProcess, follower: ServiceProcess) -> None:
-    """The lease is given back and taken, and whoever took it admits."""
+    """Stop the leader; the follower takes the released Lease and admits runs."""
     assert follower.get("/ready").json()["Dispatcher"] == "following"
     assert leader.stop() == 0
     await_status(follower, start(follower, "after-deployment"), "Succeeded")
 
 
 @contextmanager
-def dispatching(stage: Stage, folder: Path) -> Iterator[None]:
-    """`slimfaas-jobs dispatcher` under its own account, stopped in good order at the end if it is still there."""
-    kubeconfig = write_kubeconfig(folder, stage.server, stage.name, url=stage.proxy.url, account=DISPATCHER_ACCOUNT)
+def dispatching(cluster: ClusterFixture, folder: Path) -> Iterator[None]:
+    """Run `slimfaas-jobs dispatcher` with its own ServiceAccount, and stop it cleanly at the end."""
+    kubeconfig = write_kubeconfig(
+        folder, cluster.server, cluster.namespace, url=cluster.proxy.url, account=DISPATCHER_ACCOUNT
+    )
     log, port = folder / "dispatcher.log", str(find_free_port())
     with Program(DISPATCH, kubeconfig, {"Configurations": DEFINITIONS}, log, PORT=port) as process:
         yield
         assert process.stop() == 0
 
 
-def check_rights(account: str, rights: set[Right], stage: Stage, folder: Path, audit_log: Path) -> None:
-    """No call of an account was refused; it has made use of each of these rights, and kubectl lists no other."""
-    calls = calls_of(f"system:serviceaccount:{stage.name}:{account}", audit_log)
+def check_rights(account: str, rights: set[Right], cluster: ClusterFixture, folder: Path, audit_log: Path) -> None:
+    """Check that no call was refused, that each right was used, and that kubectl lists no other right."""
+    calls = calls_of(f"system:serviceaccount:{cluster.namespace}:{account}", audit_log)
     refused = [call for call in calls if call.get("responseStatus", {}).get("code") in (401, 403)]
     assert refused == []
     assert {right_for(call, rights) for call in calls} == rights
-    assert own_rights(stage, folder, account) == rights
+    assert own_rights(cluster, folder, account) == rights
 
 
 @needs_kubectl
-def test_the_role_allows_what_the_service_asks_for_and_nothing_else(
-    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
+def test_role__has_exactly_the_rights_that_the_service_uses(
+    cluster: ClusterFixture, replica: Replica, audit_log: Path, tmp_path: Path
 ) -> None:
-    """Taken through everything it can do, the service is never refused, and leaves no right of its Role unused."""
-    trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
-    leader, follower = (replica(DEFINITIONS, url=stage.proxy.url, **trusted) for _ in range(2))
+    """The test uses every function of the service that calls the API server."""
+    trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{cluster.namespace}:default"}
+    leader, follower = (replica(DEFINITIONS, url=cluster.proxy.url, **trusted) for _ in range(2))
     with replicas(leader, follower):
         until(lambda: leader.get("/ready").json()["Dispatcher"] == "leading")
-        use_the_queue(stage, leader)
-        use_dependencies(stage, leader)
+        use_the_queue(cluster, leader)
+        use_dependencies(cluster, leader)
         wait_for_a_run(leader)
-        show_a_token(stage, leader)
-        lose_the_thread(stage, leader)
+        authenticate_by_token(cluster, leader)
+        use_recovery(cluster, leader)
         hand_over(leader, follower)
         assert follower.stop() == 0
 
     rights = granted(RBAC, "slimfaas") | granted(TOKEN_REVIEW, "slimfaas-token-review")
-    check_rights(SERVICE_ACCOUNT, rights, stage, tmp_path, audit_log)
+    check_rights(SERVICE_ACCOUNT, rights, cluster, tmp_path, audit_log)
 
 
 @needs_kubectl
-def test_each_part_of_the_service_is_allowed_what_it_asks_for_and_nothing_else(
-    stage: Stage, replica: Replica, audit_log: Path, tmp_path: Path
+def test_split_roles__have_exactly_the_rights_that_web_and_dispatcher_use(
+    cluster: ClusterFixture, replica: Replica, audit_log: Path, tmp_path: Path
 ) -> None:
-    """The same where HTTP and the dispatcher are processes apart, each with the account that production gives it."""
-    grant(stage.server, stage.name, SPLIT_RBAC)
-    settings = {"SLIMFAAS_DISPATCHER": "off", "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{stage.name}:default"}
-    api = replica(DEFINITIONS, url=stage.proxy.url, **settings)
+    """Web and dispatcher are separate processes with separate ServiceAccounts, as in production."""
+    grant(cluster.server, cluster.namespace, SPLIT_RBAC)
+    settings = {"SLIMFAAS_DISPATCHER": "off", "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{cluster.namespace}:default"}
+    api = replica(DEFINITIONS, url=cluster.proxy.url, **settings)
     with replicas(api):
         early = start(api, "slow")
         assert api.get(early).json()["Reason"] == "NoDispatcher"
-        with dispatching(stage, tmp_path):
+        with dispatching(cluster, tmp_path):
             await_status(api, early, "Succeeded")
-            use_the_queue(stage, api)
-            use_dependencies(stage, api)
+            use_the_queue(cluster, api)
+            use_dependencies(cluster, api)
             wait_for_a_run(api)
-            show_a_token(stage, api)
-            lose_the_thread(stage, api)
-        # The lease was given back, and there is one to take.
-        assert stage.holder() == ""
-        with dispatching(stage, tmp_path):
+            authenticate_by_token(cluster, api)
+            use_recovery(cluster, api)
+        # The Lease was released, and the next dispatcher takes it.
+        assert cluster.holder() == ""
+        with dispatching(cluster, tmp_path):
             await_status(api, start(api, "after-deployment"), "Succeeded")
         assert api.stop() == 0
 
     api_rights = granted(SPLIT_RBAC, SERVICE_ACCOUNT) | granted(TOKEN_REVIEW, "slimfaas-token-review")
-    check_rights(SERVICE_ACCOUNT, api_rights, stage, tmp_path, audit_log)
-    check_rights(DISPATCHER_ACCOUNT, granted(SPLIT_RBAC, DISPATCHER_ACCOUNT), stage, tmp_path, audit_log)
+    check_rights(SERVICE_ACCOUNT, api_rights, cluster, tmp_path, audit_log)
+    check_rights(DISPATCHER_ACCOUNT, granted(SPLIT_RBAC, DISPATCHER_ACCOUNT), cluster, tmp_path, audit_log)
 
 
-def test_what_the_role_does_not_allow_is_refused(server: Server, namespace: str, tmp_path: Path) -> None:
-    """Rights are enforced here: the account may read no Secret, and nothing of another namespace."""
+def test_role__does_not_allow_secrets_and_other_namespaces(server: Server, namespace: str, tmp_path: Path) -> None:
+    """The API server enforces rights, without which the other tests would prove nothing."""
     account = config.new_client_from_config(str(write_kubeconfig(tmp_path, server, namespace)))
     for read in (
         lambda: client.CoreV1Api(account).list_namespaced_secret(namespace),

@@ -1,4 +1,4 @@
-"""Thousands of generated calls, valid ones and others: whatever is answered is in the service's own description."""
+"""Thousands of generated requests, valid and invalid: every response is in the service's OpenAPI description."""
 
 import json
 import subprocess
@@ -15,10 +15,10 @@ from tests.e2e.callers import Replica
 from tests.support.waiting import DEADLINE_SECONDS
 
 _EXAMPLES = 190
-"""The most that is generated for each call of the API in each phase."""
+"""The highest number of generated requests per operation and phase."""
 
 _CALLS = 2000
-"""How many requests come of it at least."""
+"""The lowest acceptable number of requests in all."""
 
 _DEFINITIONS = {
     "queues": {
@@ -39,21 +39,21 @@ _REACHED_BY_LINKS = {
     "DELETE /job/{name}",
     "GET /job/{name}/{id}/logs",
 }
-"""What calls that follow another one may be alone to find; they are reported without their names."""
+"""Operations that succeed only in requests that follow another one; schemathesis reports those without a label."""
 
 
 _VALUES: dict[str, list[Any]] = {
     "name": ["runs", "queues", "private"],
     "follow": [False],
 }
-"""Parameters of which only these values are valid here: definitions that are there, and nothing that lasts minutes."""
+"""The values to generate for some parameters: existing definitions, and no request that lasts minutes."""
 
 
 def prepared(description: dict[str, Any]) -> dict[str, Any]:
-    """The description, with what it must not tell and schemathesis has to know.
+    """Return the description with additions for schemathesis that it must not publish.
 
-    Definitions are named, so that most calls reach one. Answers may have no key that isn't described, which clients
-    have to bear.
+    Definitions are named, so that most requests reach one. Responses may have only the described keys, while real
+    clients must accept others.
     """
     for schema in description["components"]["schemas"].values():
         schema.setdefault("additionalProperties", False)
@@ -69,7 +69,7 @@ def prepared(description: dict[str, Any]) -> dict[str, Any]:
 
 
 def interactions(report: Path) -> Iterator[tuple[str, str, int]]:
-    """Each call of a run of schemathesis: what it was about, its method, and the status of its answer."""
+    """Yield the operation, method and response status of each request of a run of schemathesis."""
     for line in report.read_text("utf-8").splitlines():
         event = json.loads(line)
         if recorder := event.get("ScenarioFinished", {}).get("recorder"):
@@ -80,8 +80,8 @@ def interactions(report: Path) -> Iterator[tuple[str, str, int]]:
 
 @pytest.mark.slow
 @pytest.mark.embedded_only("thousands of Jobs, of which many would be run by a real node")
-def test_whatever_is_called_no_answer_is_outside_the_description(replica: Replica, tmp_path: Path) -> None:
-    """All checks of schemathesis hold, and there is no 5xx; what is switched off is in schemathesis.toml, with why."""
+def test_generated_requests__get_only_described_responses(replica: Replica, tmp_path: Path) -> None:
+    """All checks of schemathesis pass, without a 5xx; schemathesis.toml lists the disabled checks with reasons."""
     with replica(_DEFINITIONS) as service:
         schema = tmp_path / "openapi.json"
         description = requests.get(f"{service.url}/openapi.json", timeout=DEADLINE_SECONDS).json()
@@ -112,7 +112,7 @@ def test_whatever_is_called_no_answer_is_outside_the_description(replica: Replic
     assert done.returncode == 0, done.stdout[-20_000:]
     assert len(calls) >= _CALLS
     assert not [call for call in calls if call[2] >= 500]
-    # That nothing was found must not mean that nothing was reached.
+    # Check that the requests have reached every operation.
     reached = {(label, status) for label, _, status in calls if status < 300}
     missed = {f"{method.upper()} {path}" for path, methods in description["paths"].items() for method in methods}
     assert missed <= {label for label, _ in reached} | _REACHED_BY_LINKS

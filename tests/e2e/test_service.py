@@ -1,4 +1,4 @@
-"""The service as a process: it starts, runs jobs, and stops, as it would in a pod."""
+"""The service as a process: it starts, runs jobs, and stops, as in a pod."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from kubernetes import client
 
+from tests.support.leases import DispatcherLease
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 Replica = Callable[..., ServiceProcess]
 
@@ -31,9 +32,10 @@ def logs_of(server: Server, namespace: str, job: str) -> str:
     return "".join(core.read_namespaced_pod_log(pod.metadata.name, namespace) for pod in pods)
 
 
-@pytest.mark.embedded_only("reads what a real process has printed")
-def test_a_call_becomes_the_output_of_a_process(server: Server, namespace: str, replica: Replica) -> None:
-    """What a caller posts reaches a program, and what the program prints can be read back."""
+@pytest.mark.embedded_only("reads the output of a real process")
+def test_run__arguments_reach_the_program_and_its_output_can_be_read(
+    server: Server, namespace: str, replica: Replica
+) -> None:
     with replica({"fibonacci": {"Image": "axaguildev/fibonacci-batch:latest", "Visibility": "Public"}}) as service:
         accepted = service.post("/job/fibonacci", {"Args": ["42"]})
         assert accepted.status_code == 202
@@ -42,8 +44,8 @@ def test_a_call_becomes_the_output_of_a_process(server: Server, namespace: str, 
         assert logs_of(server, namespace, run["Name"]) == "267914296\n"
 
 
-def test_a_run_is_accepted_admitted_and_finished(replica: Replica) -> None:
-    """The main path, over HTTP from one end to the other: positions and times are filled in as the run goes on."""
+def test_run__is_accepted_admitted_and_finished(replica: Replica) -> None:
+    """Its position and timestamps are set on the way."""
     with replica({"echo": ECHO}) as service:
         accepted = service.post("/job/echo", {"Args": ["echo", "hello"]})
         run = await_end(service, accepted.headers["Location"])
@@ -54,8 +56,7 @@ def test_a_run_is_accepted_admitted_and_finished(replica: Replica) -> None:
     assert run["InQueueTimestamp"] // 1000 <= run["StartTimestamp"] // 1000 <= run["EndTimestamp"] // 1000
 
 
-def test_runs_that_were_accepted_while_no_dispatcher_ran_are_admitted_later(replica: Replica) -> None:
-    """Nothing is lost when the dispatcher is down: queued runs wait for it."""
+def test_runs_accepted_without_a_dispatcher__are_admitted_once_one_runs(replica: Replica) -> None:
     with replica({"echo": ECHO}, SLIMFAAS_DISPATCHER="off") as front:
         locations = [front.post("/job/echo", {"Args": ["true"]}).headers["Location"] for _ in range(5)]
         assert {front.get(location).json()["Status"] for location in locations} == {"Queued"}
@@ -64,20 +65,17 @@ def test_runs_that_were_accepted_while_no_dispatcher_ran_are_admitted_later(repl
             assert {await_end(front, location)["Status"] for location in locations} == {"Succeeded"}
 
 
-def test_a_stopped_dispatcher_gives_the_lease_back(server: Server, namespace: str, replica: Replica) -> None:
-    """After SIGTERM the process ends with 0, and the next dispatcher need not wait for the lease to expire."""
+def test_sigterm__dispatcher_releases_the_lease(server: Server, namespace: str, replica: Replica) -> None:
+    """The process exits with 0, and the next dispatcher need not wait for the Lease to expire."""
     with replica({"echo": ECHO}) as service:
-        leases = client.CoordinationV1Api(server.admin)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while service.get("/ready").json()["Dispatcher"] != "leading":
-            assert time.monotonic() < deadline
+        lease = DispatcherLease(server, namespace)
+        until(lease.is_settled)
         assert service.stop() == 0
-        lease = leases.read_namespaced_lease("slimfaas-jobs-dispatcher", namespace)
-        assert not lease.spec.holder_identity
+        assert lease.holder() == ""
 
 
-def test_with_several_workers_one_dispatches(replica: Replica) -> None:
-    """Workers are forked from one process, and still are no one another's dispatcher."""
+def test_several_workers__runs_are_dispatched_once(replica: Replica) -> None:
+    """Workers are forked from one process, but each has its own dispatcher identity."""
     with replica({"echo": ECHO}, WEB_CONCURRENCY="3") as service:
         locations = [service.post("/job/echo", {"Args": ["true"]}).headers["Location"] for _ in range(4)]
         assert {await_end(service, location)["Status"] for location in locations} == {"Succeeded"}

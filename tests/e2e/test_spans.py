@@ -1,4 +1,4 @@
-"""OpenTelemetry as it is used: spans go to a collector where one is named, and nothing is loaded where none is."""
+"""OpenTelemetry: spans are sent if a collector is configured; otherwise OpenTelemetry is not loaded."""
 
 import os
 import subprocess
@@ -42,11 +42,11 @@ end_spans()
 
 
 class Collector:
-    """What a collector of spans is to the service.
+    """A fake collector of spans.
 
     Attributes:
-        received: the path and the body of every call.
-        url: where it is.
+        received: the path and body of every request.
+        url: its URL.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """A collector that runs."""
+    """Provide a running collector."""
     found = Collector()
     thread = threading.Thread(target=found.server.serve_forever, args=(0.05,))
     thread.start()
@@ -79,8 +79,8 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
-def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Collector) -> None:
-    """Made and sent in the process that answers, not in the one that it was forked from; the last ones at the end."""
+def test_worker__sends_its_spans_to_the_collector(replica: Replica, collector: Collector) -> None:
+    """The worker exports them itself, not the process it was forked from; the last ones are sent on shutdown."""
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="100") as service:
         assert service.post("/job/blocked").status_code == 202
         until(lambda: any(b"POST /job/<name>" in body for _, body in collector.received))
@@ -94,8 +94,7 @@ def test_spans_reach_the_collector_from_a_worker(replica: Replica, collector: Co
 
 
 @pytest.mark.slow
-def test_a_collector_that_is_away_disturbs_nobody(replica: Replica) -> None:
-    """Neither calls nor the end of the service."""
+def test_unreachable_collector__does_not_affect_requests_or_shutdown(replica: Replica) -> None:
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1") as service:
         assert service.post("/job/blocked").status_code == 202
         assert service.stop() == 0
@@ -109,8 +108,8 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
-    """Though it is installed."""
+def test_without_collector__opentelemetry_is_not_imported(tmp_path: Path) -> None:
+    """Even if it is installed."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(
         "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
@@ -119,7 +118,7 @@ def test_nothing_is_loaded_where_no_collector_is_named(tmp_path: Path) -> None:
     assert run(LOADS, str(kubeconfig)).stdout == "[]\n"
 
 
-def test_a_collector_without_the_extra_is_said_in_the_log() -> None:
-    """And the service goes on without spans."""
+def test_collector_without_the_extra__is_logged() -> None:
+    """The service continues without spans."""
     (line,) = run(MISSING).stderr.splitlines()
     assert line.endswith("no spans are recorded: a collector is set, but slimfaas-jobs[opentelemetry] is not installed")

@@ -1,4 +1,4 @@
-"""The service is told to end: whoever it still answers, and whatever breaks in, the next dispatcher need not wait."""
+"""Shutdown of the service: the Lease is released whatever the workers are doing."""
 
 import json
 import os
@@ -11,13 +11,12 @@ from http.client import HTTPException
 from typing import Any
 
 import pytest
-from kubernetes import client
 
-from app.kube import labels
 from tests.e2e.callers import Replica
 from tests.http.clients import RawClient
 from tests.integration.dispatching import until
 from tests.support.faults import Fault, FaultProxy, Hold, Request
+from tests.support.leases import DispatcherLease
 from tests.support.servers import Server
 from tests.support.service import ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS
@@ -26,36 +25,22 @@ DEFINITIONS: dict[str, Any] = {"echo": {"Image": "busybox:1", "Visibility": "Pub
 
 
 @pytest.fixture
-def leases(server: Server, namespace: str) -> "Leases":
-    """The dispatcher's Lease."""
-    return Leases(server, namespace)
-
-
-class Leases:
-    """Tells who dispatches."""
-
-    def __init__(self, server: Server, namespace: str) -> None:
-        self._api = client.CoordinationV1Api(server.admin)
-        self._namespace = namespace
-
-    def holder(self) -> str | None:
-        """Who holds the Lease; empty: it was given back; `None`: there is none yet."""
-        leases = self._api.list_namespaced_lease(self._namespace).items
-        holders = [lease.spec.holder_identity or "" for lease in leases if lease.metadata.name == labels.LEASE_NAME]
-        return holders[0] if holders else None
+def lease(server: Server, namespace: str) -> DispatcherLease:
+    """Provide the dispatcher's Lease."""
+    return DispatcherLease(server, namespace)
 
 
 @contextmanager
 def trickling(service: ServiceProcess) -> Iterator[None]:
-    """A client that sends its body, which is never complete, a byte at a time."""
+    """Send a request whose body never completes, byte by byte."""
     stop = threading.Event()
-    with RawClient(service.port) as wire:
-        wire.send_request("POST", "/job/echo", "Content-Length: 10000", body=b"{")
+    with RawClient(service.port) as client:
+        client.send_request("POST", "/job/echo", "Content-Length: 10000", body=b"{")
 
         def send() -> None:
             with suppress(OSError):
                 while not stop.wait(0.2):
-                    wire.send(b" ")
+                    client.send(b" ")
 
         client_thread = threading.Thread(target=send)
         client_thread.start()
@@ -66,27 +51,27 @@ def trickling(service: ServiceProcess) -> Iterator[None]:
             client_thread.join()
 
 
-class Knocker:
-    """Clients that connect, call and leave, all the time, while the context lasts."""
+class ConnectionLoad:
+    """Clients that keep connecting, requesting and disconnecting while the context lasts."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._service = service
         self._stop = threading.Event()
         self._answered = threading.Event()
-        self._threads = [threading.Thread(target=self._knock) for _ in range(8)]
+        self._threads = [threading.Thread(target=self._send_requests) for _ in range(8)]
 
     def await_answer(self) -> None:
-        """Return once a call has been answered that is under way, or comes later."""
+        """Wait until another request has been answered."""
         self._answered.clear()
         assert self._answered.wait(DEADLINE_SECONDS)
 
-    def _knock(self) -> None:
+    def _send_requests(self) -> None:
         while not self._stop.is_set():
-            with suppress(OSError, HTTPException), RawClient(self._service.port) as wire:
-                wire.send_request("GET", "/health", "Connection: close").answer()
+            with suppress(OSError, HTTPException), RawClient(self._service.port) as client:
+                client.send_request("GET", "/health", "Connection: close").answer()
                 self._answered.set()
 
-    def __enter__(self) -> "Knocker":
+    def __enter__(self) -> "ConnectionLoad":
         for thread in self._threads:
             thread.start()
         return self
@@ -97,49 +82,51 @@ class Knocker:
             thread.join()
 
 
-def boots(service: ServiceProcess) -> list[int]:
-    """The process ids of the workers that there have been, the last one last."""
+def worker_pids(service: ServiceProcess) -> list[int]:
+    """Return the PIDs of all workers so far, in the order of their start."""
     return [int(pid) for pid in re.findall(r"Booting worker with pid: (\d+)\n", service.log_text)]
 
 
-def gives_back(request: Request) -> bool:
+def is_release(request: Request) -> bool:
     return request.method == "PUT" and json.loads(request.body)["spec"]["holderIdentity"] == ""
 
 
-def test_a_client_that_takes_its_time_does_not_keep_the_lease(replica: Replica, leases: Leases) -> None:
-    """A worker may be killed before it has ended such a call: the lease is given back while it is busy with it."""
+def test_sigterm__lease_is_released_while_a_slow_request_is_served(replica: Replica, lease: DispatcherLease) -> None:
+    """The worker may be killed before the request ends, so the release must not wait for it."""
     with replica(DEFINITIONS) as service:
-        until(leases.holder)
+        until(lease.is_settled)
         with trickling(service):
             service.send_signal(signal.SIGTERM)
-            until(lambda: leases.holder() == "")
+            until(lambda: lease.holder() == "")
             assert "Worker exiting" not in service.log_text
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_told_to_quit_ends_whatever_it_is_doing(replica: Replica) -> None:
-    """Also in the middle of handing a connection to a thread, whose locks it holds then."""
-    with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, Knocker(service) as knocker:
+def test_sigquit__worker_ends_while_connections_are_handed_to_threads(replica: Replica) -> None:
+    """The signal may interrupt the worker while it holds the thread pool's locks."""
+    with replica(DEFINITIONS, SLIMFAAS_DISPATCHER="off") as service, ConnectionLoad(service) as load:
         for count in range(1, 21):
-            until(lambda count=count: len(boots(service)) == count)
-            knocker.await_answer()
-            os.kill(boots(service)[-1], signal.SIGQUIT)
-        until(lambda: len(boots(service)) == 21)
+            until(lambda count=count: len(worker_pids(service)) == count)
+            load.await_answer()
+            os.kill(worker_pids(service)[-1], signal.SIGQUIT)
+        until(lambda: len(worker_pids(service)) == 21)
 
 
-def test_a_second_signal_does_not_make_a_worker_tidy_up(server: Server, replica: Replica, leases: Leases) -> None:
-    """What it breaks into is left as it is: taking an interpreter apart copies the memory that workers share."""
+def test_second_sigquit__worker_exits_without_interpreter_cleanup(
+    server: Server, replica: Replica, lease: DispatcherLease
+) -> None:
+    """The interpreter's cleanup would copy the memory that workers share."""
     hold = Hold()
     with (
         FaultProxy(server.url, ca=server.ca_file) as proxy,
         replica(DEFINITIONS, url=proxy.url, PYTHONVERBOSE="1") as service,
     ):
-        until(leases.holder)
-        proxy.add(Fault(hold, when=gives_back))
-        (worker,) = boots(service)
+        until(lease.is_settled)
+        proxy.add(Fault(hold, when=is_release))
+        (worker,) = worker_pids(service)
         os.kill(worker, signal.SIGQUIT)
         hold.wait_held()
         os.kill(worker, signal.SIGQUIT)
-        until(lambda: len(boots(service)) == 2)  # the first has ended
-        assert "# cleanup" not in service.log_text, "what the interpreter says when it takes itself apart"
+        until(lambda: len(worker_pids(service)) == 2)  # the first worker has ended
+        assert "# cleanup" not in service.log_text, "the interpreter logs this during its cleanup"
         hold.release()

@@ -1,4 +1,4 @@
-"""The README's section on a job of one's own, as a newcomer would type it."""
+"""The commands of the README's section "A job of your own" work as written."""
 
 import os
 import re
@@ -18,11 +18,11 @@ from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
 PORT = "30021"
-"""What the page says."""
+"""The port in the README."""
 
 
 def read_blocks() -> list[list[str]]:
-    """The commands of each terminal."""
+    """Return the commands of each terminal."""
     page = (ROOT / "README.md").read_text("utf-8")
     section = page.partition("\n## A job of your own, without a cluster\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
@@ -31,7 +31,7 @@ def read_blocks() -> list[list[str]]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A fresh clone, as far as these commands see it; everything is installed."""
+    """Provide a folder that looks like a fresh clone with everything installed."""
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
     for name in ("Makefile", "gunicorn.conf.py", "wsgi.py", "devcluster"):
         (tmp_path / name).symlink_to(ROOT / name)
@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def environment() -> dict[str, str]:
-    """Of a terminal in which nothing of the service is set."""
+    """Return an environment without variables of the service."""
     return {
         name: value
         for name, value in os.environ.items()
@@ -50,8 +50,8 @@ def environment() -> dict[str, str]:
     }
 
 
-def type_in(line: str, folder: Path) -> str:
-    """Type a command and wait for its end; returns what it printed."""
+def run_command(line: str, folder: Path) -> str:
+    """Run a command, and return its output."""
     ended = subprocess.run(
         ["bash", "-ec", line],
         cwd=folder,
@@ -65,8 +65,8 @@ def type_in(line: str, folder: Path) -> str:
 
 
 @contextmanager
-def left_running(line: str, folder: Path) -> Iterator[Path]:
-    """Type a command that goes on until Ctrl-C; what it prints goes to the file."""
+def running(line: str, folder: Path) -> Iterator[Path]:
+    """Run a command until the end of the context, then send SIGINT; its output goes to the yielded file."""
     log = folder / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -75,7 +75,7 @@ def left_running(line: str, folder: Path) -> Iterator[Path]:
     try:
         yield log
     finally:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
         try:
             process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -90,16 +90,16 @@ def is_ready(url: str) -> bool:
         return False
 
 
-@pytest.mark.embedded_only("it starts a cluster of its own, whose runs are real processes")
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-def test_a_newcomers_own_program_runs_as_the_page_says(folder: Path) -> None:
-    """Two terminals, each command as it is printed but for the port; then the command that the first one shows."""
+@pytest.mark.embedded_only("it starts its own embedded cluster, whose runs are real processes")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_readme__commands_run_a_program_of_the_users_own(folder: Path) -> None:
+    """The commands of both terminals, then the command that the first one prints; only the port differs."""
     (*files, dev), (start,) = read_blocks()
     port = str(find_free_port())
     for line in files:
-        assert type_in(line, folder) == ""
-    with left_running(f"PORT={port} {dev}", folder) as log:
+        assert run_command(line, folder) == ""
+    with running(f"PORT={port} {dev}", folder) as log:
         until(lambda: is_ready(f"http://localhost:{port}"))
-        assert '"Status": "Succeeded"' in type_in(start.replace(PORT, port), folder)
+        assert '"Status": "Succeeded"' in run_command(start.replace(PORT, port), folder)
         found = until(lambda: re.search(r"^report \S+ succeeded +(curl \S+/logs)$", log.read_text(), re.MULTILINE))
-        assert type_in(found[1], folder) == "a report on sales\n"
+        assert run_command(found[1], folder) == "a report on sales\n"

@@ -6,7 +6,7 @@ import pytest
 from kubernetes import client
 
 from tests.http.clients import Caller, check_problem
-from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.support.faults import Action, Fault, FaultProxy, Hold, LoseRequest, LoseResponse, Refuse, Truncate
 from tests.support.waiting import DEADLINE_SECONDS
 
 JOBS = r"/jobs$"
@@ -115,13 +115,13 @@ def test_api_server_that_keeps_failing__leaves_the_run_in_doubt(caller_by_proxy:
     assert "may or may not have been stored" in check_problem(caller_by_proxy.post("/job/public"), 503)["detail"]
 
 
-@pytest.mark.parametrize("action", [LoseAnswer(), LoseRequest(), Truncate(10), Refuse(503, "ServiceUnavailable")])
+@pytest.mark.parametrize("action", [LoseResponse(), LoseRequest(), Truncate(10), Refuse(503, "ServiceUnavailable")])
 def test_create_with_unknown_outcome__is_repeated_and_stores_one_run(
     caller_by_proxy: Caller,
     proxy: FaultProxy,
     batch: client.BatchV1Api,
     namespace: str,
-    action: LoseAnswer | LoseRequest | Truncate | Refuse,
+    action: LoseResponse | LoseRequest | Truncate | Refuse,
 ) -> None:
     """The name is chosen before the first attempt, so the second attempt finds the first one's Job."""
     proxy.add(Fault(action, method="POST", path=JOBS))
@@ -136,7 +136,7 @@ def test_create_with_unknown_outcome__is_repeated_and_stores_one_run(
 @pytest.mark.parametrize(
     ("lost", "refused"),
     [
-        (LoseAnswer(), Refuse(429, "TooManyRequests")),
+        (LoseResponse(), Refuse(429, "TooManyRequests")),
         (LoseRequest(), Refuse(403, "Forbidden")),
         (LoseRequest(), Refuse(422, "Invalid")),
     ],
@@ -156,7 +156,7 @@ def test_quota_used_up_by_the_run_itself__does_not_refuse_it(
     caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
 ) -> None:
     """The first attempt was stored, but its response was lost."""
-    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     proxy.add(Fault(Refuse(403, "Forbidden", "exceeded quota: jobs"), method="POST", path=JOBS, times=None))
     response = caller_by_proxy.post("/job/public")
 
@@ -167,7 +167,7 @@ def test_quota_used_up_by_the_run_itself__does_not_refuse_it(
 
 def test_create_of_a_run_without_ttl__is_not_repeated(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
     """The Job may have ended and be deleted before the second attempt, which would start it again."""
-    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     response = caller_by_proxy.post("/job/public", '{"TtlSecondsAfterFinished": 0}')
     assert "may or may not have been stored" in check_problem(response, 503)["detail"]
     assert creates(proxy) == 1

@@ -16,7 +16,7 @@ from app.domain.names import job_name
 from app.factory import create_app
 from app.settings import Settings
 from tests.http.clients import DEFINITIONS, Caller, check_problem
-from tests.support.faults import Fault, FaultProxy, Hold, LoseAnswer, LoseRequest, Refuse
+from tests.support.faults import Fault, FaultProxy, Hold, LoseRequest, LoseResponse, Refuse
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess, replicas
 from tests.support.waiting import DEADLINE_SECONDS
@@ -140,7 +140,7 @@ def test_key__makes_one_run_of_concurrent_requests_to_two_replicas(
 
 
 def test_key__is_not_a_replay_after_a_retry_within_one_request(caller_by_proxy: Caller, proxy: FaultProxy) -> None:
-    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     first = post(caller_by_proxy, "a")
     assert is_replay_of(post(caller_by_proxy, "a"), first)
 
@@ -148,7 +148,7 @@ def test_key__is_not_a_replay_after_a_retry_within_one_request(caller_by_proxy: 
 def test_replay__after_a_doubtful_503_finds_the_run(
     caller_by_proxy: Caller, proxy: FaultProxy, batch: client.BatchV1Api, namespace: str
 ) -> None:
-    proxy.add(Fault(LoseAnswer(), method="POST", path=JOBS))
+    proxy.add(Fault(LoseResponse(), method="POST", path=JOBS))
     proxy.add(Fault(LoseRequest(), method="GET", path="/jobs/"))
     assert "may or may not have been stored" in check_problem(post(caller_by_proxy, "a"), 503)["detail"]
 

@@ -81,7 +81,7 @@ class TestWithoutADispatcher:
         location = start(idle, "shell", "true")
         refused = proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases/", times=None))
         assert idle.get(location).json["Reason"] == "Admissible"
-        assert proxy.strikes(refused) == 1
+        assert proxy.hits(refused) == 1
 
     def test_run__that_waits_for_a_dependency_costs_no_read_of_the_lease(self, idle: Caller, proxy: FaultProxy) -> None:
         """The reason does not depend on the dispatcher."""

@@ -13,7 +13,7 @@ import pytest
 from tests.http.clients import DEFINITIONS
 from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
-from tests.support.service import PATIENT, ServiceProcess
+from tests.support.service import LONG_GRACEFUL_TIMEOUT, ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -174,7 +174,7 @@ def test_dispatcher_command__stops_at_a_signal(kubeconfig: Path, tmp_path: Path,
 
 def test_gunicorn__stops_at_sigterm(kubeconfig: Path, tmp_path: Path) -> None:
     """The master, the worker and the dispatcher in it."""
-    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", **PATIENT) as service:
+    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", **LONG_GRACEFUL_TIMEOUT) as service:
         assert service.post("/job/public").status_code == 202
         assert service.stop() == 0
     assert "Traceback" not in (tmp_path / "log").read_text("utf-8")
@@ -185,7 +185,7 @@ def test_gunicorn__stops_within_its_grace_period_while_the_api_server_is_silent(
 ) -> None:
     """The lease cannot be given back then."""
     kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
-    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", **PATIENT) as service:
+    with ServiceProcess(kubeconfig, DEFINITIONS, tmp_path / "log", **LONG_GRACEFUL_TIMEOUT) as service:
         proxy.wait_for(lambda request: request.path.endswith("/leases") and request.finished is not None)
         proxy.silence()
         assert service.stop() == 0

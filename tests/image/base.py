@@ -1,7 +1,7 @@
-"""A file tree that stands for the base image: this machine's Python under `/usr/local`, a shell and a few tools.
+"""A file tree that replaces the base image: this machine's Python under `/usr/local`, a shell and a few tools.
 
-There may be no registry to pull `python:3.13-slim` from, and no engine to do it; what is tested is what our Dockerfile
-makes of its base. Like the official image, the tree has pip and no byte code, and neither a compiler nor tests.
+The tests need neither a registry nor a container engine, because they test the Dockerfile and not its base. Like
+`python:3.13-slim`, the tree has pip, and no byte code, compiler or tests.
 """
 
 import os
@@ -14,20 +14,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-"""What the official image sets."""
+"""The variables of the official image."""
 
 _TOOLS = ("sh", "rm", "find", "sleep")
 _ESSENTIAL_LIBRARIES = (
     *("libgcc_s.so.1", "libstdc++.so.6", "libm.so.6"),
     *("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1"),
 )
-"""Every Debian has them, and wheels rely on that."""
+"""Libraries that every Debian has and that wheels rely on."""
 
 _LEFT_OUT = ("test", "tests", "idle_test", "__pycache__", "*.pyc", "config-*", "libpython*.a", "site-packages")
 
 
 def make_base(tree: Path) -> None:
-    """Make the tree; it must not be there yet."""
+    """Create the tree; it must not exist yet."""
     for folder in ("usr/local/bin", "etc", "tmp", "proc", "dev/shm", "run", "var/run"):
         (tree / folder).mkdir(parents=True)
     for link in ("bin", "lib", "lib64"):
@@ -43,7 +43,7 @@ def make_base(tree: Path) -> None:
 
 
 def _copy_python(prefix: Path) -> list[Path]:
-    """Copy the interpreter, its library and pip; the files that need shared libraries."""
+    """Copy the interpreter, its library and pip; return the files that need shared libraries."""
     version = sysconfig.get_python_version()
     library = prefix / "lib" / f"python{version}"
     shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*_LEFT_OUT), symlinks=True)
@@ -59,7 +59,7 @@ def _copy_python(prefix: Path) -> list[Path]:
 
 
 def _install_pip(prefix: Path, site_packages: Path) -> None:
-    """Put the pip of this environment into the tree, as the official image has one."""
+    """Copy the pip of this environment into the tree."""
     import pip
 
     package = Path(pip.__file__).parent
@@ -72,14 +72,14 @@ def _install_pip(prefix: Path, site_packages: Path) -> None:
 
 def _copy_tool(tree: Path, name: str) -> Path:
     found = shutil.which(name, path="/bin:/usr/bin")
-    assert found is not None, f"there is no {name} on this machine"
+    assert found is not None, f"{name} is not installed on this machine"
     copied = tree / "usr" / "bin" / name
     shutil.copy2(os.path.realpath(found), copied)
     return copied
 
 
 def _copy_libraries(tree: Path, programs: Iterable[Path]) -> None:
-    """Copy the shared libraries that programs need, to where they lie on this machine."""
+    """Copy the shared libraries of programs to the same paths in the tree."""
     known = [Path(folder) / name for folder in _library_folders() for name in _ESSENTIAL_LIBRARIES]
     essential = [path for path in known if path.exists()]
     programs = [*programs, *essential]
@@ -100,5 +100,5 @@ def _library_folders() -> list[str]:
 
 
 def _below_usr(path: str) -> str:
-    """Where a path lies in a tree whose `/lib` and `/lib64` are links into `/usr`."""
+    """Return the relative path in a tree whose `/lib` and `/lib64` are links into `/usr`."""
     return re.sub(r"^/(lib|lib64|bin)/", r"usr/\1/", path).lstrip("/")

@@ -1,6 +1,6 @@
-"""Carrying out the steps of a Dockerfile on a file tree, as an engine would: each stage in a tree of its own.
+"""Execute the steps of a Dockerfile on file trees, one for each stage, as a container engine would.
 
-Needs to be root, for `chroot`. `python -m tests.image.build FOLDER` builds our image there and tells its size by parts.
+Requires root, for `chroot`. `python -m tests.image.build FOLDER` builds the image there and prints its size by parts.
 """
 
 import os
@@ -16,19 +16,19 @@ from tests.image.dockerfile import Stage, Step, read_dockerfile
 ROOT = Path(__file__).resolve().parents[2]
 
 _INSTALLING = ("PIP_", "SSL_", "REQUESTS_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy")
-"""Variables that tell pip how to reach its index from this machine; an engine has settings of its own for that."""
+"""Variables with which pip reaches its index from this machine; a container engine has its own settings for that."""
 
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/pip.conf", "/etc/ssl")
 
 
 def build_image(folder: Path) -> tuple[Path, Stage]:
-    """Build our image.
+    """Build the image.
 
     Args:
-        folder: for the trees of the stages; it is made.
+        folder: the folder for the stages' trees; it is created.
 
     Returns:
-        The last stage's tree and what the Dockerfile says of it.
+        The last stage's tree, and the parsed stage.
     """
     folder.mkdir()
     base = folder / "base"
@@ -39,12 +39,12 @@ def build_image(folder: Path) -> tuple[Path, Stage]:
         tree = folder / (stage.name or f"stage-{number}")
         shutil.copytree(base, tree, symlinks=True)
         last = stage is stages[-1]
-        _carry_out(stage, tree, trees, network=not last)
+        _execute(stage, tree, trees, network=not last)
         trees[stage.name] = tree
     return tree, stage
 
 
-def _carry_out(stage: Stage, tree: Path, trees: Mapping[str, Path], *, network: bool) -> None:
+def _execute(stage: Stage, tree: Path, trees: Mapping[str, Path], *, network: bool) -> None:
     folder = "/"
     for step in stage.steps:
         match step.instruction:
@@ -58,7 +58,7 @@ def _carry_out(stage: Stage, tree: Path, trees: Mapping[str, Path], *, network: 
 
 
 def _copy(step: Step, tree: Path, folder: str, source: Path) -> None:
-    """Copy as `COPY` does: a folder's content, files by their names; what git doesn't know isn't in the context."""
+    """Copy as `COPY` does: the content of folders, and files by their names; byte code is not in the build context."""
     *sources, destination = step.arguments
     target = tree / str(Path(folder, destination)).lstrip("/")
     if destination.endswith("/"):
@@ -74,7 +74,7 @@ def _copy(step: Step, tree: Path, folder: str, source: Path) -> None:
 
 
 def _run(command: str, tree: Path, folder: str, environment: Mapping[str, str], *, network: bool) -> None:
-    """Run a shell command in a tree, with this machine's way to the package index only where it is needed."""
+    """Run a shell command in a tree, with this machine's network settings only where it is needed."""
     shared: list[str] = []
     if network:
         environment = {**environment, **{k: v for k, v in os.environ.items() if k.startswith(_INSTALLING)}}
@@ -83,7 +83,7 @@ def _run(command: str, tree: Path, folder: str, environment: Mapping[str, str], 
     mounts = "".join(_mount_script(tree, path) for path in shared)
     inside = f"cd {folder} && {command}"
     script = f'set -e\nmount -t proc proc "{tree}/proc"\n{mounts}exec chroot "{tree}" /bin/sh -c "$1"\n'
-    # A mount namespace of its own: what is mounted is gone with it.
+    # In its own mount namespace, so that the mounts end with the command.
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, "sh", inside],
         env=dict(environment),
@@ -107,7 +107,7 @@ def _mount_script(tree: Path, path: str) -> str:
 
 
 def sizes(tree: Path) -> dict[str, int]:
-    """The size of an image by its parts, in bytes."""
+    """Return the sizes of an image's parts in bytes."""
     (packages,) = tree.glob("opt/slimfaas-jobs/lib/python3.*/site-packages")
     parts = {
         "the service": ["app", "schemas", "wsgi.py", "slimfaas_jobs-*", "__pycache__"],

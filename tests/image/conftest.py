@@ -1,4 +1,4 @@
-"""The image, built once for all tests of a run."""
+"""The image, built once per test run."""
 
 import fcntl
 import pickle
@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.image.build import build_image
-from tests.image.container import missing
+from tests.image.container import find_missing_requirement
 from tests.image.dockerfile import Stage
 
 
 @dataclass(frozen=True)
 class Image:
-    """What was built.
+    """A built image.
 
     Attributes:
-        tree: its files.
-        stage: what the Dockerfile says of it.
+        tree: the folder with its files.
+        stage: the last stage of the Dockerfile.
     """
 
     tree: Path
@@ -27,9 +27,9 @@ class Image:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Image:
-    """The image, by the steps of the Dockerfile; test processes of one run share it."""
-    if why := missing():
-        pytest.skip(f"no image can be built here: {why}")
+    """Build the image by the steps of the Dockerfile; the test processes of a run share it."""
+    if why := find_missing_requirement():
+        pytest.skip(f"cannot build an image: {why}")
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent
     result = shared / "image.pickle"

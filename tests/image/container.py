@@ -1,7 +1,7 @@
-"""Running a program in an image's tree as a container runtime would: read-only, as its user, as process 1, on its own.
+"""Run a program in an image's tree as a container runtime would: read-only, as the image's user, as process 1.
 
-Namespaces of mounts and processes, `chroot`, and a control group where there is one; the network is the machine's.
-Needs to be root.
+It uses mount and PID namespaces, `chroot`, and a control group where one is available; the network is the machine's.
+Requires root.
 """
 
 import os
@@ -25,31 +25,31 @@ _DEADLINE_SECONDS = 30.0
 _DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}
 
 SECRETS = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where a pod finds the token of its ServiceAccount."""
+"""The folder of the ServiceAccount's token in a pod."""
 
 
-def missing() -> str:
-    """What this machine lacks to build images and run containers; empty: nothing."""
+def find_missing_requirement() -> str:
+    """Return what this machine lacks to build images and run containers; empty if it lacks nothing."""
     if os.geteuid() != 0:
-        return "only root may make namespaces and change roots"
+        return "only root may create namespaces and use chroot"
     lacking = [tool for tool in ("unshare", "chroot", "mount", "ldd") if shutil.which(tool) is None]
     if lacking:
-        return f"there is no {', '.join(lacking)} on this machine"
+        return f"not installed: {', '.join(lacking)}"
     works = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
-    return "" if works.returncode == 0 else "no namespaces can be made here"
+    return "" if works.returncode == 0 else "namespaces are not permitted here"
 
 
 class Container:
-    """A program in an image's tree; started when entered, killed when left.
+    """A program in an image's tree; a context manager that starts it and kills it at the end.
 
     Args:
-        tree: of the image.
-        image: what its Dockerfile says.
-        log: where its output goes.
-        environment: of the pod.
-        command: in the place of the image's entrypoint.
-        mounts: folders of this machine by where they are seen, none of which can be written.
-        cgroup: that it runs in.
+        tree: the image's files.
+        image: the last stage of its Dockerfile.
+        log: the file for its output.
+        environment: the pod's variables.
+        command: replaces the image's entrypoint.
+        mounts: read-only mounts: folders of this machine by mount point.
+        cgroup: the control group to run in.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Container:
         self._process.wait()
 
     def _script(self) -> str:
-        """What is set up before the program takes the shell's place, process 1 of its namespace."""
+        """Return the shell script that sets up the mounts and then executes the program as process 1."""
         tree = self._tree
         lines = ["set -e", f"mount --bind '{tree}' '{tree}'", f"mount -t proc proc '{tree}/proc'"]
         lines += [f"mount -t tmpfs -o mode=755 tmpfs '{tree}/dev'", f"mkdir '{tree}/dev/shm'"]
@@ -106,47 +106,47 @@ class Container:
         for target, source in self._mounts.items():
             lines += [f"mount --bind '{source}' '{tree}{target}'", f"mount -o remount,bind,ro '{tree}{target}'"]
         lines += [f"mount -o remount,bind,ro '{tree}'"]
-        # 0 is the shell itself, whatever its number is outside of its namespace.
+        # 0 means the writing process itself.
         lines += [f"echo 0 > '{folder}/cgroup.procs'" for folder in (self._cgroup.folders if self._cgroup else ())]
         return "\n".join([*lines, 'exec env -i "$@"'])
 
     @property
     def process_id(self) -> int:
-        """Of process 1, as the machine counts."""
+        """The PID of the container's process 1 on this machine."""
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(children[0])
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the program is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def log_text(self) -> str:
-        """All that it has written so far."""
+        """Its output so far."""
         return self._log.read_text("utf-8", errors="replace")
 
     def terminate(self) -> int:
-        """Stop it as Kubernetes does; returns its exit code."""
+        """Stop it with SIGTERM, as Kubernetes does, and return its exit code."""
         os.kill(self.process_id, signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for its end; returns its exit code."""
+        """Wait until it ends, and return its exit code."""
         assert self._process is not None
         return self._process.wait(_DEADLINE_SECONDS)
 
-    def await_answer(self, url: str) -> None:
-        """Return once a URL is answered with 200.
+    def await_ok(self, url: str) -> None:
+        """Wait until a GET of a URL returns 200.
 
         Raises:
-            AssertionError: it has ended, or that takes too long.
+            AssertionError: the container has ended, or the wait timed out.
         """
         deadline = time.monotonic() + _DEADLINE_SECONDS
         while True:
             assert self.running, f"the container has ended:\n{self.log_text}"
-            assert time.monotonic() < deadline, f"{url} is not answered:\n{self.log_text}"
+            assert time.monotonic() < deadline, f"{url} does not return 200:\n{self.log_text}"
             try:
                 if requests.get(url, timeout=5).status_code == 200:
                     return

@@ -1,6 +1,6 @@
-"""Reading a Dockerfile: its stages, their steps, and what the last one says of the container. Pure.
+"""Parse a Dockerfile into stages and steps. Pure functions.
 
-Only what our Dockerfile uses is understood; anything else is an error, so that nothing is passed over.
+Only the instructions of this repository's Dockerfile are supported; any other one is an error.
 https://docs.docker.com/reference/dockerfile/
 """
 
@@ -17,8 +17,8 @@ class Step:
 
     Attributes:
         instruction: `RUN`, `COPY` or `WORKDIR`.
-        arguments: the shell command; the sources and the destination; the folder.
-        stage: of a `COPY --from`; empty: the build context.
+        arguments: for `RUN` the shell command, for `COPY` sources and destination, for `WORKDIR` the folder.
+        stage: the source stage of `COPY --from`; empty for the build context.
     """
 
     instruction: str
@@ -28,16 +28,16 @@ class Step:
 
 @dataclass
 class Stage:
-    """What begins with a `FROM`.
+    """A build stage, from one `FROM` to the next.
 
     Attributes:
-        name: empty: it has none.
-        base: the image that it begins with.
-        steps: what changes its files, in order.
+        name: its name; empty if it has none.
+        base: its base image.
+        steps: the instructions that change its files, in order.
         environment: its variables.
         labels: its labels.
-        user: `uid:gid`; empty: the base's.
-        ports: those that it exposes.
+        user: `uid:gid`; empty for the base's user.
+        ports: the exposed ports.
         entrypoint: the program and its arguments.
     """
 
@@ -55,11 +55,11 @@ def read_dockerfile(text: str, base_environment: Mapping[str, str]) -> list[Stag
     """Read the stages of a Dockerfile.
 
     Args:
-        text: of the file.
+        text: the file's content.
         base_environment: the variables of the base image, which `ENV` may refer to.
 
     Raises:
-        ValueError: it holds an instruction, or a form of one, that isn't understood here.
+        ValueError: an instruction, or an option of one, is not supported here.
     """
     arguments: dict[str, str] = {}
     stages: list[Stage] = []
@@ -72,19 +72,19 @@ def read_dockerfile(text: str, base_environment: Mapping[str, str]) -> list[Stag
             base, _, name = _expand(rest, arguments).partition(" AS ")
             stages.append(Stage(name, base))
         elif stages:
-            _read_into(stages[-1], instruction, rest, base_environment)
+            _add_instruction(stages[-1], instruction, rest, base_environment)
         else:
-            raise ValueError(f"not understood before the first FROM: {line}")
+            raise ValueError(f"not supported before the first FROM: {line}")
     return stages
 
 
 def _instructions(text: str) -> list[str]:
-    """Whole instructions: without comments, and with continued lines joined."""
+    """Return the instructions without comments, with continued lines joined."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     return "\n".join(lines).replace("\\\n", "").splitlines()
 
 
-def _read_into(stage: Stage, instruction: str, rest: str, base_environment: Mapping[str, str]) -> None:
+def _add_instruction(stage: Stage, instruction: str, rest: str, base_environment: Mapping[str, str]) -> None:
     match instruction:
         case "RUN":
             stage.steps.append(Step("RUN", (rest,)))
@@ -94,7 +94,7 @@ def _read_into(stage: Stage, instruction: str, rest: str, base_environment: Mapp
             words = shlex.split(rest)
             source = words.pop(0).removeprefix("--from=") if words[0].startswith("--from=") else ""
             if any(word.startswith("--") for word in words):
-                raise ValueError(f"not understood: COPY {rest}")
+                raise ValueError(f"not supported: COPY {rest}")
             stage.steps.append(Step("COPY", tuple(words), source))
         case "ENV":
             known = {**base_environment, **stage.environment}
@@ -108,7 +108,7 @@ def _read_into(stage: Stage, instruction: str, rest: str, base_environment: Mapp
         case "ENTRYPOINT":
             stage.entrypoint = tuple(json.loads(rest))
         case _:
-            raise ValueError(f"not understood: {instruction} {rest}")
+            raise ValueError(f"not supported: {instruction} {rest}")
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

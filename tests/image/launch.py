@@ -1,6 +1,6 @@
-"""Starting a program as process 1 of namespaces of its own: `launch.py PROGRAM [ARGUMENT …]`; ends with its exit code.
+"""Run a program as process 1 of new namespaces, and exit with its exit code: `launch.py PROGRAM [ARGUMENT …]`.
 
-util-linux' `unshare --fork` would do, but for what some versions of it exit with.
+It replaces util-linux' `unshare --fork`, because some versions of that do not pass on the exit code.
 """
 
 import ctypes
@@ -21,9 +21,9 @@ def _check(result: int, what: str) -> None:
 
 
 def main(program: list[str]) -> int:
-    """Start it, and wait for its end."""
+    """Start the program, wait for its end, and return its exit code."""
     _check(_libc.unshare(_CLONE_NEWNS | _CLONE_NEWPID), "unshare")
-    # What is mounted here is nobody else's business.
+    # Keep mounts out of the parent's namespace.
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount")
     child = os.fork()
     if child == 0:

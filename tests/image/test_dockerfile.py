@@ -1,4 +1,4 @@
-"""What is read from a Dockerfile; and what ours says, whoever builds it."""
+"""The Dockerfile parser, and the content of this repository's Dockerfile."""
 
 import importlib.metadata
 import json
@@ -32,8 +32,8 @@ ENTRYPOINT ["run", "it"]
 """
 
 
-def test_stages_steps_and_settings_are_read() -> None:
-    """Continued lines, comments and references are what an engine takes them for."""
+def test_read_dockerfile__returns_stages_steps_and_settings() -> None:
+    """Continued lines, comments and references are read as a container engine reads them."""
     build, last = read_dockerfile(TEXT, {"PATH": "/bin"})
     assert build == Stage(
         "build",
@@ -57,9 +57,9 @@ def test_stages_steps_and_settings_are_read() -> None:
 
 
 @pytest.mark.parametrize("line", ["ADD a b", "COPY --chown=1 a b", "HEALTHCHECK CMD true", 'SHELL ["x"]'])
-def test_what_is_not_understood_is_an_error(line: str) -> None:
-    """Nothing is passed over in silence: a test of less than the whole file would be none."""
-    with pytest.raises(ValueError, match="not understood"):
+def test_read_dockerfile__unsupported_instruction_is_an_error(line: str) -> None:
+    """An ignored instruction would leave a part of the Dockerfile untested."""
+    with pytest.raises(ValueError, match="not supported"):
         read_dockerfile(f"FROM x\n{line}\n", {})
 
 
@@ -67,8 +67,8 @@ def last_stage() -> Stage:
     return read_dockerfile((ROOT / "Dockerfile").read_text("utf-8"), ENVIRONMENT)[-1]
 
 
-def test_our_image_says_what_a_cluster_needs_to_know() -> None:
-    """A user by number, so that `runAsNonRoot` can be checked; the manifests' port; where it comes from."""
+def test_dockerfile__has_a_numeric_user_the_port_and_labels() -> None:
+    """Kubernetes can check `runAsNonRoot` only for a numeric user."""
     stage = last_stage()
     user, group = stage.user.split(":")
     assert int(user) > 0
@@ -93,14 +93,14 @@ def test_make_image__labels_the_image_with_version_and_revision() -> None:
     assert labels.keys() == {"version", "revision"}
 
 
-def test_the_program_is_started_by_no_shell() -> None:
-    """A shell as process 1 would keep signals from it."""
+def test_entrypoint__runs_without_a_shell() -> None:
+    """A shell as process 1 would not pass on signals."""
     assert last_stage().entrypoint[0] == "gunicorn"
     assert json.dumps(list(last_stage().entrypoint)) in (ROOT / "Dockerfile").read_text("utf-8")
 
 
-def test_all_that_is_copied_is_there() -> None:
-    """The build context holds what the Dockerfile names, and `.dockerignore` keeps none of it out."""
+def test_copied_files__exist_and_are_in_the_build_context() -> None:
+    """`.dockerignore` must not exclude them."""
     ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
     for stage in read_dockerfile((ROOT / "Dockerfile").read_text("utf-8"), ENVIRONMENT):
         for step in stage.steps:

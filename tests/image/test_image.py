@@ -1,4 +1,4 @@
-"""The image's own files, started as a cluster starts them: read-only, by number, as process 1."""
+"""The image's files, started as in a cluster: read-only, with a numeric user, as process 1."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.ports import find_free_port
 from tests.support.servers import Server, write_kubeconfig
 
 pytestmark = [
-    pytest.mark.real_only("building the image takes a minute, for which `make e2e` is the place"),
+    pytest.mark.real_only("building the image takes a minute, so only `make e2e` does it"),
     pytest.mark.xdist_group("image"),
 ]
 
@@ -29,7 +29,7 @@ Run = Callable[..., Container]
 
 @pytest.fixture
 def run(image: Image, server: Server, namespace: str, tmp_path: Path) -> Run:
-    """Makes containers of the image that reach the API server, not started yet."""
+    """Provide a function that creates containers of the image, not started yet, which can reach the API server."""
     volume = tmp_path / "cluster"
     volume.mkdir(mode=0o755)
     (volume / "kubeconfig").write_text(write_kubeconfig(tmp_path, server, namespace).read_text().replace(
@@ -55,11 +55,13 @@ def run(image: Image, server: Server, namespace: str, tmp_path: Path) -> Run:
     return make
 
 
-def test_a_job_runs_through_the_image_and_a_signal_ends_it_cleanly(run: Run, server: Server, namespace: str) -> None:
-    """With what is in it alone, and without writing to it; as process 1 it hears SIGTERM and gives the lease back."""
+def test_service__runs_a_job_from_the_image_alone_and_sigterm_releases_the_lease(
+    run: Run, server: Server, namespace: str
+) -> None:
+    """It writes no file of the image, and runs as process 1 without root."""
     url = f"http://127.0.0.1:{(port := find_free_port())}"
     with run(PORT=str(port)) as container:
-        container.await_answer(f"{url}/ready")
+        container.await_ok(f"{url}/ready")
         accepted = requests.post(f"{url}/job/echo", timeout=20)
         assert accepted.status_code == 202
         location = url + accepted.headers["Location"]
@@ -74,8 +76,8 @@ def test_a_job_runs_through_the_image_and_a_signal_ends_it_cleanly(run: Run, ser
     assert "Traceback" not in container.log_text
 
 
-def test_the_dispatcher_runs_from_the_image_alone(run: Run, server: Server, namespace: str) -> None:
-    """The same image dispatches without serving calls, and ends with 0 when it is told to."""
+def test_dispatcher__runs_from_the_image_alone(run: Run, server: Server, namespace: str) -> None:
+    """SIGTERM ends it with exit code 0."""
     with run("slimfaas-jobs", "dispatcher", PORT=str(find_free_port())) as container:
         leases = client.CoordinationV1Api(server.admin)
         until(lambda: leases.list_namespaced_lease(namespace).items)
@@ -83,8 +85,7 @@ def test_the_dispatcher_runs_from_the_image_alone(run: Run, server: Server, name
         assert container.terminate() == 0
 
 
-def test_a_faulty_configuration_ends_it_with_its_faults(run: Run) -> None:
-    """What a pod's log shows when it doesn't start."""
+def test_invalid_configuration__is_reported_and_the_container_exits(run: Run) -> None:
     with run(SLIMFAAS_JOBS_CONFIGURATION='{"Configurations": {"a": {}}}', PORT="0") as container:
         assert container.wait() != 0
     assert "/Configurations/a/Image: required, but missing" in container.log_text
@@ -94,8 +95,8 @@ def files_of(tree: Path) -> list[Path]:
     return [path for path in tree.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
-def test_nothing_to_build_or_install_with_is_left(image: Image) -> None:
-    """Whoever gets in finds neither pip nor a compiler, and no tests."""
+def test_image__has_no_build_tools_and_no_tests(image: Image) -> None:
+    """Neither pip nor a compiler, which an intruder could use."""
     names = {path.name for path in files_of(image.tree)}
     assert not names & {"pip", "pip3", "gcc", "cc", "g++", "ld", "make", "easy_install"}
     assert not list(image.tree.rglob("site-packages/pip"))
@@ -104,17 +105,17 @@ def test_nothing_to_build_or_install_with_is_left(image: Image) -> None:
     assert not list(image.tree.glob("opt/**/conftest.py"))
 
 
-def test_every_module_has_its_byte_code(image: Image) -> None:
-    """The files can't be written where the service runs: what isn't compiled would be at each start."""
+def test_image__every_module_has_its_byte_code(image: Image) -> None:
+    """The root file system is read-only, so missing byte code would be compiled at each start."""
     sources = [*image.tree.glob("opt/slimfaas-jobs/lib/**/*.py"), *image.tree.glob("usr/local/lib/python3*/**/*.py")]
     compiled = {path.with_suffix("").with_suffix("").name for path in image.tree.rglob("__pycache__/*.pyc")}
     assert len(sources) > 1000
-    # lib2to3 and the like ship samples that are no Python 3; nothing imports those.
+    # lib2to3 and others ship samples that are not valid Python 3; nothing imports them.
     assert {path.stem for path in sources if "bad_" not in path.stem and "badsyntax" not in path.stem} <= compiled
 
 
-def test_the_user_can_write_nothing_of_it(image: Image) -> None:
-    """Also where the root file system isn't mounted read-only: only /tmp is open."""
+def test_image__only_tmp_is_writable(image: Image) -> None:
+    """Even if the root file system is not mounted read-only."""
     open_to_all = [
         path
         for path in image.tree.rglob("*")

@@ -1,4 +1,4 @@
-"""The image is built of what `setup.cfg` asks for: the lock names all of it, each file by its hash."""
+"""The lock files cover all requirements of `setup.cfg` and `pyproject.toml`, with hashes."""
 
 import configparser
 import importlib.metadata
@@ -14,21 +14,21 @@ from tests.image.build import ROOT
 
 
 def locked(name: str) -> dict[str, tuple[Version, str]]:
-    """Package -> its version and all that its entry says."""
+    """Return each package's version and the text of its entry."""
     entries = re.split(r"\n(?=\S)", (ROOT / name).read_text("utf-8"))
     found = [(match, entry) for entry in entries if (match := re.match(r"([\w.-]+)==([\w.+!]+)", entry))]
     return {canonicalize_name(match[1]): (Version(match[2]), entry) for match, entry in found}
 
 
-def asked_for() -> list[Requirement]:
-    """The requirements of the service itself."""
+def read_requirements() -> list[Requirement]:
+    """Return the requirements of the service itself."""
     settings = configparser.ConfigParser(interpolation=None)
     settings.read(ROOT / "setup.cfg")
     return [Requirement(line) for line in settings["options"]["install_requires"].split("\n") if line]
 
 
-def needed(names: set[str]) -> set[str]:
-    """The packages and, as this environment has them, all that they need in turn."""
+def find_dependencies(names: set[str]) -> set[str]:
+    """Return the packages with all their transitive dependencies in this environment."""
     found: set[str] = set()
     while names:
         name = names.pop()
@@ -41,30 +41,32 @@ def needed(names: set[str]) -> set[str]:
     return found
 
 
-def test_the_lock_has_all_that_is_asked_for_in_a_version_that_is_allowed() -> None:
-    """`make lock` was run after `setup.cfg` changed."""
+def test_lock__has_every_requirement_in_an_allowed_version() -> None:
+    """Fails if `make lock` was not run after a change of `setup.cfg`."""
     lock = locked("requirements.lock")
-    for requirement in asked_for():
+    for requirement in read_requirements():
         version, _ = lock[canonicalize_name(requirement.name)]
         assert version in requirement.specifier, f"{requirement} is locked as {version}: run `make lock`"
 
 
-def test_the_lock_has_all_that_is_needed_in_turn() -> None:
-    """With `--no-deps`, what is missing would be missing in the image."""
-    assert needed({canonicalize_name(one.name) for one in asked_for()}) <= locked("requirements.lock").keys()
+def test_lock__has_every_transitive_dependency() -> None:
+    """The image is installed with `--no-deps`, so a missing package would be missing in the image."""
+    assert (
+        find_dependencies({canonicalize_name(one.name) for one in read_requirements()})
+        <= locked("requirements.lock").keys()
+    )
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
-def test_each_file_is_known_by_its_hash_and_none_by_its_address(name: str) -> None:
-    """Whatever index the builder has, it gets these files or none."""
+def test_lock__has_a_hash_for_every_package_and_no_url(name: str) -> None:
+    """Any package index can be used, and only these files are accepted."""
     entries = locked(name)
     assert entries
     assert all("--hash=sha256:" in entry for _, entry in entries.values())
     assert "://" not in (ROOT / name).read_text("utf-8")
 
 
-def test_the_build_has_the_build_backend_that_is_asked_for() -> None:
-    """`pyproject.toml` says what it takes to build the wheel."""
+def test_build_lock__has_the_build_backend_of_pyproject() -> None:
     (line,) = re.findall(r'^requires = \["(.*)"\]$', Path(ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     requirement = Requirement(line)
     version, _ = locked("requirements-build.lock")[requirement.name]

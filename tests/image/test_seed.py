@@ -1,4 +1,4 @@
-"""SlimFaas' own manifest with another image and nothing else: it runs, within the limits that it was written with."""
+"""Upstream's manifest works if only its image is replaced, within its original resource limits."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from tests.support.cgroups import ControlGroup, NoControlGroupError, control_gro
 from tests.support.servers import RBAC, Server, grant
 
 pytestmark = [
-    pytest.mark.real_only("it is about what Kubernetes makes of a manifest"),
+    pytest.mark.real_only("tests how Kubernetes handles a manifest"),
     pytest.mark.xdist_group("image"),
 ]
 
@@ -32,7 +32,7 @@ ACCOUNT = "slimfaas"
 
 
 def read_manifests() -> list[dict[str, Any]]:
-    """The manifests as they stand, but for the image."""
+    """Return the manifests, with only the image replaced."""
     documents = list(yaml.safe_load_all((DATA / "slimfaas.yaml").read_text("utf-8")))
     for document in documents:
         if document["kind"] == "StatefulSet":
@@ -42,11 +42,11 @@ def read_manifests() -> list[dict[str, Any]]:
 
 
 class Pod:
-    """A container of the manifest's pod, and what a kubelet makes of its specification.
+    """The pod of the manifest, with the settings that a kubelet derives from its spec.
 
     Args:
         server: the API server.
-        manifests: all that was applied.
+        manifests: the applied manifests.
     """
 
     def __init__(self, server: Server, manifests: list[dict[str, Any]]) -> None:
@@ -58,7 +58,7 @@ class Pod:
         self.name = f"{workload['metadata']['name']}-0"
 
     def environment(self) -> dict[str, str]:
-        """What the container's variables are: Kubernetes' own, those of the Services, and those of the specification.
+        """Return the container's variables: Kubernetes' own, those of the Services, and those of the spec.
 
         https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
         """
@@ -93,7 +93,7 @@ class Pod:
         return links
 
     def write_secrets(self, folder: Path) -> Path:
-        """The files of the ServiceAccount, as they are mounted into each pod."""
+        """Write the ServiceAccount's files that are mounted into each pod."""
         folder.mkdir(mode=0o755)
         token = self._server.token(NAMESPACE, self.spec["serviceAccountName"])
         assert token is not None
@@ -104,18 +104,18 @@ class Pod:
         return folder
 
     def limits(self) -> tuple[int, float]:
-        """Bytes of memory, and processors."""
+        """Return the memory limit in bytes, and the CPU limit in cores."""
         limits = self.container["resources"]["limits"]
         return int(quantity.parse_quantity(limits["memory"])), float(quantity.parse_quantity(limits["cpu"]))
 
 
 class Probe:
-    """The liveness probe of a container, asked as its specification says.
+    """Runs the liveness probe of a container by its spec.
 
     Attributes:
-        asked: how often.
-        failures: those in a row up to now; a kubelet restarts the container at `failureThreshold`.
-        most_failures: the most in a row.
+        count: the number of probes.
+        failures: the current number of consecutive failures; a kubelet restarts the container at `failureThreshold`.
+        most_failures: the highest number of consecutive failures.
 
     https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
     """
@@ -123,8 +123,8 @@ class Probe:
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-        self.asked = self.failures = self.most_failures = 0
+        self._thread = threading.Thread(target=self._run)
+        self.count = self.failures = self.most_failures = 0
 
     def __enter__(self) -> "Probe":
         self._thread.start()
@@ -134,12 +134,12 @@ class Probe:
         self._ended.set()
         self._thread.join()
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         target = self._spec["httpGet"]
         pause_seconds = self._spec["initialDelaySeconds"]
         while not self._ended.wait(pause_seconds):
             pause_seconds = self._spec["periodSeconds"]
-            self.asked += 1
+            self.count += 1
             try:
                 url = f"http://127.0.0.1:{target['port']}{target['path']}"
                 succeeded = 200 <= requests.get(url, timeout=self._spec["timeoutSeconds"]).status_code < 400
@@ -151,10 +151,10 @@ class Probe:
 
 @pytest.fixture
 def applied(server: Server) -> Iterator[list[dict[str, Any]]]:
-    """The manifests on the API server, in the namespace that they name, with our Role beside them."""
+    """Apply the manifests and the service's Role in the manifests' own namespace."""
     core, apps = client.CoreV1Api(server.admin), client.AppsV1Api(server.admin)
     if NAMESPACE in [namespace.metadata.name for namespace in core.list_namespace().items]:
-        pytest.skip(f"this cluster has a namespace {NAMESPACE} already, which the manifests are about")
+        pytest.skip(f"the manifests' namespace {NAMESPACE} exists already in this cluster")
     create = {
         "Namespace": core.create_namespace,
         "ConfigMap": core.create_namespaced_config_map,
@@ -173,28 +173,28 @@ def applied(server: Server) -> Iterator[list[dict[str, Any]]]:
 
 
 def make_ready(server: Server, name: str) -> None:
-    """A Deployment that the job depends on."""
+    """Create a Deployment that the job depends on."""
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "busybox:1"}]}}
     spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
     client.AppsV1Api(server.admin).create_namespaced_deployment(NAMESPACE, {"metadata": {"name": name}, "spec": spec})
 
 
-def test_the_manifest_works_with_another_image_alone(
+def test_upstream_manifest__works_with_only_the_image_replaced(
     image: Image,
     server: Server,
     applied: list[dict[str, Any]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its pod's variables, probe, memory and processor are what the service gets, and its examples are what it does."""
+    """The service gets the pod's variables, probe and resource limits, and handles upstream's example requests."""
     pod = Pod(server, applied)
     with ExitStack() as stack:
         cgroup: ControlGroup | None = None
         try:
             cgroup = stack.enter_context(control_group(*pod.limits()))
         except NoControlGroupError as error:
-            print(f"without the limits of the manifest: {error}")
+            print(f"running without the manifest's limits: {error}")
         container = stack.enter_context(
             Container(
                 image.tree,
@@ -216,19 +216,19 @@ def test_the_manifest_works_with_another_image_alone(
         overridden = json.loads((DATA / "request-full.json").read_text("utf-8"))
         refused = requests.post(f"{url}/job/fibonacci", json.dumps(overridden), timeout=20)
         assert [error["pointer"] for error in refused.json()["errors"]] == ["/Image"]
-        del overridden["Image"]  # the ConfigMap's list of images is empty: only its own is allowed
+        del overridden["Image"]  # the ConfigMap's whitelist is empty: only the definition's own image is allowed
         second = requests.post(f"{url}/job/fibonacci", json.dumps(overridden), timeout=20)
         assert second.status_code == 202, second.text
 
         for name in ("fibonacci1", "fibonacci2"):
             make_ready(server, name)
         for answer in (waiting, second):
-            place = url + answer.headers["Location"]
-            until(lambda place=place: requests.get(place, timeout=20).json()["Status"] == "Succeeded")
-        asked = probe.asked
-        until(lambda: probe.asked > asked + 1)
+            run_url = url + answer.headers["Location"]
+            until(lambda run_url=run_url: requests.get(run_url, timeout=20).json()["Status"] == "Succeeded")
+        count = probe.count
+        until(lambda: probe.count > count + 1)
 
-        # One may come before the service listens, which with 400m takes some seconds on a busy machine.
+        # A probe may come before the service listens, which takes some seconds with 400m CPU on a busy machine.
         assert probe.failures == 0
         assert probe.most_failures < pod.container["livenessProbe"].get("failureThreshold", 3)
         if cgroup is not None:
@@ -236,12 +236,12 @@ def test_the_manifest_works_with_another_image_alone(
             assert str(container.process_id) in members
             with capsys.disabled():
                 print(
-                    f"\nit uses {cgroup.usage_mib():.1f} MiB, of which {cgroup.anonymous_mib():.1f} are its own;",
+                    f"\nmemory: {cgroup.usage_mib():.1f} MiB, of which {cgroup.anonymous_mib():.1f} MiB anonymous;",
                     end=" ",
                 )
         assert container.terminate() == 0
         if cgroup is not None:
             with capsys.disabled():
-                print(f"and used {cgroup.peak_mib() or 0:.1f} at the most, its end included")
+                print(f"peak {cgroup.peak_mib() or 0:.1f} MiB, shutdown included")
             assert cgroup.kills() == 0
     assert "Traceback" not in container.log_text

@@ -1,4 +1,4 @@
-"""What the tests of the embedded cluster share: the official client's APIs, and the types of their fixtures."""
+"""The official client's APIs and the fixtures' types, for the tests of the embedded cluster."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any, Protocol
 import pytest
 
 OF_THE_EMBEDDED_CLUSTER = pytest.mark.embedded_only(
-    "it is about the embedded cluster itself; tests/parity compares that with this one"
+    "tests the embedded cluster itself; tests/parity compares it with a real one"
 )
 Manifest = dict[str, Any]
-# The client's generated types make every field optional, and refuse manifests that its methods take.
+# The client's generated types make every field optional, and reject manifests that its methods accept.
 Model = Any
 
 
 @dataclass(frozen=True)
 class Apis:
-    """The official client's APIs for one cluster, and the namespace that a test has to itself."""
+    """The official client's APIs, and a test's own namespace."""
 
     batch: Any  # BatchV1Api
     core: Any
@@ -24,42 +24,42 @@ class Apis:
     namespace: str
 
     def pods(self, selector: str = "") -> list[Model]:
-        """The namespace's pods."""
+        """Return the namespace's pods."""
         return list(self.core.list_namespaced_pod(self.namespace, label_selector=selector).items)
 
     def pods_of(self, job: str) -> list[Model]:
-        """A Job's pods."""
+        """Return a Job's pods."""
         return self.pods(f"batch.kubernetes.io/job-name={job}")
 
     def job(self, name: str) -> Model:
-        """A Job."""
+        """Return a Job."""
         return self.batch.read_namespaced_job(name, self.namespace)
 
     def pod(self, name: str) -> Model:
-        """A pod."""
+        """Return a pod."""
         return self.core.read_namespaced_pod(name, self.namespace)
 
     def log(self, pod: str, **options: Any) -> str:
-        """A pod's log, exactly."""
-        answer = self.core.read_namespaced_pod_log(pod, self.namespace, _preload_content=False, **options)
-        return str(answer.data.decode())
+        """Return a pod's log, unchanged."""
+        response = self.core.read_namespaced_pod_log(pod, self.namespace, _preload_content=False, **options)
+        return str(response.data.decode())
 
     def reasons(self, kind: str, name: str) -> list[str]:
-        """The reasons of the Events about an object."""
+        """Return the reasons of an object's Events."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         found = self.core.list_namespaced_event(self.namespace, field_selector=selector).items
         return [str(event.reason) for event in found]
 
 
 class Eventually(Protocol):
-    """Waits for something to come about."""
+    """Waits for a condition."""
 
     def __call__(self, condition: Callable[[], Any]) -> Any:
-        """Wait until a condition holds, and return what it returned; the test fails when that takes too long."""
+        """Wait until a condition returns a true value, and return that value; fail the test on a timeout."""
 
 
 class MakeJob(Protocol):
-    """Makes manifests of Jobs."""
+    """Creates manifests of Jobs."""
 
     def __call__(self, name: str, *args: str, image: str = ..., pod: Manifest | None = ..., **spec: Any) -> Manifest:
-        """Make a Job that runs `args`; `pod` replaces fields of its pods' spec, `spec` of its own."""
+        """Create a Job that runs `args`; `pod` overrides fields of the pod spec, `spec` fields of the Job spec."""

@@ -1,4 +1,4 @@
-"""One embedded cluster for all tests of a session, and the official client for it."""
+"""Fixtures: an embedded cluster for the whole session, its official client, and the harness for dispatchers."""
 
 import uuid
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from kubernetes import client as kubernetes
 
 from devcluster.cluster import Cluster, Options
 from tests.integration.apis import Apis, Eventually, MakeJob, Manifest
-from tests.integration.dispatching import Stage
+from tests.integration.dispatching import ClusterFixture
 from tests.support.faults import FaultProxy
 from tests.support.observer import Observer
 from tests.support.servers import Server
@@ -18,22 +18,22 @@ from tests.support.waiting import until
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A cluster that retries at once what would otherwise wait for 10 s and more."""
+def embedded_cluster() -> Iterator[Cluster]:
+    """Start an embedded cluster that retries failed pods quickly; the default is 10 s and more."""
     with Cluster(Options(back_off_seconds=0.02)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def client(cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
-    """The official client for the cluster."""
-    with kubernetes.ApiClient(kubernetes.Configuration(host=cluster.url)) as api_client:
+def client(embedded_cluster: Cluster) -> Iterator[kubernetes.ApiClient]:
+    """Provide the official client for the cluster."""
+    with kubernetes.ApiClient(kubernetes.Configuration(host=embedded_cluster.url)) as api_client:
         yield api_client
 
 
 @pytest.fixture
 def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
-    """The official APIs and a namespace of the test's own, emptied afterwards."""
+    """Provide the official APIs with the test's own namespace, which is emptied afterwards."""
     found = Apis(
         kubernetes.BatchV1Api(client),
         kubernetes.CoreV1Api(client),
@@ -52,13 +52,13 @@ def apis(client: kubernetes.ApiClient) -> Iterator[Apis]:
 
 @pytest.fixture
 def eventually() -> Eventually:
-    """Wait until a condition holds."""
+    """Provide a function that waits until a condition holds."""
     return until
 
 
 @pytest.fixture
 def make_job() -> MakeJob:
-    """Make the manifest of a Job."""
+    """Provide a function that creates the manifest of a Job."""
 
     def make(name: str, *args: str, image: str = "busybox:1", pod: Manifest | None = None, **spec: Any) -> Manifest:
         container = {"name": "main", "image": image, "args": list(args)}
@@ -74,21 +74,21 @@ def make_job() -> MakeJob:
 
 
 @pytest.fixture
-def stage(server: Server, namespace: str, tmp_path: Path) -> Iterator[Stage]:
-    """A namespace for dispatchers, which reach the API server under test through a proxy that makes faults."""
+def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
+    """Provide a namespace for dispatchers, which reach the API server through a fault proxy."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield Stage(server, namespace, tmp_path, proxy)
+        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 @pytest.fixture
-def cut_off(stage: Stage) -> Iterator[FaultProxy]:
-    """A second way to the API server, for a dispatcher that is to lose it while others keep theirs."""
-    with FaultProxy(stage.server.url, ca=stage.server.ca_file) as proxy:
+def cut_off(cluster: ClusterFixture) -> Iterator[FaultProxy]:
+    """Provide a second proxy, for a dispatcher that loses its connection while others keep theirs."""
+    with FaultProxy(cluster.server.url, ca=cluster.server.ca_file) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def seen(stage: Stage) -> Iterator[Observer]:
-    """An independent witness of what happens to the runs of the stage."""
-    with Observer(stage.server.admin, stage.name) as observer:
+def seen(cluster: ClusterFixture) -> Iterator[Observer]:
+    """Provide an independent observer of the namespace's runs."""
+    with Observer(cluster.server.admin, cluster.namespace) as observer:
         yield observer

@@ -1,7 +1,7 @@
-"""What the tests of the dispatcher share: a namespace with runs and workloads, and dispatchers at work on it.
+"""The harness of the dispatcher's tests: a namespace with runs and workloads, and dispatchers.
 
-The runs are real Jobs on the API server under test. Everything a dispatcher does goes through a `FaultProxy`; what the
-tests do themselves, and what the observer sees, does not.
+The runs are real Jobs on the API server under test. All calls of a dispatcher go through a `FaultProxy`; the calls of
+the tests and of the observer do not.
 """
 
 import itertools
@@ -18,7 +18,6 @@ from typing import Any
 
 from kubernetes import client
 
-from app.dispatcher.intent import parse_intent
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher, read_clock
 from app.domain.names import new_id
@@ -31,6 +30,7 @@ from schemas.merge import merge
 from schemas.request import Request
 from tests.support.faults import FaultProxy
 from tests.support.faults import Request as ApiRequest
+from tests.support.leases import DispatcherLease
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.waiting import DEADLINE_SECONDS, until
 
@@ -40,48 +40,51 @@ QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1)
 
 MERGE_PATCH = "application/merge-patch+json"
 
-# What a run of the tests executes where containers are processes; elsewhere each pod runs for a second.
+# The arguments of a test's run where containers are real processes; elsewhere each pod runs for a second.
 SHORT = ("true",)
 LONG = ("sleep", "60")
 
 
 def is_admission(request: ApiRequest) -> bool:
-    """Whether the dispatcher starts a run."""
+    """Return whether a request admits a run."""
     return request.method == "PATCH" and b'"suspend": false' in request.body
 
 
 def is_new_event(request: ApiRequest) -> bool:
-    """Whether the dispatcher tells somebody something."""
+    """Return whether a request creates an Event."""
     return request.method == "POST" and request.path.endswith("/events")
 
 
-class Stage:
-    """A namespace, and what a test does in it.
+class ClusterFixture:
+    """A namespace, and the operations of a test in it.
 
     Attributes:
-        proxy: between every dispatcher of the test and the API server, unless a test makes another.
-        folder: for files of the test.
+        namespace: the namespace's name.
+        proxy: the fault proxy between the dispatchers and the API server, unless a test creates another one.
+        folder: the folder for the test's files.
+        lease: the dispatcher's Lease.
     """
 
     def __init__(self, server: Server, namespace: str, folder: Path, proxy: FaultProxy) -> None:
         self.server = server
-        self.name = namespace
+        self.namespace = namespace
         self.proxy = proxy
-        # The client's generated types make every field optional, and refuse manifests that its methods take.
+        # The client's generated types make every field optional, and reject manifests that its methods accept.
         self.batch: Any = client.BatchV1Api(server.admin)
         self.core: Any = client.CoreV1Api(server.admin)
         self.apps: Any = client.AppsV1Api(server.admin)
         self.leases: Any = client.CoordinationV1Api(server.admin)
+        self.lease = DispatcherLease(server, namespace)
         self.folder = folder
-        self._moments = (datetime.now(UTC) + timedelta(milliseconds=number) for number in itertools.count())
+        self._queue_times = (datetime.now(UTC) + timedelta(milliseconds=number) for number in itertools.count())
 
     def kubeconfig(self, proxy: FaultProxy | None = None) -> Path:
-        """Write a kubeconfig of the service's own account, through a proxy."""
-        return write_kubeconfig(self.folder, self.server, self.name, url=(proxy or self.proxy).url)
+        """Write a kubeconfig of the service's ServiceAccount, through a proxy."""
+        return write_kubeconfig(self.folder, self.server, self.namespace, url=(proxy or self.proxy).url)
 
     def connect(self, proxy: FaultProxy | None = None) -> NamespacedClient:
-        """The namespace as the service sees it, over connections of its own."""
-        return NamespacedClient(connect(str(self.kubeconfig(proxy)), self.name))
+        """Return the service's client for the namespace, with its own connections."""
+        return NamespacedClient(connect(str(self.kubeconfig(proxy)), self.namespace))
 
     def dispatcher(
         self,
@@ -92,7 +95,7 @@ class Stage:
         silence_seconds: float = 60.0,
         clock: Callable[[], float] = read_clock,
     ) -> Dispatcher:
-        """A dispatcher, not started yet."""
+        """Create a dispatcher without starting it."""
         return Dispatcher(
             self.connect(proxy),
             lambda: slots,
@@ -104,7 +107,7 @@ class Stage:
 
     @contextmanager
     def dispatching(self, slots: Mapping[str, int], **options: Any) -> Iterator[Dispatcher]:
-        """A dispatcher that leads when the context begins; stopped at its end."""
+        """Start a dispatcher, wait until it leads, and stop it at the end."""
         dispatcher = self.dispatcher(slots, **options)
         dispatcher.start()
         try:
@@ -125,33 +128,33 @@ class Stage:
         image: str = "busybox:1",
         managed_by: str | None = None,
     ) -> list[str]:
-        """Queue runs, in the order of the names returned.
+        """Queue runs, and return their names in order.
 
         Args:
-            definition: of the runs.
-            count: how many.
-            depends_on: what they wait for.
-            args: what they execute.
-            annotations: in the place of the service's own.
-            lasts: how long their pods run where nothing is executed.
-            image: of their container.
-            managed_by: their `spec.managedBy`; `None`: Kubernetes' own controller.
+            definition: the runs' definition.
+            count: the number of runs.
+            depends_on: their dependencies.
+            args: their arguments.
+            annotations: override the service's annotations.
+            lasts: how long their pods run where containers are not real processes.
+            image: their container's image.
+            managed_by: their `spec.managedBy`; `None` for Kubernetes' own Job controller.
         """
         names = []
         for _ in range(count):
             spec = merge(Definition(definition, image, backoff_limit=0), Request(args=args, depends_on=depends_on))
-            job = build_job(spec, new_id(), queued_at=next(self._moments), call="test")
+            job = build_job(spec, new_id(), queued_at=next(self._queue_times), call="test")
             job["metadata"]["annotations"] |= annotations or {}
             if managed_by is not None:
                 job["spec"]["managedBy"] = managed_by
             if lasts or args == LONG:
                 job["spec"]["template"]["metadata"]["annotations"] = {"testnode/runs-for": lasts or "60s"}
-            self.batch.create_namespaced_job(self.name, job)
+            self.batch.create_namespaced_job(self.namespace, job)
             names.append(job["metadata"]["name"])
         return names
 
     def deploy(self, name: str, *, replicas: int) -> None:
-        """Create a Deployment; with no replicas it isn't ready for anybody who depends on it."""
+        """Create a Deployment; without replicas it is not ready for the runs that depend on it."""
         labels = {"app": name}
         container = {"name": "main", "image": "busybox:1", "args": ["sleep", "600"]}
         spec = {
@@ -159,58 +162,53 @@ class Stage:
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
         }
-        self.apps.create_namespaced_deployment(self.name, {"metadata": {"name": name}, "spec": spec})
+        self.apps.create_namespaced_deployment(self.namespace, {"metadata": {"name": name}, "spec": spec})
         if replicas:
             self.await_ready(name, replicas)
 
     def scale(self, name: str, *, replicas: int) -> None:
-        """Change how many replicas a Deployment has."""
-        self.apps.patch_namespaced_deployment(name, self.name, {"spec": {"replicas": replicas}})
+        """Set the number of a Deployment's replicas."""
+        self.apps.patch_namespaced_deployment(name, self.namespace, {"spec": {"replicas": replicas}})
 
     def await_ready(self, name: str, replicas: int) -> None:
-        """Return once a Deployment says that it has so many ready replicas."""
+        """Wait until a Deployment's status has this number of ready replicas."""
 
         def is_ready() -> bool:
-            status = self.apps.read_namespaced_deployment(name, self.name).status
+            status = self.apps.read_namespaced_deployment(name, self.namespace).status
             return (status.ready_replicas or 0) == replicas
 
         until(is_ready)
 
     def job(self, name: str) -> Any:
-        """A run's Job."""
-        return self.batch.read_namespaced_job(name, self.name)
+        """Return a run's Job."""
+        return self.batch.read_namespaced_job(name, self.namespace)
 
     def suspend(self, name: str, suspend: bool) -> None:
-        """Suspend or start a run by hand."""
-        self.batch.patch_namespaced_job(name, self.name, {"spec": {"suspend": suspend}})
+        """Suspend or start a run without the dispatcher."""
+        self.batch.patch_namespaced_job(name, self.namespace, {"spec": {"suspend": suspend}})
 
     def delete(self, name: str) -> None:
-        """Delete a run by hand."""
-        self.batch.delete_namespaced_job(name, self.name, propagation_policy="Background")
+        """Delete a run without the service."""
+        self.batch.delete_namespaced_job(name, self.namespace, propagation_policy="Background")
 
     def reasons(self, name: str) -> list[str]:
-        """The reasons of the dispatcher's own Events on a run, oldest first."""
+        """Return the reasons of the dispatcher's Events on a run, oldest first."""
         selector = f"involvedObject.kind=Job,involvedObject.name={name}"
-        events = self.core.list_namespaced_event(self.name, field_selector=selector).items
+        events = self.core.list_namespaced_event(self.namespace, field_selector=selector).items
         ours = [event for event in events if event.source.component == labels.COMPONENT]
         return [str(event.reason) for event in sorted(ours, key=lambda event: event.metadata.creation_timestamp)]
 
     def holder(self) -> str:
-        """Who holds the dispatcher's lease; empty: nobody."""
-        leases = self.leases.list_namespaced_lease(self.name).items
-        holders = [lease.spec.holder_identity for lease in leases if lease.metadata.name == labels.LEASE_NAME]
-        return str(holders[0] or "") if holders else ""
+        """Return the holder of the dispatcher's Lease; empty for none."""
+        return self.lease.holder() or ""
 
     def is_settled(self) -> bool:
-        """Whether the leader has listed everything and knows of nothing that an earlier one may have under way."""
-        leases = self.leases.list_namespaced_lease(self.name).items
-        annotations = [lease.metadata.annotations or {} for lease in leases if lease.metadata.name == labels.LEASE_NAME]
-        intent = parse_intent(annotations[0].get(labels.INTENT_ANNOTATION)) if annotations else None
-        return intent is not None and intent.complete and not intent.pins
+        """Return whether the leader has listed all runs, and no earlier leader may have admissions under way."""
+        return self.lease.is_settled()
 
 
 class DispatcherProcess:
-    """A dispatcher in a process of its own, to be killed or paused; it leads or follows once it is entered."""
+    """A dispatcher in another process, which a test can kill or pause."""
 
     def __init__(self, kubeconfig: Path, namespace: str, slots: Mapping[str, int], timing: LeaseTiming = QUICK) -> None:
         settings = {
@@ -232,20 +230,20 @@ class DispatcherProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once, without a chance to tidy up."""
+        """Kill it with SIGKILL."""
         self._process.kill()
         self._process.wait()
 
     def pause(self) -> None:
-        """Stop its threads wherever they are."""
+        """Pause it with SIGSTOP."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let them go on."""
+        """Resume it with SIGCONT."""
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Stop it as Kubernetes does."""
+        """Stop it with SIGTERM, as Kubernetes does."""
         self._process.terminate()
         assert self._process.wait(DEADLINE_SECONDS) == 0
 

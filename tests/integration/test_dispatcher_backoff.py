@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import pytest
 
 from app.common.types import Json
+from app.dispatcher.admission_rules import WRITERS
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.lease import SeenLease
 from app.dispatcher.run_store import ChangeSignal
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import WRITERS
 from app.dispatcher.writers import carry_out
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
@@ -17,7 +17,7 @@ from app.kube import labels
 from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError
 from app.kube.parsing import read_run
-from tests.integration.dispatching import LONG, Stage, is_admission, until
+from tests.integration.dispatching import LONG, ClusterFixture, is_admission, until
 from tests.support.clock import Clock
 from tests.support.faults import Action, Delay, Fault, FaultProxy, GoSilent, Hold, LoseRequest, Refuse, Request
 from tests.support.observer import Observer
@@ -31,7 +31,7 @@ def is_patch(request: Request) -> bool:
 
 
 class AdmissionHarness:
-    """Admissions of the runs that a stage has when this is made, one write after the other, in time of its own.
+    """Admissions of the runs that a cluster has when this is made, one write after the other, in time of its own.
 
     Attributes:
         admissions: what is at work.
@@ -39,8 +39,8 @@ class AdmissionHarness:
         told: what was told on runs.
     """
 
-    def __init__(self, stage: Stage, client: NamespacedClient | None = None) -> None:
-        self._client = client or stage.connect()
+    def __init__(self, cluster: ClusterFixture, client: NamespacedClient | None = None) -> None:
+        self._client = client or cluster.connect()
         self._clock = Clock()
         self.admitted: list[str] = []
         self.told: list[tuple[str, PendingReason]] = []
@@ -101,153 +101,155 @@ def silence(proxy: FaultProxy) -> None:
 
 @pytest.mark.parametrize("action", [Refuse(500, "InternalError"), GoSilent()], ids=["refused", "without an answer"])
 def test_a_definition_whose_admissions_fail_keeps_no_other_waiting(
-    stage: Stage, seen: Observer, action: Action
+    cluster: ClusterFixture, seen: Observer, action: Action
 ) -> None:
     """A webhook for one kind of Job is down: each of these runs is in doubt and is tried again, after the others."""
-    stage.queue("bad", count=5)
-    failing = stage.proxy.add(Fault(action, method="PATCH", path="/bad-", times=None))
-    with stage.dispatching({"bad": 6, "fib": 1}):
-        until(lambda: stage.proxy.strikes(failing) >= 2)
-        others = stage.queue(count=3)
+    cluster.queue("bad", count=5)
+    failing = cluster.proxy.add(Fault(action, method="PATCH", path="/bad-", times=None))
+    with cluster.dispatching({"bad": 6, "fib": 1}):
+        until(lambda: cluster.proxy.hits(failing) >= 2)
+        others = cluster.queue(count=3)
         seen.wait(lambda: seen.finished >= set(others))
-        before = stage.proxy.strikes(failing)
-        until(lambda: stage.proxy.strikes(failing) > before)
-        stage.proxy.remove(failing)
-        more = stage.queue("bad")
+        before = cluster.proxy.hits(failing)
+        until(lambda: cluster.proxy.hits(failing) > before)
+        cluster.proxy.remove(failing)
+        more = cluster.queue("bad")
         seen.wait(lambda: seen.finished >= set(more))
     assert seen.most_active["bad"] <= 6
 
 
-def test_a_run_whose_admission_fails_keeps_no_other_of_its_definition_waiting(stage: Stage, seen: Observer) -> None:
+def test_a_run_whose_admission_fails_keeps_no_other_of_its_definition_waiting(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """It holds one slot, for its admission may have been carried out; the others take turns at the second."""
-    [bad] = stage.queue()
-    others = stage.queue(count=4)
-    stage.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path=bad, times=None))
-    with stage.dispatching({"fib": 2}):
+    [bad] = cluster.queue()
+    others = cluster.queue(count=4)
+    cluster.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path=bad, times=None))
+    with cluster.dispatching({"fib": 2}):
         seen.wait(lambda: seen.finished >= set(others))
     assert bad not in seen.starts
     assert seen.most_active["fib"] == 1
 
 
-def test_a_run_in_doubt_that_is_refused_gives_its_slot_to_the_others(stage: Stage, seen: Observer) -> None:
+def test_a_run_in_doubt_that_is_refused_gives_its_slot_to_the_others(cluster: ClusterFixture, seen: Observer) -> None:
     """An admission is lost, and then a policy forbids the run: a fence settles it."""
-    [refused] = stage.queue()
-    others = stage.queue(count=2)
-    stage.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
-    stage.proxy.add(Fault(DENIED, path=refused, when=is_admission, times=None))
-    with stage.dispatching({"fib": 1}):
+    [refused] = cluster.queue()
+    others = cluster.queue(count=2)
+    cluster.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
+    cluster.proxy.add(Fault(DENIED, path=refused, when=is_admission, times=None))
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(others))
     assert refused not in seen.starts
-    assert stage.holder() == "", "it stays in doubt"
+    assert cluster.holder() == "", "it stays in doubt"
 
 
 def test_a_run_that_is_refused_stays_no_secret_of_the_last_leader(
-    stage: Stage, seen: Observer, cut_off: FaultProxy
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """The next one suspects that it was about to be admitted, finds it refused, and goes on."""
-    [refused] = stage.queue()
-    for proxy in (cut_off, stage.proxy):
+    [refused] = cluster.queue()
+    for proxy in (cut_off, cluster.proxy):
         proxy.add(Fault(DENIED, path=refused, when=is_admission, times=None))
-    with stage.dispatching({"fib": 1}, proxy=cut_off):
-        [first] = stage.queue()
+    with cluster.dispatching({"fib": 1}, proxy=cut_off):
+        [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
         silence(cut_off)
-        with stage.dispatching({"fib": 1}):
-            others = stage.queue(count=2)
+        with cluster.dispatching({"fib": 1}):
+            others = cluster.queue(count=2)
             seen.wait(lambda: seen.finished >= set(others))
-        assert stage.holder() == "", "it stays in doubt"
+        assert cluster.holder() == "", "it stays in doubt"
 
 
-def test_where_no_fence_is_allowed_either_the_slot_is_held(stage: Stage) -> None:
+def test_where_no_fence_is_allowed_either_the_slot_is_held(cluster: ClusterFixture) -> None:
     """An admission was lost and may still arrive, however long ago that was: no other run gets the slot."""
-    [refused] = stage.queue()
-    [other] = stage.queue()
-    stage.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
-    denied = stage.proxy.add(Fault(DENIED, method="PATCH", path=refused, times=None))
-    harness = AdmissionHarness(stage)
+    [refused] = cluster.queue()
+    [other] = cluster.queue()
+    cluster.proxy.add(Fault(LoseRequest(), method="PATCH", path=refused))
+    denied = cluster.proxy.add(Fault(DENIED, method="PATCH", path=refused, times=None))
+    harness = AdmissionHarness(cluster)
     assert not harness.is_admitted_within(other, {"fib": 1}, 600)
     assert harness.admissions.possibly_admitted() == 1
-    stage.proxy.remove(denied)
+    cluster.proxy.remove(denied)
     assert harness.seconds_until_admitted(refused, {"fib": 1}) < 60
 
 
-def test_after_an_outage_those_that_are_well_are_not_behind_those_that_are_not(stage: Stage) -> None:
+def test_after_an_outage_those_that_are_well_are_not_behind_those_that_are_not(cluster: ClusterFixture) -> None:
     """All have failed, and four go on failing: whoever has waited for longest goes first."""
     for number in range(4):
-        stage.queue(f"bad{number}")
-    [well] = stage.queue("good")
-    stage.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/bad", times=None))
-    stage.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/good", times=2))
+        cluster.queue(f"bad{number}")
+    [well] = cluster.queue("good")
+    cluster.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/bad", times=None))
+    cluster.proxy.add(Fault(Refuse(500, "InternalError"), method="PATCH", path="/good", times=2))
     slots = {"good": 1} | {f"bad{number}": 1 for number in range(4)}
-    assert AdmissionHarness(stage).seconds_until_admitted(well, slots) < 30
+    assert AdmissionHarness(cluster).seconds_until_admitted(well, slots) < 30
 
 
-def test_a_definition_for_which_the_api_server_is_too_busy_keeps_no_other_waiting(stage: Stage) -> None:
+def test_a_definition_for_which_the_api_server_is_too_busy_keeps_no_other_waiting(cluster: ClusterFixture) -> None:
     """A webhook chooses its own status."""
-    stage.queue("bad")
-    [well] = stage.queue("good")
-    stage.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="PATCH", path="/bad-", times=None))
-    assert AdmissionHarness(stage).seconds_until_admitted(well, {"bad": 1, "good": 1}) < 5
+    cluster.queue("bad")
+    [well] = cluster.queue("good")
+    cluster.proxy.add(Fault(Refuse(429, "TooManyRequests"), method="PATCH", path="/bad-", times=None))
+    assert AdmissionHarness(cluster).seconds_until_admitted(well, {"bad": 1, "good": 1}) < 5
 
 
-def test_an_admission_that_the_cluster_takes_back_counts_as_refused(stage: Stage) -> None:
+def test_an_admission_that_the_cluster_takes_back_counts_as_refused(cluster: ClusterFixture) -> None:
     """A webhook may suspend what was resumed, and say 200: the run goes behind the others."""
 
     class Unchanging(NamespacedClient):
         def patch_job(self, name: str, patch: Json) -> Json:
             return super().get_job(name) if name == taken_back else super().patch_job(name, patch)
 
-    [taken_back] = stage.queue()
-    [other] = stage.queue()
-    harness = AdmissionHarness(stage, Unchanging(stage.connect().transport))
+    [taken_back] = cluster.queue()
+    [other] = cluster.queue()
+    harness = AdmissionHarness(cluster, Unchanging(cluster.connect().transport))
     assert harness.seconds_until_admitted(other, {"fib": 1}) < 5
     assert not harness.admissions.possibly_admitted()
 
 
-def test_runs_that_are_refused_let_those_behind_them_pass(stage: Stage, seen: Observer) -> None:
+def test_runs_that_are_refused_let_those_behind_them_pass(cluster: ClusterFixture, seen: Observer) -> None:
     """Each is tried once, and goes to the end of the queue."""
-    stage.queue(count=30)
-    refused = stage.proxy.add(Fault(DENIED, path="/fib-", when=is_admission, times=30))
-    [behind] = stage.queue()
-    with stage.dispatching({"fib": 1}):
+    cluster.queue(count=30)
+    refused = cluster.proxy.add(Fault(DENIED, path="/fib-", when=is_admission, times=30))
+    [behind] = cluster.queue()
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: behind in seen.starts)
-        assert stage.proxy.strikes(refused) == 30
+        assert cluster.proxy.hits(refused) == 30
     assert seen.started[0] == behind
 
 
-def test_a_slow_api_server_has_no_run_admitted_on_old_news(stage: Stage, seen: Observer) -> None:
+def test_a_slow_api_server_has_no_run_admitted_on_old_news(cluster: ClusterFixture, seen: Observer) -> None:
     """What was ready when the first of five was chosen is looked at again before the next one is written."""
-    stage.deploy("db", replicas=1)
-    names = stage.queue(count=5, depends_on=("db",), args=LONG)
-    stage.proxy.add(Fault(Delay(before_seconds=1.0), method="PATCH", path="/jobs/", times=None))
-    with stage.dispatching({"fib": 5}):
-        stage.proxy.wait_for(is_patch)
-        stage.scale("db", replicas=0)
-        stage.await_ready("db", 0)
-        until(lambda: any(stage.reasons(name) == ["WaitingForDependencies"] for name in names))
+    cluster.deploy("db", replicas=1)
+    names = cluster.queue(count=5, depends_on=("db",), args=LONG)
+    cluster.proxy.add(Fault(Delay(before_seconds=1.0), method="PATCH", path="/jobs/", times=None))
+    with cluster.dispatching({"fib": 5}):
+        cluster.proxy.wait_for(is_patch)
+        cluster.scale("db", replicas=0)
+        cluster.await_ready("db", 0)
+        until(lambda: any(cluster.reasons(name) == ["WaitingForDependencies"] for name in names))
     assert len(seen.starts) < WRITERS, "more were sent than were under way"
 
 
 def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt_on(
-    stage: Stage, seen: Observer, cut_off: FaultProxy
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """It took over from one that fell silent, and never saw the queue: the next one must not think that all is well."""
-    stage.deploy("db", replicas=1)
+    cluster.deploy("db", replicas=1)
     hold = Hold()
     cut_off.add(Fault(hold, method="PATCH", times=None))
-    stage.queue(depends_on=("db",))
-    with stage.dispatching({"fib": 1}, proxy=cut_off):
+    cluster.queue(depends_on=("db",))
+    with cluster.dispatching({"fib": 1}, proxy=cut_off):
         hold.wait_held()
-        stage.scale("db", replicas=0)
-        stage.await_ready("db", 0)
-        [other] = stage.queue(args=LONG)
+        cluster.scale("db", replicas=0)
+        cluster.await_ready("db", 0)
+        [other] = cluster.queue(args=LONG)
         silence(cut_off)
-        blind = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments$", times=None))
-        with stage.dispatching({"fib": 1}):
-            until(lambda: stage.proxy.strikes(blind))
-        assert stage.holder() != ""
-        stage.proxy.remove(blind)
-        with stage.dispatching({"fib": 1}):
+        blind = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments$", times=None))
+        with cluster.dispatching({"fib": 1}):
+            until(lambda: cluster.proxy.hits(blind))
+        assert cluster.holder() != ""
+        cluster.proxy.remove(blind)
+        with cluster.dispatching({"fib": 1}):
             seen.wait(lambda: other in seen.starts)
             hold.release()
             cut_off.wait_for(lambda request: is_patch(request) and request.status == 409)
@@ -255,17 +257,17 @@ def test_a_leader_that_is_stopped_before_it_has_settled_anything_hands_the_doubt
 
 
 def test_a_run_that_came_late_with_an_early_place_hides_no_suspect(
-    stage: Stage, seen: Observer, cut_off: FaultProxy
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """A replica whose clock is behind has stored it after the last leader chose another: both may be under way."""
     hold = Hold()
     cut_off.add(Fault(hold, method="PATCH", times=None))
-    [chosen] = stage.queue()
-    with stage.dispatching({"fib": 1}, proxy=cut_off):
+    [chosen] = cluster.queue()
+    with cluster.dispatching({"fib": 1}, proxy=cut_off):
         hold.wait_held()
         silence(cut_off)
-        [early] = stage.queue(annotations={labels.QUEUED_AT_ANNOTATION: "2026-01-01T00:00:00.000000Z"}, args=LONG)
-        with stage.dispatching({"fib": 1}):
+        [early] = cluster.queue(annotations={labels.QUEUED_AT_ANNOTATION: "2026-01-01T00:00:00.000000Z"}, args=LONG)
+        with cluster.dispatching({"fib": 1}):
             seen.wait(lambda: early in seen.starts)
             hold.release()
             cut_off.wait_for(lambda request: is_patch(request) and request.status == 409)
@@ -273,111 +275,113 @@ def test_a_run_that_came_late_with_an_early_place_hides_no_suspect(
     assert chosen not in seen.starts
 
 
-def test_a_right_that_is_missing_changes_no_order(stage: Stage) -> None:
+def test_a_right_that_is_missing_changes_no_order(cluster: ClusterFixture) -> None:
     """It is the service that may not write, and no fault of the run that happens to be first."""
-    names = stage.queue(count=40)
-    stage.proxy.add(Fault(FORBIDDEN, method="PATCH", times=25))
-    harness = AdmissionHarness(stage)
+    names = cluster.queue(count=40)
+    cluster.proxy.add(Fault(FORBIDDEN, method="PATCH", times=25))
+    harness = AdmissionHarness(cluster)
     harness.seconds_until_admitted(names[-1], {"fib": 40})
     assert harness.admitted == names
 
 
-def test_a_right_that_is_missing_costs_few_calls(stage: Stage) -> None:
+def test_a_right_that_is_missing_costs_few_calls(cluster: ClusterFixture) -> None:
     """Queued runs are not tried one after the other."""
-    [first] = stage.queue()
-    stage.queue(count=40)
-    refused = stage.proxy.add(Fault(FORBIDDEN, method="PATCH", times=None))
-    harness = AdmissionHarness(stage)
+    [first] = cluster.queue()
+    cluster.queue(count=40)
+    refused = cluster.proxy.add(Fault(FORBIDDEN, method="PATCH", times=None))
+    harness = AdmissionHarness(cluster)
     assert not harness.is_admitted_within(first, {"fib": 3}, 60)
-    assert stage.proxy.strikes(refused) < 60
+    assert cluster.proxy.hits(refused) < 60
 
 
-def test_a_refused_run_is_told_why(stage: Stage) -> None:
+def test_a_refused_run_is_told_why(cluster: ClusterFixture) -> None:
     """Every wait names its reason."""
-    [refused] = stage.queue()
-    [other] = stage.queue()
-    stage.proxy.add(Fault(DENIED, method="PATCH", path=refused, times=None))
-    harness = AdmissionHarness(stage)
+    [refused] = cluster.queue()
+    [other] = cluster.queue()
+    cluster.proxy.add(Fault(DENIED, method="PATCH", path=refused, times=None))
+    harness = AdmissionHarness(cluster)
     harness.seconds_until_admitted(other, {"fib": 1})
     assert harness.told[0] == (refused, PendingReason.REFUSED)
 
 
-def test_a_run_that_is_suspended_again_and_again_is_started_less_and_less_often(stage: Stage, seen: Observer) -> None:
+def test_a_run_that_is_suspended_again_and_again_is_started_less_and_less_often(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Somebody's controller and the dispatcher must not fight; the other runs of its definition go on."""
-    [fought] = stage.queue(args=LONG)
-    others = stage.queue(count=4)
+    [fought] = cluster.queue(args=LONG)
+    others = cluster.queue(count=4)
     admissions = 0
-    with stage.dispatching({"fib": 1}):
+    with cluster.dispatching({"fib": 1}):
         for _ in range(3):
             admissions += 1
-            stage.proxy.wait_for(lambda one: is_admission(one) and fought in one.path, count=admissions)
-            until(lambda: not stage.job(fought).spec.suspend)
-            stage.suspend(fought, True)
+            cluster.proxy.wait_for(lambda one: is_admission(one) and fought in one.path, count=admissions)
+            until(lambda: not cluster.job(fought).spec.suspend)
+            cluster.suspend(fought, True)
         seen.wait(lambda: seen.finished >= set(others))
-        until(lambda: "SuspendedAgain" in stage.reasons(fought))
-    tries = [one for one in stage.proxy.requests if is_admission(one) and fought in one.path]
+        until(lambda: "SuspendedAgain" in cluster.reasons(fought))
+    tries = [one for one in cluster.proxy.requests if is_admission(one) and fought in one.path]
     assert len(tries) <= 4
     assert tries[2].started - tries[1].started > 1.5
 
 
-def test_a_run_that_is_held_waits_until_it_is_let_go(stage: Stage, seen: Observer) -> None:
+def test_a_run_that_is_held_waits_until_it_is_let_go(cluster: ClusterFixture, seen: Observer) -> None:
     """An annotation keeps it in the queue, and says so; the others go on."""
-    [held] = stage.queue(annotations={labels.HOLD_ANNOTATION: "until Monday"})
-    [other] = stage.queue()
-    with stage.dispatching({"fib": 1}):
+    [held] = cluster.queue(annotations={labels.HOLD_ANNOTATION: "until Monday"})
+    [other] = cluster.queue()
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: other in seen.finished)
-        until(lambda: stage.reasons(held) == ["Held"])
+        until(lambda: cluster.reasons(held) == ["Held"])
         assert held not in seen.starts
         patch = {"metadata": {"annotations": {labels.HOLD_ANNOTATION: None}}}
-        stage.batch.patch_namespaced_job(held, stage.name, patch)
+        cluster.batch.patch_namespaced_job(held, cluster.namespace, patch)
         seen.wait(lambda: held in seen.finished)
 
 
-def test_a_run_of_another_controller_is_left_alone(stage: Stage, seen: Observer) -> None:
+def test_a_run_of_another_controller_is_left_alone(cluster: ClusterFixture, seen: Observer) -> None:
     """`spec.managedBy` says who starts it."""
-    [foreign] = stage.queue(managed_by="example.com/other")
-    [other] = stage.queue()
-    with stage.dispatching({"fib": 1}):
+    [foreign] = cluster.queue(managed_by="example.com/other")
+    [other] = cluster.queue()
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: other in seen.finished)
-        until(lambda: stage.reasons(foreign) == ["ManagedByOther"])
-    assert not [one for one in stage.proxy.requests if is_admission(one) and foreign in one.path]
+        until(lambda: cluster.reasons(foreign) == ["ManagedByOther"])
+    assert not [one for one in cluster.proxy.requests if is_admission(one) and foreign in one.path]
 
 
-def test_events_that_hang_hold_up_no_admission(stage: Stage, seen: Observer) -> None:
+def test_events_that_hang_hold_up_no_admission(cluster: ClusterFixture, seen: Observer) -> None:
     """Events are written by a thread of their own."""
-    stage.queue(count=5, depends_on=("nowhere",))
+    cluster.queue(count=5, depends_on=("nowhere",))
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="POST", path="/events$", times=None))
-    with stage.dispatching({"fib": 2}):
+    cluster.proxy.add(Fault(hold, method="POST", path="/events$", times=None))
+    with cluster.dispatching({"fib": 2}):
         hold.wait_held()
-        names = stage.queue(count=6)
+        names = cluster.queue(count=6)
         seen.wait(lambda: set(names) <= set(seen.starts))
         hold.release()
 
 
-def test_definitions_that_hang_leave_a_writer_to_those_that_are_well(stage: Stage, seen: Observer) -> None:
+def test_definitions_that_hang_leave_a_writer_to_those_that_are_well(cluster: ClusterFixture, seen: Observer) -> None:
     """However many hang: the healthy one needs no answer of theirs."""
     names = [f"bad{number}" for number in range(5)]
     for name in names:
-        stage.queue(name, count=3)
+        cluster.queue(name, count=3)
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="PATCH", path="/bad", times=None))
-    with stage.dispatching(dict.fromkeys(names, 3) | {"well": 50}):
+    cluster.proxy.add(Fault(hold, method="PATCH", path="/bad", times=None))
+    with cluster.dispatching(dict.fromkeys(names, 3) | {"well": 50}):
         hold.wait_held(5)
-        well = stage.queue("well", count=12)
+        well = cluster.queue("well", count=12)
         seen.wait(lambda: set(well) <= set(seen.starts))
         hold.release()
 
 
-def test_a_busy_definition_does_not_starve_another(stage: Stage, seen: Observer) -> None:
+def test_a_busy_definition_does_not_starve_another(cluster: ClusterFixture, seen: Observer) -> None:
     """One with many slots and a long queue delays the only run of another one by two rounds of writes at most."""
-    stage.queue("busy", count=60)
-    stage.proxy.add(Fault(Delay(before_seconds=0.1), method="PATCH", path="/jobs/", times=None))
-    with stage.dispatching({"busy": 60, "quiet": 1}):
-        stage.proxy.wait_for(is_admission, count=5)
-        before = sum(map(is_admission, stage.proxy.requests))
-        [quiet] = stage.queue("quiet")
-        stage.proxy.wait_for(lambda one: is_admission(one) and quiet in one.path)
-    patches = [one.path for one in stage.proxy.requests if is_admission(one)]
+    cluster.queue("busy", count=60)
+    cluster.proxy.add(Fault(Delay(before_seconds=0.1), method="PATCH", path="/jobs/", times=None))
+    with cluster.dispatching({"busy": 60, "quiet": 1}):
+        cluster.proxy.wait_for(is_admission, count=5)
+        before = sum(map(is_admission, cluster.proxy.requests))
+        [quiet] = cluster.queue("quiet")
+        cluster.proxy.wait_for(lambda one: is_admission(one) and quiet in one.path)
+    patches = [one.path for one in cluster.proxy.requests if is_admission(one)]
     place = next(index for index, path in enumerate(patches) if quiet in path)
     assert place - before <= 2 * WRITERS

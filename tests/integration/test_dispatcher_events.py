@@ -3,87 +3,87 @@
 import pytest
 
 from app.dispatcher.events import TOLD_PER_REASON
-from tests.integration.dispatching import LONG, Stage, is_new_event, until
-from tests.support.faults import Action, Fault, GoSilent, LoseAnswer, LoseRequest, Refuse, Request, Truncate
+from tests.integration.dispatching import LONG, ClusterFixture, is_new_event, until
+from tests.support.faults import Action, Fault, GoSilent, LoseRequest, LoseResponse, Refuse, Request, Truncate
 from tests.support.observer import Observer
 
 
-def told(stage: Stage) -> list[Request]:
-    return [request for request in stage.proxy.requests if is_new_event(request)]
+def told(cluster: ClusterFixture) -> list[Request]:
+    return [request for request in cluster.proxy.requests if is_new_event(request)]
 
 
-def test_an_event_is_written_once_also_by_the_next_dispatcher(stage: Stage, seen: Observer) -> None:
+def test_an_event_is_written_once_also_by_the_next_dispatcher(cluster: ClusterFixture, seen: Observer) -> None:
     """Why a run waits is news once; a new leader doesn't tell it again, nor does a change that changes no cause."""
-    [waiting] = stage.queue(depends_on=("nowhere",))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.reasons(waiting))
-    [next_one] = stage.queue(depends_on=("nowhere",))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.reasons(next_one))
-        passing = stage.queue(count=2)
+    [waiting] = cluster.queue(depends_on=("nowhere",))
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: cluster.reasons(waiting))
+    [next_one] = cluster.queue(depends_on=("nowhere",))
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: cluster.reasons(next_one))
+        passing = cluster.queue(count=2)
         seen.wait(lambda: seen.finished >= set(passing))
-    assert stage.reasons(waiting) == ["WaitingForDependencies"]
+    assert cluster.reasons(waiting) == ["WaitingForDependencies"]
 
 
-def test_the_first_runs_that_wait_for_one_reason_are_told(stage: Stage, seen: Observer) -> None:
+def test_the_first_runs_that_wait_for_one_reason_are_told(cluster: ClusterFixture, seen: Observer) -> None:
     """The others are told when they have come that far: a thousand runs that wait are no thousand Events."""
-    [running] = stage.queue(args=LONG)
-    names = stage.queue(count=TOLD_PER_REASON + 3)
-    with stage.dispatching({"fib": 1}):
-        until(lambda: all(stage.reasons(name) for name in names[:TOLD_PER_REASON]))
+    [running] = cluster.queue(args=LONG)
+    names = cluster.queue(count=TOLD_PER_REASON + 3)
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: all(cluster.reasons(name) for name in names[:TOLD_PER_REASON]))
         assert running in seen.starts
-        assert not any(stage.reasons(name) for name in names[TOLD_PER_REASON:])
+        assert not any(cluster.reasons(name) for name in names[TOLD_PER_REASON:])
         for name in names[:3]:
-            stage.delete(name)
-        until(lambda: all(stage.reasons(name) for name in names[3:]))
+            cluster.delete(name)
+        until(lambda: all(cluster.reasons(name) for name in names[3:]))
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany")]
+    "action", [LoseResponse(), LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany")]
 )
-def test_an_event_that_fails_is_written_again(stage: Stage, action: Action) -> None:
+def test_an_event_that_fails_is_written_again(cluster: ClusterFixture, action: Action) -> None:
     """Until it is stored, once."""
-    fault = stage.proxy.add(Fault(action, when=is_new_event, times=2))
-    waiting = stage.queue(count=2, depends_on=("nowhere",))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: all(stage.reasons(name) == ["WaitingForDependencies"] for name in waiting))
-    assert stage.proxy.strikes(fault) == 2
+    fault = cluster.proxy.add(Fault(action, when=is_new_event, times=2))
+    waiting = cluster.queue(count=2, depends_on=("nowhere",))
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: all(cluster.reasons(name) == ["WaitingForDependencies"] for name in waiting))
+    assert cluster.proxy.hits(fault) == 2
 
 
-def test_events_that_hang_do_not_keep_the_lease(stage: Stage) -> None:
+def test_events_that_hang_do_not_keep_the_lease(cluster: ClusterFixture) -> None:
     """A dispatcher that is to stop meanwhile gives it back."""
-    stage.queue(depends_on=("nowhere",))
-    hanging = stage.proxy.add(Fault(GoSilent(), when=is_new_event, times=None))
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.proxy.strikes(hanging))
-    assert stage.holder() == ""
+    cluster.queue(depends_on=("nowhere",))
+    hanging = cluster.proxy.add(Fault(GoSilent(), when=is_new_event, times=None))
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: cluster.proxy.hits(hanging))
+    assert cluster.holder() == ""
 
 
-def test_an_event_that_is_refused_keeps_no_other_from_being_told(stage: Stage) -> None:
+def test_an_event_that_is_refused_keeps_no_other_from_being_told(cluster: ClusterFixture) -> None:
     """Nor is it tried again."""
-    [first] = stage.queue("first", depends_on=("nowhere",))
+    [first] = cluster.queue("first", depends_on=("nowhere",))
     refusal = Fault(Refuse(403, "Forbidden"), when=lambda one: is_new_event(one) and first.encode() in one.body)
-    fault = stage.proxy.add(refusal)
-    others = stage.queue("second", count=3, depends_on=("nowhere",))
-    with stage.dispatching({"first": 1, "second": 1}):
-        until(lambda: all(stage.reasons(name) for name in others))
-        until(lambda: stage.proxy.strikes(fault) == 1)
-    assert not stage.reasons(first)
+    fault = cluster.proxy.add(refusal)
+    others = cluster.queue("second", count=3, depends_on=("nowhere",))
+    with cluster.dispatching({"first": 1, "second": 1}):
+        until(lambda: all(cluster.reasons(name) for name in others))
+        until(lambda: cluster.proxy.hits(fault) == 1)
+    assert not cluster.reasons(first)
 
 
-def test_without_news_no_event_is_read_or_written(stage: Stage, seen: Observer) -> None:
+def test_without_news_no_event_is_read_or_written(cluster: ClusterFixture, seen: Observer) -> None:
     """A dispatcher whose runs all start soon needs none."""
-    names = stage.queue(count=3)
-    with stage.dispatching({"fib": 3}):
+    names = cluster.queue(count=3)
+    with cluster.dispatching({"fib": 3}):
         seen.wait(lambda: seen.finished >= set(names))
-    assert not [request for request in stage.proxy.requests if request.path.endswith("/events")]
+    assert not [request for request in cluster.proxy.requests if request.path.endswith("/events")]
 
 
-def test_a_long_queue_does_not_delay_the_news_of_other_definitions(stage: Stage) -> None:
+def test_a_long_queue_does_not_delay_the_news_of_other_definitions(cluster: ClusterFixture) -> None:
     """A run is told after the first ones of another definition, not behind all of them."""
-    stage.queue("long", count=75, depends_on=("nowhere",))
-    [short] = stage.queue("short", depends_on=("nowhere",))
-    with stage.dispatching({"long": 1, "short": 1}):
-        until(lambda: stage.reasons(short))
-    first = [request.body for request in told(stage)][: TOLD_PER_REASON + 1]
+    cluster.queue("long", count=75, depends_on=("nowhere",))
+    [short] = cluster.queue("short", depends_on=("nowhere",))
+    with cluster.dispatching({"long": 1, "short": 1}):
+        until(lambda: cluster.reasons(short))
+    first = [request.body for request in told(cluster)][: TOLD_PER_REASON + 1]
     assert len([body for body in first if b'"short-slimfaas-job-' in body]) == 1

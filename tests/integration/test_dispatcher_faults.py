@@ -6,7 +6,7 @@ import pytest
 
 from app.dispatcher.lease import LeaseTiming
 from app.kube import labels
-from tests.integration.dispatching import LONG, Stage, is_admission, is_new_event, until
+from tests.integration.dispatching import LONG, ClusterFixture, is_admission, is_new_event, until
 from tests.support.faults import (
     Action,
     Delay,
@@ -14,8 +14,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Truncate,
@@ -31,25 +31,25 @@ def is_fence(request: Request) -> bool:
     return request.method == "PATCH" and labels.FENCE_ANNOTATION.encode() in request.body
 
 
-def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: float = 60.0) -> None:
+def dispatch_all(cluster: ClusterFixture, seen: Observer, *faults: Fault, silence_seconds: float = 60.0) -> None:
     """Queue runs, make faults while they are dispatched, and check that each ran once and never too many at once."""
     for fault in faults:
-        stage.proxy.add(fault)
-    names = stage.queue(count=RUNS)
-    with stage.dispatching(SLOTS, silence_seconds=silence_seconds):
+        cluster.proxy.add(fault)
+    names = cluster.queue(count=RUNS)
+    with cluster.dispatching(SLOTS, silence_seconds=silence_seconds):
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
     seen.wait(lambda: all(seen.pods[name] for name in names))  # the pods have a watch of their own
     assert all(len(seen.pods[name]) == 1 for name in names)
     for fault in faults:
-        assert stage.proxy.strikes(fault)
+        assert cluster.proxy.hits(fault)
 
 
 @pytest.mark.parametrize(
     "action",
     [
-        LoseAnswer(),
+        LoseResponse(),
         Truncate(40),
         Refuse(409, "Conflict"),
         Delay(after_seconds=0.3),
@@ -61,208 +61,212 @@ def dispatch_all(stage: Stage, seen: Observer, *faults: Fault, silence_seconds: 
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
-def test_every_second_patch_fails(stage: Stage, seen: Observer, action: Action) -> None:
+def test_every_second_patch_fails(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
     """Whether an admission was stored without an answer, never arrived or was refused: each run starts once."""
-    dispatch_all(stage, seen, Fault(action, method="PATCH", every=2, times=None))
+    dispatch_all(cluster, seen, Fault(action, method="PATCH", every=2, times=None))
 
 
-def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(stage: Stage, seen: Observer) -> None:
+def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(cluster: ClusterFixture, seen: Observer) -> None:
     """Whatever has answered in the API server's place: the admission may arrive, and nothing is forgotten for it."""
-    odd = stage.proxy.add(Fault(Refuse(200, "SomeProxy"), when=is_admission, times=2))
-    names = stage.queue(count=RUNS)
-    with stage.dispatching({"fib": 1}):
+    odd = cluster.proxy.add(Fault(Refuse(200, "SomeProxy"), when=is_admission, times=2))
+    names = cluster.queue(count=RUNS)
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(names))
-        lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit" in request.query]
-    assert stage.proxy.strikes(odd) == 2
+        lists = [request for request in cluster.proxy.requests if "/jobs" in request.path and "limit" in request.query]
+    assert cluster.proxy.hits(odd) == 2
     assert len(lists) == 1, "the dispatcher began anew"
-    tried = [request.path for request in stage.proxy.requests if is_admission(request)]
+    tried = [request.path for request in cluster.proxy.requests if is_admission(request)]
     assert tried[0] == tried[1] == tried[2], "another run was tried while the first was in doubt"
     assert seen.most_active["fib"] == 1
 
 
 @pytest.mark.parametrize("action", [LoseRequest(), Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound")])
-def test_the_run_cannot_be_read_after_a_conflict(stage: Stage, seen: Observer, action: Action) -> None:
+def test_the_run_cannot_be_read_after_a_conflict(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
     """A conflict says that the run has changed; as long as nobody can say how, it isn't started blindly."""
     conflicts = Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None)
-    dispatch_all(stage, seen, conflicts, Fault(action, method="GET", path="/jobs/", every=2, times=4))
+    dispatch_all(cluster, seen, conflicts, Fault(action, method="GET", path="/jobs/", every=2, times=4))
 
 
-def test_a_gateway_that_knows_nothing_makes_no_run_vanish(stage: Stage, seen: Observer) -> None:
+def test_a_gateway_that_knows_nothing_makes_no_run_vanish(cluster: ClusterFixture, seen: Observer) -> None:
     """A 404 that isn't the truth costs time only: that a run is gone is for the watch to say."""
-    dispatch_all(stage, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
+    dispatch_all(cluster, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("action", [LoseAnswer(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
-def test_the_event_is_told_once_after_a_failure(stage: Stage, seen: Observer, action: Action) -> None:
+@pytest.mark.parametrize("action", [LoseResponse(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
+def test_the_event_is_told_once_after_a_failure(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
-    stage.proxy.add(Fault(action, method="POST", path="/events$"))
-    [waiting] = stage.queue(depends_on=("nowhere",))
-    with stage.dispatching(SLOTS):
-        stage.proxy.wait_for(is_new_event, count=2)
-        until(lambda: stage.reasons(waiting) == ["WaitingForDependencies"])
+    cluster.proxy.add(Fault(action, method="POST", path="/events$"))
+    [waiting] = cluster.queue(depends_on=("nowhere",))
+    with cluster.dispatching(SLOTS):
+        cluster.proxy.wait_for(is_new_event, count=2)
+        until(lambda: cluster.reasons(waiting) == ["WaitingForDependencies"])
 
 
 @pytest.mark.slow
-def test_events_that_cannot_be_written_hold_up_no_admission(stage: Stage, seen: Observer) -> None:
+def test_events_that_cannot_be_written_hold_up_no_admission(cluster: ClusterFixture, seen: Observer) -> None:
     """Telling why runs wait comes second: an Event that gets no answer keeps nobody waiting."""
-    stage.queue(count=5, depends_on=("nowhere",))
-    hang = stage.proxy.add(Fault(GoSilent(), method="POST", path="/events$", times=None))
-    with stage.dispatching(SLOTS):
-        until(lambda: stage.proxy.strikes(hang))
-        names = stage.queue(count=2)
+    cluster.queue(count=5, depends_on=("nowhere",))
+    hang = cluster.proxy.add(Fault(GoSilent(), method="POST", path="/events$", times=None))
+    with cluster.dispatching(SLOTS):
+        until(lambda: cluster.proxy.hits(hang))
+        names = cluster.queue(count=2)
         seen.wait(lambda: set(names) <= set(seen.starts))
 
 
 @pytest.mark.parametrize(
-    "action", [LoseAnswer(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
+    "action", [LoseResponse(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
 )
-def test_the_lease_survives_a_failed_renewal(stage: Stage, seen: Observer, action: Action) -> None:
+def test_the_lease_survives_a_failed_renewal(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=0.1)
-    with stage.dispatching(SLOTS, timing=timing) as dispatcher:
-        failing = stage.proxy.add(Fault(action, method="PUT", path="/leases/", every=2, times=6))
-        until(lambda: stage.proxy.strikes(failing) == 6 or not dispatcher.leading)
+    with cluster.dispatching(SLOTS, timing=timing) as dispatcher:
+        failing = cluster.proxy.add(Fault(action, method="PUT", path="/leases/", every=2, times=6))
+        until(lambda: cluster.proxy.hits(failing) == 6 or not dispatcher.leading)
         assert dispatcher.leading
-        lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit" in request.query]
+        lists = [request for request in cluster.proxy.requests if "/jobs" in request.path and "limit" in request.query]
         assert len(lists) == 1, "an interruption would have made it list again"
 
 
-def test_the_lease_that_was_created_without_an_answer_is_ours(stage: Stage, seen: Observer) -> None:
+def test_the_lease_that_was_created_without_an_answer_is_ours(cluster: ClusterFixture, seen: Observer) -> None:
     """Whoever finds the lease under its own name holds it."""
-    dispatch_all(stage, seen, Fault(LoseAnswer(), method="POST", path="/leases$"))
+    dispatch_all(cluster, seen, Fault(LoseResponse(), method="POST", path="/leases$"))
 
 
-def test_a_watch_that_fell_silent_is_begun_again(stage: Stage, seen: Observer) -> None:
+def test_a_watch_that_fell_silent_is_begun_again(cluster: ClusterFixture, seen: Observer) -> None:
     """A half-open connection looks like a cluster where nothing happens; it is given up after the time of silence."""
-    with stage.dispatching(SLOTS, silence_seconds=1.0):
-        [first] = stage.queue()
+    with cluster.dispatching(SLOTS, silence_seconds=1.0):
+        [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
-        stage.proxy.silence(watches_only=True)
-        names = stage.queue(count=RUNS)
+        cluster.proxy.silence(watches_only=True)
+        names = cluster.queue(count=RUNS)
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.most_active["fib"] <= 2
 
 
-def test_watches_that_are_cut_again_and_again_miss_nothing(stage: Stage, seen: Observer) -> None:
+def test_watches_that_are_cut_again_and_again_miss_nothing(cluster: ClusterFixture, seen: Observer) -> None:
     """Each goes on where it broke, or lists again."""
     names = []
-    with stage.dispatching(SLOTS):
+    with cluster.dispatching(SLOTS):
         for _ in range(RUNS):
-            names += stage.queue()
-            stage.proxy.cut_watches()
+            names += cluster.queue()
+            cluster.proxy.cut_watches()
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
 
 
 @pytest.mark.parametrize("reason", [(410, "Expired"), (410, "Gone"), (400, "BadRequest"), (403, "Forbidden")])
-def test_a_watch_that_is_refused_is_listed_again(stage: Stage, seen: Observer, reason: tuple[int, str]) -> None:
+def test_a_watch_that_is_refused_is_listed_again(
+    cluster: ClusterFixture, seen: Observer, reason: tuple[int, str]
+) -> None:
     """When the history to go on from is gone, a list brings what was missed, deletions included."""
-    with stage.dispatching({"fib": 1}):
-        [running] = stage.queue(args=LONG)
+    with cluster.dispatching({"fib": 1}):
+        [running] = cluster.queue(args=LONG)
         seen.wait(lambda: running in seen.starts)
-        refusals = stage.proxy.add(Fault(Refuse(*reason), method="GET", when=lambda request: request.watching, times=3))
-        stage.proxy.cut_watches()
-        stage.delete(running)
-        [queued] = stage.queue()
+        refusals = cluster.proxy.add(
+            Fault(Refuse(*reason), method="GET", when=lambda request: request.watching, times=3)
+        )
+        cluster.proxy.cut_watches()
+        cluster.delete(running)
+        [queued] = cluster.queue()
         seen.wait(lambda: queued in seen.finished)
-        assert stage.proxy.strikes(refusals) == 3
+        assert cluster.proxy.hits(refusals) == 3
     assert seen.most_active["fib"] == 1
 
 
-def test_lists_that_fail_hold_back_every_admission(stage: Stage, seen: Observer) -> None:
+def test_lists_that_fail_hold_back_every_admission(cluster: ClusterFixture, seen: Observer) -> None:
     """A new leader admits nothing before it has seen everything: what it doesn't see may hold a slot."""
-    [running] = stage.queue(args=LONG)
-    stage.suspend(running, False)
-    stage.queue(count=2)
-    no_jobs = stage.proxy.add(
+    [running] = cluster.queue(args=LONG)
+    cluster.suspend(running, False)
+    cluster.queue(count=2)
+    no_jobs = cluster.proxy.add(
         Fault(Refuse(500, "InternalError"), path="/jobs$", when=lambda request: not request.watching, times=3)
     )
-    with stage.dispatching({"fib": 1}):
-        until(lambda: stage.proxy.strikes(no_jobs) == 3)
-        stage.proxy.wait_for(is_new_event)
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: cluster.proxy.hits(no_jobs) == 3)
+        cluster.proxy.wait_for(is_new_event)
     assert list(seen.starts) == [running]
 
 
 @pytest.mark.slow
-def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(stage: Stage, seen: Observer) -> None:
+def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(cluster: ClusterFixture, seen: Observer) -> None:
     """A dependency that was ready may have gone meanwhile: old news admits nobody."""
-    stage.deploy("db", replicas=1)
-    with stage.dispatching({"fib": 1}):
-        [first] = stage.queue(depends_on=("db",))
+    cluster.deploy("db", replicas=1)
+    with cluster.dispatching({"fib": 1}):
+        [first] = cluster.queue(depends_on=("db",))
         seen.wait(lambda: first in seen.finished)
-        broken = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments", times=None))
-        stage.proxy.cut_watches()
-        until(lambda: stage.proxy.strikes(broken))
-        stage.scale("db", replicas=0)
-        stage.await_ready("db", 0)
-        [second] = stage.queue(depends_on=("db",))
-        until(lambda: stage.proxy.strikes(broken) >= 4)
+        broken = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), path="/deployments", times=None))
+        cluster.proxy.cut_watches()
+        until(lambda: cluster.proxy.hits(broken))
+        cluster.scale("db", replicas=0)
+        cluster.await_ready("db", 0)
+        [second] = cluster.queue(depends_on=("db",))
+        until(lambda: cluster.proxy.hits(broken) >= 4)
         assert second not in seen.starts
-        stage.proxy.remove(broken)
-        until(lambda: stage.reasons(second) == ["WaitingForDependencies"])
+        cluster.proxy.remove(broken)
+        until(lambda: cluster.reasons(second) == ["WaitingForDependencies"])
         assert second not in seen.starts
-        stage.scale("db", replicas=1)
+        cluster.scale("db", replicas=1)
         seen.wait(lambda: second in seen.finished)
 
 
-def test_an_api_server_that_is_away_for_a_while(stage: Stage, seen: Observer) -> None:
+def test_an_api_server_that_is_away_for_a_while(cluster: ClusterFixture, seen: Observer) -> None:
     """Longer than the lease lasts: runs wait, and go on soon after it is back."""
-    names = stage.queue(count=RUNS)
-    with stage.dispatching(SLOTS) as dispatcher:
+    names = cluster.queue(count=RUNS)
+    with cluster.dispatching(SLOTS) as dispatcher:
         seen.wait(lambda: bool(seen.finished))
-        stage.proxy.refuse_connections()
-        stage.proxy.cut_all()
+        cluster.proxy.refuse_connections()
+        cluster.proxy.cut_all()
         until(lambda: not dispatcher.leading)
-        names += stage.queue(count=2)
-        stage.proxy.heal()
+        names += cluster.queue(count=2)
+        cluster.proxy.heal()
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
 
 
-def test_connections_that_are_cut_all_the_time(stage: Stage, seen: Observer) -> None:
+def test_connections_that_are_cut_all_the_time(cluster: ClusterFixture, seen: Observer) -> None:
     """Every connection is dropped whenever a run has ended."""
-    names = stage.queue(count=RUNS)
-    with stage.dispatching(SLOTS):
+    names = cluster.queue(count=RUNS)
+    with cluster.dispatching(SLOTS):
         for count in range(1, RUNS):
             seen.wait(partial(seen.has_finished, count))
-            stage.proxy.cut_all()
+            cluster.proxy.cut_all()
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
 
 
-def test_an_admission_that_lands_long_after_it_was_given_up(stage: Stage, seen: Observer) -> None:
+def test_an_admission_that_lands_long_after_it_was_given_up(cluster: ClusterFixture, seen: Observer) -> None:
     """As long as it may arrive it holds its slot; once the same admission was answered it can only conflict."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, when=is_admission))
-    names = stage.queue(count=3)
-    with stage.dispatching({"fib": 1}):
+    cluster.proxy.add(Fault(hold, when=is_admission))
+    names = cluster.queue(count=3)
+    with cluster.dispatching({"fib": 1}):
         hold.wait_held()
-        lost = stage.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
-        stage.proxy.cut_all()
-        until(lambda: stage.proxy.strikes(lost) == 2)
+        lost = cluster.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
+        cluster.proxy.cut_all()
+        until(lambda: cluster.proxy.hits(lost) == 2)
         assert not seen.starts, "the slot of the run in doubt was given away"
         seen.wait(lambda: seen.finished >= set(names))
         hold.release()
-        late = stage.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
+        late = cluster.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
     assert late
     assert seen.started == names
     assert seen.most_active["fib"] == 1
 
 
 @pytest.mark.slow
-def test_an_admission_that_lands_before_its_doubt_is_settled(stage: Stage, seen: Observer) -> None:
+def test_an_admission_that_lands_before_its_doubt_is_settled(cluster: ClusterFixture, seen: Observer) -> None:
     """It was late, but it counts: the watch shows it, and no other run gets its slot."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, when=is_admission))
-    names = stage.queue(count=3)
-    with stage.dispatching({"fib": 1}):
+    cluster.proxy.add(Fault(hold, when=is_admission))
+    names = cluster.queue(count=3)
+    with cluster.dispatching({"fib": 1}):
         hold.wait_held()
-        stage.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
-        stage.proxy.cut_all()
+        cluster.proxy.add(Fault(LoseRequest(), when=is_admission, times=2))
+        cluster.proxy.cut_all()
         hold.release()
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.started == names
@@ -270,31 +274,31 @@ def test_an_admission_that_lands_before_its_doubt_is_settled(stage: Stage, seen:
     assert seen.most_active["fib"] == 1
 
 
-def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(stage: Stage, seen: Observer) -> None:
+def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(cluster: ClusterFixture, seen: Observer) -> None:
     """The doubt is settled by a change that admits nobody, so the run waits for its dependency like any other."""
-    stage.deploy("db", replicas=1)
+    cluster.deploy("db", replicas=1)
     hold = Hold()
-    stage.proxy.add(Fault(hold, when=is_admission))
-    [dependent] = stage.queue(depends_on=("db",))
-    with stage.dispatching({"fib": 1}):
+    cluster.proxy.add(Fault(hold, when=is_admission))
+    [dependent] = cluster.queue(depends_on=("db",))
+    with cluster.dispatching({"fib": 1}):
         hold.wait_held()
-        before = stage.proxy.requests
-        stage.scale("db", replicas=0)
-        stage.await_ready("db", 0)
-        stage.proxy.cut_all()
+        before = cluster.proxy.requests
+        cluster.scale("db", replicas=0)
+        cluster.await_ready("db", 0)
+        cluster.proxy.cut_all()
         fences = 1 + sum(map(is_fence, before))
-        stage.proxy.wait_for(lambda request: is_fence(request) and request.status == 200, count=fences)
+        cluster.proxy.wait_for(lambda request: is_fence(request) and request.status == 200, count=fences)
         hold.release()
-        stage.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
-        [other] = stage.queue()
+        cluster.proxy.wait_for(lambda request: is_admission(request) and request.status == 409)
+        [other] = cluster.queue()
         seen.wait(lambda: other in seen.finished)
     assert dependent not in seen.starts
 
 
-def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage: Stage) -> None:
+def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(cluster: ClusterFixture) -> None:
     """Stopping waits for the call under way and for nothing else."""
-    proxy: FaultProxy = stage.proxy
-    dispatcher = stage.dispatcher(SLOTS)
+    proxy: FaultProxy = cluster.proxy
+    dispatcher = cluster.dispatcher(SLOTS)
     dispatcher.start()
     until(lambda: dispatcher.leading)
     proxy.refuse_connections()
@@ -304,7 +308,9 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(stage
 
 
 @pytest.mark.parametrize("call", ["admission", *slow("watch", "lease")])
-def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, seen: Observer, call: str) -> None:
+def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(
+    cluster: ClusterFixture, seen: Observer, call: str
+) -> None:
     """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
 
     def is_meant(request: Request) -> bool:
@@ -317,11 +323,11 @@ def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(stage: Stage, se
                 return "/leases" in request.path
 
     busy = Refuse(429, "TooManyRequests", retry_after_seconds=3)
-    fault = stage.proxy.add(Fault(busy, when=is_meant))
-    names = stage.queue()
-    with stage.dispatching({"fib": 1}):
+    fault = cluster.proxy.add(Fault(busy, when=is_meant))
+    names = cluster.queue()
+    with cluster.dispatching({"fib": 1}):
         seen.wait(lambda: seen.finished >= set(names))
-    first, second = [request for request in stage.proxy.requests if is_meant(request)][:2]
+    first, second = [request for request in cluster.proxy.requests if is_meant(request)][:2]
     assert first.fault is fault
     assert first.finished is not None
     assert second.started - first.finished >= 3

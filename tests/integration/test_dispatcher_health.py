@@ -2,24 +2,24 @@
 
 from app.common.heartbeat import SILENCE_SECONDS, Heartbeat
 from app.dispatcher.loop import Dispatcher
-from tests.integration.dispatching import QUICK, Stage, until
+from tests.integration.dispatching import QUICK, ClusterFixture, until
 from tests.support.clock import Clock
 from tests.support.faults import Fault, Hold
 
 
-def make(stage: Stage, clock: Clock) -> Dispatcher:
-    return Dispatcher(stage.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, heartbeat=Heartbeat(clock))
+def make(cluster: ClusterFixture, clock: Clock) -> Dispatcher:
+    return Dispatcher(cluster.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, heartbeat=Heartbeat(clock))
 
 
-def test_a_dispatcher_that_waits_is_not_stuck(stage: Stage) -> None:
+def test_a_dispatcher_that_waits_is_not_stuck(cluster: ClusterFixture) -> None:
     """Before its start, while it leads, while the API server is away, and after its end."""
     clock = Clock()
-    dispatcher = make(stage, clock)
+    dispatcher = make(cluster, clock)
     assert not dispatcher.stuck
     dispatcher.start()
     try:
         until(lambda: dispatcher.leading)
-        stage.proxy.refuse_connections()
+        cluster.proxy.refuse_connections()
         for _ in range(5):
             clock.now += SILENCE_SECONDS / 2
             until(lambda: not dispatcher.stuck)
@@ -29,14 +29,14 @@ def test_a_dispatcher_that_waits_is_not_stuck(stage: Stage) -> None:
     assert not dispatcher.stuck
 
 
-def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(stage: Stage) -> None:
+def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(cluster: ClusterFixture) -> None:
     """Be it the one that keeps the lease, though the other beats."""
     clock, hold = Clock(), Hold()
-    dispatcher = make(stage, clock)
+    dispatcher = make(cluster, clock)
     dispatcher.start()
     try:
         until(lambda: dispatcher.leading)
-        stage.proxy.add(Fault(hold, method="PUT", path=r"/leases/"))
+        cluster.proxy.add(Fault(hold, method="PUT", path=r"/leases/"))
         hold.wait_held(1)
         clock.now += SILENCE_SECONDS + 1
         assert dispatcher.stuck
@@ -47,11 +47,11 @@ def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(stage: Stage
         dispatcher.stop()
 
 
-def test_a_list_that_takes_long_is_no_reason_to_be_restarted(stage: Stage) -> None:
+def test_a_list_that_takes_long_is_no_reason_to_be_restarted(cluster: ClusterFixture) -> None:
     """Ten thousand runs on a busy API server: a restart would have it begin anew, for ever."""
     clock, hold = Clock(), Hold()
-    stage.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
-    dispatcher = make(stage, clock)
+    cluster.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
+    dispatcher = make(cluster, clock)
     dispatcher.start()
     try:
         until(lambda: dispatcher.leading)
@@ -64,12 +64,12 @@ def test_a_list_that_takes_long_is_no_reason_to_be_restarted(stage: Stage) -> No
         dispatcher.stop()
 
 
-def test_a_leader_that_gets_nowhere_leaves_the_lease_to_others(stage: Stage) -> None:
+def test_a_leader_that_gets_nowhere_leaves_the_lease_to_others(cluster: ClusterFixture) -> None:
     """With several workers in a pod the probe may meet any: the queue must not wait until it meets this one."""
     clock, hold = Clock(), Hold()
-    stage.proxy.add(Fault(hold, method="PATCH", path=r"/jobs/"))
-    stage.queue("a")
-    stuck, other = make(stage, clock), stage.dispatcher({"a": 1})
+    cluster.proxy.add(Fault(hold, method="PATCH", path=r"/jobs/"))
+    cluster.queue("a")
+    stuck, other = make(cluster, clock), cluster.dispatcher({"a": 1})
     stuck.start()
     try:
         hold.wait_held(1)

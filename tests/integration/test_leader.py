@@ -10,8 +10,8 @@ import pytest
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher
 from app.kube import labels
-from tests.integration.dispatching import LONG, DispatcherProcess, Stage, until
-from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseAnswer, Refuse, Request
+from tests.integration.dispatching import LONG, ClusterFixture, DispatcherProcess, until
+from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseResponse, Refuse, Request
 from tests.support.observer import Observer
 
 SLOTS = {"fib": 1}
@@ -37,10 +37,10 @@ def both(first: Dispatcher, second: Dispatcher) -> Iterator[None]:
         second.stop()
 
 
-def test_of_two_that_start_at_once_one_leads(stage: Stage, seen: Observer) -> None:
+def test_of_two_that_start_at_once_one_leads(cluster: ClusterFixture, seen: Observer) -> None:
     """The lease is created once; every run starts once, in order, and never are there more than slots."""
-    names = stage.queue(count=8)
-    first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
+    names = cluster.queue(count=8)
+    first, second = cluster.dispatcher(SLOTS), cluster.dispatcher(SLOTS)
     with both(first, second):
         while not seen.finished >= set(names):
             assert not (first.leading and second.leading)
@@ -50,45 +50,47 @@ def test_of_two_that_start_at_once_one_leads(stage: Stage, seen: Observer) -> No
     assert seen.most_active["fib"] == 1
 
 
-def test_a_leader_that_stops_hands_over_at_once(stage: Stage, seen: Observer) -> None:
+def test_a_leader_that_stops_hands_over_at_once(cluster: ClusterFixture, seen: Observer) -> None:
     """It gives the lease back, so that nobody has to wait for its end: here an hour."""
     timing = LeaseTiming(lease_seconds=3600)
-    first, second = stage.dispatcher(SLOTS, timing=timing), stage.dispatcher(SLOTS, timing=timing)
+    first, second = cluster.dispatcher(SLOTS, timing=timing), cluster.dispatcher(SLOTS, timing=timing)
     first.start()
-    until(stage.is_settled)
+    until(cluster.is_settled)
     second.start()
-    stage.proxy.wait_for(is_look, count=2)
+    cluster.proxy.wait_for(is_look, count=2)
     try:
         first.stop()
-        [run] = stage.queue()
+        [run] = cluster.queue()
         seen.wait(lambda: run in seen.starts)
     finally:
         second.stop()
-    assert stage.holder() == ""
+    assert cluster.holder() == ""
 
 
-def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(stage: Stage) -> None:
+def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(cluster: ClusterFixture) -> None:
     """It looks at the lease before it gives it back: its own renewal may have been stored."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=60)
-    with stage.dispatching(SLOTS, timing=timing):
-        until(stage.is_settled)
-        lost = stage.proxy.add(Fault(LoseAnswer(), when=is_renewal))
-        until(lambda: stage.proxy.strikes(lost))
-    assert stage.holder() == ""
+    with cluster.dispatching(SLOTS, timing=timing):
+        until(cluster.is_settled)
+        lost = cluster.proxy.add(Fault(LoseResponse(), when=is_renewal))
+        until(lambda: cluster.proxy.hits(lost))
+    assert cluster.holder() == ""
 
 
-def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(stage: Stage, seen: Observer) -> None:
+def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Its runs go on, its queue is taken over, and nothing starts twice."""
-    [running] = stage.queue(args=LONG)
-    names = stage.queue(count=3)
-    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
+    [running] = cluster.queue(args=LONG)
+    names = cluster.queue(count=3)
+    with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, SLOTS) as leader:
         seen.wait(lambda: running in seen.starts)
-        follower = stage.dispatcher(SLOTS)
+        follower = cluster.dispatcher(SLOTS)
         follower.start()
         try:
             leader.kill()
             until(lambda: follower.leading)
-            stage.delete(running)
+            cluster.delete(running)
             seen.wait(lambda: names[0] in seen.starts)
             seen.wait(lambda: seen.finished >= set(names))
         finally:
@@ -98,54 +100,54 @@ def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(stage: S
 
 
 @pytest.mark.slow
-def test_leaders_that_are_killed_again_and_again(stage: Stage, seen: Observer) -> None:
+def test_leaders_that_are_killed_again_and_again(cluster: ClusterFixture, seen: Observer) -> None:
     """Wherever they die, each run starts once, and never are there more than slots."""
-    names = stage.queue(count=10)
+    names = cluster.queue(count=10)
     for _ in range(3):
         already = len(seen.starts)
-        with DispatcherProcess(stage.kubeconfig(), stage.name, {"fib": 2}) as leader:
+        with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, {"fib": 2}) as leader:
             seen.wait(partial(seen.has_started, already + 2))
             leader.kill()
-    with stage.dispatching({"fib": 2}):
+    with cluster.dispatching({"fib": 2}):
         seen.wait(lambda: seen.finished >= set(names))
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] <= 2
 
 
 @pytest.mark.slow
-def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(stage: Stage, seen: Observer) -> None:
+def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(cluster: ClusterFixture, seen: Observer) -> None:
     """By its own clock its lease is over; it sees that before it acts, and follows."""
-    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
-        [first] = stage.queue()
+    with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, SLOTS) as leader:
+        [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
-        paused = stage.holder()
+        paused = cluster.holder()
         leader.pause()
-        names = stage.queue(count=4)
-        with stage.dispatching(SLOTS):
+        names = cluster.queue(count=4)
+        with cluster.dispatching(SLOTS):
             seen.wait(lambda: seen.finished >= {names[0]})
             leader.resume()
             seen.wait(lambda: seen.finished >= set(names))
-            assert stage.holder() != paused
+            assert cluster.holder() != paused
     assert seen.started == [first, *names]
     assert seen.most_active["fib"] == 1
 
 
 def test_a_leader_that_loses_the_api_server_stops_before_the_next_one_begins(
-    stage: Stage, seen: Observer, cut_off: FaultProxy
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """At no moment do both lead, and the one that was cut off follows when it is back."""
-    first, second = stage.dispatcher(SLOTS, proxy=cut_off), stage.dispatcher(SLOTS)
+    first, second = cluster.dispatcher(SLOTS, proxy=cut_off), cluster.dispatcher(SLOTS)
     first.start()
     until(lambda: first.leading)
     second.start()
-    names = stage.queue(count=2)
+    names = cluster.queue(count=2)
     try:
         seen.wait(lambda: seen.finished >= set(names))
         cut_off.silence()
         while not second.leading:
             time.sleep(0.002)
         assert not first.leading
-        names += stage.queue(count=3)
+        names += cluster.queue(count=3)
         cut_off.heal()
         seen.wait(lambda: seen.finished >= set(names))
         assert second.leading
@@ -158,24 +160,24 @@ def test_a_leader_that_loses_the_api_server_stops_before_the_next_one_begins(
 
 
 def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
-    stage: Stage, seen: Observer, cut_off: FaultProxy
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """The new leader chooses another run for the only slot; what the old one had under way must conflict.
 
     Nothing but a change of that run can stop an admission that the network, or a pause of its process, held back for
     longer than the lease.
     """
-    stage.deploy("db", replicas=1)
+    cluster.deploy("db", replicas=1)
     hold = Hold()
     cut_off.add(Fault(hold, method="PATCH", times=None))
-    first, second = stage.dispatcher(SLOTS, proxy=cut_off), stage.dispatcher(SLOTS)
+    first, second = cluster.dispatcher(SLOTS, proxy=cut_off), cluster.dispatcher(SLOTS)
     first.start()
     until(lambda: first.leading)
-    [dependent] = stage.queue(depends_on=("db",))
+    [dependent] = cluster.queue(depends_on=("db",))
     hold.wait_held()
-    stage.scale("db", replicas=0)
-    stage.await_ready("db", 0)
-    [other] = stage.queue(args=LONG)
+    cluster.scale("db", replicas=0)
+    cluster.await_ready("db", 0)
+    [other] = cluster.queue(args=LONG)
     cut_off.refuse_connections()
     second.start()
     try:
@@ -184,8 +186,8 @@ def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
         cut_off.wait_for(lambda request: request.method == "PATCH" and request.status == 409)
         assert seen.started == [other]
         assert seen.most_active["fib"] == 1
-        stage.delete(other)
-        stage.scale("db", replicas=1)
+        cluster.delete(other)
+        cluster.scale("db", replicas=1)
         seen.wait(lambda: dependent in seen.finished)
     finally:
         first.stop()
@@ -193,14 +195,16 @@ def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
     assert seen.starts == {other: 1, dependent: 1}
 
 
-def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Observer, cut_off: FaultProxy) -> None:
+def test_a_lease_that_is_lost_while_a_call_is_in_flight(
+    cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
+) -> None:
     """Whatever that call does, no further one follows it, and both leaders' runs together keep to the slots."""
     hold = Hold()
-    first, second = stage.dispatcher({"fib": 2}, proxy=cut_off), stage.dispatcher({"fib": 2})
+    first, second = cluster.dispatcher({"fib": 2}, proxy=cut_off), cluster.dispatcher({"fib": 2})
     first.start()
-    until(stage.is_settled)
+    until(cluster.is_settled)
     cut_off.add(Fault(hold, method="PATCH", times=None))
-    names = stage.queue(count=6)
+    names = cluster.queue(count=6)
     hold.wait_held()
     cut_off.add(Fault(GoSilent(), path="/leases", times=None))
     second.start()
@@ -219,7 +223,7 @@ def test_a_lease_that_is_lost_while_a_call_is_in_flight(stage: Stage, seen: Obse
     assert seen.most_active["fib"] <= 2
 
 
-def test_a_leader_whose_clock_jumped_looks_at_everything_anew(stage: Stage, seen: Observer) -> None:
+def test_a_leader_whose_clock_jumped_looks_at_everything_anew(cluster: ClusterFixture, seen: Observer) -> None:
     """It slept for longer than its lease: even if it gets the lease back at once, somebody may have led meanwhile."""
     slept_seconds = 0.0
     timing = LeaseTiming(lease_seconds=2, renew_seconds=0.05, retry_seconds=0.05)
@@ -228,63 +232,65 @@ def test_a_leader_whose_clock_jumped_looks_at_everything_anew(stage: Stage, seen
         return time.monotonic() + slept_seconds
 
     def has_listed(times: int) -> bool:
-        lists = [request for request in stage.proxy.requests if "/jobs" in request.path and "limit=" in request.query]
+        lists = [request for request in cluster.proxy.requests if "/jobs" in request.path and "limit=" in request.query]
         return len(lists) >= times
 
-    with stage.dispatching({"fib": 1}, timing=timing, clock=clock):
-        [first] = stage.queue()
+    with cluster.dispatching({"fib": 1}, timing=timing, clock=clock):
+        [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
         for count in range(2, 5):
             slept_seconds += 60
             until(partial(has_listed, count))
-        [second] = stage.queue()
+        [second] = cluster.queue()
         seen.wait(lambda: second in seen.finished)
 
 
-def test_a_stop_with_an_admission_in_doubt_keeps_the_lease_until_its_end(stage: Stage, seen: Observer) -> None:
+def test_a_stop_with_an_admission_in_doubt_keeps_the_lease_until_its_end(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Otherwise the next leader would not know that something may still arrive."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="PATCH", times=None))
-    stage.queue(count=2)
-    with stage.dispatching(SLOTS):
+    cluster.proxy.add(Fault(hold, method="PATCH", times=None))
+    cluster.queue(count=2)
+    with cluster.dispatching(SLOTS):
         hold.wait_held()
-        stage.proxy.cut_all()
-        stage.proxy.wait_for(lambda request: request.method == "PATCH", count=2)
-        stage.proxy.cut_all()
-    assert stage.holder() != ""
+        cluster.proxy.cut_all()
+        cluster.proxy.wait_for(lambda request: request.method == "PATCH", count=2)
+        cluster.proxy.cut_all()
+    assert cluster.holder() != ""
 
 
-def test_a_lease_taken_away_by_hand_ends_the_term(stage: Stage, seen: Observer) -> None:
+def test_a_lease_taken_away_by_hand_ends_the_term(cluster: ClusterFixture, seen: Observer) -> None:
     """Who is written in the lease is respected, as long as its time runs; then the queue goes on."""
-    with stage.dispatching(SLOTS) as dispatcher:
+    with cluster.dispatching(SLOTS) as dispatcher:
         body = {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 1}}
-        stage.leases.patch_namespaced_lease(labels.LEASE_NAME, stage.name, body)
+        cluster.leases.patch_namespaced_lease(labels.LEASE_NAME, cluster.namespace, body)
         until(lambda: not dispatcher.leading)
-        [run] = stage.queue()
+        [run] = cluster.queue()
         seen.wait(lambda: run in seen.finished)
         assert dispatcher.leading
 
 
-def test_a_lease_deleted_by_hand_is_made_again(stage: Stage, seen: Observer) -> None:
+def test_a_lease_deleted_by_hand_is_made_again(cluster: ClusterFixture, seen: Observer) -> None:
     """The queue goes on."""
-    with stage.dispatching(SLOTS):
-        stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
-        until(stage.holder)
-        [run] = stage.queue()
+    with cluster.dispatching(SLOTS):
+        cluster.leases.delete_namespaced_lease(labels.LEASE_NAME, cluster.namespace)
+        until(cluster.holder)
+        [run] = cluster.queue()
         seen.wait(lambda: run in seen.finished)
 
 
 @pytest.mark.slow
-def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
+def test_a_lease_deleted_by_hand_makes_no_second_leader(cluster: ClusterFixture) -> None:
     """Its holder acts until it notices: a candidate that knew the lease waits for it to be made again, or to expire."""
-    first, second = stage.dispatcher(SLOTS), stage.dispatcher(SLOTS)
+    first, second = cluster.dispatcher(SLOTS), cluster.dispatcher(SLOTS)
     with both(first, second):
         until(lambda: first.leading or second.leading)
         for _ in range(5):
-            looks = len([request for request in stage.proxy.requests if is_look(request)])
-            stage.proxy.wait_for(is_look, count=looks + 2)
-            stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
-            while not stage.holder():
+            looks = len([request for request in cluster.proxy.requests if is_look(request)])
+            cluster.proxy.wait_for(is_look, count=looks + 2)
+            cluster.leases.delete_namespaced_lease(labels.LEASE_NAME, cluster.namespace)
+            while not cluster.holder():
                 assert not (first.leading and second.leading)
             for _ in range(50):
                 assert not (first.leading and second.leading)
@@ -292,17 +298,17 @@ def test_a_lease_deleted_by_hand_makes_no_second_leader(stage: Stage) -> None:
 
 
 @pytest.mark.slow
-def test_a_deleted_lease_of_a_leader_that_is_gone_expires(stage: Stage, seen: Observer) -> None:
+def test_a_deleted_lease_of_a_leader_that_is_gone_expires(cluster: ClusterFixture, seen: Observer) -> None:
     """Who comes next knows that the last one fell silent."""
-    with DispatcherProcess(stage.kubeconfig(), stage.name, SLOTS) as leader:
-        until(stage.holder)
-        follower = stage.dispatcher(SLOTS)
+    with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, SLOTS) as leader:
+        until(cluster.holder)
+        follower = cluster.dispatcher(SLOTS)
         follower.start()
         try:
-            stage.proxy.wait_for(is_look, count=2)
+            cluster.proxy.wait_for(is_look, count=2)
             leader.kill()
-            stage.leases.delete_namespaced_lease(labels.LEASE_NAME, stage.name)
-            names = stage.queue(count=2)
+            cluster.leases.delete_namespaced_lease(labels.LEASE_NAME, cluster.namespace)
+            names = cluster.queue(count=2)
             seen.wait(lambda: seen.finished >= set(names))
         finally:
             follower.stop()
@@ -310,38 +316,55 @@ def test_a_deleted_lease_of_a_leader_that_is_gone_expires(stage: Stage, seen: Ob
 
 
 @pytest.mark.parametrize("spec", [None, {"holderIdentity": ""}, {"holderIdentity": "gone"}])
-def test_a_lease_that_says_little_is_free(stage: Stage, seen: Observer, spec: dict[str, str] | None) -> None:
+def test_a_lease_that_says_little_is_free(cluster: ClusterFixture, seen: Observer, spec: dict[str, str] | None) -> None:
     """Without a holder, or without a time for which it is held, it keeps nobody away."""
-    stage.leases.create_namespaced_lease(stage.name, {"metadata": {"name": labels.LEASE_NAME}, "spec": spec})
-    with stage.dispatching(SLOTS):
-        [run] = stage.queue()
+    cluster.leases.create_namespaced_lease(cluster.namespace, {"metadata": {"name": labels.LEASE_NAME}, "spec": spec})
+    with cluster.dispatching(SLOTS):
+        [run] = cluster.queue()
         seen.wait(lambda: run in seen.finished)
 
 
-def test_a_lease_of_another_is_waited_for_by_ones_own_clock(stage: Stage) -> None:
+def test_a_lease_of_another_is_waited_for_by_ones_own_clock(cluster: ClusterFixture) -> None:
     """What times another clock has written into it is no matter."""
     long_ago = "2020-01-01T00:00:00.000001Z"
     body = {
         "metadata": {"name": labels.LEASE_NAME},
         "spec": {"holderIdentity": "x", "leaseDurationSeconds": 2, "renewTime": long_ago, "acquireTime": long_ago},
     }
-    stage.leases.create_namespaced_lease(stage.name, body)
+    cluster.leases.create_namespaced_lease(cluster.namespace, body)
     began = time.monotonic()
-    with stage.dispatching(SLOTS):
+    with cluster.dispatching(SLOTS):
         assert time.monotonic() - began > 2
 
 
 @pytest.mark.slow
-def test_a_candidate_without_rights_asks_less_and_less(stage: Stage) -> None:
+def test_a_candidate_without_rights_asks_less_and_less(cluster: ClusterFixture) -> None:
     """Nobody but an administrator can help it; once that has happened it leads."""
-    refused = stage.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))
-    dispatcher = stage.dispatcher(SLOTS)
+    refused = cluster.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))
+    dispatcher = cluster.dispatcher(SLOTS)
     dispatcher.start()
     try:
-        until(lambda: stage.proxy.strikes(refused) == 5)
-        budget = [request.started for request in stage.proxy.requests if request.fault is refused]
+        until(lambda: cluster.proxy.hits(refused) == 5)
+        budget = [request.started for request in cluster.proxy.requests if request.fault is refused]
         assert budget[-1] - budget[-2] > 0.7
-        stage.proxy.remove(refused)
+        cluster.proxy.remove(refused)
+        until(lambda: dispatcher.leading)
+    finally:
+        dispatcher.stop()
+
+
+def test_leader__leads_again_after_a_lost_renewal_and_an_outage_longer_than_its_lease(cluster: ClusterFixture) -> None:
+    """It finds its own renewal in the Lease when that has run out already, and must not take itself for the leader."""
+    timing = LeaseTiming(lease_seconds=1, renew_seconds=0.2, retry_seconds=0.1)
+    dispatcher = cluster.dispatcher(SLOTS, timing=timing)
+    dispatcher.start()
+    try:
+        until(lambda: dispatcher.leading)
+        cluster.proxy.add(Fault(Refuse(500, "InternalError"), when=is_look, times=None))
+        lost = cluster.proxy.add(Fault(LoseResponse(), when=is_renewal))
+        until(lambda: cluster.proxy.hits(lost))
+        until(lambda: not dispatcher.leading)
+        cluster.proxy.heal()
         until(lambda: dispatcher.leading)
     finally:
         dispatcher.stop()

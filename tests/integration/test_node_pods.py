@@ -335,13 +335,13 @@ class TestLogs:
         assert b"".join(pieces) == b"last\n"
 
     def test_log__follow_ends_when_the_client_disconnects(
-        self, apis: Apis, run_pod: RunPod, eventually: Eventually, cluster: Cluster
+        self, apis: Apis, run_pod: RunPod, eventually: Eventually, embedded_cluster: Cluster
     ) -> None:
         """Even if the container never writes again."""
         run_pod("quiet", "echo once; sleep 60")
         eventually(lambda: apis.pod("quiet").status.phase == "Running")
         before = set(threading.enumerate())
-        connection = http.client.HTTPConnection(cluster.url.removeprefix("http://"))
+        connection = http.client.HTTPConnection(embedded_cluster.url.removeprefix("http://"))
         connection.request("GET", f"/api/v1/namespaces/{apis.namespace}/pods/quiet/log?follow=true")
         answer = connection.getresponse()
         assert answer.readline() == b"once\n"
@@ -383,10 +383,10 @@ class TestReadiness:
 
     @pytest.mark.parametrize("action", ["httpGet", "tcpSocket"])
     def test_network_probe__sets_readiness(
-        self, apis: Apis, cluster: Cluster, run_pod: RunPod, eventually: Eventually, action: str
+        self, apis: Apis, embedded_cluster: Cluster, run_pod: RunPod, eventually: Eventually, action: str
     ) -> None:
         """HttpGet needs a good status, tcpSocket a connection; the API server is the target."""
-        port = int(cluster.url.rpartition(":")[2])
+        port = int(embedded_cluster.url.rpartition(":")[2])
         good = {"port": port} | ({"path": "/version"} if action == "httpGet" else {})
         bad = {"port": port, "path": "/none"} if action == "httpGet" else {"port": 1}
         run_pod("good", "sleep 60", readinessProbe={action: good})

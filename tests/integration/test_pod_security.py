@@ -1,4 +1,4 @@
-"""Runs on clusters that mind what their pods may do: what is promised of the pods, and the Pod Security Standards.
+"""Security settings of the runs' pods, and the Pod Security Standards.
 
 https://kubernetes.io/docs/concepts/security/pod-security-admission/
 """
@@ -24,7 +24,7 @@ from schemas.request import Request
 from tests.integration.dispatching import LONG, MERGE_PATCH, until
 from tests.support.servers import SERVICE_ACCOUNT, Server
 
-ENFORCED = pytest.mark.real_only("no admission plugin enforces the Pod Security Standards there")
+ENFORCED = pytest.mark.real_only("the embedded cluster does not enforce the Pod Security Standards")
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
 PARTS = load_schema()["$defs"]
@@ -46,7 +46,7 @@ SHAPES: list[tuple[str, Any]] = [
     ("Capabilities", {"Add": ADDABLE, "Drop": ["ALL"]}),
     *(("SeccompProfile", profile) for profile in PROFILES),
 ]  # fmt: skip
-"""Each field of a SecurityContext with each value that makes a difference."""
+"""Each field of a SecurityContext, with each value that makes a difference."""
 
 
 def subsets(names: list[str]) -> st.SearchStrategy[list[str]]:
@@ -63,7 +63,7 @@ CONTEXTS = st.fixed_dictionaries(
         "SeccompProfile": st.sampled_from(PROFILES),
     },
 ).filter(lambda context: not contradicts_itself(context))
-"""All of them together."""
+"""Combinations of all fields."""
 
 
 DROPPING_ALL = {"Capabilities": {"Drop": ["ALL"]}}
@@ -78,7 +78,7 @@ def contradicts_itself(context: dict[str, Any]) -> bool:
 
 
 def read(**entry: Any) -> Definition:
-    """The definition with these fields, as the service reads it."""
+    """Parse a definition with these fields."""
     return parse_configuration(json.dumps({"Configurations": {"job": {"Image": "busybox:1", **entry}}}))["job"]
 
 
@@ -88,13 +88,13 @@ def job_of(definition: Definition, *args: str) -> dict[str, Any]:
 
 
 def create_pod(core: Any, namespace: str, template: dict[str, Any]) -> Any:
-    """Have the API server say what it would make of a pod from a Job's template; nothing is stored."""
+    """Create a pod from a Job's template as a dry run."""
     body = {"metadata": {"generateName": "a-", **template["metadata"]}, "spec": template["spec"]}
     return core.create_namespaced_pod(namespace, body, dry_run="All")
 
 
-def is_taken(core: Any, namespace: str, template: dict[str, Any]) -> bool:
-    """Whether the namespace's Pod Security Standard takes a pod from a Job's template."""
+def is_allowed(core: Any, namespace: str, template: dict[str, Any]) -> bool:
+    """Return whether the namespace's Pod Security Standard allows a pod from a Job's template."""
     try:
         create_pod(core, namespace, template)
     except client.ApiException as error:
@@ -110,7 +110,7 @@ def template_of(definition: Definition) -> dict[str, Any]:
 
 
 def unconfined() -> dict[str, Any]:
-    """A pod that both standards refuse, and nothing else does."""
+    """Return a pod template that is valid but that both standards forbid."""
     template = template_of(read())
     template["spec"]["securityContext"]["seccompProfile"] = {"type": "Unconfined"}
     return template
@@ -118,33 +118,33 @@ def unconfined() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def core(server: Server) -> Any:
-    """Pods and namespaces, as an administrator."""
+    """Provide an administrator's client for the core API."""
     return client.CoreV1Api(server.admin)
 
 
 def enforce(server: Server, core: Any, standard: str) -> Iterator[str]:
-    """A namespace that enforces a Pod Security Standard, once it does."""
+    """Create a namespace that enforces a Pod Security Standard, and wait until it does."""
     name = server.create_namespace()
     core.patch_namespace(name, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": standard}}})
-    until(lambda: not is_taken(core, name, unconfined()))
+    until(lambda: not is_allowed(core, name, unconfined()))
     yield name
     server.delete_namespace(name)
 
 
 @pytest.fixture(scope="module")
 def baseline(server: Server, core: Any) -> Iterator[str]:
-    """A namespace that enforces "baseline"."""
+    """Provide a namespace that enforces "baseline"."""
     yield from enforce(server, core, "baseline")
 
 
 @pytest.fixture(scope="module")
 def restricted(server: Server, core: Any) -> Iterator[str]:
-    """A namespace that enforces "restricted"."""
+    """Provide a namespace that enforces "restricted"."""
     yield from enforce(server, core, "restricted")
 
 
 def admitted_pod(server: Server, namespace: str, definition: Definition) -> Any:
-    """The pod of a run, as the API server shows it once the run is admitted."""
+    """Admit a run, and return its pod as the API server shows it."""
     batch, core = client.BatchV1Api(server.admin), client.CoreV1Api(server.admin)
     job = job_of(definition, *LONG)
     name = job["metadata"]["name"]
@@ -157,7 +157,7 @@ def admitted_pod(server: Server, namespace: str, definition: Definition) -> Any:
 
 
 def mounted_tokens(pod: Any) -> list[str]:
-    """The names of the pod's volumes with a ServiceAccount's token that its container mounts."""
+    """Return the names of the mounted volumes that hold a ServiceAccount's token."""
     mounted = {mount["name"] for mount in pod["spec"]["containers"][0].get("volumeMounts", ())}
     return [
         volume["name"]
@@ -167,8 +167,8 @@ def mounted_tokens(pod: Any) -> list[str]:
     ]
 
 
-def test_the_pod_of_a_run_gets_the_defaults(server: Server, namespace: str) -> None:
-    """No token, no links to Services, the runtime's seccomp profile, no privilege escalation; trusted as its caller."""
+def test_pod__without_security_context__gets_secure_defaults(server: Server, namespace: str) -> None:
+    """No token, no Service links, the runtime's seccomp profile, no privilege escalation; no trust annotation."""
     pod = admitted_pod(server, namespace, read())
 
     assert pod["spec"]["automountServiceAccountToken"] is False
@@ -179,14 +179,13 @@ def test_the_pod_of_a_run_gets_the_defaults(server: Server, namespace: str) -> N
     assert "SlimFaas/DefaultTrust" not in pod["metadata"].get("annotations", {})
 
 
-def test_the_pod_of_a_public_definition_is_no_trusted_caller(server: Server, namespace: str) -> None:
-    """The Job controller gives each pod the mark of the run's template."""
+def test_pod__of_a_public_definition__is_marked_untrusted(server: Server, namespace: str) -> None:
+    """The Job controller copies the annotation of the run's template to each pod."""
     pod = admitted_pod(server, namespace, read(Visibility="Public"))
     assert pod["metadata"]["annotations"]["SlimFaas/DefaultTrust"] == "Untrusted"
 
 
-def test_the_pod_of_a_run_gets_what_the_definition_chooses(server: Server, namespace: str) -> None:
-    """Every field arrives, none is dropped on the way."""
+def test_pod__gets_every_field_of_the_definitions_security_context(server: Server, namespace: str) -> None:
     context = {
         "RunAsUser": 10001,
         "RunAsGroup": 10002,
@@ -218,9 +217,9 @@ def test_the_pod_of_a_run_gets_what_the_definition_chooses(server: Server, names
     }
 
 
-@pytest.mark.real_only("pods get no volume with a token there")
-def test_only_a_named_service_account_has_its_token_mounted(server: Server, namespace: str) -> None:
-    """Also when the ServiceAccount itself says that its token is not to be mounted: the definition is more specific."""
+@pytest.mark.real_only("the embedded cluster mounts no tokens")
+def test_pod__mounts_a_token_only_if_the_definition_names_a_service_account(server: Server, namespace: str) -> None:
+    """The definition overrides the ServiceAccount's own `automountServiceAccountToken: false`."""
     account = {"automountServiceAccountToken": False}
     client.CoreV1Api(server.admin).patch_namespaced_service_account(SERVICE_ACCOUNT, namespace, account)
 
@@ -231,41 +230,42 @@ def test_only_a_named_service_account_has_its_token_mounted(server: Server, name
 
 
 @ENFORCED
-def test_baseline_takes_every_shape_of_a_security_context(core: Any, baseline: str) -> None:
-    """Whatever the JSON Schema admits, field by field, and with a token and without."""
+def test_baseline__allows_every_value_that_the_json_schema_allows(core: Any, baseline: str) -> None:
+    """Field by field, with a token and without."""
     assert {name for name, _ in SHAPES} == PARTS["securityContext"]["properties"].keys()
     for name, value in SHAPES:
-        assert is_taken(core, baseline, template_of(read(SecurityContext={name: value}))), (name, value)
-    assert is_taken(core, baseline, template_of(read()))
-    assert is_taken(core, baseline, template_of(read(ServiceAccountName=SERVICE_ACCOUNT, Visibility="Public")))
+        assert is_allowed(core, baseline, template_of(read(SecurityContext={name: value}))), (name, value)
+    assert is_allowed(core, baseline, template_of(read()))
+    assert is_allowed(core, baseline, template_of(read(ServiceAccountName=SERVICE_ACCOUNT, Visibility="Public")))
 
 
 @ENFORCED
 @settings(max_examples=60)
 @given(context=CONTEXTS)
-def test_baseline_takes_every_combination(core: Any, baseline: str, context: dict[str, Any]) -> None:
-    """What the service reads without a fault, the API server takes without one."""
-    assert is_taken(core, baseline, template_of(read(SecurityContext=context)))
+def test_baseline__allows_every_combination_that_the_service_accepts(
+    core: Any, baseline: str, context: dict[str, Any]
+) -> None:
+    assert is_allowed(core, baseline, template_of(read(SecurityContext=context)))
 
 
 @ENFORCED
-def test_what_the_schema_leaves_out_baseline_refuses(core: Any, baseline: str) -> None:
-    """The bounds are not tighter than the standard: each capability that can't be added, and Unconfined, is refused."""
+def test_baseline__forbids_what_the_json_schema_forbids(core: Any, baseline: str) -> None:
+    """The schema is not stricter than the standard for capabilities and the seccomp profile."""
     for capability in [name for name in DROPPABLE if name not in ADDABLE]:
         template = template_of(read())
         template["spec"]["containers"][0]["securityContext"]["capabilities"] = {"add": [capability]}
-        assert not is_taken(core, baseline, template), capability
-    assert not is_taken(core, baseline, unconfined())
+        assert not is_allowed(core, baseline, template), capability
+    assert not is_allowed(core, baseline, unconfined())
 
 
 @ENFORCED
-def test_a_run_in_a_baseline_namespace_gets_its_pod(server: Server, baseline: str) -> None:
-    """Not only in a dry run: the Job controller is let through."""
+def test_baseline__run_gets_its_pod_from_the_job_controller(server: Server, baseline: str) -> None:
+    """Not only in a dry run."""
     assert admitted_pod(server, baseline, read(Visibility="Public"))["spec"]["enableServiceLinks"] is False
 
 
 def documented() -> dict[str, Any]:
-    """The reference's example of a definition for a namespace that enforces "restricted"."""
+    """Return the example in docs/configuration.md of a definition for a "restricted" namespace."""
     section = REFERENCE.read_text("utf-8").partition('### In a namespace that enforces "restricted"')[2]
     (example, *_) = re.findall(r"^```json\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     configuration: dict[str, Any] = json.loads(example)
@@ -276,17 +276,19 @@ def documented() -> dict[str, Any]:
 
 
 @ENFORCED
-def test_restricted_takes_the_documented_example_and_nothing_less(server: Server, core: Any, restricted: str) -> None:
-    """RunAsNonRoot and dropping ALL are all that it takes beyond the defaults, and both are needed."""
+def test_restricted__allows_the_documented_example_and_needs_all_of_it(
+    server: Server, core: Any, restricted: str
+) -> None:
+    """Beyond the defaults, "restricted" requires RunAsNonRoot and dropping ALL capabilities."""
     entry = documented()
     context = entry["SecurityContext"]
 
     assert admitted_pod(server, restricted, read(**entry))
-    assert is_taken(core, restricted, template_of(read(SecurityContext={"RunAsNonRoot": True, **DROPPING_ALL})))
+    assert is_allowed(core, restricted, template_of(read(SecurityContext={"RunAsNonRoot": True, **DROPPING_ALL})))
     for name in ("RunAsNonRoot", "Capabilities"):
         less = {key: value for key, value in context.items() if key != name}
-        assert not is_taken(core, restricted, template_of(read(SecurityContext=less))), name
+        assert not is_allowed(core, restricted, template_of(read(SecurityContext=less))), name
     for more in ({"AllowPrivilegeEscalation": True}, {"Capabilities": {"Drop": ["ALL"], "Add": ["CHOWN"]}}):
-        assert not is_taken(core, restricted, template_of(read(SecurityContext={**context, **more}))), more
+        assert not is_allowed(core, restricted, template_of(read(SecurityContext={**context, **more}))), more
     netbind = {"Capabilities": {"Drop": ["ALL"], "Add": ["NET_BIND_SERVICE"]}}
-    assert is_taken(core, restricted, template_of(read(SecurityContext={**context, **netbind})))
+    assert is_allowed(core, restricted, template_of(read(SecurityContext={**context, **netbind})))

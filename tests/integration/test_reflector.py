@@ -13,15 +13,15 @@ from app.common.types import Json
 from app.kube import labels
 from app.kube.client import NamespacedClient
 from app.kube.reflector import Reflector
-from tests.integration.dispatching import MERGE_PATCH, Stage, until
+from tests.integration.dispatching import MERGE_PATCH, ClusterFixture, until
 from tests.support.faults import (
     Delay,
     Fault,
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Truncate,
@@ -33,31 +33,39 @@ from tests.support.waiting import DEADLINE_SECONDS
 Item = tuple[str, str]  # a Job's name, and its definition
 
 
-class Shown:
-    """A sink that keeps what it is shown, and counts lists."""
+class ListedStore:
+    """A store that keeps its records, and counts lists.
+
+    Attributes:
+        items: the records, by name.
+        lists: how many lists there were.
+        version: the resourceVersion of the last one.
+        failures_left: how many further records it fails to take.
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, str] = {}
         self.lists = 0
+        self.version = 0
         self.failures_left = 0
 
     def await_item(self, name: str) -> None:
-        """Return once it is shown."""
+        """Return once it has this record."""
         until(lambda: name in self.items)
 
-    def replace(self, records: list[Item]) -> None:
-        """Keep these and no others."""
-        self.items, self.lists = dict(records), self.lists + 1
+    def replace(self, records: list[Item], version: int) -> None:
+        """Keep these records and no others."""
+        self.items, self.lists, self.version = dict(records), self.lists + 1, version
 
     def put(self, record: Item) -> None:
-        """Keep this, or fail as often as was asked for."""
+        """Keep this record, or fail."""
         if self.failures_left:
             self.failures_left -= 1
-            raise RuntimeError("the sink can't take this")
+            raise RuntimeError("the store can't take this")
         self.items[record[0]] = record[1]
 
     def remove(self, record: Item) -> None:
-        """Keep this no longer."""
+        """Drop this record."""
         self.items.pop(record[0], None)
 
 
@@ -74,9 +82,11 @@ def is_list(request: Request) -> bool:
 
 
 @contextmanager
-def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> Iterator[Reflector[Item]]:
-    namespace = stage.connect()
-    reflector = Reflector(namespace, namespace.runs, read_item, shown, name="test", silence_seconds=silence_seconds)
+def reflecting(
+    cluster: ClusterFixture, store: ListedStore, *, silence_seconds: float = 60.0
+) -> Iterator[Reflector[Item]]:
+    namespace = cluster.connect()
+    reflector = Reflector(namespace, namespace.runs, read_item, store, name="test", silence_seconds=silence_seconds)
     reflector.start()
     try:
         yield reflector
@@ -85,29 +95,30 @@ def reflecting(stage: Stage, shown: Shown, *, silence_seconds: float = 60.0) -> 
         reflector.join(DEADLINE_SECONDS)
 
 
-def test_it_shows_what_is_there_and_every_change(stage: Stage) -> None:
+def test_reflector__lists_and_then_follows_every_change(cluster: ClusterFixture) -> None:
     """A list first, then additions, changes and deletions as they come, without another list."""
-    shown = Shown()
-    [old] = stage.queue()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    [old] = cluster.queue()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert set(shown.items) == {old}
-        [new] = stage.queue()
-        until(lambda: new in shown.items)
-        stage.delete(old)
-        until(lambda: set(shown.items) == {new})
-    assert shown.lists == 1
+        assert set(store.items) == {old}
+        [new] = cluster.queue()
+        until(lambda: new in store.items)
+        cluster.delete(old)
+        until(lambda: set(store.items) == {new})
+    assert store.lists == 1
+    assert store.version > 0
 
 
-def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
+def test_reflector__removes_an_object_that_loses_its_labels(cluster: ClusterFixture) -> None:
     """For a watch with a selector that is a deletion."""
-    shown = Shown()
-    [name] = stage.queue()
-    with reflecting(stage, shown):
-        until(lambda: name in shown.items)
+    store = ListedStore()
+    [name] = cluster.queue()
+    with reflecting(cluster, store):
+        until(lambda: name in store.items)
         patch = {"metadata": {"labels": {labels.DEFINITION_LABEL: None}}}
-        stage.batch.patch_namespaced_job(name, stage.name, patch, _content_type=MERGE_PATCH)
-        until(lambda: not shown.items)
+        cluster.batch.patch_namespaced_job(name, cluster.namespace, patch, _content_type=MERGE_PATCH)
+        until(lambda: not store.items)
 
 
 @pytest.mark.parametrize(
@@ -120,160 +131,160 @@ def test_what_loses_our_labels_is_gone(stage: Stage) -> None:
         Fault(Refuse(429, "TooManyRequests"), times=3),
         Fault(Refuse(403, "Forbidden"), times=3),
         Fault(LoseRequest(), times=3),
-        Fault(LoseAnswer(), when=is_list, times=2),
+        Fault(LoseResponse(), when=is_list, times=2),
         Fault(Truncate(100), times=3),
         Fault(Delay(after_seconds=0.3), times=2),
     ],
     ids=lambda fault: f"{type(fault.action).__name__}-{getattr(fault.action, 'status', '')}-{fault.when.__name__}",
 )
-def test_it_gets_over_a_bad_start(stage: Stage, fault: Fault) -> None:
+def test_reflector__recovers_from_failures_at_the_start(cluster: ClusterFixture, fault: Fault) -> None:
     """Whatever the first calls come to, it is in step in the end, and says so only then."""
-    stage.proxy.add(fault)
-    shown = Shown()
-    [name] = stage.queue()
-    with reflecting(stage, shown) as reflector:
+    cluster.proxy.add(fault)
+    store = ListedStore()
+    [name] = cluster.queue()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert name in shown.items
-        [later] = stage.queue()
-        until(lambda: later in shown.items)
-    assert stage.proxy.strikes(fault)
+        assert name in store.items
+        [later] = cluster.queue()
+        until(lambda: later in store.items)
+    assert cluster.proxy.hits(fault)
 
 
-def test_a_list_of_many_pages_that_expires_in_the_middle_is_begun_again(stage: Stage) -> None:
-    """Half a list is never shown."""
-    names = stage.queue(count=260)
-    expired = stage.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+def test_list__starts_again_when_it_expires_between_two_pages(cluster: ClusterFixture) -> None:
+    """The store never has half a list."""
+    names = cluster.queue(count=260)
+    expired = cluster.proxy.add(Fault(Refuse(410, "Expired"), when=lambda request: "continue=" in request.query))
+    store = ListedStore()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert set(shown.items) == set(names)
-    assert shown.lists == 1
-    assert stage.proxy.strikes(expired) == 1
+        assert set(store.items) == set(names)
+    assert store.lists == 1
+    assert cluster.proxy.hits(expired) == 1
 
 
-def test_what_was_deleted_while_nobody_looked_is_gone_after_the_next_list(stage: Stage) -> None:
+def test_list__removes_what_was_deleted_during_an_outage(cluster: ClusterFixture) -> None:
     """A list replaces everything; it isn't merely added."""
-    shown = Shown()
-    stay, go = stage.queue(count=2)
-    with reflecting(stage, shown) as reflector:
-        until(lambda: len(shown.items) == 2)
-        stage.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
-        stage.proxy.cut_watches()
-        stage.delete(go)
-        until(lambda: set(shown.items) == {stay})
+    store = ListedStore()
+    stay, go = cluster.queue(count=2)
+    with reflecting(cluster, store) as reflector:
+        until(lambda: len(store.items) == 2)
+        cluster.proxy.add(Fault(Refuse(410, "Expired"), when=is_watch, times=2))
+        cluster.proxy.cut_watches()
+        cluster.delete(go)
+        until(lambda: set(store.items) == {stay})
         assert reflector.synced.wait(DEADLINE_SECONDS)
-    assert shown.lists >= 2
+    assert store.lists >= 2
 
 
-def test_it_says_so_while_it_cannot_keep_up(stage: Stage) -> None:
+def test_synced__is_cleared_during_an_outage(cluster: ClusterFixture) -> None:
     """A broken watch is no longer in step, until everything was listed anew and a watch is open again."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
-        stage.proxy.cut_watches()
-        until(lambda: stage.proxy.strikes(refused) >= 2)
+        refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+        cluster.proxy.cut_watches()
+        until(lambda: cluster.proxy.hits(refused) >= 2)
         assert not reflector.synced.is_set()
-        [name] = stage.queue()
-        stage.proxy.remove(refused)
+        [name] = cluster.queue()
+        cluster.proxy.remove(refused)
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert name in shown.items
+        assert name in store.items
 
 
-def test_a_watch_that_is_cut_goes_on_where_it_was(stage: Stage) -> None:
-    """What came meanwhile is shown without a list: a list of many costs as many, a cut does not."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+def test_watch__resumes_where_it_was_cut(cluster: ClusterFixture) -> None:
+    """Changes during the outage arrive without a list: a list of many costs as many, a cut does not."""
+    store = ListedStore()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         for _ in range(3):
-            stage.proxy.cut_watches()
-            shown.await_item(stage.queue()[0])
-    assert shown.lists == 1
+            cluster.proxy.cut_watches()
+            store.await_item(cluster.queue()[0])
+    assert store.lists == 1
 
 
 @pytest.mark.embedded_only("a real server forgets for all tests at once")
-def test_a_watch_whose_history_has_expired_lists_again(tmp_path: Path) -> None:
+def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
     """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
     with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
-        stage, shown, held = Stage(server, server.create_namespace(), tmp_path, proxy), Shown(), Hold()
-        with reflecting(stage, shown) as reflector:
+        cluster, store, held = ClusterFixture(server, server.create_namespace(), tmp_path, proxy), ListedStore(), Hold()
+        with reflecting(cluster, store) as reflector:
             assert reflector.synced.wait(DEADLINE_SECONDS)
             proxy.add(Fault(held, when=is_watch))
             proxy.cut_watches()
             held.wait_held()
-            names = stage.queue(count=20)
+            names = cluster.queue(count=20)
             held.release()
-            until(lambda: shown.items.keys() == set(names))
-    assert shown.lists == 2
+            until(lambda: store.items.keys() == set(names))
+    assert store.lists == 2
 
 
-def test_a_watch_that_falls_silent_is_given_up(stage: Stage) -> None:
+def test_watch__is_given_up_when_it_falls_silent(cluster: ClusterFixture) -> None:
     """Nothing at all for longer than a watch lasts means that the connection is dead."""
-    shown = Shown()
-    with reflecting(stage, shown, silence_seconds=0.5) as reflector:
+    store = ListedStore()
+    with reflecting(cluster, store, silence_seconds=0.5) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        stage.proxy.silence(watches_only=True)
-        [name] = stage.queue()
-        until(lambda: name in shown.items)
-    assert shown.lists == 1
+        cluster.proxy.silence(watches_only=True)
+        [name] = cluster.queue()
+        until(lambda: name in store.items)
+    assert store.lists == 1
 
 
-def test_a_sink_that_fails_does_not_end_the_watch(stage: Stage) -> None:
+def test_watch__continues_after_the_store_fails(cluster: ClusterFixture) -> None:
     """What can't be taken in is listed again: nothing is missed for good."""
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    store = ListedStore()
+    with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        shown.failures_left = 2
-        names = stage.queue(count=2)
-        until(lambda: set(shown.items) == set(names))
+        store.failures_left = 2
+        names = cluster.queue(count=2)
+        until(lambda: set(store.items) == set(names))
         assert reflector.synced.wait(DEADLINE_SECONDS)
-    assert shown.failures_left <= 1
+    assert store.failures_left <= 1
 
 
-def test_a_server_that_refuses_each_watch_is_not_asked_in_a_tight_loop(stage: Stage) -> None:
+def test_watch__backs_off_when_it_is_refused_each_time(cluster: ClusterFixture) -> None:
     """Each try waits longer than the one before."""
-    refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
-    with reflecting(stage, Shown()):
-        until(lambda: stage.proxy.strikes(refused) == 5)
-        budget = [request.started for request in stage.proxy.requests if request.fault is refused]
+    refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
+    with reflecting(cluster, ListedStore()):
+        until(lambda: cluster.proxy.hits(refused) == 5)
+        budget = [request.started for request in cluster.proxy.requests if request.fault is refused]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
     assert pauses[-1] > 0.3
     assert budget[-1] - budget[0] > 0.7
 
 
 @pytest.mark.parametrize("moment", ["watching", "waiting to try again", *slow("list without an answer")])
-def test_it_stops_at_once_whatever_it_is_doing(stage: Stage, moment: str) -> None:
+def test_stop__ends_a_list_a_watch_or_a_wait_at_once(cluster: ClusterFixture, moment: str) -> None:
     """Also in the middle of a quiet watch that would last for most of a minute."""
-    shown = Shown()
-    namespace: NamespacedClient = stage.connect()
-    reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, shown, name="test")
+    store = ListedStore()
+    namespace: NamespacedClient = cluster.connect()
+    reflector: Reflector[Any] = Reflector(namespace, namespace.runs, read_item, store, name="test")
     if moment == "waiting to try again":
-        refused = stage.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
+        refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
-        until(lambda: stage.proxy.strikes(refused) == 4)
+        until(lambda: cluster.proxy.hits(refused) == 4)
     elif moment == "watching":
         reflector.start()
         assert reflector.synced.wait(DEADLINE_SECONDS)
     else:
-        hanging = stage.proxy.add(Fault(GoSilent(), when=is_list))
+        hanging = cluster.proxy.add(Fault(GoSilent(), when=is_list))
         reflector.start()
-        until(lambda: stage.proxy.strikes(hanging))
+        until(lambda: cluster.proxy.hits(hanging))
     reflector.stop()
     reflector.join(DEADLINE_SECONDS)
     assert "watch-test" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_it_reads_no_further_page_once_it_is_stopped(stage: Stage) -> None:
-    """A list of ten thousand runs has two hundred; and half a list is shown to nobody."""
-    stage.queue(count=120)
+def test_stop__reads_no_further_page(cluster: ClusterFixture) -> None:
+    """A list of ten thousand runs has two hundred; and half a list is store to nobody."""
+    cluster.queue(count=120)
     hold = Hold()
-    stage.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
-    shown = Shown()
-    with reflecting(stage, shown) as reflector:
+    cluster.proxy.add(Fault(hold, when=lambda request: "continue=" in request.query, times=None))
+    store = ListedStore()
+    with reflecting(cluster, store) as reflector:
         hold.wait_held()
         reflector.stop()
         hold.release()
         reflector.join(DEADLINE_SECONDS)
-        assert [request for request in stage.proxy.requests if is_watch(request)] == []
-    assert len(stage.proxy.requests) == 2
-    assert shown.lists == 0
+        assert [request for request in cluster.proxy.requests if is_watch(request)] == []
+    assert len(cluster.proxy.requests) == 2
+    assert store.lists == 0

@@ -16,8 +16,8 @@ from app.runs.retry_budget import RetryPolicy
 from app.runs.submit import Accepted, Submitter
 from schemas.configuration import parse_configuration
 from schemas.definition import Definition
-from tests.integration.dispatching import Stage
-from tests.support.faults import Action, Fault, Hold, LoseAnswer, LoseRequest, Refuse, Truncate
+from tests.integration.dispatching import ClusterFixture
+from tests.support.faults import Action, Fault, Hold, LoseRequest, LoseResponse, Refuse, Truncate
 from tests.support.ports import find_free_port
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -38,9 +38,9 @@ def definition(extra: str = "") -> Definition:
 
 
 @pytest.fixture
-def submit(stage: Stage) -> Callable[..., Accepted]:
+def submit(cluster: ClusterFixture) -> Callable[..., Accepted]:
     """Start a run, with retries that wait no time."""
-    submitter = _submitter(stage, sleep=lambda seconds: None)
+    submitter = _submitter(cluster, sleep=lambda seconds: None)
 
     def start(extra: str = "") -> Accepted:
         return submitter.submit(definition(extra), b"")
@@ -48,19 +48,19 @@ def submit(stage: Stage) -> Callable[..., Accepted]:
     return start
 
 
-def _submitter(stage: Stage, sleep: Callable[[float], None]) -> Submitter:
-    namespace = stage.connect()
+def _submitter(cluster: ClusterFixture, sleep: Callable[[float], None]) -> Submitter:
+    namespace = cluster.connect()
     return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep))
 
 
-def stored(stage: Stage) -> list[str]:
-    return [str(job.metadata.name) for job in stage.batch.list_namespaced_job(stage.name).items]
+def stored(cluster: ClusterFixture) -> list[str]:
+    return [str(job.metadata.name) for job in cluster.batch.list_namespaced_job(cluster.namespace).items]
 
 
 @pytest.mark.parametrize(
     "action",
     [
-        LoseAnswer(),
+        LoseResponse(),
         LoseRequest(),
         Truncate(50),
         Refuse(500, "InternalError"),
@@ -73,35 +73,35 @@ def stored(stage: Stage) -> list[str]:
 )
 @pytest.mark.parametrize("times", [1, 3])
 def test_submit__retries_a_failed_create_until_the_run_is_stored_once(
-    stage: Stage, submit: Callable[..., Accepted], action: Action, times: int
+    cluster: ClusterFixture, submit: Callable[..., Accepted], action: Action, times: int
 ) -> None:
     """The response was lost, the request was lost, or the API server refused it for the moment."""
-    fault = stage.proxy.add(Fault(action, method="POST", path=CREATE, times=times))
+    fault = cluster.proxy.add(Fault(action, method="POST", path=CREATE, times=times))
     accepted = submit()
-    assert stored(stage) == [accepted.name]
-    assert stage.proxy.strikes(fault) == times or isinstance(action, LoseAnswer | Truncate)
+    assert stored(cluster) == [accepted.name]
+    assert cluster.proxy.hits(fault) == times or isinstance(action, LoseResponse | Truncate)
 
 
 def test_submit__says_that_the_outcome_is_unknown_where_every_request_is_lost(
-    stage: Stage, submit: Callable[..., Accepted]
+    cluster: ClusterFixture, submit: Callable[..., Accepted]
 ) -> None:
-    stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
+    cluster.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
     assert raised.value.outcome_unknown
-    assert stored(stage) == []
+    assert stored(cluster) == []
 
 
 @pytest.mark.parametrize("refusal", [Refuse(429, "TooManyRequests"), QUOTA_CONFLICT], ids=lambda one: one.reason)
 def test_submit__knows_that_nothing_is_stored_where_every_create_is_refused_for_the_moment(
-    stage: Stage, submit: Callable[..., Accepted], refusal: Refuse
+    cluster: ClusterFixture, submit: Callable[..., Accepted], refusal: Refuse
 ) -> None:
     """After a 429 or a quota conflict the API server has stored nothing. The caller gets 503."""
-    fault = stage.proxy.add(Fault(refusal, method="POST", path=CREATE, times=None))
+    fault = cluster.proxy.add(Fault(refusal, method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
     assert not raised.value.outcome_unknown
-    assert stage.proxy.strikes(fault) == 4
+    assert cluster.proxy.hits(fault) == 4
     problem = problem_of(raised.value)
     assert problem.status == 503
     assert problem.detail.endswith("; the run has not been stored")
@@ -110,69 +110,69 @@ def test_submit__knows_that_nothing_is_stored_where_every_create_is_refused_for_
 
 @pytest.mark.parametrize(("status", "kind"), [(422, InvalidError), (403, ClusterError)])
 def test_submit__does_not_retry_a_refusal(
-    stage: Stage, submit: Callable[..., Accepted], status: int, kind: type[Exception]
+    cluster: ClusterFixture, submit: Callable[..., Accepted], status: int, kind: type[Exception]
 ) -> None:
-    refusal = stage.proxy.add(Fault(Refuse(status, "Refused"), method="POST", path=CREATE, times=None))
+    refusal = cluster.proxy.add(Fault(Refuse(status, "Refused"), method="POST", path=CREATE, times=None))
     with pytest.raises(kind):
         submit()
-    assert stage.proxy.strikes(refusal) == 1
+    assert cluster.proxy.hits(refusal) == 1
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
 def test_submit__finds_the_run_of_an_earlier_attempt_where_a_retry_is_refused(
-    stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
+    cluster: ClusterFixture, submit: Callable[..., Accepted], status: int, reason: str
 ) -> None:
     """The run of the first attempt may have used up the quota."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
-    stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
+    lost = cluster.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE))
+    cluster.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
     accepted = submit()
-    assert stage.proxy.strikes(lost) == 1
-    assert stored(stage) == [accepted.name]
+    assert cluster.proxy.hits(lost) == 1
+    assert stored(cluster) == [accepted.name]
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "Forbidden"), (422, "Invalid"), (409, "Conflict")])
 def test_submit__stays_in_doubt_where_a_retry_is_refused_and_no_run_is_found(
-    stage: Stage, submit: Callable[..., Accepted], status: int, reason: str
+    cluster: ClusterFixture, submit: Callable[..., Accepted], status: int, reason: str
 ) -> None:
     """The first attempt may still be on its way."""
-    stage.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE))
-    stage.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
+    cluster.proxy.add(Fault(LoseRequest(), method="POST", path=CREATE))
+    cluster.proxy.add(Fault(Refuse(status, reason), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
     assert raised.value.outcome_unknown
-    assert stored(stage) == []
+    assert stored(cluster) == []
 
 
 def test_submit__does_not_retry_a_run_with_a_short_ttl_after_a_lost_response(
-    stage: Stage, submit: Callable[..., Accepted]
+    cluster: ClusterFixture, submit: Callable[..., Accepted]
 ) -> None:
     """It could have been stored, run and removed before the retry, which would start it twice."""
-    lost = stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE, times=None))
+    lost = cluster.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE, times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit(', "TtlSecondsAfterFinished": 1')
     assert raised.value.outcome_unknown
-    assert stage.proxy.strikes(lost) == 1
-    assert len(stored(stage)) == 1
+    assert cluster.proxy.hits(lost) == 1
+    assert len(stored(cluster)) == 1
 
 
 @pytest.mark.parametrize("action", [LoseRequest(), Refuse(503, "ServiceUnavailable")])
 def test_submit__stays_in_doubt_where_the_name_is_taken_and_its_job_cannot_be_read(
-    stage: Stage, submit: Callable[..., Accepted], action: Action
+    cluster: ClusterFixture, submit: Callable[..., Accepted], action: Action
 ) -> None:
     """The Job is most likely the first attempt's, but that is not certain."""
-    stage.proxy.add(Fault(LoseAnswer(), method="POST", path=CREATE))
-    stage.proxy.add(Fault(action, method="GET", path="/jobs/", times=None))
+    cluster.proxy.add(Fault(LoseResponse(), method="POST", path=CREATE))
+    cluster.proxy.add(Fault(action, method="GET", path="/jobs/", times=None))
     with pytest.raises(CreateFailedError) as raised:
         submit()
     assert raised.value.outcome_unknown
 
 
-def test_submit__retries_any_run_where_the_connection_was_refused(stage: Stage) -> None:
+def test_submit__retries_any_run_where_the_connection_was_refused(cluster: ClusterFixture) -> None:
     """Nothing was sent, so even a run with a short TTL can be sent again."""
-    stage.proxy.refuse_connections()
-    submitter = _submitter(stage, sleep=lambda seconds: stage.proxy.heal())
+    cluster.proxy.refuse_connections()
+    submitter = _submitter(cluster, sleep=lambda seconds: cluster.proxy.heal())
     accepted = submitter.submit(definition(', "TtlSecondsAfterFinished": 1'), b"")
-    assert stored(stage) == [accepted.name]
+    assert stored(cluster) == [accepted.name]
 
 
 def test_call__knows_that_nothing_was_sent_to_an_unknown_host_or_a_closed_port() -> None:
@@ -182,12 +182,12 @@ def test_call__knows_that_nothing_was_sent_to_an_unknown_host_or_a_closed_port()
         assert (raised.value.outcome_unknown, raised.value.retryable) == (False, True)
 
 
-def test_submit__stores_one_run_for_one_key_over_a_bad_network(stage: Stage) -> None:
+def test_submit__stores_one_run_for_one_key_over_a_bad_network(cluster: ClusterFixture) -> None:
     """Two replicas, lost requests and responses, and callers that repeat their request until it is accepted."""
-    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
-        stage.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
-    stage.proxy.add(Fault(LoseAnswer(), method="GET", every=3, times=8))
-    submitters = [_submitter(stage, sleep=lambda seconds: None) for _ in range(2)]
+    for action in (LoseResponse(), LoseRequest(), Refuse(503, "ServiceUnavailable"), Truncate(50)):
+        cluster.proxy.add(Fault(action, method="POST", path=CREATE, every=4, times=8))
+    cluster.proxy.add(Fault(LoseResponse(), method="GET", every=3, times=8))
+    submitters = [_submitter(cluster, sleep=lambda seconds: None) for _ in range(2)]
 
     def call(number: int) -> Accepted:
         for _ in range(100):
@@ -199,31 +199,31 @@ def test_submit__stores_one_run_for_one_key_over_a_bad_network(stage: Stage) -> 
 
     with ThreadPoolExecutor(16) as callers:
         accepted = list(callers.map(call, range(50)))
-    assert {run.name for run in accepted} == set(stored(stage))
-    assert len(stored(stage)) == 1
+    assert {run.name for run in accepted} == set(stored(cluster))
+    assert len(stored(cluster)) == 1
     assert sum(not run.replayed for run in accepted) <= 1
 
 
 def test_submit__stores_one_run_where_the_first_attempt_arrives_after_the_second(
-    stage: Stage, submit: Callable[..., Accepted]
+    cluster: ClusterFixture, submit: Callable[..., Accepted]
 ) -> None:
     """The late request finds the name taken."""
     hold = Hold()
-    stage.proxy.add(Fault(hold, method="POST", path=CREATE))
+    cluster.proxy.add(Fault(hold, method="POST", path=CREATE))
     accepted: list[Accepted] = []
     caller = threading.Thread(target=lambda: accepted.append(submit()))
     caller.start()
     hold.wait_held()
-    stage.proxy.cut_all()
+    cluster.proxy.cut_all()
     caller.join(DEADLINE_SECONDS)
     hold.release()
-    late = stage.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
+    late = cluster.proxy.wait_for(lambda request: request.method == "POST" and request.status == 409)
     assert late
-    assert stored(stage) == [run.name for run in accepted]
+    assert stored(cluster) == [run.name for run in accepted]
 
 
 def test_submit__stores_each_accepted_run_of_many_callers_over_a_bad_network(
-    stage: Stage, submit: Callable[..., Accepted]
+    cluster: ClusterFixture, submit: Callable[..., Accepted]
 ) -> None:
     """Every accepted run is stored once. Any other stored run belongs to a request whose outcome was said unknown."""
 
@@ -233,12 +233,12 @@ def test_submit__stores_each_accepted_run_of_many_callers_over_a_bad_network(
         except CreateFailedError as error:
             return error
 
-    for action in (LoseAnswer(), LoseRequest(), Refuse(503, "ServiceUnavailable")):
-        stage.proxy.add(Fault(action, method="POST", path=CREATE, every=5, times=8))
+    for action in (LoseResponse(), LoseRequest(), Refuse(503, "ServiceUnavailable")):
+        cluster.proxy.add(Fault(action, method="POST", path=CREATE, every=5, times=8))
     with ThreadPoolExecutor(8) as callers:
         answers = list(callers.map(call, range(40)))
     accepted = {answer.name for answer in answers if isinstance(answer, Accepted)}
     doubtful = [answer for answer in answers if isinstance(answer, CreateFailedError) and answer.outcome_unknown]
     assert len(accepted) + len(doubtful) == 40
-    assert accepted <= set(stored(stage))
-    assert len(stored(stage)) <= len(accepted) + len(doubtful)
+    assert accepted <= set(stored(cluster))
+    assert len(stored(cluster)) <= len(accepted) + len(doubtful)

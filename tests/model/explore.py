@@ -137,7 +137,7 @@ def _explore_one(world: World, draw: random.Random, steps: int, *, completes: bo
     return Found(len(schedule))
 
 
-_HELPFUL: tuple[str, ...] = (
+_HELPFUL = (
     "lease write answered",
     "answered",
     "arrives late",
@@ -145,8 +145,13 @@ _HELPFUL: tuple[str, ...] = (
     "lists again",
     "sees",
     "sees the dependency",
+    "lease write arrives late",
+    "ends",
+    "renews",
+    "writes",
+    "takes",
 )
-_HELPFUL += ("lease write arrives late", "ends", "renews", "writes", "takes")
+"""Steps that bring runs to their end, the first ones first."""
 
 
 def _complete(world: World, schedule: list[Action]) -> None:

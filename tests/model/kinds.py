@@ -27,10 +27,25 @@ DRAWN = (
     ),
     Kind(runs=(("a", True), ("a", False)), slots={"a": 1}, limits=_FAULTS, fresh=False),
     Kind(
+        runs=(("a", False), ("a", False)),
+        slots={"a": 1},
+        # The third dispatcher has not seen the Lease before the restore, so it trusts the restored one.
+        limits=dict.fromkeys(FAULTS, 0) | {"takes": 3, "saved": 1, "restored": 1},
+        dispatchers=3,
+        fresh=False,
+    ),
+    Kind(
         runs=(("a", True), ("a", False)),
         slots={"a": 1},
         limits=dict.fromkeys(FAULTS, 0)
-        | {"takes": 4, "saved": 1, "restored": 1, "arrives late": 9, "dependency changes": 1, "times out": 1},
+        | {"takes": 2, "times out": 3, "arrives late": 9, "dependency changes": 3, "parks": 4, "refused": 2},
+        fresh=False,
+    ),
+    Kind(
+        runs=(("a", True), ("a", False)),
+        slots={"a": 1},
+        limits=dict.fromkeys(FAULTS, 0)
+        | {"takes": 4, "Lease deleted": 1, "clock runs out": 2, "arrives late": 9, "dependency changes": 1},
         fresh=False,
     ),
     Kind(
@@ -53,43 +68,40 @@ DRAWN = (
 )
 """Of these a schedule's seed chooses one."""
 
-SUCCESSION = Kind(
-    runs=(("a", False),),
-    slots={"a": 1},
-    dispatchers=3,
-    limits=dict.fromkeys(FAULTS, 0) | {"takes": 3, "Lease deleted": 1, "ends": 0},
-    fresh=False,
-)
-"""Three dispatchers take the Lease one after the other, and the first one's is deleted."""
-
 
 def _small(
-    runs: tuple[tuple[str, bool], ...], slots: int, *, fresh: bool = False, ready: bool = True, **limits: int
+    runs: tuple[tuple[str, bool], ...], slots: int, *, fresh: bool = False, dispatchers: int = 2, **limits: int
 ) -> Kind:
     """A world of one definition in which only the named faults happen, each so many times."""
     named = {name.replace("_", " "): limit for name, limit in limits.items()}
     named = {"Lease deleted" if name == "lease deleted" else name: limit for name, limit in named.items()}
     every = dict.fromkeys(FAULTS, 0) | {"takes": 2, "ends": 0} | named
-    return Kind(runs=runs, slots={"a": slots}, limits=every, fresh=fresh, ready=ready)
+    return Kind(runs=runs, slots={"a": slots}, limits=every, fresh=fresh, dispatchers=dispatchers)
 
 
 _TWO = (("a", True), ("a", False))
 _THREE = (("a", True), ("a", False), ("a", False))
 
 EXHAUSTIVE = {
+    "one leader, late and refused writes": _small(
+        _TWO, 1, dispatchers=1, takes=1, times_out=2, arrives_late=9, refused=1, dependency_changes=1
+    ),
+    "one leader, lost answers": _small(
+        _TWO, 1, dispatchers=1, takes=1, lands_unanswered=2, not_sent=1, dependency_changes=2, ends=1
+    ),
     "a late answer, a run that ends": _small((("a", False),) * 2, 1, times_out=1, arrives_late=9, ends=1),
     "a late write, a dependency that goes": _small(_TWO, 1, times_out=1, arrives_late=9, dependency_changes=1),
-    "an answer that is lost, a refusal": _small(_TWO, 1, lands_unanswered=1, refused=1, dependency_changes=1),
     "a crash": _small(_TWO, 1, dies=1, arrives_late=9, dependency_changes=1),
     "a term that ends by its own clock": _small(_TWO, 1, clock_runs_out=1, arrives_late=9, dependency_changes=1),
-    "a Lease that is given back": _small(_TWO, 1, gives_back=1, times_out=1, arrives_late=9, dependency_changes=1),
     "an answer of the Lease that is lost": _small(
         _TWO, 1, lease_write_lands_unanswered=1, arrives_late=9, dependency_changes=1
     ),
     "a write of the Lease that arrives late": _small(_TWO, 1, lease_write_times_out=1, lease_write_arrives_late=9),
-    "a Lease that is deleted": _small(_TWO, 1, lease_deleted=1, arrives_late=9, dependency_changes=1),
-    "a first start": _small(_TWO, 1, fresh=True, dies=1, arrives_late=9, dependency_changes=1),
-    "a restore": _small(_TWO, 1, saved=1, restored=1, dependency_changes=1),
-    "three runs, two slots": _small(_THREE, 2, arrives_late=9, dependency_changes=1),
+    "a Lease that is given back": _small(_TWO, 1, gives_back=1, arrives_late=9, dependency_changes=1),
+    "a Lease that is deleted": _small(_TWO, 1, lease_deleted=1, arrives_late=9),
+    "three leaders, a Lease that is deleted": _small((("a", False),), 1, dispatchers=3, takes=3, lease_deleted=1),
+    "a first start": _small(_TWO, 1, fresh=True, arrives_late=9, dependency_changes=1),
+    "a restore": _small(_TWO, 1, saved=1, restored=1),
+    "three runs, two slots": _small(_THREE, 2, dependency_changes=1),
 }
 """Worlds of which every schedule is explored, to its end."""

@@ -10,18 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.dispatcher.admission_rules import Purpose, Term
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
 from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import Purpose, Term
 from app.domain.run import Phase, queue_key
-from tests.model.explore import Found, explore_all, explore_one
-from tests.model.kinds import DRAWN, EXHAUSTIVE, SUCCESSION
-from tests.model.world import Kind, Rules
+from tests.model.world import Rules
 
 NOTHING: frozenset[Pin] = frozenset()
-_MOST_STATES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +31,9 @@ class Mutant:
         owner: whose attribute is replaced.
         name: of the attribute.
         replacement: makes the new attribute of the old one.
-        kind: of world in which few schedules suffice to find it; `None`: any of those that are drawn.
-        is_exhaustive: whether every schedule of that world is taken.
+        world: the one of `EXHAUSTIVE` that finds it; empty: drawn schedules do.
+        kind: the one of `DRAWN` in which it is found soonest; negative: the seed chooses.
+        first_seed: the search begins there; a schedule soon after it is known to find the mutant.
     """
 
     rule: str
@@ -43,15 +41,9 @@ class Mutant:
     owner: Any
     name: str
     replacement: Callable[[Any], Any]
-    kind: Kind | None = None
-    is_exhaustive: bool = False
-
-    def find(self, seed: int) -> Found:
-        """Take the schedule of a seed without this rule."""
-        with without(self):
-            if self.kind is not None and self.is_exhaustive:
-                return explore_all(self.kind, most_states=_MOST_STATES)
-            return explore_one(self.kind or DRAWN[seed % len(DRAWN)], seed, steps=60)
+    world: str = ""
+    kind: int = -1
+    first_seed: int = 0
 
 
 @contextmanager
@@ -218,7 +210,7 @@ def _fences_one_round(old: Any) -> Any:
 MUTANTS = {
     "no-intent": Mutant(
         "An admission is sent only after an intent with it stands in the Lease.",
-        "promise 2",
+        "promise",
         Leadership,
         "prepare_renewal",
         _sends_without_intent,
@@ -238,7 +230,12 @@ MUTANTS = {
         _named_without(lambda term: term.possibly_admitted - term.sent()),
     ),
     "forgets-sent": Mutant(
-        "An intent names what is in flight.", "promise", Term, "named", _named_without(lambda term: term.sent())
+        "An intent names what is in flight.",
+        "promise",
+        Term,
+        "named",
+        _named_without(lambda term: term.sent()),
+        kind=5,
     ),
     "forgets-intended": Mutant(
         "An intent names what an earlier one names and is not sent yet.",
@@ -253,6 +250,7 @@ MUTANTS = {
         Term,
         "_sendable",
         _fresh_version,
+        kind=5,
     ),
     "doubts-hold-no-slot": Mutant(
         "What is possibly admitted holds its slot.",
@@ -277,7 +275,7 @@ MUTANTS = {
         Term,
         "unanswered",
         _unanswered_is_refused,
-        DRAWN[6],
+        world="one leader, late and refused writes",
     ),
     "refusal-settles": Mutant(
         "A refusal says nothing about an earlier write that was not answered.",
@@ -285,6 +283,7 @@ MUTANTS = {
         Term,
         "refused",
         _settles_once,
+        "one leader, late and refused writes",
     ),
     "conflict-settles": Mutant(
         "After a conflict the slot is held until the run is seen in another version.",
@@ -292,7 +291,7 @@ MUTANTS = {
         Term,
         "conflicts",
         _conflict_settles,
-        EXHAUSTIVE["an answer that is lost, a refusal"],
+        "one leader, late and refused writes",
     ),
     "settled-unseen": Mutant(
         "A pin is over when its run is seen in another version, not when it is seen.",
@@ -312,7 +311,12 @@ MUTANTS = {
         "The runs are listed after the Lease was taken.", "promise", Rules, "lists_after_taking", lambda _old: False
     ),
     "adopts-any-lease": Mutant(
-        "A Lease that somebody else has written ends the term.", "promise", Claim, "look", _adopts_any_lease
+        "A Lease that somebody else has written ends the term.",
+        "promise",
+        Claim,
+        "look",
+        _adopts_any_lease,
+        kind=5,
     ),
     "trusts-unknown": Mutant(
         "After a predecessor without an intent the first queued runs are fenced.",
@@ -320,6 +324,7 @@ MUTANTS = {
         Term,
         "listed",
         _trusts_unknown,
+        kind=8,
     ),
     "forgets-unknown": Mutant(
         "Until they are, the intent says that it is not complete.",
@@ -327,8 +332,7 @@ MUTANTS = {
         Term,
         "complete",
         lambda _old: property(lambda _self: True),
-        SUCCESSION,
-        is_exhaustive=True,
+        world="three leaders, a Lease that is deleted",
     ),
     "ready-when-chosen": Mutant(
         "Dependencies are judged again when a write is handed over.",
@@ -343,6 +347,8 @@ MUTANTS = {
         Term,
         "listed",
         lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
+        kind=6,
+        first_seed=400,
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
@@ -353,6 +359,7 @@ MUTANTS = {
         Term,
         "_sendable_soon",
         _keeps_what_has_no_slot,
+        kind=9,
     ),
     "fences-one-group": Mutant(
         "After an unknown predecessor the first queued runs of each group are fenced.",
@@ -360,7 +367,7 @@ MUTANTS = {
         RunStore,
         "first_queued",
         _first_of_each_definition,
-        DRAWN[8],
+        kind=10,
     ),
     "fences-one-round": Mutant(
         "Nothing of a definition is admitted while runs of it are still to be fenced.",
@@ -368,6 +375,6 @@ MUTANTS = {
         Term,
         "_suspect_next",
         _fences_one_round,
-        DRAWN[8],
+        kind=10,
     ),
 }

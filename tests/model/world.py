@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from app.dispatcher import term as term_module
+from app.dispatcher import admission_rules
+from app.dispatcher.admission_rules import WRITERS, Purpose, Term, Write
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.run_store import ChangeSignal, RunStore
-from app.dispatcher.term import WRITERS, Purpose, Term, Write
 from app.domain.run import Phase, Run
 
 DEPENDENCY = "db"
@@ -46,7 +46,7 @@ class Kind:
         limits: by the name of an action, how often it may happen; one that isn't named may happen any number of times.
         ready: whether the dependency is ready at first.
         fresh: whether there is no Lease at first; else it was given back by somebody who left nothing under way.
-        bounds: constants of `app.dispatcher.term` that are smaller in this world, so that it reaches them.
+        bounds: constants of `app.dispatcher.admission_rules` that are smaller in this world, so that it reaches them.
     """
 
     runs: tuple[tuple[str, bool], ...]
@@ -60,14 +60,14 @@ class Kind:
     @contextmanager
     def bounded(self) -> Iterator[None]:
         """Have the product's decisions keep this world's bounds."""
-        before = {name: getattr(term_module, name) for name in self.bounds}
+        before = {name: getattr(admission_rules, name) for name in self.bounds}
         try:
             for name, bound in self.bounds.items():
-                setattr(term_module, name, bound)
+                setattr(admission_rules, name, bound)
             yield
         finally:
             for name, bound in before.items():
-                setattr(term_module, name, bound)
+                setattr(admission_rules, name, bound)
 
 
 class Call(NamedTuple):
@@ -680,7 +680,7 @@ class World:
             if definition in busy or definition in named:
                 continue
             is_failing = definition in term.failing
-            bound = term_module.SLOW_WRITERS if is_failing else term_module.BATCH
+            bound = admission_rules.SLOW_WRITERS if is_failing else admission_rules.BATCH
             taken = [name for name in [*waiting, *named] if (name in term.failing) == is_failing]
             is_full = sum(waiting.get(name, 0) + named[name] for name in set(taken)) >= bound
             if is_full and all(named[name] <= 1 for name in taken):
@@ -727,7 +727,7 @@ class World:
             return set()
         prompt = [write.definition for write in term.in_flight if write not in term.slow]
         fair = sum(min(prompt.count(definition), WRITERS - 1) for definition in set(prompt))
-        if fair + max(0, len(term.slow) - term_module.SLOW_WRITERS) >= WRITERS:
+        if fair + max(0, len(term.slow) - admission_rules.SLOW_WRITERS) >= WRITERS:
             return set()
         store, flying = self.store_of(side), {write.definition for write in term.in_flight}
         landing = [run for pin in term.landing() if (run := _live(store, pin)) is not None]

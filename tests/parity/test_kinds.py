@@ -48,7 +48,7 @@ LEASE_CASES: dict[str, list[Step]] = {
     "a number as time": [create(LEASES, lease(renewTime=5))],
     "a strategy of its own": [create(LEASES, lease(strategy="OldestEmulationVersion", holderIdentity="x"))],
     "put without an existing object": [put(LEASES, lease(holderIdentity="x")), put(LEASES, lease(holderIdentity="y"))],
-    "put with a version without an existing object": [put(LEASES, {"metadata": {"name": "$NAME", "resourceVersion": "7"}})],
+    "put with a version, no such object": [put(LEASES, {"metadata": {"name": "$NAME", "resourceVersion": "7"}})],
     "renewed with its version": [create(LEASES, lease()), replace(LEASES, ("spec.holderIdentity", "a")), get(LEASES)],
     "renewed with an old version": [create(LEASES, lease()),
         replace(LEASES, ("spec.holderIdentity", "a"), ("metadata.resourceVersion", "1")), get(LEASES)],

@@ -1,4 +1,4 @@
-"""Control groups with the limits of a container, where the machine allows them. Both versions of cgroups."""
+"""Create control groups (cgroups v1 and v2) with a container's limits, where the machine allows it."""
 
 import secrets
 import time
@@ -12,54 +12,54 @@ _PERIOD_US = 100_000
 
 
 class NoControlGroupError(Exception):
-    """This machine lets us make none; the message says why."""
+    """No control group can be created on this machine; the message says why."""
 
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """Where the limits hold.
+    """A control group with a memory and a CPU limit.
 
     Attributes:
-        folders: one for each hierarchy; the first is the memory controller's.
-        unified: version 2.
+        folders: the group's folder in each hierarchy; the first is the memory controller's.
+        unified: whether this is cgroups v2.
     """
 
     folders: tuple[Path, ...]
     unified: bool
 
     def prefix(self) -> tuple[str, ...]:
-        """What to put in front of a command to have it, and all that it starts, run in the group from the start."""
+        """Return a command prefix that runs a command and its children in the group."""
         script = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo $$ >"$1" || exit 1; shift; n=$((n-1)); done; exec "$@"'
         files = [str(folder / "cgroup.procs") for folder in self.folders]
         return ("/bin/sh", "-c", script, "sh", str(len(files)), *files)
 
     def usage_mib(self) -> float:
-        """All memory charged to the group, file pages included."""
+        """Return the memory charged to the group in MiB, page cache included."""
         return self._number("memory.current" if self.unified else "memory.usage_in_bytes") / 2**20
 
     def peak_mib(self) -> float | None:
-        """The highest that `usage_mib` has been; `None`: the kernel doesn't say (version 2 before Linux 5.19)."""
+        """Return the peak of `usage_mib`; `None` where the kernel does not report it (v2 before Linux 5.19)."""
         try:
             return self._number("memory.peak" if self.unified else "memory.max_usage_in_bytes") / 2**20
         except FileNotFoundError:
             return None
 
     def working_set_mib(self) -> float:
-        """Without file pages that can go at any time: what `kubectl top` shows and the kubelet evicts by."""
+        """Return the usage without inactive page cache: the figure of `kubectl top` and of the kubelet's evictions."""
         inactive = self._statistics()["inactive_file" if self.unified else "total_inactive_file"]
         return self.usage_mib() - inactive / 2**20
 
     def anonymous_mib(self) -> float:
-        """What can't be dropped without swap."""
+        """Return the anonymous memory in MiB, which cannot be reclaimed without swap."""
         return self._statistics()["anon" if self.unified else "total_rss"] / 2**20
 
     def kills(self) -> int:
-        """How many processes were killed for lack of memory."""
+        """Return the number of processes that the OOM killer ended."""
         file = "memory.events" if self.unified else "memory.oom_control"
         return int(self._fields(file).get("oom_kill", 0))
 
     def throttled_seconds(self) -> float:
-        """How long its threads have been kept waiting by the limit of CPU, all together."""
+        """Return how long the CPU limit throttled the group's threads, summed over all threads."""
         if self.unified:
             return self._fields("cpu.stat")["throttled_usec"] / 1e6
         lines = (self.folders[-1] / "cpu.stat").read_text().splitlines()
@@ -77,10 +77,10 @@ class ControlGroup:
 
 @contextmanager
 def control_group(memory_bytes: int, cores: float) -> Iterator[ControlGroup]:
-    """Make a group with these limits, and remove it once it is empty.
+    """Create a group with these limits, and remove it at the end.
 
     Raises:
-        NoControlGroupError: it can't be made.
+        NoControlGroupError: the group cannot be created.
     """
     name = f"slimfaas-test-{secrets.token_hex(4)}"
     with ExitStack() as cleanup:
@@ -94,7 +94,7 @@ def control_group(memory_bytes: int, cores: float) -> Iterator[ControlGroup]:
                 cleanup.callback(_remove, folder)
             _limit(group, memory_bytes, cores)
         except (OSError, ValueError) as error:
-            raise NoControlGroupError(f"no control group can be made here: {error}") from error
+            raise NoControlGroupError(f"cannot create a control group: {error}") from error
         yield group
 
 
@@ -110,7 +110,7 @@ def _limit(group: ControlGroup, memory_bytes: int, cores: float) -> None:
 
 
 def _remove(folder: Path) -> None:
-    for _ in range(50):  # a killed process leaves it a moment later
+    for _ in range(50):  # a killed process leaves the group a moment later
         with suppress(OSError):
             folder.rmdir()
             return

@@ -1,16 +1,16 @@
-"""Time that passes when a test says so."""
+"""A clock that tests control."""
 
 
 class Clock:
-    """A clock that moves when it is told to.
+    """A clock that a test sets.
 
     Attributes:
-        now: what it shows, in seconds.
+        now: the current reading in seconds.
     """
 
     def __init__(self) -> None:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Read it."""
+        """Return the current reading."""
         return self.now

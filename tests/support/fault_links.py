@@ -1,4 +1,4 @@
-"""A client's connection to the fault proxy, with the one to the API server that carries its requests."""
+"""One client connection to the fault proxy, and the upstream connection that carries its requests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _PIECE_BYTES = 65536
 
 
 class Dropped(Exception):
-    """The client's connection is to be closed now: a fault says so, or the server closed its own."""
+    """The client's connection must be closed: a fault requires it, or the server closed its side."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """What a link forwards to.
+    """The API server that a link forwards to.
 
     Attributes:
         url: `http://` or `https://`, host and port.
-        tls: How to speak TLS with it; None for bytes as they are.
-        token: A bearer token put in the place of what clients send.
+        tls: TLS settings; None for plain TCP.
+        token: A bearer token that replaces the clients' credentials.
     """
 
     url: str
@@ -36,10 +36,10 @@ class Server:
     token: str | None
 
     def connect(self) -> socket.socket:
-        """Opens a connection.
+        """Open a connection.
 
         Raises:
-            OSError: when it can't be had in time, or the server's certificate isn't trusted.
+            OSError: no connection within `CONNECT_SECONDS`, or the server's certificate is not trusted.
         """
         parts = urlsplit(self.url)
         assert parts.hostname
@@ -55,7 +55,7 @@ class Server:
         return connection
 
     def address(self, head: h11.Request) -> h11.Request:
-        """A client's request with the headers that are for this server."""
+        """Return a client's request with this server's Host and Authorization headers."""
         replaced = {b"host"} if self.token is None else {b"host", b"authorization"}
         headers = [(name, value) for name, value in head.headers.raw_items() if name.lower() not in replaced]
         headers.append((b"Host", urlsplit(self.url).netloc.encode()))
@@ -64,8 +64,8 @@ class Server:
         return h11.Request(method=head.method, target=head.target, headers=headers)
 
 
-class ConcurrencyLimiter:
-    """What the links of one proxy may do at the moment; `changed` guards this and the links' own flags."""
+class LinkState:
+    """State shared by all links of one proxy; `changed` guards it and the links' own flags."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -74,28 +74,28 @@ class ConcurrencyLimiter:
 
 
 class Link:
-    """One client's connection. Its methods are for the one thread that serves it; its flags are for all.
+    """One client connection. Only the thread that serves it calls its methods; any thread may set its flags.
 
     Attributes:
-        watching: It carries a watch at the moment.
-        silent: Nothing passes, and the connection stays open.
-        cut: It has been, or is being, dropped.
+        watching: The connection carries a watch at the moment.
+        silent: The connection stays open and passes nothing on.
+        cut: The connection has been, or is being, dropped.
     """
 
-    def __init__(self, client: socket.socket, server: Server, limiter: ConcurrencyLimiter) -> None:
+    def __init__(self, client: socket.socket, server: Server, state: LinkState) -> None:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.watching = False
         self.silent = False
         self.cut = False
         self._client = client
         self._server = server
-        self._limiter = limiter
+        self._state = state
         self._upstream: socket.socket | None = None
         self._inbound = h11.Connection(h11.SERVER)
         self._outbound = h11.Connection(h11.CLIENT)
 
     def read_request(self) -> tuple[h11.Request, bytes] | None:
-        """Returns the next request's head and whole body; None when the client has closed the connection."""
+        """Return the next request's head and whole body; None when the client has closed the connection."""
         head: h11.Request | None = None
         body = bytearray()
         while True:
@@ -112,7 +112,7 @@ class Link:
                 return None
 
     def forward(self, head: h11.Request, body: bytes) -> None:
-        """Sends the server a request, whatever has become of the client."""
+        """Send the server a request, even if the client has gone."""
         upstream = self._connect()
         events: list[h11.Event] = [self._server.address(head)]
         if body:
@@ -120,12 +120,12 @@ class Link:
         events.append(h11.EndOfMessage())
         upstream.sendall(b"".join(self._outbound.send(event) or b"" for event in events))
 
-    def answer(self) -> Iterator[h11.Response | h11.Data | h11.EndOfMessage]:
-        """Yields the server's answer as it comes: its head, pieces of its body, its end.
+    def response(self) -> Iterator[h11.Response | h11.Data | h11.EndOfMessage]:
+        """Yield the server's response as it arrives: head, pieces of the body, end.
 
         Raises:
-            Dropped: when the server closes the connection; and when the client does, once the answer has begun.
-                Before that nothing is taken back, for the server has the request.
+            Dropped: the server closed the connection, or the client did after the response began. An earlier close by
+                the client is ignored, because the server already has the request.
         """
         assert self._upstream is not None
         begun = False
@@ -144,12 +144,12 @@ class Link:
                 raise Dropped
 
     def send(self, event: h11.Event, *, pause_seconds: float = 0.0) -> None:
-        """Passes a part of an answer to the client; with a pause, byte by byte.
+        """Send a part of a response to the client; with a pause, byte by byte.
 
         Raises:
-            Dropped: when the connection is cut.
+            Dropped: the connection was cut.
         """
-        self.pass_gate()
+        self.wait_until_open()
         written = self._inbound.send(event) or b""
         if not pause_seconds:
             self._client.sendall(written)
@@ -159,83 +159,83 @@ class Link:
             self.wait(pause_seconds)
 
     def next_exchange(self) -> bool:
-        """Gets ready for the client's next request; False when its connection can't carry another."""
+        """Prepare for the client's next request; return False when the connection cannot carry another one."""
         if self._outbound.our_state is h11.DONE and self._outbound.their_state is h11.DONE:
             self._outbound.start_next_cycle()
         elif self._outbound.our_state is not h11.IDLE:
-            self._hang_up()
+            self._close_upstream()
         if self._inbound.our_state is not h11.DONE or self._inbound.their_state is not h11.DONE:
             return False
         self._inbound.start_next_cycle()
         return True
 
     def relay(self) -> None:
-        """Passes bytes both ways.
+        """Forward bytes in both directions.
 
         Raises:
-            Dropped: when a side ends.
+            Dropped: either side closed its connection.
         """
         upstream = self._connect()
-        ways = {upstream.fileno(): (upstream, self._client), self._client.fileno(): (self._client, upstream)}
+        routes = {upstream.fileno(): (upstream, self._client), self._client.fileno(): (self._client, upstream)}
         poll = select.poll()
-        for descriptor in ways:
+        for descriptor in routes:
             poll.register(descriptor, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                source, target = ways[descriptor]
+                source, target = routes[descriptor]
                 piece = source.recv(_PIECE_BYTES)
-                self.pass_gate()
+                self.wait_until_open()
                 if not piece:
                     raise Dropped
                 target.sendall(piece)
 
-    def pass_gate(self) -> None:
-        """Blocks while nothing may pass.
+    def wait_until_open(self) -> None:
+        """Block while the link is silent.
 
         Raises:
-            Dropped: when the connection is cut.
+            Dropped: the connection was cut.
         """
-        limiter = self._limiter
-        with limiter.changed:
-            limiter.changed.wait_for(lambda: limiter.closing or self.cut or not (limiter.silent or self.silent))
-            if limiter.closing or self.cut:
+        state = self._state
+        with state.changed:
+            state.changed.wait_for(lambda: state.closing or self.cut or not (state.silent or self.silent))
+            if state.closing or self.cut:
                 raise Dropped
 
     def wait(self, seconds: float) -> None:
-        """Blocks for a time.
+        """Block for a time.
 
         Raises:
-            Dropped: when the connection is cut meanwhile.
+            Dropped: the connection was cut meanwhile.
         """
-        limiter = self._limiter
-        with limiter.changed:
-            if limiter.changed.wait_for(lambda: limiter.closing or self.cut, seconds):
+        state = self._state
+        with state.changed:
+            if state.changed.wait_for(lambda: state.closing or self.cut, seconds):
                 raise Dropped
 
     def shut(self, *, upstream: bool) -> None:
-        """Ends the client's connection, and the server's if told, under the thread that reads them."""
+        """Shut down the client's connection, and optionally the server's, and so wake the thread that reads them."""
         shut(self._client)
         if upstream and self._upstream is not None:
             shut(self._upstream)
 
     def close(self) -> None:
-        """Closes both connections."""
+        """Close both connections."""
         self._client.close()
-        self._hang_up()
+        self._close_upstream()
 
     def _connect(self) -> socket.socket:
-        if self._upstream is not None and _readable(self._upstream):
-            self._hang_up()  # the server closed the idle connection
+        if self._upstream is not None and _is_readable(self._upstream):
+            self._close_upstream()  # the server closed the idle connection
         if self._upstream is None:
             opened = self._server.connect()
-            with self._limiter.changed:
+            with self._state.changed:
                 self._upstream = opened
-                if self._limiter.closing:
+                if self._state.closing:
                     raise Dropped
         return self._upstream
 
     def _await_piece(self, upstream: socket.socket) -> None:
-        """Returns once the server has sent something or closed."""
+        """Wait until the server has sent something or closed its connection."""
         if isinstance(upstream, ssl.SSLSocket) and upstream.pending():
             return
         poll = select.poll()
@@ -245,8 +245,8 @@ class Link:
         if self._client.fileno() in ready and not self._client.recv(1, socket.MSG_PEEK):
             raise Dropped
 
-    def _hang_up(self) -> None:
-        with self._limiter.changed:
+    def _close_upstream(self) -> None:
+        with self._state.changed:
             upstream, self._upstream = self._upstream, None
         if upstream is not None:
             upstream.close()
@@ -254,13 +254,13 @@ class Link:
 
 
 def shut(connection: socket.socket) -> None:
-    """Ends a connection, or a listener, under a thread that waits for it; closing alone would not wake that."""
-    with contextlib.suppress(OSError):  # it has ended by itself
-        # The base class's: ssl.SSLSocket.shutdown would take the session from under the thread that reads it.
+    """Shut down a connection or a listener. This wakes a thread that waits for it; closing alone would not."""
+    with contextlib.suppress(OSError):  # it is closed already
+        # The base class's method: ssl.SSLSocket.shutdown would drop the session while another thread reads from it.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _readable(connection: socket.socket) -> bool:
+def _is_readable(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

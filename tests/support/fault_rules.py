@@ -1,4 +1,4 @@
-"""What can go wrong between a client and an API server, as data: actions, and the requests that meet them."""
+"""Faults between a client and an API server, as data: actions, and rules for the requests they apply to."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 @dataclass(frozen=True)
 class Request:
-    """One request that reached the proxy, as far as it has got.
+    """One request that reached the proxy, and its state.
 
     Attributes:
-        path: Without the query, percent-encoded as it was sent.
-        query: The raw query string, without its question mark.
+        path: Without the query, percent-encoded as sent.
+        query: The raw query string, without the question mark.
         body: The whole body; empty when there was none.
         started: `time.monotonic()` when the request had been read.
-        finished: `time.monotonic()` when the exchange was over, however it ended; None before.
-        status: Of the answer, by whoever gave it, also if it was thrown away; None when there was none.
+        finished: `time.monotonic()` when the exchange was over, successful or not; None before.
+        status: The response's status, from the server or from a fault, even if the response was discarded; None
+            when there was no response.
         forwarded: True once the API server has been sent the whole request.
-        fault: The fault that it met.
+        fault: The fault that was injected; None when there was none.
     """
 
     method: str
@@ -41,33 +42,33 @@ class Request:
 
     @property
     def watching(self) -> bool:
-        """True when the request asks for a watch, whose answer has no end of its own."""
+        """Whether the request opens a watch."""
         return parse_qs(self.query).get("watch", [""])[0].lower() in {"1", "true"}
 
 
 @dataclass(frozen=True)
 class LoseRequest:
-    """Drops the connection before anything is forwarded: the API server never hears of the request."""
+    """Drop the connection before anything is forwarded: the API server never receives the request."""
 
 
 @dataclass(frozen=True)
-class LoseAnswer:
-    """Forwards the request, waits for the whole answer, and drops the connection in its place.
+class LoseResponse:
+    """Forward the request, wait for the whole response, then drop the connection instead of passing it on.
 
-    This is the write that was stored though its caller saw an error.
+    The write is stored, but the client sees an error.
     """
 
 
 @dataclass(frozen=True)
 class Truncate:
-    """Forwards the request and drops the connection after the first bytes of the answer's body."""
+    """Forward the request and drop the connection after the first bytes of the response's body."""
 
     body_bytes: int
 
 
 @dataclass(frozen=True)
 class Delay:
-    """Waits, before the request is forwarded or before its answer is passed on."""
+    """Wait before the request is forwarded, or before its response is passed on."""
 
     before_seconds: float = 0.0
     after_seconds: float = 0.0
@@ -75,11 +76,11 @@ class Delay:
 
 @dataclass(frozen=True)
 class Trickle:
-    """Forwards the request and passes its answer on byte by byte, so that the client never waits long for the next one.
+    """Forward the request and pass its response on byte by byte, so that no single read of the client takes long.
 
     Attributes:
         pause_seconds: Between two bytes.
-        head: Whether the head trickles, too; else the body alone.
+        head: Whether the head trickles, too; otherwise only the body.
     """
 
     pause_seconds: float
@@ -88,13 +89,13 @@ class Trickle:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Answers with a `metav1.Status` in the API server's place, which never hears of the request.
+    """Respond with a `metav1.Status` in place of the API server, which never receives the request.
 
     Attributes:
         reason: A `metav1.StatusReason`: `Conflict`, `Expired`, `TooManyRequests`, `InternalError` …
             (https://kubernetes.io/docs/reference/kubernetes-api/definitions/status-v1-meta/)
         retry_after_seconds: The `Retry-After` header, and `details.retryAfterSeconds`.
-        date: The `Date` header; `None`: there is none.
+        date: The `Date` header; `None` for no such header.
     """
 
     status: int
@@ -103,8 +104,8 @@ class Refuse:
     retry_after_seconds: int | None = None
     date: str | None = None
 
-    def answer(self) -> list[h11.Event]:
-        """The whole answer, in its parts."""
+    def response(self) -> list[h11.Event]:
+        """Return the parts of the whole response."""
         status: dict[str, object] = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -131,22 +132,22 @@ class Refuse:
 
 @dataclass(frozen=True)
 class GoSilent:
-    """Leaves the connection open and passes nothing on any more, in either direction: a half-open connection.
+    """Leave the connection open and pass nothing more on, in either direction: a half-open connection.
 
-    `FaultProxy.heal` lets it speak again, what was kept back included.
+    `FaultProxy.heal` ends the silence and delivers what was held back.
 
     Attributes:
-        forward: Whether the API server still gets this request, and only the answer is kept back.
+        forward: Whether the API server still gets this request, and only the response is held back.
     """
 
     forward: bool = False
 
 
 class Hold:
-    """Keeps requests back until they are released: the write that lands when its caller has long given up.
+    """Hold requests back until they are released: a write that lands long after its client timed out.
 
     A held request is forwarded on release even when its client, or `FaultProxy.cut_all`, closed the
-    connection in the meantime. One hold may keep back any number of requests.
+    connection in the meantime. One hold may hold back any number of requests.
     """
 
     def __init__(self) -> None:
@@ -156,23 +157,23 @@ class Hold:
         self._abandoned = False
 
     def release(self) -> None:
-        """Lets all that is held go on, and all that comes pass."""
+        """Forward all held requests, and let later ones pass."""
         with self._changed:
             self._released = True
             self._changed.notify_all()
 
     def wait_held(self, count: int = 1, timeout_seconds: float = DEADLINE_SECONDS) -> None:
-        """Returns once `count` requests are held at the same time.
+        """Wait until `count` requests are held at the same time.
 
         Raises:
-            TimeoutError: when they aren't in time.
+            TimeoutError: fewer requests were held before the timeout.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: self._held >= count, timeout_seconds):
                 raise TimeoutError(f"{self._held} of {count} requests held after {timeout_seconds} s")
 
-    def keep(self) -> bool:
-        """Blocks the calling thread until release; False when the request must be forgotten instead."""
+    def wait_released(self) -> bool:
+        """Block the calling thread until release; return False when the request must be discarded instead."""
         with self._changed:
             self._held += 1
             self._changed.notify_all()
@@ -181,28 +182,28 @@ class Hold:
             return self._released
 
     def abandon(self) -> None:
-        """Forgets all that is held: the proxy is closing."""
+        """Discard all held requests, because the proxy is closing."""
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
 
 
-Action = LoseRequest | LoseAnswer | Truncate | Delay | Trickle | Refuse | GoSilent | Hold
+Action = LoseRequest | LoseResponse | Truncate | Delay | Trickle | Refuse | GoSilent | Hold
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An action, and which requests meet it.
+    """An action, and the requests that it applies to.
 
-    A request meets the first fault, in the order of `FaultProxy.add`, that matches it and isn't used up.
+    A request gets the first fault, in the order of `FaultProxy.add`, that matches it and is not used up.
 
     Attributes:
         method: `PATCH`, or several as `POST|PATCH`; empty for any.
         path: A regular expression searched for in the path without the query; empty for any.
-        when: What else must hold.
-        skip: How many matching requests pass first.
-        every: Of those after that, each how many-th meets the fault: 2 is the first, the third, the fifth …
-        times: How often the fault strikes; None for until it is removed.
+        when: A further condition.
+        skip: How many matching requests pass unharmed first.
+        every: Apply the fault to every n-th matching request after those: 2 means the first, third, fifth …
+        times: How often the fault is applied; None for no limit.
     """
 
     action: Action
@@ -214,7 +215,7 @@ class Fault:
     times: int | None = 1
 
     def matches(self, request: Request) -> bool:
-        """Tells whether the request is one of those meant, the counters aside."""
+        """Return whether method, path and condition match the request, regardless of the counters."""
         return (
             (not self.method or request.method in self.method.split("|"))
             and re.search(self.path, request.path) is not None
@@ -223,21 +224,21 @@ class Fault:
 
 
 class Rule:
-    """A fault with its counters; not thread-safe."""
+    """A fault and its counters; not thread-safe."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.matched = 0
-        self.struck = 0
+        self.applied = 0
 
-    def strikes(self, request: Request) -> bool:
-        """Counts the request, and tells whether it meets the fault."""
+    def count(self, request: Request) -> bool:
+        """Count the request, and return whether the fault applies to it."""
         fault = self.fault
-        if self.struck == fault.times or not fault.matches(request):
+        if self.applied == fault.times or not fault.matches(request):
             return False
-        place = self.matched - fault.skip
+        position = self.matched - fault.skip
         self.matched += 1
-        if place < 0 or place % fault.every:
+        if position < 0 or position % fault.every:
             return False
-        self.struck += 1
+        self.applied += 1
         return True

@@ -1,16 +1,16 @@
-"""A proxy on loopback that makes the faults of a network, and of an API server, on demand.
+"""A proxy on loopback that injects network and API server faults on demand.
 
-It stands between a client and any API server and speaks HTTP/1.1 with both, TLS towards the server where its
-URL says so::
+It sits between a client and any API server and speaks HTTP/1.1 with both, with TLS towards the server if the server's
+URL is `https`::
 
     with FaultProxy(server_url, ca=ca_file) as proxy:
-        lost = proxy.add(Fault(LoseAnswer(), method="POST", path=r"/jobs$"))
+        lost = proxy.add(Fault(LoseResponse(), method="POST", path=r"/jobs$"))
         ...  # a client of proxy.url
-        assert proxy.strikes(lost) == 1
+        assert proxy.hits(lost) == 1
 
-Watches are passed on piece by piece as they come. Requests go in the clear between client and proxy, so the
-client's own credentials work unchanged; with `passthrough` the client's TLS session reaches the server untouched,
-and only the faults of connections can be made (cut, silence, refuse). Upgrades (exec, port-forward) don't work.
+Watch events are passed on as they arrive. Client and proxy speak plain HTTP, so the client's own credentials work
+unchanged. With `passthrough` the client's TLS session reaches the server untouched, and only connection faults are
+possible (cut, silence, refuse). Protocol upgrades (exec, port-forward) are not supported.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from urllib.parse import urlsplit
 
 import h11
 
-from tests.support.fault_links import CONNECT_SECONDS, ConcurrencyLimiter, Dropped, Link, Server, shut
+from tests.support.fault_links import CONNECT_SECONDS, Dropped, Link, LinkState, Server, shut
 from tests.support.fault_rules import (
     Action,
     Delay,
     Fault,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Request,
     Rule,
@@ -54,8 +54,8 @@ __all__ = [
     "FaultProxy",
     "GoSilent",
     "Hold",
-    "LoseAnswer",
     "LoseRequest",
+    "LoseResponse",
     "Refuse",
     "Request",
     "Trickle",
@@ -64,30 +64,30 @@ __all__ = [
 
 
 class FaultProxy:
-    """Passes requests on to one API server, and makes the faults it is told to; a context manager.
+    """Forwards requests to one API server and injects faults; a context manager.
 
-    Methods may be called from any thread. Faults that nobody asked for aren't hidden: when the server can't be
-    reached, or drops a connection, so does the proxy.
+    Methods may be called from any thread. Real faults are not hidden: when the server cannot be reached or drops a
+    connection, the proxy drops the client's connection.
     """
 
     def __init__(
         self, server_url: str, *, ca: Path | None = None, token: str | None = None, passthrough: bool = False
     ) -> None:
-        """Takes where to forward to; nothing is opened before the context is entered.
+        """Configure the proxy; it opens nothing before the context is entered.
 
         Args:
             server_url: `http://` or `https://`, host and port.
             ca: The certificates that an `https` server is verified against; None for the system's.
-            token: A bearer token put in the place of what clients send.
-            passthrough: Forward bytes, not requests; the client verifies the server's own certificate.
+            token: A bearer token that replaces the clients' credentials.
+            passthrough: Forward bytes instead of requests; the client verifies the server's own certificate.
         """
         scheme = urlsplit(server_url).scheme
         speaks_tls = scheme == "https" and not passthrough
         self._server = Server(server_url, ssl.create_default_context(cafile=ca) if speaks_tls else None, token)
         self._scheme = scheme if passthrough else "http"
         self._passthrough = passthrough
-        self._limiter = ConcurrencyLimiter()
-        self._changed = self._limiter.changed
+        self._state = LinkState()
+        self._changed = self._state.changed
         self._rules: list[Rule] = []
         self._requests: list[Request] = []
         self._links: set[Link] = set()
@@ -104,7 +104,7 @@ class FaultProxy:
     ) -> None:
         self.refuse_connections()
         with self._changed:
-            self._limiter.closing = True
+            self._state.closing = True
             for rule in self._rules:
                 if isinstance(rule.fault.action, Hold):
                     rule.fault.action.abandon()
@@ -115,38 +115,38 @@ class FaultProxy:
         for thread in threads:
             thread.join(CONNECT_SECONDS)
             if thread.is_alive():
-                raise RuntimeError(f"the thread {thread.name} doesn't end")
+                raise RuntimeError(f"thread {thread.name} did not end within {CONNECT_SECONDS} s")
 
     @property
     def url(self) -> str:
-        """Where clients connect to; the same for the proxy's whole life."""
+        """The URL for clients, which stays the same for the proxy's whole life."""
         return f"{self._scheme}://127.0.0.1:{self._port}"
 
     @property
     def requests(self) -> list[Request]:
-        """Every request read so far, in the order they came, as they stand now."""
+        """Every request read so far, in order of arrival, with its current state."""
         with self._changed:
             return list(self._requests)
 
     @property
     def connections(self) -> int:
-        """How many clients' connections are open."""
+        """The number of open client connections."""
         with self._changed:
             return len(self._links)
 
     @property
     def watches(self) -> int:
-        """How many of them carry a watch at the moment."""
+        """The number of client connections that carry a watch at the moment."""
         with self._changed:
             return sum(link.watching for link in self._links)
 
     def wait_for(
         self, wanted: Callable[[Request], bool], *, count: int = 1, timeout_seconds: float = DEADLINE_SECONDS
     ) -> list[Request]:
-        """Returns the requests that satisfy `wanted` once there are at least `count` of them.
+        """Wait for at least `count` requests that satisfy `wanted`, and return them.
 
         Raises:
-            TimeoutError: when there aren't in time.
+            TimeoutError: fewer requests came before the timeout.
         """
         found: list[Request] = []
 
@@ -160,55 +160,55 @@ class FaultProxy:
         return found
 
     def add(self, fault: Fault) -> Fault:
-        """Makes a fault from now on, after those already there; returns it."""
+        """Add a fault after the existing ones, and return it."""
         if self._passthrough:
-            raise ValueError("faults of requests can't be made in bytes that are passed through")
+            raise ValueError("passthrough forwards bytes, not requests: only connection faults are possible")
         with self._changed:
             self._rules.append(Rule(fault))
         return fault
 
     def remove(self, fault: Fault) -> None:
-        """Stops making a fault, and releases what it holds."""
+        """Remove a fault, and release the requests that it holds."""
         with self._changed:
             self._rules = [rule for rule in self._rules if rule.fault is not fault]
         if isinstance(fault.action, Hold):
             fault.action.release()
 
-    def strikes(self, fault: Fault) -> int:
-        """How many requests have met the fault, also since it was removed."""
+    def hits(self, fault: Fault) -> int:
+        """Return how many requests the fault was applied to; works after its removal, too."""
         with self._changed:
             return sum(request.fault is fault for request in self._requests)
 
     def cut_all(self) -> None:
-        """Drops every connection; what the server has been sent already isn't taken back."""
+        """Drop every connection; the server still processes what it has been sent already."""
         self._cut(lambda link: True)
 
     def cut_watches(self) -> None:
-        """Drops the connections that carry a watch."""
+        """Drop the connections that carry a watch."""
         self._cut(lambda link: link.watching)
 
     def silence(self, *, watches_only: bool = False) -> None:
-        """Keeps connections open and passes nothing on, either way, until `heal` lets it through.
+        """Keep connections open and pass nothing on, in either direction, until `end_silence` or `heal`.
 
         Args:
-            watches_only: Only the connections that carry a watch at this moment; else all, new ones too.
+            watches_only: Silence only the connections that carry a watch now; otherwise all, new ones included.
         """
         with self._changed:
             if not watches_only:
-                self._limiter.silent = True
+                self._state.silent = True
             for link in self._links:
                 link.silent |= link.watching
 
     def end_silence(self) -> None:
-        """Passes what silent connections have kept back, and what follows."""
+        """Deliver what silent connections held back, and pass on what follows."""
         with self._changed:
-            self._limiter.silent = False
+            self._state.silent = False
             for link in self._links:
                 link.silent = False
             self._changed.notify_all()
 
     def refuse_connections(self) -> None:
-        """Refuses new connections, as where no server runs; those that are open stay."""
+        """Refuse new connections, as if no server were running; open ones stay."""
         with self._changed:
             listener, self._listener = self._listener, None
         if listener is not None:
@@ -216,7 +216,7 @@ class FaultProxy:
             listener.close()
 
     def heal(self) -> None:
-        """Ends every fault: rules go, what was held or kept back passes, connections are accepted."""
+        """Remove all faults, deliver everything held back, and accept connections again."""
         with self._changed:
             faults = [rule.fault for rule in self._rules]
         self.end_silence()
@@ -241,13 +241,13 @@ class FaultProxy:
             try:
                 client, _ = listener.accept()
             except OSError:
-                return  # refuse_connections
-            self._open(Link(client, self._server, self._limiter))
+                return  # closed by refuse_connections
+            self._open(Link(client, self._server, self._state))
 
     def _open(self, link: Link) -> None:
         with self._changed:
             self._links.add(link)
-            if self._limiter.closing:
+            if self._state.closing:
                 link.shut(upstream=False)
         self._start(lambda: self._serve(link), "fault-proxy-link")
 
@@ -258,36 +258,36 @@ class FaultProxy:
             while self._exchange(link):
                 pass
         except (OSError, h11.ProtocolError, Dropped):
-            pass  # either side went away, or a fault says so: the client sees its connection end
+            pass  # either side closed, or a fault closes: the client's connection ends
         finally:
             with contextlib.suppress(Dropped):
-                link.pass_gate()  # where nothing passes, neither does the end of the connection
+                link.wait_until_open()  # a silent link does not pass on the end of the connection either
             with self._changed:
                 self._links.discard(link)
             link.close()
 
     def _exchange(self, link: Link) -> bool:
-        """Takes one request to its end; False when the connection ends with it."""
-        asked = link.read_request()
-        if asked is None:
+        """Serve one request; return False when the connection ends with it."""
+        read = link.read_request()
+        if read is None:
             return False
-        head, body = asked
-        link.pass_gate()
-        place, action = self._record(link, head, body)
+        head, body = read
+        link.wait_until_open()
+        index, action = self._record(link, head, body)
         try:
             if isinstance(action, Refuse):
-                self._update(place, status=action.status)
-                for event in action.answer():
+                self._update(index, status=action.status)
+                for event in action.response():
                     link.send(event)
             else:
-                _strike_before(link, action)
+                _inject_before_request(link, action)
                 link.forward(head, body)
-                self._update(place, forwarded=True)
-                self._pass_answer(link, action, place)
+                self._update(index, forwarded=True)
+                self._pass_response(link, action, index)
         finally:
             with self._changed:
                 link.watching = False
-            self._update(place, finished=time.monotonic())
+            self._update(index, finished=time.monotonic())
         return link.next_exchange()
 
     def _record(self, link: Link, head: h11.Request, body: bytes) -> tuple[int, Action | None]:
@@ -295,24 +295,24 @@ class FaultProxy:
         request = Request(head.method.decode("ascii"), path, query, body, started=time.monotonic())
         with self._changed:
             link.watching = request.watching
-            # Each rule up to the one that strikes counts the request.
-            fault = next((rule.fault for rule in self._rules if rule.strikes(request)), None)
+            # Every rule up to the first that applies counts the request.
+            fault = next((rule.fault for rule in self._rules if rule.count(request)), None)
             self._requests.append(replace(request, fault=fault))
             self._changed.notify_all()
             return len(self._requests) - 1, fault.action if fault else None
 
-    def _update(self, place: int, **fields: Any) -> None:
+    def _update(self, index: int, **fields: Any) -> None:
         with self._changed:
-            self._requests[place] = replace(self._requests[place], **fields)
+            self._requests[index] = replace(self._requests[index], **fields)
             self._changed.notify_all()
 
-    def _pass_answer(self, link: Link, action: Action | None, place: int) -> None:
+    def _pass_response(self, link: Link, action: Action | None, index: int) -> None:
         left = action.body_bytes if isinstance(action, Truncate) else None
-        for event in link.answer():
+        for event in link.response():
             if isinstance(event, h11.Response):
-                self._update(place, status=event.status_code)
-                _strike_after(link, action)
-            if isinstance(action, LoseAnswer):
+                self._update(index, status=event.status_code)
+                _inject_before_response(link, action)
+            if isinstance(action, LoseResponse):
                 continue
             if left is not None and isinstance(event, h11.Data):
                 piece = bytes(event.data)[:left]
@@ -324,7 +324,7 @@ class FaultProxy:
                 link.send(event)
             if left == 0:
                 raise Dropped
-        if isinstance(action, LoseAnswer):
+        if isinstance(action, LoseResponse):
             raise Dropped
 
     def _cut(self, chosen: Callable[[Link], bool]) -> None:
@@ -335,7 +335,7 @@ class FaultProxy:
             self._changed.notify_all()
 
 
-def _strike_before(link: Link, action: Action | None) -> None:
+def _inject_before_request(link: Link, action: Action | None) -> None:
     match action:
         case LoseRequest():
             raise Dropped
@@ -343,15 +343,15 @@ def _strike_before(link: Link, action: Action | None) -> None:
             link.wait(seconds)
         case GoSilent(forward=False):
             link.silent = True
-            link.pass_gate()
-        case Hold() if not action.keep():
+            link.wait_until_open()
+        case Hold() if not action.wait_released():
             raise Dropped
 
 
-def _strike_after(link: Link, action: Action | None) -> None:
+def _inject_before_response(link: Link, action: Action | None) -> None:
     match action:
         case Delay(after_seconds=seconds):
             link.wait(seconds)
         case GoSilent(forward=True):
             link.silent = True
-            link.pass_gate()
+            link.wait_until_open()

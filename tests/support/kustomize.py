@@ -1,4 +1,4 @@
-"""The manifests in `k8s/`, as kubectl makes them of their parts."""
+"""The manifests in `k8s/`, built with `kubectl kustomize`."""
 
 import itertools
 import os
@@ -23,23 +23,23 @@ from tests.support.waiting import DEADLINE_SECONDS
 K8S = Path(__file__).resolve().parents[2] / "k8s"
 
 INSTALLATIONS = {"base": K8S / "base", **{folder.name: folder for folder in sorted((K8S / "overlays").iterdir())}}
-"""What can be applied as it is, by its name."""
+"""Every folder that can be applied as it is, by name."""
 
 Manifest = dict[str, Any]
 
 WORKLOADS = ("Deployment", "StatefulSet")
 OURS = {"app.kubernetes.io/name": "slimfaas-jobs", "app.kubernetes.io/part-of": "slimfaas"}
-"""The labels of all that belongs to the service itself."""
+"""The labels of the service's own objects."""
 
 Right = tuple[str, str, str, str]
-"""API group, resource (with its subresource), verb, and the one object's name; `*`: any."""
+"""API group, resource (with subresource), verb, and object name (`*`: any)."""
 
 KUBECTL = shutil.which("kubectl")
 needs_kubectl = pytest.mark.skipif(KUBECTL is None, reason="kubectl, which makes manifests of k8s/, is not on the PATH")
 
 
 def kubectl(*arguments: str | Path, kubeconfig: Path | str = os.devnull) -> subprocess.CompletedProcess[str]:
-    """Run kubectl to its end, whatever that is."""
+    """Run kubectl; a failure does not raise."""
     assert KUBECTL is not None
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     return subprocess.run(
@@ -48,7 +48,7 @@ def kubectl(*arguments: str | Path, kubeconfig: Path | str = os.devnull) -> subp
 
 
 def build(folder: Path) -> list[Manifest]:
-    """The objects that `kubectl apply -k` would apply."""
+    """Return the objects that `kubectl apply -k` would apply."""
     return list(yaml.safe_load_all(_render(folder)))
 
 
@@ -60,49 +60,49 @@ def _render(folder: Path) -> str:
 
 
 def of_kind(objects: list[Manifest], *kinds: str) -> list[Manifest]:
-    """The objects of these kinds."""
+    """Return the objects of these kinds."""
     return [one for one in objects if one["kind"] in kinds]
 
 
 def named(objects: list[Manifest], kind: str, name: str) -> Manifest:
-    """The one object of this kind and name."""
+    """Return the object with this kind and name."""
     (found,) = [one for one in of_kind(objects, kind) if one["metadata"]["name"] == name]
     return found
 
 
 def pod_labels(workload: Manifest) -> dict[str, str]:
-    """The labels that a workload's pods get."""
+    """Return the labels of a workload's pods."""
     found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
     return found
 
 
 def pod_spec(workload: Manifest) -> dict[str, Any]:
-    """What a workload's pods are."""
+    """Return the spec of a workload's pods."""
     found: dict[str, Any] = workload["spec"]["template"]["spec"]
     return found
 
 
 def container(workload: Manifest) -> dict[str, Any]:
-    """The one container of a workload's pods."""
+    """Return the only container of a workload's pods."""
     (found,) = pod_spec(workload)["containers"]
     return dict(found)
 
 
 def is_ours(labels: Mapping[str, str]) -> bool:
-    """Whether what has these labels belongs to the service itself."""
+    """Return whether an object with these labels belongs to the service itself."""
     return labels.items() >= OURS.items()
 
 
 def our_workloads(objects: list[Manifest]) -> list[Manifest]:
-    """The workloads that are the service."""
+    """Return the service's own workloads."""
     found = [workload for workload in of_kind(objects, *WORKLOADS) if is_ours(pod_labels(workload))]
     assert found
     return found
 
 
 def selected(objects: list[Manifest], match_labels: Mapping[str, str]) -> set[str]:
-    """The names of the workloads whose pods a selector picks."""
-    assert match_labels, "an empty selector picks every pod of the namespace, those of runs included"
+    """Return the names of the workloads whose pods a selector matches."""
+    assert match_labels, "an empty selector matches every pod of the namespace, including the pods of runs"
     return {
         workload["metadata"]["name"]
         for workload in of_kind(objects, *WORKLOADS)
@@ -111,7 +111,7 @@ def selected(objects: list[Manifest], match_labels: Mapping[str, str]) -> set[st
 
 
 def labels_of_a_run() -> dict[str, str]:
-    """The labels that the pods of a run get."""
+    """Return the labels of a run's pods."""
     job = build_job(
         merge(Definition("job", "busybox:1"), Request()), new_id(), queued_at=datetime.now(UTC), call="test"
     )
@@ -120,7 +120,7 @@ def labels_of_a_run() -> dict[str, str]:
 
 
 def rights_in(role: Manifest) -> set[Right]:
-    """What a Role or ClusterRole grants, one by one."""
+    """Return the single rights that a Role or ClusterRole grants."""
     return {
         right
         for rule in role["rules"]

@@ -1,4 +1,4 @@
-"""Reading the metrics as Prometheus does, with the library's own parser."""
+"""Read metrics with the Prometheus client's own parser."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 class Scrape:
-    """What one scrape has brought.
+    """The samples of one scrape.
 
     Args:
-        text: the answer's.
+        text: the response's body.
     """
 
     def __init__(self, text: str) -> None:
@@ -19,7 +19,7 @@ class Scrape:
         self._samples = [sample for family in parsed for sample in family.samples]
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series that have these labels; 0 where there is none."""
+        """Return the sum of a metric's series with these labels; 0 where there is none."""
         return sum(
             sample.value
             for sample in self._samples
@@ -27,7 +27,7 @@ class Scrape:
         )
 
     def labels(self, label: str) -> set[str]:
-        """Every value that a label has anywhere."""
+        """Return every value of a label, over all metrics."""
         return {sample.labels[label] for sample in self._samples if label in sample.labels}
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""A ConfigMap mounted into a pod, as the kubelet writes and rewrites it."""
+"""A ConfigMap volume, written and updated the way the kubelet does it."""
 
 import json
 import secrets
@@ -9,15 +9,15 @@ from typing import Any
 class MountedConfigMap:
     """One key of a ConfigMap as a file.
 
-    The file is a link into the folder that `..data` leads to; a change makes a new folder and then turns `..data` to it
-    by one rename (https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter).
+    The file is a symbolic link into the folder that `..data` points to. An update writes a new folder and then repoints
+    `..data` with one rename (https://pkg.go.dev/k8s.io/kubernetes/pkg/volume/util#AtomicWriter).
 
     Args:
-        folder: where the volume is mounted; it is made.
+        folder: where the volume is mounted; it is created.
         document: the key's first content; a dictionary is written as JSON.
 
     Attributes:
-        file: what a process reads.
+        file: the path that a process reads.
     """
 
     def __init__(self, folder: Path, document: str | dict[str, Any]) -> None:
@@ -28,7 +28,7 @@ class MountedConfigMap:
         self.file.symlink_to(Path("..data") / self.file.name)
 
     def write(self, document: str | dict[str, Any]) -> None:
-        """Put another content in the place of the present one, in one step."""
+        """Replace the content atomically."""
         text = document if isinstance(document, str) else json.dumps(document)
         data = self._folder / f"..{secrets.token_hex(8)}"
         data.mkdir()

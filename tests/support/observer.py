@@ -1,7 +1,7 @@
-"""A witness of what happens to the runs of a namespace, who shares no code and no connection with the service.
+"""An observer of a namespace's runs that shares no code and no connection with the service.
 
-It watches Jobs and pods on its own, and remembers what a look at the cluster afterwards can't tell: the most runs that
-were active at once, and how often each was started::
+It watches Jobs and pods and records what the cluster's final state does not show: the most runs that were active at
+once, and how often each run was started::
 
     with Observer(server.admin, namespace) as seen:
         ...
@@ -30,26 +30,29 @@ _Json = dict[str, Any]
 
 
 class Observer:
-    """Watches the runs of a namespace, from entering the context to leaving it.
+    """Watches the runs of a namespace while its context is entered.
 
-    It sees every change in order, also across an API server that goes away for a while. When it can't, it says so: a
-    gap in what it has seen makes every later `wait`, and leaving the context, fail.
+    It sees every change in order, even when the API server is unavailable for a while. If it misses a change, every
+    later `wait` and the exit from the context fail.
 
-    A kube-apiserver that was started anew serves no watch from before its start, but lists every revision that etcd
-    still has: there the observer reads them one by one.
+    A restarted kube-apiserver serves no watch from before its start, but it lists every revision that etcd still has.
+    The observer then reads those revisions one by one.
+
+    Args:
+        admin: a client that may list and watch Jobs and pods.
+        namespace: the namespace of the runs.
 
     Attributes:
-        most_active: by definition, the most Jobs at once that were unsuspended and had no end yet.
-        most_pods: by definition, the most of its runs' pods at once that had not ended, those being deleted included.
-        starts: by Job, how often it was created unsuspended or became so.
-        started: Jobs, in the order of their starts.
+        most_active: by definition, the highest number of Jobs that were unsuspended and unfinished at the same time.
+        most_pods: by definition, the highest number of unfinished pods at the same time, terminating ones included.
+        starts: by Job, how often it was created unsuspended or became unsuspended.
+        started: Jobs in the order of their starts.
         pods: by Job, the uids of all pods it ever had.
         finished: Jobs that were seen with a terminal condition.
         gone: Jobs that were seen deleted.
     """
 
     def __init__(self, admin: client.ApiClient, namespace: str) -> None:
-        """Takes a client that may list and watch Jobs and pods."""
         self._changed = threading.Condition()
         self._closing = False
         self._failure: Exception | None = None
@@ -69,7 +72,7 @@ class Observer:
         ]
 
     def __enter__(self) -> "Observer":
-        """Starts; what is there already counts as seen."""
+        """Start watching; existing objects count as seen."""
         for watch in self._watches:
             watch.begin()
         self._threads = [threading.Thread(target=self._follow, args=(watch,), daemon=True) for watch in self._watches]
@@ -86,35 +89,35 @@ class Observer:
         for thread in self._threads:
             thread.join(_READ_SECONDS)
         if error is None and self._failure is not None:
-            raise AssertionError("the observer has a gap in what it saw") from self._failure
+            raise AssertionError("the observer may have missed changes") from self._failure
 
     def wait(self, condition: Callable[[], bool], *, seconds: float = DEADLINE_SECONDS) -> None:
-        """Returns once a condition over what was seen holds.
+        """Wait until a condition over the observer's attributes holds.
 
         Raises:
-            AssertionError: it did not in time, or something was missed.
+            AssertionError: the condition did not hold in time, or a change was missed.
         """
         with self._changed:
             held = self._changed.wait_for(lambda: self._failure is not None or condition(), seconds)
             if self._failure is not None:
-                raise AssertionError("the observer has a gap in what it saw") from self._failure
+                raise AssertionError("the observer may have missed changes") from self._failure
             active = {definition: len(uids) for definition, uids in self._active.items()}
             assert held, (
-                f"did not come about in {seconds} s; started {len(self.starts)}, finished {len(self.finished)}, "
-                f"gone {len(self.gone)}, active {active}"
+                f"the condition did not hold within {seconds} s; started {len(self.starts)}, "
+                f"finished {len(self.finished)}, gone {len(self.gone)}, active {active}"
             )
 
     def active(self, definition: str) -> int:
-        """How many of a definition's Jobs are unsuspended and have no end yet, as last seen."""
+        """Return how many of a definition's Jobs are unsuspended and unfinished, as last seen."""
         with self._changed:
             return len(self._active[definition])
 
     def has_started(self, count: int) -> bool:
-        """Whether so many runs have started at least once."""
+        """Return whether at least `count` runs have started."""
         return len(self.starts) >= count
 
     def has_finished(self, count: int) -> bool:
-        """Whether so many runs have come to their end."""
+        """Return whether at least `count` runs have finished."""
         return len(self.finished) >= count
 
     def _follow(self, watch: Revisions) -> None:
@@ -129,7 +132,7 @@ class Observer:
                         self._fail(error)
                         return
                     watch.is_behind = True
-                time.sleep(_RETRY_SECONDS)  # an API server that is away comes back
+                time.sleep(_RETRY_SECONDS)  # the API server may be unavailable for a while
             except Exception as error:
                 self._fail(error)
                 return

@@ -1,17 +1,17 @@
-"""Ports on loopback for servers of tests that go away and come back."""
+"""Free loopback ports for test servers that stop and start again."""
 
 from __future__ import annotations
 
 import secrets
 import socket
 
-# Below the range that Linux gives to outgoing connections (32768 up). In that range a server that is down for a while
-# may find its port taken, and a client that keeps on trying it may, by chance, connect to itself.
+# Below Linux' range for outgoing connections (32768 and up). A port from that range could be taken while its server is
+# down, and a client that keeps trying to connect to it could connect to itself.
 _PORTS = range(20000, 32768)
 
 
 def find_free_port() -> int:
-    """Returns a port that nothing listens on at the moment, one that no outgoing connection will be given."""
+    """Return a port that nothing listens on and that no outgoing connection will get."""
     while True:
         port = secrets.choice(_PORTS)
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""Every revision of the objects in a collection, in order: how a witness follows Jobs or pods."""
+"""Follow every revision of a collection's objects, in order."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -7,21 +7,25 @@ from typing import Any
 import urllib3
 from kubernetes import client
 
-_ANSWER_SECONDS = 5.0
-_SILENCE_SECONDS = 120.0
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 120.0
 
 _Json = dict[str, Any]
 
 
 class Revisions:
-    """One collection: listed once, then watched from there on, over as many connections as it takes.
+    """A collection that is listed once and then watched, over any number of connections.
+
+    Args:
+        admin: the client to use.
+        path: the collection's path.
+        see: called for each change with the watch event's type and the object.
 
     Attributes:
-        is_behind: it can't be watched from the last revision seen; cleared by `catch_up`.
+        is_behind: the API server cannot serve a watch from the last revision seen; cleared by `catch_up`.
     """
 
     def __init__(self, admin: client.ApiClient, path: str, see: Callable[[str, _Json], None]) -> None:
-        """Takes whom to ask, for what, and who is shown each change: its kind, as in a watch, and the object."""
         self._admin = admin
         self._path = path
         self._see = see
@@ -31,19 +35,19 @@ class Revisions:
         self.is_behind = False
 
     def begin(self) -> None:
-        """Lists the collection."""
+        """List the collection."""
         found = self._list()
         for item in found["items"]:
             self._take("ADDED", item)
         self._resource_version = found["metadata"]["resourceVersion"]
 
     def catch_up(self) -> None:
-        """Shows every revision from the last one seen to the present one, each by a list of that very revision.
+        """Read every revision from the last one seen to the current one, with one exact list per revision.
 
         https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list
 
         Raises:
-            client.ApiException: 410, where etcd has forgotten one of them.
+            client.ApiException: 410, because etcd has compacted one of them.
         """
         newest = int(self._list(limit="1")["metadata"]["resourceVersion"])
         for revision in range(int(self._resource_version) + 1, newest + 1):
@@ -58,7 +62,7 @@ class Revisions:
         self.is_behind = False
 
     def follow(self) -> None:
-        """Reads one watch to its end."""
+        """Read one watch until it ends."""
         query = [("watch", "true"), ("resourceVersion", self._resource_version), ("timeoutSeconds", "60")]
         self._response = self._get([*query, ("allowWatchBookmarks", "true")])
         try:
@@ -72,7 +76,7 @@ class Revisions:
             self._response.close()
 
     def close(self) -> None:
-        """Ends the watch that is being read, from another thread."""
+        """End the current watch; for another thread than the one that reads it."""
         try:
             if self._response is not None:
                 self._response.shutdown()
@@ -95,7 +99,7 @@ class Revisions:
             "GET", self._path, query_params=query, header_params={}, auth_settings=["BearerToken"]
         )
         response: urllib3.BaseHTTPResponse = self._admin.call_api(
-            *request, _request_timeout=(_ANSWER_SECONDS, _SILENCE_SECONDS)
+            *request, _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS)
         ).response
         if response.status != 200:
             raise client.ApiException(status=response.status, reason=response.data.decode(errors="replace"))

@@ -1,4 +1,4 @@
-"""How a test with many parameters keeps a quick one of them in `make test`."""
+"""Choose which of a test's parameters run in `make test`."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""The API server that a suite runs against: the embedded cluster, or a real one that KUBECONFIG names.
+"""The API server that tests run against: the embedded cluster, or a real one named by KUBECONFIG.
 
-`pytest --server real` with KUBECONFIG set to an administrator's kubeconfig uses that cluster; everything happens in
-namespaces that the tests create and delete. There the service under test is its own ServiceAccount with the Role of
-`k8s/base/rbac.yaml`, the right of `k8s/components/token-review`, and nothing else.
+`pytest --server real` uses the cluster of KUBECONFIG, which must be an administrator's kubeconfig. Tests work in
+namespaces that they create and delete. The service under test runs as its own ServiceAccount, with the Role of
+`k8s/base/rbac.yaml` and the right of `k8s/components/token-review` only.
 """
 
 import os
@@ -23,13 +23,14 @@ from tests.support.waiting import DEADLINE_SECONDS
 _K8S = Path(__file__).resolve().parents[2] / "k8s"
 
 RBAC = _K8S / "base" / "rbac.yaml"
-"""The service's ServiceAccount, its Role, and the binding of the two."""
+"""The service's ServiceAccount, Role and RoleBinding."""
 
 SPLIT_RBAC = _K8S / "overlays" / "production" / "rbac.yaml"
-"""The same for its two parts, each with a ServiceAccount of its own; who serves HTTP has the one of the whole."""
+"""The same for web and dispatcher as separate Deployments, each with its own ServiceAccount; the web part has the one
+of `RBAC`."""
 
 TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
-"""The right to ask whose a token is, which belongs to no namespace."""
+"""The cluster-wide right to create TokenReviews."""
 
 SERVICE_ACCOUNT = "slimfaas"
 DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
@@ -41,9 +42,9 @@ class Server(Protocol):
     Attributes:
         name: `embedded` or `real`.
         url: its address.
-        ca_file: the authority that signed its certificate; `None` where it speaks plain HTTP.
-        runs_processes: whether containers run as real processes, so that output and exit codes are theirs.
-        admin: a client that may do everything.
+        ca_file: the CA certificate of its server certificate; `None` for plain HTTP.
+        runs_processes: whether containers run as real processes, with their own output and exit codes.
+        admin: a client with all rights.
     """
 
     name: str
@@ -53,13 +54,13 @@ class Server(Protocol):
     admin: client.ApiClient
 
     def create_namespace(self) -> str:
-        """Make a namespace for one test, in which the service may do what its Role allows."""
+        """Create a namespace for one test, with the service's Role in it."""
 
     def delete_namespace(self, name: str) -> None:
-        """Delete such a namespace, without waiting for its end."""
+        """Delete such a namespace, without waiting until it is gone."""
 
     def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
-        """A token of a ServiceAccount, the service's; `None` where nobody has to authenticate."""
+        """Return a token of a ServiceAccount; `None` where the server does not authenticate."""
 
 
 def write_kubeconfig(
@@ -70,9 +71,9 @@ def write_kubeconfig(
     Args:
         folder: where to write it.
         server: the API server.
-        namespace: of the context.
-        url: of a proxy in front of the server; `None`: the server itself.
-        account: whose token it holds.
+        namespace: the context's namespace.
+        url: the URL of a proxy in front of the server; `None` for the server itself.
+        account: the ServiceAccount whose token it holds.
     """
     cluster: dict[str, Any] = {"server": url or server.url}
     if server.ca_file is not None and cluster["server"].startswith("https:"):
@@ -95,7 +96,7 @@ def write_kubeconfig(
 
 
 def grant(server: Server, namespace: str, file: Path) -> None:
-    """Make the accounts and Roles of a file, or change those that are there into what it says."""
+    """Create or replace the ServiceAccounts, Roles and RoleBindings of a file."""
     core, rights = client.CoreV1Api(server.admin), client.RbacAuthorizationV1Api(server.admin)
     calls: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         "ServiceAccount": (core.create_namespaced_service_account, core.replace_namespaced_service_account),
@@ -114,8 +115,8 @@ def grant(server: Server, namespace: str, file: Path) -> None:
 
 @contextmanager
 def embedded_server(*, history_size: int = Options().history_size) -> Iterator[Server]:
-    """Start an embedded cluster in this process; `history_size`: changes of each kind that a watch can catch up on."""
-    # Retries at once what would otherwise wait for 10 s and more.
+    """Start an embedded cluster in this process; a watch can resume over `history_size` changes of each kind."""
+    # Failed pods are retried quickly; the default is 10 s and more.
     with Cluster(Options(back_off_seconds=0.02, history_size=history_size)) as cluster:
         yield _Embedded(cluster)
 
@@ -148,12 +149,12 @@ class _Embedded:
 
 @contextmanager
 def real_server() -> Iterator[Server]:
-    """Use the cluster that KUBECONFIG names."""
+    """Use the cluster of KUBECONFIG."""
     yield connect_to(os.environ["KUBECONFIG"])
 
 
 def connect_to(kubeconfig: str) -> Server:
-    """Use the cluster that an administrator's kubeconfig leads to."""
+    """Use the cluster of an administrator's kubeconfig."""
     return _Real(kubeconfig)
 
 
@@ -175,7 +176,7 @@ class _Real:
         core.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
         grant(self, name, RBAC)
         self._grant_token_reviews(rights, name)
-        # Pods are refused until the namespace has its default ServiceAccount.
+        # The API server rejects pods until the namespace has its default ServiceAccount.
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._has_default_account(core, name):
             assert time.monotonic() < deadline, f"namespace {name} got no default ServiceAccount"
@@ -204,14 +205,14 @@ class _Real:
 
     def token(self, namespace: str, account: str = SERVICE_ACCOUNT) -> str | None:
         body = {"spec": {"expirationSeconds": 3600}}
-        # The generated class insists on audiences, which the API doesn't.
+        # The generated class requires audiences; the API does not.
         create: Callable[..., Any] = client.CoreV1Api(self.admin).create_namespaced_service_account_token
         token: str = create(account, namespace, body).status.token
         return token
 
 
 def names_of(fixtures: Iterable[object]) -> list[str]:
-    """The names of the servers among a test's fixtures."""
+    """Return the names of the servers among a test's fixtures."""
     return sorted({fixture.name for fixture in fixtures if isinstance(fixture, _Embedded | _Real)})
 
 

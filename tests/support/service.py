@@ -1,4 +1,4 @@
-"""The service as a process: gunicorn with the project's own configuration, as it runs in a pod."""
+"""Run the service as processes: gunicorn with the project's own configuration, as in a pod."""
 
 import json
 import os
@@ -20,22 +20,21 @@ from tests.support.waiting import DEADLINE_SECONDS
 _ROOT = Path(__file__).resolve().parents[2]
 
 DISPATCH = (str(Path(sys.executable).with_name("slimfaas-jobs")), "dispatcher")
-"""The command of the dispatcher alone."""
+"""The command of the stand-alone dispatcher."""
 
-
-PATIENT = {"GUNICORN_CMD_ARGS": "--graceful-timeout 3600"}
-"""Variables of a service that is ended by nobody but itself, so that a stop which waits for too much never ends."""
+LONG_GRACEFUL_TIMEOUT = {"GUNICORN_CMD_ARGS": "--graceful-timeout 3600"}
+"""Environment of a service whose workers gunicorn does not kill, so that a shutdown that waits too long is noticed."""
 
 
 class Program:
-    """One program of the service in a session of its own, so that all of its processes can be killed at once.
+    """One program of the service, in its own session, so that all of its processes can be killed at once.
 
     Args:
-        command: what to run.
-        kubeconfig: how it reaches the API server.
-        configuration: its job configuration.
-        log: where its output goes.
-        environment: further variables.
+        command: the command to run.
+        kubeconfig: the kubeconfig for the API server.
+        configuration: the job configuration.
+        log: the file for its output.
+        environment: further environment variables.
     """
 
     def __init__(
@@ -52,44 +51,44 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
-        """Start it; returns before it is ready."""
+        """Start the program, without waiting until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=_ROOT, env=self._environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def kill(self) -> None:
-        """End all of its processes at once, without a chance to tidy up; its first one may have ended already."""
+        """Kill all of its processes with SIGKILL; the first one may have ended already."""
         assert self._process is not None
         self.send_signal(signal.SIGKILL, whole=True)
         self._process.wait()
 
     def stop(self) -> int:
-        """Stop it as Kubernetes does; returns its exit code."""
+        """Stop it with SIGTERM, as Kubernetes does, and return its exit code."""
         assert self._process is not None
         self._process.terminate()
         return self._process.wait(DEADLINE_SECONDS)
 
     def send_signal(self, number: signal.Signals, *, whole: bool = False) -> None:
-        """Send its first process, or all of them, a signal; one that has ended is left alone."""
+        """Send a signal to its first process, or to all of them; a process that has ended is ignored."""
         assert self._process is not None
         with suppress(ProcessLookupError):
             (os.killpg if whole else os.kill)(self._process.pid, number)
 
     @property
     def pid(self) -> int:
-        """Its first process's number, also after that has ended."""
+        """The PID of its first process, also after that has ended."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def log_text(self) -> str:
-        """All that it has written so far."""
+        """Its output so far."""
         return self._log.read_text("utf-8")
 
     @property
     def running(self) -> bool:
-        """Whether its first process is there."""
+        """Whether its first process is running."""
         return self._process is not None and self._process.poll() is None
 
     def __enter__(self) -> Self:
@@ -107,11 +106,11 @@ class ServiceProcess(Program):
     """One replica of the service.
 
     Args:
-        kubeconfig: how it reaches the API server.
-        configuration: its job configuration.
-        log: where its output goes.
-        prefix: a command that starts the service's, in the same process.
-        environment: further variables.
+        kubeconfig: the kubeconfig for the API server.
+        configuration: the job configuration.
+        log: the file for its output.
+        prefix: a command that executes the service's command in the same process.
+        environment: further environment variables.
     """
 
     def __init__(
@@ -130,15 +129,15 @@ class ServiceProcess(Program):
         super().__init__(command, kubeconfig, configuration, log, **environment)
 
     def start(self) -> None:
-        """Start it, and wait until it is ready."""
+        """Start the replica, and wait until it is ready."""
         self.launch()
         self.await_ready()
 
     def await_ready(self) -> None:
-        """Wait until it is ready."""
+        """Wait until `/ready` returns 200."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._is_ready():
-            assert self.running, f"the service ended:\n{self.log_text}"
+            assert self.running, f"the service exited:\n{self.log_text}"
             assert time.monotonic() < deadline, f"the service is not ready:\n{self.log_text}"
             time.sleep(0.02)
 
@@ -149,16 +148,16 @@ class ServiceProcess(Program):
             return False
 
     def post(self, path: str, body: dict[str, Any] | None = None) -> requests.Response:
-        """Call it with POST."""
+        """Send a POST request."""
         data = None if body is None else json.dumps(body)
         return requests.post(self.url + path, data=data, timeout=DEADLINE_SECONDS)
 
     def get(self, path: str) -> requests.Response:
-        """Call it with GET."""
+        """Send a GET request."""
         return requests.get(self.url + path, timeout=DEADLINE_SECONDS)
 
     def delete(self, path: str) -> requests.Response:
-        """Call it with DELETE."""
+        """Send a DELETE request."""
         return requests.delete(self.url + path, timeout=DEADLINE_SECONDS)
 
     def __enter__(self) -> Self:
@@ -168,7 +167,7 @@ class ServiceProcess(Program):
 
 @contextmanager
 def replicas(*services: ServiceProcess) -> Iterator[None]:
-    """Start several, and kill what is left of them in the end."""
+    """Start several replicas, and kill the remaining ones at the end."""
     try:
         for service in services:
             service.start()

@@ -1,16 +1,16 @@
-"""What happens when a machine has no more threads to give."""
+"""Simulate a machine that can start no more threads."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _TOO_LARGE_BYTES = 1 << 62
-"""No address space has room for such a stack."""
+"""Larger than any address space."""
 
 
 @contextmanager
 def no_threads() -> Iterator[None]:
-    """No thread can be started: Python says "can't start new thread", as it does at a container's limit."""
+    """Make every start of a thread fail with "can't start new thread", as at a container's limit."""
     before = threading.stack_size(_TOO_LARGE_BYTES)
     try:
         yield

@@ -1,6 +1,6 @@
-"""How long a test waits for what has to happen.
+"""Wait for a condition, with one limit for all tests.
 
-A wait ends with its event, so a long limit costs nothing where all is well.
+A wait ends as soon as its condition holds, so a long limit costs nothing when the tests pass.
 """
 
 import time
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 DEADLINE_SECONDS = 120.0
-"""The limit of every wait: enough on a machine that has four times as much to do as it can do."""
+"""The limit of every wait: enough on a machine that is overcommitted fourfold."""
 
 
 def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS, pause_seconds: float = 0.01) -> Any:
-    """Wait for a condition, and return what it returned; the test fails when that takes too long."""
+    """Wait until a condition returns a true value, and return that value; fail the test after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"did not come about within {seconds} s; last seen: {found!r}"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s; last value: {found!r}"
         time.sleep(pause_seconds)
     return found

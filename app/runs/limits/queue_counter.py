@@ -3,11 +3,10 @@
 Of a queued run only its name and its definition's are kept: about 150 bytes with its place in a table.
 """
 
-import math
 import sys
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,11 +15,7 @@ from app.domain.run import Phase
 from app.kube import labels
 from app.kube.parsing import phase_of
 from app.kube.reflector import SILENCE_SECONDS
-
-_WINDOW_SECONDS = 60.0
-"""How far back departures from a queue are looked at."""
-
-_LONGEST_RETRY_SECONDS = 300
+from app.runs.limits.drain_rate import DrainRate
 
 _UNSEEN_SECONDS = SILENCE_SECONDS
 """How long a reserved run counts that the watch has not shown. A watch shows it within milliseconds, but what it
@@ -48,32 +43,6 @@ def read_queued_job(job: Json) -> QueuedJob:
     # Many runs share few definitions: keep one string for all of them.
     definition = sys.intern(metadata["labels"][labels.DEFINITION_LABEL])
     return QueuedJob(metadata["name"], definition, phase_of(job) is Phase.QUEUED)
-
-
-class DrainRate:
-    """How fast runs leave a queue.
-
-    Args:
-        since: when the queue was first looked at, by a clock that never goes back, in seconds.
-    """
-
-    def __init__(self, since: float) -> None:
-        self._since = since
-        # More than one departure a second does not change the result, so no more are remembered.
-        self._departures: deque[float] = deque(maxlen=int(_WINDOW_SECONDS))
-
-    def note(self, now: float) -> None:
-        """Count a run that has left."""
-        self._departures.append(now)
-
-    def retry_after_seconds(self, now: float) -> int:
-        """Return the time in which about one run leaves, from 1 to 300 seconds."""
-        recent = sum(now - departure <= _WINDOW_SECONDS for departure in self._departures)
-        if recent:
-            seconds = min(_WINDOW_SECONDS, now - self._since) / recent
-        else:
-            seconds = now - (self._departures[-1] if self._departures else self._since)
-        return max(1, min(math.ceil(seconds), _LONGEST_RETRY_SECONDS))
 
 
 @dataclass(frozen=True, slots=True)

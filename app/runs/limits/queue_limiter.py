@@ -10,14 +10,7 @@ from collections.abc import Callable
 from app.common.errors import ErrorKind, ServiceError
 from app.kube.client import NamespacedClient
 from app.kube.reflector import Reflector
-from app.runs.limits.queue_counter import (
-    QueueCounter,
-    QueuedJob,
-    QueueFull,
-    QueueLimits,
-    Reservation,
-    read_queued_job,
-)
+from app.runs.limits.queue_counter import QueueCounter, QueuedJob, QueueFull, QueueLimits, Reservation, read_queued_job
 from schemas.definition import Definition
 
 _FIRST_LIST_SECONDS = 2.0

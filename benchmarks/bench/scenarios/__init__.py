@@ -1,12 +1,12 @@
-"""What is measured: name -> how; each gives the rows of the table that it is responsible for."""
+"""The scenarios by name; each yields its rows of the table."""
 
 from collections.abc import Callable, Iterable
 
+from benchmarks.bench.cluster import BenchCluster
 from benchmarks.bench.report import Row
 from benchmarks.bench.scenarios import accepted, admitted, burst, calls, handover, memory, start
-from benchmarks.bench.stage import Stage
 
-SCENARIOS: dict[str, Callable[[Stage], Iterable[Row]]] = {
+SCENARIOS: dict[str, Callable[[BenchCluster], Iterable[Row]]] = {
     "start": start.measure,
     "calls": calls.measure,
     "accepted": accepted.measure,
@@ -15,4 +15,4 @@ SCENARIOS: dict[str, Callable[[Stage], Iterable[Row]]] = {
     "memory": memory.measure,
     "handover": handover.measure,
 }
-"""In the order in which they are run: what is small first."""
+"""The scenarios in the order in which they run, small ones first."""

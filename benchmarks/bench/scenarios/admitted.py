@@ -1,10 +1,10 @@
-"""How long a run waits for its admission though a slot is free, and whether a long queue makes that longer."""
+"""Scenario: the time from the 202 to the admission with free slots, at several queue lengths."""
 
 import time
 from collections.abc import Iterator
 
+from benchmarks.bench.cluster import BenchCluster, Caller, wait_leading
 from benchmarks.bench.report import Row, milliseconds, percentile
-from benchmarks.bench.stage import Caller, Stage, wait_leading
 from benchmarks.bench.watcher import watch
 from tests.support.service import ServiceProcess
 
@@ -12,26 +12,26 @@ _PAUSE_SECONDS = 0.05
 _WAIT_SECONDS = 60.0
 
 
-def measure(stage: Stage) -> Iterator[Row]:
-    """Time admissions with more and more other runs queued."""
-    with stage.namespace() as namespace, stage.replica(namespace) as service:
+def measure(cluster: BenchCluster) -> Iterator[Row]:
+    """Time admissions while more and more other runs are queued."""
+    with cluster.namespace() as namespace, cluster.replica(namespace) as service:
         wait_leading(service)
-        _time(stage, service, namespace, 1)  # the first one opens connections
+        _time(cluster, service, namespace, 1)  # the first run opens connections
         queued = 0
-        for length in stage.sizes.queues:
-            stage.fill(namespace, length - queued)
+        for length in cluster.sizes.queues:
+            cluster.fill(namespace, length - queued)
             queued = length
-            yield from _tell(length, *_time(stage, service, namespace, stage.sizes.admissions))
+            yield from _rows(length, *_time(cluster, service, namespace, cluster.sizes.admissions))
 
 
-def _time(stage: Stage, service: ServiceProcess, namespace: str, count: int) -> tuple[list[float], int]:
-    """Seconds from each 202 to the event that shows the admission; and how many were never seen admitted.
+def _time(cluster: BenchCluster, service: ServiceProcess, namespace: str, count: int) -> tuple[list[float], int]:
+    """Return the seconds from each 202 to the event of the admission, and the number of runs without that event.
 
-    An admission may be seen before the 202 has arrived; then nobody has waited: 0.
+    The event may arrive before the 202; that counts as 0 seconds.
     """
     accepted: dict[str, float] = {}
     caller = Caller(service)
-    with watch(stage.server, namespace, "free") as watcher:
+    with watch(cluster.server, namespace, "free") as watcher:
         for _ in range(count):
             name, arrived = caller.start("free")
             accepted[name] = arrived
@@ -44,7 +44,7 @@ def _time(stage: Stage, service: ServiceProcess, namespace: str, count: int) -> 
     return seen, count - len(seen)
 
 
-def _tell(length: int, waits: list[float], missing: int) -> Iterator[Row]:
+def _rows(length: int, waits: list[float], missing: int) -> Iterator[Row]:
     at = f"{length:,} queued" if length else "slots free"
     remark = f"{len(waits)} runs" + (f", {missing} never admitted" if missing else "")
     p50, p99 = (milliseconds(percentile(waits, percent)) for percent in (50, 99))

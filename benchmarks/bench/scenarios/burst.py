@@ -1,4 +1,4 @@
-"""Many more connections than threads at once: who is refused, how long the slowest wait, and whether probes answer."""
+"""Scenario: many more connections than threads: refused requests, the slowest ones, and the probes meanwhile."""
 
 import threading
 import time
@@ -7,30 +7,30 @@ from contextlib import contextmanager
 
 import requests
 
+from benchmarks.bench.cluster import BenchCluster, wait_leading
 from benchmarks.bench.load import Outcome
 from benchmarks.bench.report import Row, milliseconds, percentile
-from benchmarks.bench.stage import Stage, wait_leading
 from tests.support.service import ServiceProcess
 
 _SECONDS = 120.0
 _PROBE_TIMEOUT_SECONDS = 8.0
-"""The kubelet's, as in k8s/."""
+"""The probes' timeout in k8s/."""
 
 _P99_RATIO = 3.0
 
 
-def measure(stage: Stage) -> Iterator[Row]:
-    """Send the burst to the API server itself, then to the service."""
-    connections, most = stage.sizes.burst
+def measure(cluster: BenchCluster) -> Iterator[Row]:
+    """Send the burst directly to the API server, then to the service."""
+    connections, most = cluster.sizes.burst
     how = {"connections": connections, "seconds": _SECONDS, "most": most}
-    with stage.namespace() as namespace, stage.namespace() as other, stage.replica(namespace) as service:
+    with cluster.namespace() as namespace, cluster.namespace() as other, cluster.replica(namespace) as service:
         wait_leading(service)
-        stage.call_service(service, "crowd", connections=4, seconds=1.0)  # the first calls open connections
-        direct = stage.call_directly(other, "crowd", **how)
+        cluster.call_service(service, "crowd", connections=4, seconds=1.0)  # the first requests open connections
+        direct = cluster.call_directly(other, "crowd", **how)
         with _probing(service) as probes:
-            ours = stage.call_service(service, "crowd", **how)
+            ours = cluster.call_service(service, "crowd", **how)
     at = f"{most:,} POSTs over {connections} connections"
-    yield Row("burst", f"{at}: not accepted", sum(ours.others.values()), at_most=0, remark=_tell(ours))
+    yield Row("burst", f"{at}: not accepted", sum(ours.others.values()), at_most=0, remark=_describe(ours))
     mine, theirs = _p99(ours), _p99(direct)
     ratio = mine / theirs if mine is not None and theirs else None
     remark = f"p99 {milliseconds(mine):.0f} ms against {milliseconds(theirs):.0f} ms" if ratio is not None else ""
@@ -45,14 +45,14 @@ def _p99(outcome: Outcome) -> float | None:
     return percentile(outcome.latencies_seconds, 99)
 
 
-def _tell(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     refused = ", ".join(f"{what}: {count}" for what, count in outcome.others.items())
     return f"{outcome.per_second:.0f} /s accepted" + (f"; {refused}" if refused else "")
 
 
 @contextmanager
 def _probing(service: ServiceProcess) -> Iterator[list[float]]:
-    """Ask `/health` all the time, over a new connection each time; yields how long each answer took, in seconds."""
+    """Keep probing `/health` over new connections; yield the durations in seconds, infinite for failures."""
     took: list[float] = []
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""What the watcher reads of an object: by the names and rules that are promised, not by the service's own code."""
+"""Parsing of the objects that etcd stores."""
 
 import json
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ QUEUED_AT = datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
 
 
 def job(**status: Any) -> dict[str, Any]:
-    """A Job as the service makes it."""
+    """Return a Job as the service creates it."""
     request = Request(depends_on=("database",), environments=(Variable("CHAOS_CALL", "call-1", literal=True),))
     spec = merge(Definition(name="one", image="busybox:1"), request)
     made = build_job(spec, "aaaaaaaaaaaa", queued_at=QUEUED_AT, call="c", path="", query="")
@@ -33,8 +33,7 @@ def job(**status: Any) -> dict[str, Any]:
     return made | {"status": status}
 
 
-def test_a_run_is_read_whole() -> None:
-    """As the service writes it."""
+def test_read_version__parses_a_job_of_the_service() -> None:
     seen = read("jobs", "one-slimfaas-job-aaaaaaaaaaaa", job())
     assert seen == RunVersion(
         revision=7,
@@ -50,8 +49,8 @@ def test_a_run_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize("end", ["Complete", "Failed"])
-def test_a_run_is_active_from_its_start_to_its_end(end: str) -> None:
-    """What is about to fail, or has been deleted, is told apart."""
+def test_run_version__is_active_from_its_start_to_its_end(end: str) -> None:
+    """A FailureTarget condition is no end; a deleted run is not active."""
     stored = job(conditions=[{"type": "FailureTarget", "status": "True"}])
     assert read("jobs", "x", stored).active is False  # type: ignore[union-attr]
     stored["spec"]["suspend"] = False
@@ -66,8 +65,7 @@ def test_a_run_is_active_from_its_start_to_its_end(end: str) -> None:
 
 
 @pytest.mark.parametrize(("phase", "alive"), [("Pending", True), ("Running", True), ("Succeeded", False)])
-def test_a_pod_is_alive_until_it_has_ended(phase: str, alive: bool) -> None:
-    """Whose it is stands in its labels."""
+def test_pod_version__is_alive_until_it_has_ended(phase: str, alive: bool) -> None:
     own_labels = {labels.JOB_NAME_LABEL: "run", labels.DEFINITION_LABEL: "one"}
     seen = read("pods", "p", {"metadata": {"labels": own_labels}, "status": {"phase": phase}})
     assert seen == PodVersion(revision=7, seen_at=1.0, name="p", run="run", definition="one", alive=alive)
@@ -83,16 +81,17 @@ def test_a_pod_is_alive_until_it_has_ended(phase: str, alive: bool) -> None:
         ({}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}, False),
     ],
 )
-def test_a_deployment_is_ready_by_design(status: dict[str, Any], metadata: dict[str, Any], ready: bool) -> None:
-    """Its status speaks of its present spec, it is available, and a replica is ready."""
+def test_workload_version__is_ready_only_if_every_condition_holds(
+    status: dict[str, Any], metadata: dict[str, Any], ready: bool
+) -> None:
+    """The status is of the current generation, it is available, a replica is ready, and it is not being deleted."""
     good = {"observedGeneration": 2, "readyReplicas": 1, "conditions": [{"type": "Available", "status": "True"}]}
     seen = read("deployments", "d", {"metadata": {"generation": 2} | metadata, "status": good | status})
     assert isinstance(seen, WorkloadVersion)
     assert seen.ready is ready
 
 
-def test_the_lease_names_its_holder_and_nothing_else_is_of_interest() -> None:
-    """Other Leases, kinds and namespaces."""
+def test_read_version__ignores_other_leases_kinds_and_namespaces() -> None:
     lease = {"spec": {"holderIdentity": "a_1"}}
     assert read("leases", labels.LEASE_NAME, lease) == LeaseVersion(
         revision=7, seen_at=1.0, name=labels.LEASE_NAME, holder="a_1"

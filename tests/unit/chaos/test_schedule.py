@@ -1,67 +1,63 @@
-"""A seed says all that happens in a run of the chaos suite."""
+"""Schedules of the chaos suite."""
 
 from collections import Counter
 
 from hypothesis import given, strategies
 
-from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, TURNS, Kind
-from tests.chaos.schedule import FULL, SHORT, Size, limiter, make_schedule
+from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, READINESS_CHANGES, Kind
+from tests.chaos.schedule import FULL, SHORT, Size, gate_name, make_schedule
 
 SEEDS = strategies.integers(0, 2**32)
 SIZES = strategies.sampled_from([FULL, SHORT])
 
 
 @given(SEEDS, SIZES)
-def test_a_seed_makes_the_same_schedule_again(seed: int, size: Size) -> None:
-    """And another seed another one."""
+def test_make_schedule__same_seed_gives_same_schedule(seed: int, size: Size) -> None:
     assert make_schedule(seed, size) == make_schedule(seed, size)
     assert make_schedule(seed, size).calls != make_schedule(seed + 1, size).calls
 
 
 @given(SEEDS, SIZES)
-def test_every_schedule_has_all_that_its_size_promises(seed: int, size: Size) -> None:
-    """While there are still calls to come."""
+def test_make_schedule__has_the_numbers_of_its_size(seed: int, size: Size) -> None:
+    """All faults come before the last calls."""
     schedule = make_schedule(seed, size)
-    kinds = Counter(stroke.kind for stroke in schedule.strokes)
+    kinds = Counter(fault.kind for fault in schedule.faults)
     assert sum(kinds[kind] for kind in KILLS) == size.kills
     assert sum(kinds[kind] for kind in HANDOVERS) == size.handovers
     assert sum(kinds[kind] for kind in LINKS) == size.links
     assert kinds[Kind.STOP_API_SERVER] + kinds[Kind.KILL_API_SERVER] == size.restarts
     assert kinds[Kind.PAUSE_ETCD] == size.pauses
-    assert kinds[Kind.OPEN_GATE] == size.gates
-    assert kinds[Kind.EBB] == kinds[Kind.FLOOD] == len(size.ebbs)
+    assert kinds[Kind.BECOME_READY] == size.gates
+    assert kinds[Kind.BECOME_UNREADY] == kinds[Kind.BECOME_READY_AGAIN] == len(size.unready_periods)
     assert len({call.mark for call in schedule.calls}) == size.runs
-    assert all(0 < stroke.at_seconds < size.seconds for stroke in schedule.strokes)
-    assert all(
-        stroke.lasts_seconds >= size.pause_seconds for stroke in schedule.strokes if stroke.kind is Kind.PAUSE_ETCD
-    )
+    assert all(0 < fault.at_seconds < size.seconds for fault in schedule.faults)
+    assert all(fault.lasts_seconds >= size.pause_seconds for fault in schedule.faults if fault.kind is Kind.PAUSE_ETCD)
     assert 120 <= abs(schedule.clock_seconds) <= 600
 
 
 @given(SEEDS, SIZES)
-def test_each_gate_is_opened_once(seed: int, size: Size) -> None:
-    """And no run waits for one that isn't there."""
+def test_make_schedule__each_gate_becomes_ready_once(seed: int, size: Size) -> None:
+    """No run depends on a gate that never becomes ready."""
     schedule = make_schedule(seed, size)
-    opened = [round(stroke.pick * size.gates) for stroke in schedule.strokes if stroke.kind is Kind.OPEN_GATE]
-    gates = {limiter(number) for number in opened}
+    opened = [round(fault.pick * size.gates) for fault in schedule.faults if fault.kind is Kind.BECOME_READY]
+    gates = {gate_name(number) for number in opened}
     assert len(gates) == len(opened) == size.gates
     assert {name for call in schedule.calls if call.definition == "gated" for name in call.depends_on} <= gates
 
 
 @given(SEEDS, SIZES, strategies.sampled_from([KILLS, LINKS]))
-def test_both_forms_have_every_kind_of_kill_and_of_broken_link(seed: int, size: Size, lane: tuple[Kind, ...]) -> None:
-    """Also the short one, whatever its seed."""
-    assert {stroke.kind for stroke in make_schedule(seed, size).strokes} >= set(lane)
+def test_make_schedule__has_every_kind_of_kill_and_network_fault(
+    seed: int, size: Size, kinds: tuple[Kind, ...]
+) -> None:
+    assert {fault.kind for fault in make_schedule(seed, size).faults} >= set(kinds)
 
 
-def test_the_full_form_is_as_promised() -> None:
-    """A thousand runs, twenty kills, twenty broken links, and every outage."""
+def test_full_size__has_the_documented_numbers() -> None:
     assert (FULL.runs, FULL.kills, FULL.links, FULL.pause_seconds, FULL.workers) == (1000, 20, 20, 10.0, 4)
-    assert {stroke.kind for stroke in make_schedule(0, FULL).strokes} == set(Kind)
+    assert {fault.kind for fault in make_schedule(0, FULL).faults} == set(Kind)
 
 
-def test_every_kind_is_carried_out_in_a_lane() -> None:
-    """None is forgotten."""
-    assert sorted((*KILLS, *HANDOVERS, *LINKS, *OUTAGES, *TURNS), key=lambda kind: kind.name) == sorted(
+def test_kinds__each_belongs_to_exactly_one_group() -> None:
+    assert sorted((*KILLS, *HANDOVERS, *LINKS, *OUTAGES, *READINESS_CHANGES), key=lambda kind: kind.name) == sorted(
         Kind, key=lambda kind: kind.name
     )

@@ -10,8 +10,7 @@ import pytest
 
 from app.common import concurrency_limiter
 from app.common.concurrency_limiter import PATIENCE_SECONDS, BusyError, ConcurrencyLimiter, arrived_at
-
-DEADLINE_SECONDS = 30.0
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def test_dev__port_that_is_taken__is_refused(
         other.listen()
         monkeypatch.setenv("PORT", str(other.getsockname()[1]))
         assert dev.main([]) == 1
-    assert "is taken; choose another one" in capsys.readouterr().err
+    assert "is in use; choose another one" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("signals")
@@ -54,7 +54,7 @@ def test_dev__file_that_does_not_exist__is_refused(
     """By its name."""
     monkeypatch.setenv("PORT", str(launch.find_free_port()))
     assert dev.main([option, str(tmp_path / "none.json")]) == 1
-    assert f"there is no file {tmp_path}/none.json" in capsys.readouterr().err
+    assert f"file not found: {tmp_path}/none.json" in capsys.readouterr().err
 
 
 def test_describe__own_definitions__names_a_command_for_each_public_one(tmp_path: Path) -> None:

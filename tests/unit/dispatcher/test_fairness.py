@@ -2,50 +2,14 @@
 
 from typing import Any
 
-from app.dispatcher.admissions import Admissions
-from app.dispatcher.intent import Intent
-from app.dispatcher.lease import SeenLease
-from app.dispatcher.run_store import ChangeSignal
-from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.term import SLOW_WRITERS, WRITERS
-from app.domain.run import Run
+from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS
 from app.kube.errors import UnavailableError
+from tests.unit.dispatcher.leaders import Leader
 from tests.unit.dispatcher.runs import make_run
 
 HANG_SECONDS = 4.0
 QUEUED_AT_SECONDS = 30.0
 STEP_SECONDS = 0.05
-
-
-class Leader:
-    """A dispatcher's decisions with a clock of its own. Writes of the Lease are stored at once."""
-
-    def __init__(self, slots: dict[str, int], runs: list[Run]) -> None:
-        self.now_seconds = 0.0
-        self.slots = slots
-        self.admissions = Admissions(
-            "me", ChangeSignal(), self.clock, self.clock, StartLatency(self.clock), lambda *_told: None
-        )
-        self.lease_version = 0
-        self.admissions.leadership, intent = self.admissions.leadership.prepare_take()
-        self.store_lease(intent._replace(complete=True))
-        self.admissions.runs.replace(runs, 1)
-        self.admissions.set_current(True)
-
-    def clock(self) -> float:
-        """Seconds that the test counts."""
-        return self.now_seconds
-
-    def store_lease(self, intent: Intent) -> None:
-        """Answer a write of the Lease."""
-        self.lease_version += 1
-        seen = SeenLease(str(self.lease_version), "me", 15.0, 0, intent)
-        self.admissions.leadership = self.admissions.leadership.stored(seen)
-
-    def write_intent(self) -> None:
-        """Write the Lease where there are runs to be admitted."""
-        if self.admissions.wants_intent(self.slots):
-            self.store_lease(self.admissions.prepare_renewal(self.slots))
 
 
 def test_admissions__serve_a_healthy_definition_beside_forty_that_hang() -> None:

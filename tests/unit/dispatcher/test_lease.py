@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.common.types import Json
+from app.dispatcher.admission_rules import MOST_NAMED
 from app.dispatcher.intent import Intent, Pin, format_intent, parse_intent
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim, SeenLease, build_lease, build_released_lease, read_lease
-from app.dispatcher.term import MOST_NAMED
 from app.kube import labels
 
 pins = st.frozensets(st.builds(Pin, st.uuids().map(str), st.integers(1, 1 << 60)), max_size=20)
@@ -99,6 +99,25 @@ def test_look__ends_a_hold_that_somebody_else_has_written_over() -> None:
     assert held.look(lease_of("me", "6", intent)).held
     assert not held.look(lease_of("me", "7", intent)).held
     assert not held.conflicts().held
+
+
+def test_prepare_take__does_not_trust_the_intent_of_a_restored_lease() -> None:
+    """A Lease in an earlier version than one that was known does not name what was sent since."""
+    later = INTENT._replace(holder="other", pins=frozenset({Pin("y", 8)}))
+    restored = INTENT._replace(holder="other")
+    known = Leadership(Claim("me")).look(lease_of("other", "1000", later))
+    for candidate in (known, known.look(None)):
+        after = candidate.look(lease_of("other", "999", restored))
+        _, intent = after.prepare_take()
+        assert (intent.pins, intent.complete) == (later.pins, False)
+        followed = after.look(lease_of("other", "1001", restored))
+        assert followed.prepare_take()[1].complete, "what a leader writes after the restore is trusted again"
+
+
+def test_stored__trusts_the_own_intent_after_a_restore() -> None:
+    """The Lease is created anew, in an earlier version than the one that was known."""
+    created = Claim("me").look(lease_of("other", "1000", INTENT)).look(None).stored(lease_of("me", "7", INTENT))
+    assert created.look(lease_of("me", "7", INTENT)).base == lease_of("me", "7", INTENT)
 
 
 def test_prepare__counts_a_change_of_holders() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.term import Term
+from app.dispatcher.admission_rules import Term
 from app.domain.pending_reason import PendingReason, explain, find_pending_reason
 from app.domain.run import DependsOn, Phase
 from tests.unit.dispatcher.runs import DEPENDENCIES, WORKLOADS, make_run, store_of, unready_from

@@ -20,7 +20,7 @@ class Monotonic:
         return self.now
 
 
-def test_it_goes_on_from_the_last_answer_and_not_by_our_clock() -> None:
+def test_now__continues_from_the_last_response() -> None:
     """Ours is an hour ahead here."""
     monotonic = Monotonic()
     clock = ServerClock(monotonic, lambda: NOON + 3600)
@@ -30,7 +30,7 @@ def test_it_goes_on_from_the_last_answer_and_not_by_our_clock() -> None:
     assert clock.now() == NOON + 90
 
 
-def test_one_answer_of_another_time_changes_nothing() -> None:
+def test_now__ignores_a_single_deviating_response() -> None:
     """A load balancer whose clock is wrong may answer now and then; two in a row that agree are believed."""
     clock = ServerClock(Monotonic(), lambda: NOON)
     clock.note(AT_NOON)
@@ -44,7 +44,7 @@ def test_one_answer_of_another_time_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Thu, 99 Jan 2026 12:00:00 GMT", "Thu, 01 Jan 99999 12:00:00"])
-def test_an_answer_without_a_time_tells_none(date: str | None) -> None:
+def test_now__ignores_a_missing_or_invalid_date(date: str | None) -> None:
     """A proxy may leave it out, or write anything."""
     clock = ServerClock(Monotonic(), lambda: NOON)
     clock.note(AT_NOON)
@@ -52,7 +52,7 @@ def test_an_answer_without_a_time_tells_none(date: str | None) -> None:
     assert clock.now() == NOON
 
 
-def test_every_answer_is_a_sign_of_life() -> None:
+def test_silent_seconds__counts_from_the_last_response() -> None:
     """With a time or without."""
     monotonic = Monotonic()
     clock = ServerClock(monotonic, lambda: NOON)

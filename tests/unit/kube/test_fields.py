@@ -37,12 +37,12 @@ CONTAINER = "spec.template.spec.containers[0]"
         ("", ""),
     ],
 )
-def test_a_field_leads_back_to_the_definition(job_field: str, pointer: str) -> None:
+def test_definition_pointer__maps_a_job_field_to_the_definition(job_field: str, pointer: str) -> None:
     """Where one field is to blame; what others have added to the Job is no field of a definition."""
     assert definition_pointer(job_field) == pointer
 
 
-def test_variables_lead_back_to_their_own_place() -> None:
+def test_definition_pointer__subtracts_our_own_variables() -> None:
     """However many the service puts before them."""
     definition = Definition("a", "busybox", environments=(Variable("ONE", ""), Variable("TWO", "")))
     job = build_job(merge(definition, Request()), "a" * 12, queued_at=datetime.now(UTC), call="c")
@@ -62,6 +62,6 @@ def test_variables_lead_back_to_their_own_place() -> None:
         (['299 - "a\x1b[31m  b"'], ["a?[31m b"]),
     ],
 )
-def test_warnings_are_read_from_their_headers(headers: list[str], texts: list[str]) -> None:
+def test_warnings_in__parses_warning_headers(headers: list[str], texts: list[str]) -> None:
     """As the API server writes them; what a terminal would obey is taken out."""
     assert warnings_in(headers) == texts

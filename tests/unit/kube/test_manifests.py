@@ -28,7 +28,7 @@ def pod_of(**fields: Any) -> dict[str, Any]:
     return spec
 
 
-def test_the_job_of_the_least_definition() -> None:
+def test_build_job__of_a_minimal_definition() -> None:
     """An image alone makes this Job: no token, no links to Services, no way to more rights, the runtime's profile."""
     assert job_of(Definition("report", "team/app:1")) == {
         "apiVersion": "batch/v1",
@@ -72,7 +72,7 @@ def test_the_job_of_the_least_definition() -> None:
     }
 
 
-def test_the_job_of_a_definition_that_sets_everything() -> None:
+def test_build_job__of_a_definition_that_sets_everything() -> None:
     """Each field reaches its place in the Job as it was written."""
     definition = Definition(
         name="report",
@@ -176,13 +176,13 @@ def test_the_job_of_a_definition_that_sets_everything() -> None:
 @pytest.mark.parametrize(
     ("visibility", "annotations"), [("Public", {"SlimFaas/DefaultTrust": "Untrusted"}), ("Private", None)]
 )
-def test_only_pods_that_anybody_may_start_are_marked_as_untrusted(visibility: Any, annotations: Any) -> None:
+def test_build_job__marks_only_pods_of_public_definitions_as_untrusted(visibility: Any, annotations: Any) -> None:
     """A run of a public definition must not call private ones; one of a private definition may."""
     job = job_of(Definition("report", "team/app:1", visibility=visibility))
     assert job["spec"]["template"]["metadata"].get("annotations") == annotations
 
 
-def test_what_is_false_or_zero_is_written_and_what_is_absent_is_not() -> None:
+def test_build_job__writes_false_and_zero_but_nothing_absent() -> None:
     """`RunAsUser: 0` and `RunAsNonRoot: false` are choices; left out, the image or the cluster chooses."""
     context = SecurityContext(
         run_as_user=0, run_as_group=0, run_as_non_root=False, fs_group=0, read_only_root_filesystem=False
@@ -202,7 +202,7 @@ def test_what_is_false_or_zero_is_written_and_what_is_absent_is_not() -> None:
     }
 
 
-def test_a_security_context_changes_no_default_that_it_does_not_name() -> None:
+def test_build_job__keeps_security_defaults_that_are_not_named() -> None:
     """Dropping capabilities, for one, keeps the profile and the ban on privilege escalation."""
     pod = pod_of(security_context=SecurityContext(dropped_capabilities=("NET_RAW",)))
 

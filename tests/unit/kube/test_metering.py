@@ -21,7 +21,7 @@ NAMESPACE = "/apis/batch/v1/namespaces/jobs"
         ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {}, ("create", "tokenreviews")),
     ],
 )
-def test_calls_bear_kubernetes_own_names(
+def test_verb_and_resource__uses_the_names_of_rbac(
     method: str, path: str, query: dict[str, object], expected: tuple[str, str]
 ) -> None:
     """The names of objects, of which there are any number, are no part of it."""

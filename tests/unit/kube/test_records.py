@@ -62,43 +62,43 @@ DELETED: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:02Z"}
         (make_job(SUSPENDED, {"active": 1}, **DELETED), Phase.ADMITTED),
     ],
 )
-def test_the_phase_of_a_job(job: dict[str, Any], phase: Phase) -> None:
+def test_phase_of__follows_suspend_conditions_and_pods(job: dict[str, Any], phase: Phase) -> None:
     """A slot is held from the admission until a terminal condition, or until pods are certainly gone."""
     assert phase_of(job) is phase
 
 
 @pytest.mark.parametrize("text", [None, "", "yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"])
-def test_without_a_time_that_can_be_read_the_creation_counts(text: str | None) -> None:
+def test_read_queued_at__falls_back_to_the_creation_time(text: str | None) -> None:
     """A run always has a place."""
     annotations = None if text is None else {labels.QUEUED_AT_ANNOTATION: text}
     assert read_run(make_job(SUSPENDED, annotations=annotations)).queued_at == 1_767_225_601_000_000
 
 
-def test_the_time_of_the_call_counts_to_the_microsecond() -> None:
+def test_read_queued_at__reads_microseconds() -> None:
     """Creation times have whole seconds, in which many calls find place."""
     annotations = {labels.QUEUED_AT_ANNOTATION: "2026-01-01T00:00:00.000001Z"}
     assert read_run(make_job(SUSPENDED, annotations=annotations)).queued_at == 1_767_225_600_000_001
 
 
 @given(st.text(max_size=40))
-def test_no_time_annotation_breaks_the_reading(text: str) -> None:
+def test_read_queued_at__never_fails(text: str) -> None:
     """Whatever is written there, it is a time or it is none."""
     assert isinstance(read_time(text), int | None)
 
 
 @given(st.lists(st.text(max_size=10), max_size=5))
-def test_dependencies_are_read_as_they_were_written(names: list[str]) -> None:
+def test_read_depends_on__reads_a_list_of_names(names: list[str]) -> None:
     """In order, whatever their names."""
     assert read_depends_on(json.dumps(names)) == tuple(names)
 
 
 @pytest.mark.parametrize("text", ["", "[", "null", "{}", '"db"', "[1]", "[null]", '[["db"]]', "[" * 100_000, "db"])
-def test_what_is_no_list_of_names_is_unknown(text: str) -> None:
+def test_read_depends_on__returns_none_for_anything_else(text: str) -> None:
     """Not the same as an empty list: such a run must not start."""
     assert read_depends_on(text) is None
 
 
-def test_without_the_annotation_a_run_waits_for_nothing() -> None:
+def test_read_run__has_no_dependencies_without_the_annotation() -> None:
     """As kubectl's own users would expect of a Job that they label by hand."""
     assert read_run(make_job(SUSPENDED)).depends_on == ()
 
@@ -128,7 +128,7 @@ GIVEN_UP = {**IN_TIME, labels.GAVE_UP_ANNOTATION: "its image can't be pulled"}
         (make_job(SUSPENDED, annotations=IN_TIME), None),
     ],
 )
-def test_a_start_is_awaited_of_admitted_runs_that_must_start_in_time(job: dict[str, Any], awaited: bool | None) -> None:
+def test_read_run__has_a_pending_start_while_admitted_with_a_timeout(job: dict[str, Any], awaited: bool | None) -> None:
     """Not of one that has started, is on its way out, or was given up already."""
     read = read_run(job).pending_start
     assert read == (None if awaited is None else PendingStart(1_767_225_609_000_000, 30, has_failed=awaited))

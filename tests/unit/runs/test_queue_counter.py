@@ -5,14 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.kube.reflector import SILENCE_SECONDS
-from app.runs.limits.queue_counter import (
-    DrainRate,
-    QueueCounter,
-    QueuedJob,
-    QueueFull,
-    QueueLimits,
-    Reservation,
-)
+from app.runs.limits.drain_rate import DrainRate
+from app.runs.limits.queue_counter import QueueCounter, QueuedJob, QueueFull, QueueLimits, Reservation
 from tests.support.clock import Clock
 
 NAMES = [f"run-{number}" for number in range(5)]

@@ -1,4 +1,4 @@
-"""The fault proxy that other tests rely on makes the faults that it says, and no others."""
+"""The fault proxy injects the configured faults, and no others."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.faults import (
     FaultProxy,
     GoSilent,
     Hold,
-    LoseAnswer,
     LoseRequest,
+    LoseResponse,
     Refuse,
     Trickle,
     Truncate,
@@ -33,7 +33,7 @@ PIECE_BYTES = 65536
 
 
 class ApiServer(ThreadingHTTPServer):
-    """A server that stores what is posted, echoes it, and streams the lines of `events` to whoever watches."""
+    """A server that stores and echoes POST bodies, and streams the lines of `events` to watches."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -44,32 +44,32 @@ class ApiServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it serves."""
+        """The server's URL."""
         return f"http://127.0.0.1:{self.server_port}"
 
     def shutdown_request(self, request: socket.socket | tuple[bytes, socket.socket]) -> None:
-        """Closes a connection, and counts that it was closed."""
+        """Close a connection, and count it."""
         super().shutdown_request(request)
         self.closed.release()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Speaks HTTP/1.1, connections kept alive."""
+    """Handles HTTP/1.1 with keep-alive."""
 
     protocol_version = "HTTP/1.1"
     server: ApiServer
 
     def do_GET(self) -> None:
-        """Watches, or answers with the path; under `/hang-up` the connection is closed without a warning."""
+        """Serve a watch, or respond with the path; under `/hang-up`, close the connection without notice."""
         self.close_connection = self.path == "/hang-up"
         if "watch=1" in self.path:
             self._watch()
         else:
             self.server.authorizations.append(self.headers["Authorization"])
-            self._answer(b"the answer to " + self.path.encode())
+            self._answer(b"the response to " + self.path.encode())
 
     def do_POST(self) -> None:
-        """Stores and echoes the body."""
+        """Store and echo the body."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.stored.append((self.path, body))
         self._answer(body)
@@ -88,11 +88,11 @@ class Handler(BaseHTTPRequestHandler):
             while line := self.server.events.get():
                 self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
         except OSError:
-            return  # whoever watched has gone
+            return  # the client has disconnected
         self.wfile.write(b"0\r\n\r\n")
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the requests are the proxy's to record."""
+        """Log nothing: the proxy records the requests."""
 
 
 @pytest.fixture
@@ -120,9 +120,9 @@ def client() -> Iterator[requests.Session]:
 
 
 def new_client() -> requests.Session:
-    """A client with connections of its own."""
+    """Return a client with its own connections."""
     client = requests.Session()
-    client.trust_env = False  # a machine's own proxy has no place here
+    client.trust_env = False  # ignore the machine's proxy settings
     return client
 
 
@@ -135,7 +135,7 @@ def post(client: requests.Session, proxy: FaultProxy, body: str, path: str = "/j
 
 
 def lines_of(watch: requests.Response) -> Iterator[bytes]:
-    """The lines of a watch, each as soon as it has come."""
+    """Yield the lines of a watch as they arrive."""
     return iter(watch.raw.stream(amt=None))
 
 
@@ -143,17 +143,16 @@ def open_watch(client: requests.Session, proxy: FaultProxy, seconds: float = DEA
     return client.get(proxy.url + "/jobs?watch=1", stream=True, timeout=seconds)
 
 
-def test_without_faults_requests_and_answers_pass_unchanged(
+def test_proxy__without_faults__passes_requests_and_responses_unchanged(
     server: ApiServer, proxy: FaultProxy, client: requests.Session
 ) -> None:
-    """A client can't tell the proxy from the server, and one connection carries all its requests."""
-    assert get(client, proxy, "/a%20path?limit=2") == b"the answer to /a%20path?limit=2"
+    """One connection carries all requests of a client."""
+    assert get(client, proxy, "/a%20path?limit=2") == b"the response to /a%20path?limit=2"
     assert post(client, proxy, "x" * 300_000) == b"x" * 300_000
     assert proxy.connections == 1
 
 
-def test_requests_are_recorded(proxy: FaultProxy, client: requests.Session) -> None:
-    """Each request is there with method, path, query, body, status and times, in the order of coming."""
+def test_requests__are_recorded_in_order(proxy: FaultProxy, client: requests.Session) -> None:
     before = time.monotonic()
     get(client, proxy, "/jobs?limit=2")
     post(client, proxy, "body")
@@ -165,14 +164,12 @@ def test_requests_are_recorded(proxy: FaultProxy, client: requests.Session) -> N
     assert before <= first.started <= first.finished <= second.started <= time.monotonic()
 
 
-def test_waiting_for_a_request_that_does_not_come_ends(proxy: FaultProxy) -> None:
-    """A test that waits in vain fails with what it waited for."""
+def test_wait_for__request_that_does_not_come__times_out(proxy: FaultProxy) -> None:
     with pytest.raises(TimeoutError, match="0 of 1 requests"):
         proxy.wait_for(lambda request: True, timeout_seconds=0.01)
 
 
-def test_own_credentials_replace_the_clients(server: ApiServer, client: requests.Session) -> None:
-    """With a token of the proxy's the server sees that one, without it the client's."""
+def test_token__replaces_the_clients_credentials(server: ApiServer, client: requests.Session) -> None:
     client.headers["Authorization"] = "Bearer mine"
     with FaultProxy(server.url, token="ours") as proxy:
         get(client, proxy)
@@ -181,55 +178,52 @@ def test_own_credentials_replace_the_clients(server: ApiServer, client: requests
     assert server.authorizations == ["Bearer ours", "Bearer mine"]
 
 
-def test_lost_request_never_reaches_the_server(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """The client sees its connection dropped, and nothing was stored."""
+def test_lose_request__never_reaches_the_server(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
     lost = proxy.add(Fault(LoseRequest(), method="POST"))
     with pytest.raises(requests.ConnectionError):
         post(client, proxy, "first")
     post(client, proxy, "second")
     assert server.stored == [("/jobs", b"second")]
-    assert proxy.strikes(lost) == 1
+    assert proxy.hits(lost) == 1
     assert [request.fault for request in proxy.requests] == [lost, None]
     assert not proxy.requests[0].forwarded
 
 
-def test_lost_answer_leaves_the_write_stored(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """The client sees its connection dropped, though the server stored what was sent and said so."""
-    proxy.add(Fault(LoseAnswer(), method="POST"))
+def test_lose_response__leaves_the_write_stored(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
+    proxy.add(Fault(LoseResponse(), method="POST"))
     with pytest.raises(requests.ConnectionError):
         post(client, proxy, "first")
     assert server.stored == [("/jobs", b"first")]
     assert proxy.requests[0].status == 200
 
 
-def test_truncated_answer_ends_in_the_middle(proxy: FaultProxy, client: requests.Session) -> None:
-    """The client gets the first bytes of the body and then no more, before its announced end."""
+def test_truncate__ends_in_the_middle_of_the_body(proxy: FaultProxy, client: requests.Session) -> None:
     proxy.add(Fault(Truncate(body_bytes=3)))
-    with client.get(proxy.url, stream=True, timeout=DEADLINE_SECONDS) as answer:
-        assert answer.raw.read(3) == b"the"
+    with client.get(proxy.url, stream=True, timeout=DEADLINE_SECONDS) as response:
+        assert response.raw.read(3) == b"the"
         with pytest.raises(ProtocolError):
-            answer.raw.read(1)
+            response.raw.read(1)
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_a_trickling_answer_comes_whole_and_byte_by_byte(
+def test_trickle__sends_the_whole_response_byte_by_byte(
     proxy: FaultProxy, client: requests.Session, head: bool
 ) -> None:
     """There is a pause between two bytes, of the body at least."""
     proxy.add(Fault(Trickle(pause_seconds=0.02, head=head)))
     started = time.monotonic()
     body = get(client, proxy)
-    assert body == b"the answer to /"
+    assert body == b"the response to /"
     assert time.monotonic() - started >= (len(body) - 1) * 0.02
 
 
-def test_refusal_is_a_status_object(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """The answer has the status, reason and retry time asked for, and the connection goes on."""
+def test_refuse__responds_with_a_status_object(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
+    """The connection can be used again."""
     proxy.add(Fault(Refuse(429, "TooManyRequests", retry_after_seconds=7), method="POST"))
-    answer = client.post(proxy.url + "/jobs", data="x", timeout=DEADLINE_SECONDS)
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "7"
-    status = answer.json()
+    response = client.post(proxy.url + "/jobs", data="x", timeout=DEADLINE_SECONDS)
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "7"
+    status = response.json()
     assert (status["kind"], status["status"], status["code"]) == ("Status", "Failure", 429)
     assert (status["reason"], status["details"]) == ("TooManyRequests", {"retryAfterSeconds": 7})
     post(client, proxy, "second")
@@ -238,10 +232,9 @@ def test_refusal_is_a_status_object(server: ApiServer, proxy: FaultProxy, client
 
 
 @pytest.mark.parametrize("delay", [Delay(before_seconds=0.2), Delay(after_seconds=0.2)])
-def test_delay_lasts_as_long_as_told(
+def test_delay__lasts_at_least_as_long_as_configured(
     server: ApiServer, proxy: FaultProxy, client: requests.Session, delay: Delay
 ) -> None:
-    """The answer comes whole, and not before the time is over."""
     proxy.add(Fault(delay))
     started = time.monotonic()
     assert post(client, proxy, "body") == b"body"
@@ -249,19 +242,19 @@ def test_delay_lasts_as_long_as_told(
 
 
 @pytest.mark.parametrize(("forward", "stored"), [(False, []), (True, [("/jobs", b"x")])])
-def test_silent_connection_stays_open(
+def test_go_silent__keeps_the_connection_open(
     server: ApiServer, proxy: FaultProxy, client: requests.Session, forward: bool, stored: list[tuple[str, bytes]]
 ) -> None:
-    """Nothing comes and nothing ends until the client gives up; other connections aren't touched."""
+    """The client times out; other connections are not affected."""
     proxy.add(Fault(GoSilent(forward=forward), method="POST"))
     with pytest.raises(requests.ReadTimeout):
         client.post(proxy.url + "/jobs", data="x", timeout=SOON_SECONDS)
     assert server.stored == stored
-    assert get(client, proxy) == b"the answer to /"
+    assert get(client, proxy) == b"the response to /"
 
 
-def test_held_request_lands_late(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """A request whose client gave up is stored on release, after one that was sent later."""
+def test_hold__request_is_forwarded_on_release(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
+    """Even if its client has timed out; a later request overtakes it."""
     hold = Hold()
     proxy.add(Fault(hold, method="POST"))
     with pytest.raises(requests.ReadTimeout):
@@ -274,8 +267,7 @@ def test_held_request_lands_late(server: ApiServer, proxy: FaultProxy, client: r
     assert server.stored == [("/jobs", b"late"), ("/jobs", b"early")]
 
 
-def test_held_request_is_forgotten_when_the_proxy_closes(server: ApiServer, client: requests.Session) -> None:
-    """Closing the proxy neither waits for a release nor forwards what is held."""
+def test_hold__closing_the_proxy_discards_the_request(server: ApiServer, client: requests.Session) -> None:
     hold = Hold()
     with FaultProxy(server.url) as proxy:
         proxy.add(Fault(hold))
@@ -285,8 +277,8 @@ def test_held_request_is_forgotten_when_the_proxy_closes(server: ApiServer, clie
     assert server.stored == []
 
 
-def test_faults_strike_those_requests_that_they_name(proxy: FaultProxy, client: requests.Session) -> None:
-    """Method, path and predicate must all match, and the first fault added strikes first."""
+def test_fault__applies_only_to_matching_requests(proxy: FaultProxy, client: requests.Session) -> None:
+    """Method, path and condition must all match; the fault that was added first has precedence."""
     proxy.add(Fault(Refuse(500, "InternalError"), method="PUT|POST", path="^/jobs$", when=lambda r: b"x" in r.body))
     proxy.add(Fault(Refuse(503, "ServiceUnavailable"), method="POST"))
     status = [
@@ -302,7 +294,7 @@ def test_faults_strike_those_requests_that_they_name(proxy: FaultProxy, client: 
 
 
 @pytest.mark.parametrize(
-    ("skip", "every", "times", "struck"),
+    ("skip", "every", "times", "applied"),
     [
         (0, 1, 1, [True, False, False, False, False, False]),
         (0, 1, None, [True, True, True, True, True, True]),
@@ -311,18 +303,16 @@ def test_faults_strike_those_requests_that_they_name(proxy: FaultProxy, client: 
         (0, 3, 1, [True, False, False, False, False, False]),
     ],
 )
-def test_faults_strike_as_often_as_told(
-    proxy: FaultProxy, client: requests.Session, skip: int, every: int, times: int | None, struck: list[bool]
+def test_fault__skip_every_and_times_select_requests(
+    proxy: FaultProxy, client: requests.Session, skip: int, every: int, times: int | None, applied: list[bool]
 ) -> None:
-    """`skip` pass first, then each `every`-th is struck, `times` in all."""
     fault = proxy.add(Fault(Refuse(409, "Conflict"), skip=skip, every=every, times=times))
-    answers = [client.get(proxy.url, timeout=DEADLINE_SECONDS) for _ in struck]
-    assert [answer.status_code == 409 for answer in answers] == struck
-    assert proxy.strikes(fault) == sum(struck)
+    responses = [client.get(proxy.url, timeout=DEADLINE_SECONDS) for _ in applied]
+    assert [response.status_code == 409 for response in responses] == applied
+    assert proxy.hits(fault) == sum(applied)
 
 
-def test_watch_streams_each_event_as_it_comes(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """An event reaches the client before there is another, and the watch's end is its end."""
+def test_watch__each_event_is_passed_on_at_once(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
     with open_watch(client, proxy) as watch:
         events = lines_of(watch)
         for line in [b"first\n", b"second\n"]:
@@ -333,10 +323,7 @@ def test_watch_streams_each_event_as_it_comes(server: ApiServer, proxy: FaultPro
     assert proxy.requests[0].watching
 
 
-def test_cutting_watches_leaves_other_connections(
-    server: ApiServer, proxy: FaultProxy, client: requests.Session
-) -> None:
-    """The watch breaks at once; a connection that carries none goes on."""
+def test_cut_watches__keeps_other_connections(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
     with new_client() as other:
         get(other, proxy)
         with open_watch(client, proxy) as watch:
@@ -350,20 +337,17 @@ def test_cutting_watches_leaves_other_connections(
     proxy.wait_for(lambda request: request.watching and request.finished is not None)
 
 
-def test_client_that_stops_watching_frees_its_connection(
+def test_watch__client_that_disconnects__ends_the_exchange(
     server: ApiServer, proxy: FaultProxy, client: requests.Session
 ) -> None:
-    """The proxy ends an exchange whose client has closed its connection."""
     with open_watch(client, proxy):
         pass
     client.close()
     proxy.wait_for(lambda request: request.finished is not None)
 
 
-def test_silenced_watch_speaks_again_when_healed(
-    server: ApiServer, proxy: FaultProxy, client: requests.Session
-) -> None:
-    """A half-open watch brings nothing, not even its end; healed, it brings what was kept back."""
+def test_silence__of_watches_is_ended_by_heal(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
+    """A silent watch delivers nothing, not even its end; after `heal` it delivers what was held back."""
     address = ("127.0.0.1", int(proxy.url.rpartition(":")[2]))
     with socket.create_connection(address) as watch:
         watch.sendall(b"GET /jobs?watch=1 HTTP/1.1\r\nHost: any\r\n\r\n")
@@ -374,16 +358,16 @@ def test_silenced_watch_speaks_again_when_healed(
         watch.settimeout(SOON_SECONDS)
         with pytest.raises(TimeoutError):
             watch.recv(PIECE_BYTES)
-        assert get(client, proxy) == b"the answer to /"
+        assert get(client, proxy) == b"the response to /"
         proxy.heal()
         watch.settimeout(DEADLINE_SECONDS)
         assert b"kept back" in watch.recv(PIECE_BYTES)
 
 
-def test_silence_of_all_swallows_new_connections_too(
+def test_silence__of_all_connections_includes_new_ones(
     server: ApiServer, proxy: FaultProxy, client: requests.Session
 ) -> None:
-    """A partition accepts a connection and answers nothing; what was sent lands once it is healed."""
+    """The request is forwarded after `heal`."""
     proxy.silence()
     with pytest.raises(requests.ReadTimeout):
         client.post(proxy.url + "/jobs", data="x", timeout=SOON_SECONDS)
@@ -393,25 +377,22 @@ def test_silence_of_all_swallows_new_connections_too(
     assert server.stored == [("/jobs", b"x")]
 
 
-def test_cut_of_all_drops_what_is_in_flight(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
-    """A client that waits for its answer sees the connection end."""
+def test_cut_all__drops_requests_in_flight(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
     proxy.add(Fault(GoSilent()))
 
-    def cut_once_asked() -> None:
+    def cut_after_first_request() -> None:
         proxy.wait_for(lambda request: True)
         proxy.cut_all()
 
-    cut = threading.Thread(target=cut_once_asked)
+    cut = threading.Thread(target=cut_after_first_request)
     cut.start()
     with pytest.raises(requests.ConnectionError, match="Connection aborted"):
         get(client, proxy)
     cut.join()
 
 
-def test_refused_connections_leave_the_open_ones(
-    server: ApiServer, proxy: FaultProxy, client: requests.Session
-) -> None:
-    """New connections are refused until healed, on the same address; one that is open still works."""
+def test_refuse_connections__keeps_open_ones(server: ApiServer, proxy: FaultProxy, client: requests.Session) -> None:
+    """New connections are refused until `heal`; the URL stays the same."""
     get(client, proxy)
     url = proxy.url
     proxy.refuse_connections()
@@ -424,10 +405,9 @@ def test_refused_connections_leave_the_open_ones(
     assert proxy.url == url
 
 
-def test_healing_removes_faults_and_releases_what_is_held(
+def test_heal__removes_faults_and_releases_held_requests(
     server: ApiServer, proxy: FaultProxy, client: requests.Session
 ) -> None:
-    """After `heal` no fault strikes, and what was held has landed."""
     hold = Hold()
     proxy.add(Fault(hold, times=None))
     with pytest.raises(requests.ReadTimeout):
@@ -438,8 +418,7 @@ def test_healing_removes_faults_and_releases_what_is_held(
     assert sorted(server.stored) == [("/jobs", b"held"), ("/jobs", b"next")]
 
 
-def test_server_that_is_gone_looks_gone(client: requests.Session) -> None:
-    """The proxy answers nothing in the server's name: the client sees its connection dropped."""
+def test_unreachable_server__client_connection_is_dropped(client: requests.Session) -> None:
     with ApiServer() as server:
         url = server.url
     with FaultProxy(url) as proxy:
@@ -448,18 +427,16 @@ def test_server_that_is_gone_looks_gone(client: requests.Session) -> None:
         assert proxy.requests[0].status is None
 
 
-def test_server_that_closes_idle_connections_is_no_fault(
+def test_idle_upstream_connection_closed_by_the_server__request_succeeds(
     server: ApiServer, proxy: FaultProxy, client: requests.Session
 ) -> None:
-    """A request on a connection whose upstream side has been closed meanwhile gets its answer."""
     get(client, proxy, "/hang-up")
     assert server.closed.acquire(timeout=DEADLINE_SECONDS)
     assert post(client, proxy, "x") == b"x"
     assert proxy.connections == 1
 
 
-def test_passed_through_bytes_can_be_cut_and_silenced(server: ApiServer, client: requests.Session) -> None:
-    """Without looking into the bytes connections can be silenced, cut and healed, but requests not be struck."""
+def test_passthrough__permits_connection_faults_only(server: ApiServer, client: requests.Session) -> None:
     with FaultProxy(server.url, passthrough=True) as proxy:
         assert json.loads(post(client, proxy, "[1]")) == [1]
         proxy.silence()
@@ -467,6 +444,6 @@ def test_passed_through_bytes_can_be_cut_and_silenced(server: ApiServer, client:
             get(client, proxy, seconds=SOON_SECONDS)
         proxy.heal()
         proxy.cut_all()
-        assert get(client, proxy) == b"the answer to /"
-        with pytest.raises(ValueError, match="passed through"):
-            proxy.add(Fault(LoseAnswer()))
+        assert get(client, proxy) == b"the response to /"
+        with pytest.raises(ValueError, match="passthrough"):
+            proxy.add(Fault(LoseResponse()))

@@ -6,9 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.intent import Intent, Pin
-from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import (
+from app.dispatcher.admission_rules import (
     BATCH,
     FENCED_AT_ONCE,
     SLOW_WRITERS,
@@ -18,6 +16,8 @@ from app.dispatcher.term import (
     Term,
     Write,
 )
+from app.dispatcher.intent import Intent, Pin
+from app.dispatcher.run_store import RunStore
 from app.domain.run import Phase, Run, queue_key
 from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populations, store_of
 

@@ -1,4 +1,4 @@
-"""What every scenario is given: an API server, namespaces and replicas of the service on it, and how much to do."""
+"""The environment of a scenario: an API server with namespaces and replicas of the service, and the sizes."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess
 
 BODY = json.dumps({"Args": ["42"]})
-"""Of every call."""
+"""The body of every request."""
 
 _SLOTS = 100_000
 _PUBLIC = {"Image": "axaguildev/fibonacci-batch:1.0.1", "Visibility": "Public", "BackoffLimit": 1}
@@ -31,9 +31,9 @@ _RESOURCES = {"Requests": {"cpu": "4m", "memory": "1Mi"}, "Limits": {"cpu": "4m"
 
 CONFIGURATION: dict[str, Any] = {
     "Configurations": {
-        # Has always a slot free, and leaves nothing behind.
+        # Always has a free slot, and its runs are deleted soon.
         "free": {**_PUBLIC, "Resources": _RESOURCES, "NumberParallelJob": _SLOTS, "TtlSecondsAfterFinished": 2},
-        # Waits for ever: this is how a queue is filled.
+        # Its runs wait forever and so fill the queue.
         "crowd": {**_PUBLIC, "Resources": _RESOURCES, "DependsOn": ["never-there"]},
     }
 }
@@ -44,19 +44,19 @@ _DEADLINE_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done.
+    """The sizes of the scenarios.
 
     Attributes:
-        rounds: in which direct calls and the service's take turns.
-        round_seconds: how long each of them calls in one round.
-        connections: at the same time.
-        burst: connections at the same time, and calls over them altogether.
-        queues: how many are queued while admissions are timed, rising.
-        admissions: timed at each length of the queue.
-        load_seconds: under load while memory is read.
-        idle_seconds: without a call while the API server's are counted.
-        runs: whose calls are counted.
-        repeats: of what happens but once: a start, a hand-over.
+        rounds: the rounds in which direct creates and the service take turns.
+        round_seconds: the duration of each turn.
+        connections: the numbers of parallel connections.
+        burst: the number of parallel connections, and of requests over them in all.
+        queues: the rising queue lengths at which admissions are timed.
+        admissions: the number of admissions timed at each queue length.
+        load_seconds: the duration of the load under which memory is read.
+        idle_seconds: the idle time in which calls to the API server are counted.
+        runs: the number of runs whose calls are counted.
+        repeats: the repetitions of single events: a start, a handover.
     """
 
     rounds: int
@@ -74,18 +74,18 @@ class Sizes:
 FULL = Sizes(5, 3.0, (1, 4, 16, 64, 128), (256, 2000), (0, 1000, 10_000), 300, 20.0, 60.0, 50, 5)
 QUICK = Sizes(2, 2.0, (1, 16), (64, 500), (0, 1000), 60, 5.0, 15.0, 10, 1)
 TINY = Sizes(1, 0.2, (2,), (3, 10), (0, 5), 3, 0.3, 1.0, 2, 1)
-"""So that a test can go through all of it."""
+"""Sizes for a test of the benchmarks."""
 
 
-class Stage:
-    """One API server to measure on.
+class BenchCluster:
+    """An API server to measure on.
 
     Args:
-        server: it.
-        sizes: how much to do.
-        folder: for kubeconfigs and logs.
-        audit_log: the API server's; `None`: it isn't at hand.
-        programs: the control plane's, name -> process; empty: they aren't at hand.
+        server: the API server.
+        sizes: the sizes of the scenarios.
+        folder: the folder for kubeconfigs and logs.
+        audit_log: the API server's audit log; `None` if it is not available.
+        programs: the PIDs of the control plane's programs by name; empty if they are not known.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Stage:
 
     @contextmanager
     def namespace(self) -> Iterator[str]:
-        """A namespace with the service's account."""
+        """Create a namespace with the service's ServiceAccount, and delete it at the end."""
         name = self.server.create_namespace()
         try:
             self._tokens[name] = self.server.token(name)
@@ -110,18 +110,18 @@ class Stage:
             self.server.delete_namespace(name)
 
     def replica(self, namespace: str, *, prefix: tuple[str, ...] = (), **environment: str) -> ServiceProcess:
-        """One replica of the service, not started; `prefix`: what starts its command."""
+        """Create a replica of the service without starting it; `prefix` is a command that executes the service's."""
         kubeconfig = write_kubeconfig(self._folder, self.server, namespace)
         log = self._folder / f"{kubeconfig.name}.log"
 
         return ServiceProcess(kubeconfig, CONFIGURATION, log, prefix=prefix, **environment)
 
     def call_service(self, service: ServiceProcess, definition: str, **how: Any) -> Outcome:
-        """Have callers start runs through the service."""
+        """Start runs through the service."""
         return call(Order(url=f"{service.url}/job/{definition}", body=BODY, **how))
 
     def call_directly(self, namespace: str, definition: str, **how: Any) -> Outcome:
-        """Have callers create the Jobs that the service would, at the API server itself."""
+        """Create the Jobs that the service would create, directly at the API server."""
         token = self._tokens[namespace]
         return call(
             Order(
@@ -134,7 +134,7 @@ class Stage:
         )
 
     def fill(self, namespace: str, count: int) -> None:
-        """Queue so many runs that wait for ever, and wait until the Job controller has seen them all."""
+        """Queue runs that wait forever, and wait until the Job controller has seen them all."""
         if count <= 0:
             return
         done = self.call_directly(namespace, "crowd", connections=16, seconds=_DEADLINE_SECONDS, most=count)
@@ -148,7 +148,7 @@ class Stage:
         wait_until(settled, "the Job controller to see the queue", pause_seconds=1.0)
 
     def empty(self, namespace: str) -> None:
-        """Remove every Job, and wait until they are gone: nothing of one scenario is work during the next."""
+        """Delete every Job, and wait until they are gone, so that they do not disturb the next scenario."""
         batch: Any = client.BatchV1Api(self.server.admin)
 
         def gone() -> bool:
@@ -162,7 +162,7 @@ class Stage:
 
 
 def job_text(definition: str) -> str:
-    """The Job that the service stores for `BODY`, as JSON with `ID` for the run's id."""
+    """Return the Job that the service stores for `BODY`, as JSON with `ID` for the run's id."""
     request, faults = read_request(BODY.encode())
     spec = merge(parse_configuration(json.dumps(CONFIGURATION))[definition], request, faults)
     job = build_job(spec, ID, queued_at=datetime.now(UTC), call=secrets.token_hex(16))
@@ -173,7 +173,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, pause_seconds: float
     """Wait for a condition.
 
     Raises:
-        TimeoutError: it doesn't come true in time.
+        TimeoutError: the condition did not hold in time.
     """
     deadline = time.monotonic() + _DEADLINE_SECONDS
     while not condition():
@@ -183,23 +183,23 @@ def wait_until(condition: Callable[[], bool], what: str, *, pause_seconds: float
 
 
 def wait_leading(service: ServiceProcess) -> None:
-    """Wait until a replica is the dispatcher."""
+    """Wait until a replica's dispatcher leads."""
     wait_until(lambda: service.get("/ready").json()["Dispatcher"] == "leading", "a replica to lead")
 
 
 class Caller:
-    """Starts one run after the other, over one connection; knows when each was accepted."""
+    """Starts runs one after the other over one connection."""
 
     def __init__(self, service: ServiceProcess) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
 
     def start(self, definition: str) -> tuple[str, float]:
-        """Start a run; the name of its Job, and when the 202 had arrived (monotonic seconds)."""
+        """Start a run; return its Job's name, and when the 202 arrived (monotonic seconds)."""
         self._connection.request("POST", f"/job/{definition}", BODY)
-        answer = self._connection.getresponse()
-        text = answer.read()
+        response = self._connection.getresponse()
+        text = response.read()
         arrived = time.monotonic()
-        assert answer.status == 202, text
+        assert response.status == 202, text
         name: str = json.loads(text)["Name"]
         return name, arrived
 
@@ -210,6 +210,6 @@ class Caller:
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder for kubeconfigs and logs."""
+    """Create a temporary folder for kubeconfigs and logs."""
     with tempfile.TemporaryDirectory(prefix="bench-") as path:
         yield Path(path)

@@ -239,8 +239,8 @@ class Term(NamedTuple):
     def choose(self, view: RunView, slots: Mapping[str, int], resting: Callable[[str], bool]) -> list[Run]:
         """Choose the runs for the next intent.
 
-        The first of each definition's choice come before the second ones; among equals, the definition goes first that
-        has been served longest ago.
+        First candidates of all definitions come before second candidates. Among equals, the definition that was served
+        longest ago goes first.
 
         Args:
             view: of the cluster.
