@@ -207,7 +207,7 @@ def test_upstream_manifest__works_with_only_the_image_replaced(
         )
         probe = stack.enter_context(Probe(pod.container["livenessProbe"]))
         url = f"http://127.0.0.1:{pod.container['livenessProbe']['httpGet']['port']}"
-        container.await_answer(f"{url}/ready")
+        container.await_ok(f"{url}/ready")
 
         waiting = requests.post(f"{url}/job/fibonacci", (DATA / "request-args.json").read_bytes(), timeout=20)
         assert waiting.status_code == 202, waiting.text

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 import pytest
 
 from app.common import concurrency_limiter
-from app.common.concurrency_limiter import PATIENCE_SECONDS, BusyError, ConcurrencyLimiter, arrived_at
+from app.common.concurrency_limiter import MAX_WAIT_SECONDS, BusyError, ConcurrencyLimiter, arrived_at
 from tests.support.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No request waits."""
-    monkeypatch.setattr(concurrency_limiter, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(concurrency_limiter, "MAX_WAIT_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def waiting(
 def test_acquire__waits_for_a_permit_longer_than_a_moment(pool: ThreadPoolExecutor) -> None:
     limiter, passed = ConcurrencyLimiter(1), list[int]()
     with waiting(pool, limiter, passed, 1) as (request,):
-        time.sleep(2 * concurrency_limiter._SHORT_PATIENCE_SECONDS)
+        time.sleep(2 * concurrency_limiter._SHORT_MAX_WAIT_SECONDS)
         assert passed == []
     request.result(DEADLINE_SECONDS)
     assert passed == [0]
@@ -83,9 +83,9 @@ def test_acquire__refuses_a_request_whose_time_is_up() -> None:
 def test_acquire__counts_the_wait_from_the_arrival_of_the_request(pool: ThreadPoolExecutor) -> None:
     limiter, passed = ConcurrencyLimiter(1), list[int]()
     with limiter.acquire():
-        late = pool.submit(pass_through, limiter, passed, 0, time.monotonic() - PATIENCE_SECONDS)
+        late = pool.submit(pass_through, limiter, passed, 0, time.monotonic() - MAX_WAIT_SECONDS)
         assert isinstance(late.exception(DEADLINE_SECONDS), BusyError)
-    pool.submit(pass_through, limiter, passed, 1, time.monotonic() - PATIENCE_SECONDS).result(DEADLINE_SECONDS)
+    pool.submit(pass_through, limiter, passed, 1, time.monotonic() - MAX_WAIT_SECONDS).result(DEADLINE_SECONDS)
     assert passed == [1]  # where there is a permit, it is never too late
 
 
