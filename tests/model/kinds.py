@@ -99,7 +99,9 @@ EXHAUSTIVE = {
     "a write of the Lease that arrives late": _small(_TWO, 1, lease_write_times_out=1, lease_write_arrives_late=9),
     "a Lease that is given back": _small(_TWO, 1, gives_back=1, arrives_late=9, dependency_changes=1),
     "a Lease that is deleted": _small(_TWO, 1, lease_deleted=1, arrives_late=9),
-    "three leaders, a Lease that is deleted": _small((("a", False),), 1, dispatchers=3, takes=3, lease_deleted=1),
+    "three leaders, a Lease that is deleted": _small(
+        (("a", False),), 1, dispatchers=3, takes=3, renews=2, lease_deleted=1
+    ),
     "a first start": _small(_TWO, 1, fresh=True, arrives_late=9, dependency_changes=1),
     "a restore": _small(_TWO, 1, saved=1, restored=1),
     "three runs, two slots": _small(_THREE, 2, dependency_changes=1),
