@@ -52,8 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.jobs is None:
                 create_demo_dependency(kubeconfig)
                 location = run_job(url, kubeconfig)
-            print(describe(url, kubeconfig, jobs, location), flush=True)
-            _show_changes(processes, url, kubeconfig, jobs)
+            _show_changes(processes, url, kubeconfig, jobs, describe(url, kubeconfig, jobs, location))
     except KeyboardInterrupt:
         return 0
     except (DemoError, requests.RequestException) as error:
@@ -97,12 +96,17 @@ def _read_names(jobs: Path) -> tuple[list[str], list[str]]:
     return public, [name for name in definitions if name not in public]
 
 
-def _show_changes(processes: Processes, url: str, kubeconfig: Path, jobs: Path) -> None:
-    """Print changes of runs and definitions until one of the processes ends."""
+def _show_changes(processes: Processes, url: str, kubeconfig: Path, jobs: Path, message: str) -> None:
+    """Print a message, then changes of runs and definitions until one of the processes ends.
+
+    The message has commands that start runs. What is there is read before it is printed, so that a run which ends at
+    once still counts as a change.
+    """
     with connect(kubeconfig) as api:
         batch: Any = client.BatchV1Api(api)
         states = _states(batch)
         loaded = _loaded_at(url)
+        print(message, flush=True)
         while True:
             processes.check()
             time.sleep(_POLL_SECONDS)
