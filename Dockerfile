@@ -14,6 +14,7 @@ RUN pip install --no-cache-dir --no-compile --no-deps --only-binary=:all: --requ
 COPY setup.cfg setup.py pyproject.toml README.md LICENSE wsgi.py ./
 COPY app app
 COPY schemas schemas
+COPY slimfaas_jobs slimfaas_jobs
 RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && pip --python /opt/slimfaas-jobs/bin/python install --no-cache-dir --no-compile --no-deps --no-index /wheels/*.whl
 # The service never imports the client's generated classes and its asyncio twin (docs/adr/0002-raw-json.md). They are larger
@@ -39,9 +40,8 @@ RUN rm -rf /usr/local/bin/pip* /usr/local/bin/idle* /usr/local/lib/python3.*/sit
            /usr/local/lib/python3.*/turtledemo /usr/local/lib/python3.*/lib2to3 \
  && python -m compileall -q --invalidation-mode unchecked-hash /usr/local/lib/python3.*
 COPY --from=build /opt/slimfaas-jobs /opt/slimfaas-jobs
-COPY gunicorn.conf.py /etc/slimfaas-jobs/gunicorn.conf.py
 ENV PATH=/opt/slimfaas-jobs/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 EXPOSE 5000
-# gunicorn is process 1: it forwards signals to its workers and reaps them.
-ENTRYPOINT ["gunicorn", "--config", "/etc/slimfaas-jobs/gunicorn.conf.py", "wsgi:app"]
+# gunicorn runs in process 1: it forwards signals to its workers and reaps them.
+ENTRYPOINT ["slimfaas-jobs", "serve"]

@@ -7,6 +7,7 @@ DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
 # Bytecode is kept even where the environment turns it off: each test process would compile everything anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 CONTAINERS ?= docker
 IMAGE ?= slimfaas-jobs:latest
 LABELS = --label org.opencontainers.image.version=$(shell sed -n 's/^version = //p' setup.cfg) \
@@ -45,7 +46,7 @@ dev: $(DEMO_INSTALLED) ## run jobs of your own, until Ctrl-C: JOBS=jobs.json IMA
 	@$(BIN)/python -m devcluster.dev $(if $(JOBS),--jobs "$(JOBS)") $(if $(IMAGES),--images "$(IMAGES)")
 
 test: install ## run the tests, but for the slow ones
-	$(PYTEST) -n 6 --dist worksteal --quick
+	$(PYTEST) -n 5 --dist worksteal --quick
 
 test-all: install ## run all tests that need no real control plane
 	$(PYTEST) -n 6 --dist worksteal
@@ -56,6 +57,9 @@ e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one bui
 
 chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)
+
+chaos-notifications: install ## count ends of runs that are not told, told early or told twice, in 1,000; SEED=… draws the same answers
+	$(BIN)/python -m tests.chaos.notifications $(if $(SEED),--seed $(SEED))
 
 model: install ## explore the dispatcher's decisions: all schedules of small worlds, 1,000,000 drawn ones; SEED=… repeats one
 	$(BIN)/python -m tests.model $(if $(SEED),--seed $(SEED))
@@ -86,13 +90,35 @@ workflows: install ## check the workflows in .github with zizmor and actionlint 
 	$(BIN)/zizmor --offline --persona pedantic .github
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-.PHONY: coverage mutation workflows dist
+description: install ## lint the OpenAPI document, and compile TypeScript with its types (needs Node.js); a warning fails, too
+	mkdir -p build
+	$(BIN)/python -m tools.description >build/openapi.json
+	npx --yes @stoplight/spectral-cli@6.16.3 lint --ruleset tools/spectral.json --fail-severity warn build/openapi.json
+	REDOCLY_TELEMETRY=off npx --yes @redocly/cli@2.77.0 lint --extends recommended-strict build/openapi.json
+	npx --yes --package openapi-typescript@7.13.0 --package typescript@5.9.3 -- openapi-typescript build/openapi.json \
+		--output build/openapi.d.ts
+	npx --yes --package typescript@5.9.3 -- tsc --noEmit --strict --module nodenext --target es2022 tests/http/generated_types.ts
+
+proxies: ## install nginx and HAProxy, for the tests behind proxies that `make e2e` runs (Debian, Ubuntu)
+	$(AS_ROOT) apt-get update --quiet=2
+	$(AS_ROOT) apt-get install --quiet=2 --yes --no-install-recommends nginx-light haproxy
+
+browser: install ## install Chromium and Playwright, for the tests of the page (Debian, Ubuntu)
+	command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(AS_ROOT) apt-get update --quiet=2 && \
+		$(AS_ROOT) apt-get install --quiet=2 --yes --no-install-recommends chromium fonts-dejavu-core; }
+	$(PIP) install --quiet --editable '.[browser]'
+
+.PHONY: chaos-notifications coverage mutation workflows description proxies browser dist recording
 
 validate: install ## check the job configurations in our own manifests
 	$(BIN)/slimfaas-jobs validate $(wildcard k8s/*/configmap.yaml k8s/*/*/configmap.yaml)
 
-docs: install ## update the tables of docs/configuration.md from the JSON Schema
+docs: install ## update the tables of docs/configuration.md, and the fields of a template that `validate` knows
 	$(BIN)/python -m tools.reference
+	$(BIN)/python -m tools.template_fields
+
+recording: install ## record the commands in a terminal, for the README (docs/terminal.svg)
+	$(BIN)/python -m tools.recording
 
 bench: install ## measure the service on a real control plane (docs/performance.md); BENCH=--quick measures less
 	$(BIN)/python -m tests.controlplane $(BIN)/python -m benchmarks.bench $(BENCH)

@@ -9,7 +9,8 @@ import time
 from typing import Any, Protocol
 
 from app.common.types import Json
-from app.dispatcher.run_store import ChangeSignal, RunStore
+from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.run_store import RunStore
 from app.kube.client import NamespacedClient
 from app.kube.parsing import read_run
 from app.kube.reflector import Reflector

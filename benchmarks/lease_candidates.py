@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from kubernetes.client import Configuration
 
 from app.dispatcher.admissions import Admissions
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.election import Election
 from app.dispatcher.lease import LeaseTiming
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.start_latency import StartLatency
 from app.kube import labels
 from app.kube.call_timeouts import CALL_SECONDS
@@ -54,7 +55,8 @@ class Own:
     def __init__(self, namespace: NamespacedClient, identity: str) -> None:
         signal = ChangeSignal()
         latency = StartLatency(time.monotonic)
-        self._admissions = Admissions(identity, signal, time.monotonic, time.time, latency, lambda *_: None)
+        ends = RunEnds(time.time, lambda _end: None)
+        self._admissions = Admissions(identity, signal, time.monotonic, time.time, latency, ends, lambda *_: None)
         self._election = Election(namespace, self._admissions, signal, TIMING, time.monotonic)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._hold, daemon=True)

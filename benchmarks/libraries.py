@@ -1,7 +1,7 @@
 """Measure the cost of importing each library: `python benchmarks/libraries.py`.
 
 It measures time and memory, as PSS and as RSS (which a container is charged if no other process maps the same files).
-Each library is measured alone, and in addition to the Kubernetes client, Flask and gunicorn. Each figure is the best of
+Each library is measured alone, and in addition to urllib3, Flask and gunicorn. Each figure is the best of
 three processes. Libraries that are not installed are listed as such. Conclusions: docs/adr/0004-libraries.md.
 """
 
@@ -17,7 +17,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _REPEATS = 3
 
 _CLIENT = "from kubernetes import config; from kubernetes.client import ApiClient, Configuration"
-_BASE = f"{_CLIENT}; import flask, gunicorn.app.wsgiapp, gunicorn.workers.gthread"
+_BASE = "import urllib3, flask, gunicorn.app.wsgiapp, gunicorn.workers.gthread"
 _CONFIGURATION = '{"Configurations": {"fibonacci": {"Image": "axaguildev/fibonacci-batch:1.0.1"}}}'
 
 CASES = {
@@ -48,6 +48,9 @@ CASES = {
     "h11": "import h11",
     "responses": "import responses",
     "hypothesis": "import hypothesis",
+    "zoneinfo, one zone": "from zoneinfo import ZoneInfo; ZoneInfo('Europe/Paris')",
+    "cronsim": "import cronsim",
+    "croniter": "import croniter",
     "the service": "import app.factory",
 }
 """The statements to measure: the import, and a first use where that has one-time costs."""

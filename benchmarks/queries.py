@@ -40,7 +40,13 @@ def measure(kubeconfig: str, name: str, rounds: int) -> dict[str, float]:
 
     namespace = open_namespace(read_configuration(kubeconfig), name)
     definitions = {"Configurations": {SPEC.definition: {"Image": SPEC.image, "Visibility": "Public"}}}
-    settings = Settings(configuration=json.dumps(definitions), kubeconfig=kubeconfig, namespace=name, dispatcher=False)
+    settings = Settings(
+        configuration=json.dumps(definitions),
+        kubeconfig=kubeconfig,
+        namespace=name,
+        dispatcher=False,
+        public_listing=True,
+    )
     client = create_app(settings).test_client()
 
     def get(path: str) -> None:

@@ -18,9 +18,12 @@ from kubernetes.client import Configuration
 
 from app.common.types import Json
 from app.domain.names import new_id
+from app.kube.api_server import ApiServer
+from app.kube.authentication import Credential, FixedCredential
 from app.kube.client import NamespacedClient
 from app.kube.errors import AlreadyExistsError, NotFoundError
 from app.kube.manifests import build_job
+from app.kube.tls import TlsMaterial
 from app.kube.transport import ApiTransport
 from schemas.definition import Variable
 from schemas.merge import RunSpec
@@ -48,6 +51,7 @@ SPEC = RunSpec(
     ttl_seconds_after_finished=60,
     timeout_seconds=None,
     pending_timeout_seconds=None,
+    queue_timeout_seconds=None,
     restart_policy="Never",
     visibility="Private",
     service_account_name=None,
@@ -76,7 +80,12 @@ def read_configuration(kubeconfig: str) -> Configuration:
 
 def open_namespace(configuration: Configuration, namespace: str) -> NamespacedClient:
     """Return a client for a namespace, with the service's own transport."""
-    return NamespacedClient(ApiTransport(copy(configuration), namespace))
+    ca = configuration.ssl_ca_cert
+    credential = Credential(
+        configuration.api_key.get("BearerToken"), TlsMaterial(authority=Path(ca).read_bytes() if ca else None)
+    )
+    server = ApiServer(configuration.host, verify=configuration.verify_ssl)
+    return NamespacedClient(ApiTransport(server, namespace, source=FixedCredential(credential)))
 
 
 @contextmanager

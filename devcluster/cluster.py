@@ -11,11 +11,13 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 
 from devcluster.controllers.backoff import BackOff
 from devcluster.controllers.cache import Cache
+from devcluster.controllers.cron_jobs import CronJobController
 from devcluster.controllers.deployments import DeploymentController
 from devcluster.controllers.expiry import EventExpiry, JobExpiry
 from devcluster.controllers.garbage import GarbageCollector
@@ -55,14 +57,18 @@ class Options:
 class Cluster:
     """One cluster, from `start` to `stop`; also a context manager. It cannot be started again.
 
+    Args:
+        options: `None` for the defaults.
+        store: what it holds at first; `None` for an empty one. No container of its pods runs yet.
+
     Raises:
         ImageTableError: the table file is missing or invalid.
         OSError: the server cannot listen on the address.
     """
 
-    def __init__(self, options: Options | None = None) -> None:
+    def __init__(self, options: Options | None = None, store: Store | None = None) -> None:
         self.options = options or Options()
-        self.store = Store(history_size=self.options.history_size)
+        self.store = store or Store(history_size=self.options.history_size)
         self._exit = contextlib.ExitStack()
         images = FollowedTable(self.options.images) if self.options.images else load_table(None)
         with contextlib.ExitStack() as undo:
@@ -93,6 +99,7 @@ class Cluster:
         JobController(self._cache, self._loop, Recorder(self.store, "job-controller"), pod_back_off)
         DeploymentController(self._cache, self._loop, Recorder(self.store, "deployment-controller"))
         StatefulSetController(self._cache, self._loop, Recorder(self.store, "statefulset-controller"))
+        self._cron_jobs = CronJobController(self._cache, self._loop, Recorder(self.store, "cronjob-controller"))
         JobExpiry(self._cache, self._loop)
         EventExpiry(self._cache, self._loop)
         GarbageCollector(self._cache, self.store)
@@ -124,6 +131,10 @@ class Cluster:
         self._logs.close()
         self._server.stop()
         self._exit.close()
+
+    def move_cron_clock(self, by: timedelta) -> None:
+        """Move the clock of the CronJob controller, so that ticks come without waiting for them."""
+        self._cron_jobs.move_clock(by)
 
     def write_kubeconfig(self, path: Path) -> None:
         """Write a kubeconfig for this cluster, as JSON, which is also YAML.

@@ -14,6 +14,7 @@ from kubernetes import client
 
 from devcluster.launch import (
     DEADLINE_SECONDS,
+    HTTP,
     NAMESPACE,
     DemoError,
     Processes,
@@ -56,7 +57,7 @@ def run_job(url: str, kubeconfig: Path) -> str:
     """
     body = f'{{"Args": ["{_ARGUMENT}"]}}'
     print(f"\n$ curl -X POST {url}/job/fibonacci -d '{body}'")
-    response = requests.post(f"{url}/job/fibonacci", data=body, timeout=DEADLINE_SECONDS)
+    response = HTTP.post(f"{url}/job/fibonacci", data=body, timeout=DEADLINE_SECONDS)
     print(f"{response.status_code} {response.text.strip()}", flush=True)
     if response.status_code != 202:
         raise DemoError("the run was not accepted")
@@ -77,7 +78,7 @@ def follow(url: str) -> dict[str, Any]:
     print(f"\n$ curl {url}")
     shown, deadline = "", time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
-        response = requests.get(url, timeout=DEADLINE_SECONDS)
+        response = HTTP.get(url, timeout=DEADLINE_SECONDS)
         if response.status_code != 200:
             raise DemoError(f"cannot read the run: {response.status_code} {response.text}")
         run: dict[str, Any] = response.json()

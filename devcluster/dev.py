@@ -20,6 +20,7 @@ from kubernetes import client
 from devcluster.demo import run_job
 from devcluster.launch import (
     DEADLINE_SECONDS,
+    HTTP,
     NAMESPACE,
     DemoError,
     Processes,
@@ -32,7 +33,9 @@ from devcluster.launch import (
 _DEFAULT_PORT = 30021
 _POLL_SECONDS = 0.5
 _NAME_INFIX = "-slimfaas-job-"
-"""The text between definition and id in Job names."""
+"""The text between definition and id in the names of Jobs that requests make."""
+_DEFINITION_LABEL = "slimfaas.dev/job"
+"""On runs: the name of the definition."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
                 raise DemoError(f"file not found: {file}")
         with Processes() as processes:
             kubeconfig = processes.start_cluster(options.images and options.images.resolve())
-            jobs = options.jobs.resolve() if options.jobs else write_demo_jobs(processes.folder)
+            jobs = options.jobs.resolve() if options.jobs else write_demo_jobs(processes.folder, every_minute=True)
             url = processes.start_service(kubeconfig, port, jobs)
             location = None
             if options.jobs is None:
@@ -70,12 +73,22 @@ def describe(url: str, kubeconfig: Path, jobs: Path, location: str | None) -> st
         jobs: the file with the definitions.
         location: the path of an existing run; `None` if there is none yet.
     """
-    lines = ["", f"The service listens on {url}, with the definitions of {jobs}.", ""]
-    lines += [f"  {'the API, in a browser':<30}{url}/docs", f"  {'definitions and queues':<30}curl {url}/jobs/status"]
+    lines = ["", f"Open {url}/ui in a browser: it shows the definitions of {jobs}.", ""]
+    lines += ["Or paste commands into another terminal:", ""]
     public, private = _read_names(jobs)
-    body = """ -d '{"Args": ["30"]}'""" if location else ""  # the demo's program needs an argument
+    program = Path(sys.executable).with_name("slimfaas-jobs")
+    command = program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program
+    # The demo's program needs an argument.
+    arguments, body = (" -- 30", """ -d '{"Args": ["30"]}'""") if location else ("", "")
+    lines.append(f"  {'first':<30}export SLIMFAAS_URL={url}")
+    lines += [f"  {f'run {name}, see its log':<30}{command} run {name} --follow{arguments}" for name in public]
+    lines.append(f"  {'definitions and queues':<30}{command} status")
+    lines.append(f"  {'all runs':<30}{command} list")
+    lines += ["", "The same by HTTP alone:", ""]
     lines += [f"  {f'start a run of {name}':<30}curl -X POST {url}/job/{name}{body}" for name in public]
+    lines.append(f"  {'definitions and queues':<30}curl {url}/jobs/status")
     if location:
+        lines.append(f"  {'the schedule of every minute':<30}curl {url}/job-schedules/fibonacci")
         lines.append(f"  {'the run that has just ended':<30}curl {url}{location}")
         lines.append(f"  {'its log':<30}curl {url}{location}/logs")
     lines.append(f"  {'for kubectl':<30}export KUBECONFIG={kubeconfig}")
@@ -119,23 +132,36 @@ def _show_changes(processes: Processes, url: str, kubeconfig: Path, jobs: Path, 
                 print(f"the service has reloaded {jobs}", flush=True)
 
 
-def changes(url: str, before: Mapping[str, str], after: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each changed run, with a command that shows more.
+Run = tuple[str, str]
+"""The definition of a run, and its id."""
+
+
+def changes(url: str, before: Mapping[Run, str], after: Mapping[Run, str]) -> Iterator[str]:
+    """Yield a line for each changed run, with a command that shows more while there is more to show.
 
     Args:
         url: the service's URL.
-        before: the previous state of each Job, by name.
-        after: the current state of each Job, by name.
+        before: the previous state of each run.
+        after: the current state of each run.
     """
-    for name, state in after.items():
-        definition, infix, run_id = name.partition(_NAME_INFIX)
-        if infix and state != before.get(name):
+    for (definition, run_id), state in after.items():
+        if state != before.get((definition, run_id)):
             logs = "/logs" if state in ("succeeded", "failed") else ""
-            yield f"{definition} {run_id} {state:<10} curl {url}/job/{definition}/{run_id}{logs}"
+            command = "" if state == "cancelled" else f"curl {url}/job/{definition}/{run_id}{logs}"
+            yield f"{definition} {run_id} {state:<10} {command}".rstrip()
+    for definition, run_id in before.keys() - after.keys():
+        if before[definition, run_id] in ("queued", "started"):
+            yield f"{definition} {run_id} cancelled"
 
 
-def _states(batch: Any) -> dict[str, str]:
-    return {job.metadata.name: _state(job) for job in batch.list_namespaced_job(NAMESPACE).items}
+def _states(batch: Any) -> dict[Run, str]:
+    jobs = batch.list_namespaced_job(NAMESPACE, label_selector=_DEFINITION_LABEL).items
+    return {identify(job.metadata.name, job.metadata.labels[_DEFINITION_LABEL]): _state(job) for job in jobs}
+
+
+def identify(name: str, definition: str) -> Run:
+    """Return the run of a Job. If no request has made it, its id is the Job's name."""
+    return definition, name.removeprefix(f"{definition}{_NAME_INFIX}")
 
 
 def _state(job: Any) -> str:
@@ -143,12 +169,14 @@ def _state(job: Any) -> str:
     for condition in job.status.conditions or ():
         if condition.status == "True" and condition.type in ends:
             return ends[condition.type]
+    if job.metadata.deletion_timestamp:
+        return "cancelled"
     return "queued" if job.spec.suspend else "started"
 
 
 def _loaded_at(url: str) -> int:
     """Return when the service last loaded its definitions, in Unix milliseconds."""
-    loaded: int = requests.get(f"{url}/ready", timeout=DEADLINE_SECONDS).json()["Configuration"]["LoadTimestamp"]
+    loaded: int = HTTP.get(f"{url}/ready", timeout=DEADLINE_SECONDS).json()["Configuration"]["LoadTimestamp"]
     return loaded
 
 

@@ -185,6 +185,15 @@ def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
+def no_protobuf() -> ApiError:
+    """Return the error for a body in Protobuf, which Kubernetes reads and this server does not."""
+    message = (
+        "the embedded cluster reads JSON only, and kubectl has sent Protobuf, as `kubectl create KIND` does: "
+        "use `kubectl create ... --dry-run=client -o json | kubectl create -f -`"
+    )
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
 def entity_too_large(limit_bytes: int) -> ApiError:
     """Return the error for a body over the server's limit."""
     message = f"Request entity too large: limit is {limit_bytes}"

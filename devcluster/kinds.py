@@ -60,17 +60,30 @@ STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets", "statefulset", 
                     has_generation=True, categories=_ALL)  # fmt: skip
 JOB = Kind("batch", "v1", "Job", "jobs", "job", subresources=_STATUS, has_generation=True,
            default_propagation="Orphan", categories=_ALL)  # fmt: skip
+CRON_JOB = Kind("batch", "v1", "CronJob", "cronjobs", "cronjob", ("cj",), subresources=_STATUS, has_generation=True,
+                categories=_ALL)  # fmt: skip
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease", create_on_update=True,
              unconditional_update=False)  # fmt: skip
 
+_RBAC = "rbac.authorization.k8s.io"
+ROLE = Kind(_RBAC, "v1", "Role", "roles", "role", create_on_update=True)
+ROLE_BINDING = Kind(_RBAC, "v1", "RoleBinding", "rolebindings", "rolebinding", create_on_update=True)
+CLUSTER_ROLE = Kind(_RBAC, "v1", "ClusterRole", "clusterroles", "clusterrole", namespaced=False, create_on_update=True)
+CLUSTER_ROLE_BINDING = Kind(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", "clusterrolebinding",
+                            namespaced=False, create_on_update=True)  # fmt: skip
+
 KINDS = (POD, EVENT, CONFIG_MAP, SECRET, SERVICE, SERVICE_ACCOUNT, NAMESPACE, NODE,
-         DEPLOYMENT, STATEFUL_SET, JOB, LEASE)  # fmt: skip
+         DEPLOYMENT, STATEFUL_SET, JOB, CRON_JOB, LEASE,
+         ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING)  # fmt: skip
 
 # The server responds to these and does not store them.
 TOKEN_REVIEW = Kind("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", "tokenreview", namespaced=False)
+ACCESS_REVIEW = Kind("authorization.k8s.io", "v1", "SubjectAccessReview", "subjectaccessreviews", "subjectaccessreview",
+                     namespaced=False)  # fmt: skip
+REVIEWS = (TOKEN_REVIEW, ACCESS_REVIEW)
 TOKEN_REQUEST = Kind("authentication.k8s.io", "v1", "TokenRequest", "tokenrequests", "tokenrequest")
 
-SERVED = (*KINDS, TOKEN_REVIEW)
+SERVED = (*KINDS, *REVIEWS)
 """The kinds that have a path of their own."""
 
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in KINDS}

@@ -1,6 +1,7 @@
 """The embedded cluster and the service as processes of this machine, which end with who started them."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -25,6 +26,11 @@ _MANIFESTS = _ROOT / "k8s" / "overlays" / "demo"
 _LOOK_SECONDS = 0.5
 _STOP_SECONDS = 25.0
 """How long a process may take to stop: longer than the service waits for calls that are under way."""
+
+
+HTTP = requests.Session()
+"""For the service, which is on this machine: a proxy of the environment would not find it."""
+HTTP.trust_env = False
 
 
 class DemoError(Exception):
@@ -118,8 +124,9 @@ class Processes:
             "SLIMFAAS_JOBS_CONFIGURATION_FILE": str(jobs),
             "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}",
             "SLIMFAAS_LOG_LEVEL": "warning",
+            "SLIMFAAS_PUBLIC_LISTING": "true",  # whoever reaches this port may see everything
         }
-        self._start("the service", [sys.executable, "-m", "gunicorn", "wsgi:app"], environment)
+        self._start("the service", [str(Path(sys.executable).with_name("slimfaas-jobs")), "serve"], environment)
         url = f"http://127.0.0.1:{port}"
         self._wait_until(lambda: _is_ready(url), "the service")
         return url
@@ -159,31 +166,49 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def _is_ready(url: str) -> bool:
     try:
-        return requests.get(f"{url}/ready", timeout=5).status_code == 200
+        return HTTP.get(f"{url}/ready", timeout=5).status_code == 200
     except requests.RequestException:
         return False
 
 
-def write_demo_jobs(folder: Path) -> Path:
-    """Write the demo's definitions, those of its ConfigMap, to a file; returns its path."""
-    config_map = yaml.safe_load((_MANIFESTS / "configmap.yaml").read_text("utf-8"))
+def write_demo_jobs(folder: Path, *, every_minute: bool = False) -> Path:
+    """Write the demo's definitions, those of its ConfigMap, to a file; returns its path.
+
+    Args:
+        folder: for the file.
+        every_minute: whether a schedule starts a run every minute.
+    """
+    config_map = yaml.safe_load(_read_manifest("configmap.yaml"))
+    jobs = json.loads(config_map["data"]["SLIMFAAS_JOBS_CONFIGURATION"])
+    if every_minute:
+        jobs["Schedules"] = {"fibonacci": [{"Schedule": "* * * * *", "Args": ["20"]}]}
     path = folder / "jobs.json"
-    path.write_text(config_map["data"]["SLIMFAAS_JOBS_CONFIGURATION"], "utf-8")
+    path.write_text(json.dumps(jobs, indent=2), "utf-8")
     return path
+
+
+def _read_manifest(name: str) -> str:
+    try:
+        return (_MANIFESTS / name).read_text("utf-8")
+    except FileNotFoundError as error:
+        raise DemoError(f"{_MANIFESTS / name} is missing: the demo runs in a clone of the repository only") from error
 
 
 def create_demo_dependency(kubeconfig: Path) -> None:
     """Create the Deployment that the demo's job depends on."""
-    deployment = yaml.safe_load((_MANIFESTS / "fibonacci1.yaml").read_text("utf-8"))
+    deployment = yaml.safe_load(_read_manifest("fibonacci1.yaml"))
     with connect(kubeconfig) as api:
         client.AppsV1Api(api).create_namespaced_deployment(NAMESPACE, deployment)
     print("created the Deployment fibonacci1; it will be ready in a few seconds", flush=True)
 
 
 def connect(kubeconfig: Path) -> client.ApiClient:
-    """Make a client of the cluster."""
-    make: Callable[..., client.ApiClient] = config.new_client_from_config
-    return make(config_file=str(kubeconfig))
+    """Make a client of the cluster, which is on this machine."""
+    configuration = client.Configuration()
+    load: Callable[..., None] = config.load_kube_config
+    load(config_file=str(kubeconfig), client_configuration=configuration)
+    configuration.proxy = None
+    return client.ApiClient(configuration)
 
 
 def find_free_port() -> int:

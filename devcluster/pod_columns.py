@@ -3,7 +3,7 @@
 Follows `printPod` of `k8s.io/kubernetes/pkg/printers/internalversion`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -15,14 +15,18 @@ def pod_cells(pod: Object, at: datetime) -> list[Any]:
     """Return the cells after the name: ready, status, restarts, age, and the wide columns."""
     status, spec = pod.get("status", {}), pod.get("spec", {})
     statuses: Sequence[Object] = status.get("containerStatuses") or ()
-    ready = sum(bool(one.get("ready") and one.get("state", {}).get("running")) for one in statuses)
+    sidecars = {one["name"] for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"}
+    initial: Sequence[Object] = status.get("initContainerStatuses") or ()
+    lasting = [*(one for one in initial if one["name"] in sidecars), *statuses]
+    initializing = _initializing(pod, sidecars)
+    ready = sum(bool(one.get("ready") and one.get("state", {}).get("running")) for one in lasting)
     created = metadata_of(pod).get("creationTimestamp")
     gates = spec.get("readinessGates") or ()
     met = [one["type"] for one in status.get("conditions") or () if one["status"] == "True"]
     return [
-        f"{ready}/{len(spec.get('containers') or ())}",
-        _state(pod, statuses),
-        _restarts(statuses, at),
+        f"{ready}/{len(spec.get('containers') or ()) + len(sidecars)}",
+        _state(pod, statuses, initializing),
+        _restarts(initial if initializing else lasting, at),
         shorten_duration((at - parse_time(created)).total_seconds()) if created else "<unknown>",
         status.get("podIP") or "<none>",
         spec.get("nodeName") or "<none>",
@@ -31,10 +35,10 @@ def pod_cells(pod: Object, at: datetime) -> list[Any]:
     ]
 
 
-def _state(pod: Object, statuses: Sequence[Object]) -> str:
+def _state(pod: Object, statuses: Sequence[Object], initializing: str | None) -> str:
     status = pod.get("status", {})
     reason = status.get("reason") or status.get("phase", "")
-    reason = _initializing(pod) or _containers_state(statuses, reason, status.get("conditions") or ())
+    reason = initializing or _containers_state(statuses, reason, status.get("conditions") or ())
     if metadata_of(pod).get("deletionTimestamp"):
         if status.get("reason") == "NodeLost":
             return "Unknown"
@@ -43,10 +47,14 @@ def _state(pod: Object, statuses: Sequence[Object]) -> str:
     return str(reason)
 
 
-def _initializing(pod: Object) -> str | None:
+def _initializing(pod: Object, sidecars: Set[str]) -> str | None:
     """Return the state of the first unfinished init container; None when all are done."""
-    statuses = pod.get("status", {}).get("initContainerStatuses") or ()
-    for index, one in enumerate(statuses):
+    status = pod.get("status", {})
+    if any(one["type"] == "Initialized" and one["status"] == "True" for one in status.get("conditions") or ()):
+        return None
+    for index, one in enumerate(status.get("initContainerStatuses") or ()):
+        if one["name"] in sidecars and one.get("started"):
+            continue
         state = one.get("state", {})
         ended, waiting = state.get("terminated"), state.get("waiting") or {}
         if ended and ended["exitCode"] == 0:

@@ -43,6 +43,7 @@ class Store:
     def __init__(self, *, history_size: int = 10_000) -> None:
         self._lock = threading.RLock()
         self._revision = 1
+        self._history_size = history_size
         self._stores = {kind: ResourceStore(self._lock, history_size) for kind in KINDS}
         for name in _SYSTEM_NAMESPACES:
             self.ensure_namespace(name)
@@ -209,6 +210,20 @@ class Store:
     def subscribe(self, kind: Kind, namespace: str | None, since: int) -> Subscription:
         """Open a watch of the changes after revision `since`; see `Subscription`."""
         return Subscription(self, kind, namespace, since)
+
+    def copy(self) -> "Store":
+        """Return another store with the same objects at the same revision, as a restore of an etcd snapshot makes it.
+
+        It has no watches and no history: a watch from an earlier revision gets 410.
+        """
+        other = Store(history_size=self._history_size)
+        with self._lock:
+            for kind, resource_store in self._stores.items():
+                for key, obj in resource_store.objects.items():
+                    other._stores[kind].put(key, obj)
+            other._revision = self._revision
+        other.compact()
+        return other
 
     def compact(self) -> None:
         """Drop the history: a watch from an earlier revision gets 410, as after a compaction of etcd."""

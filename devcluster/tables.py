@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from devcluster.durations import shorten_duration
 from devcluster.kinds import (
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
+    CRON_JOB,
     DEPLOYMENT,
     EVENT,
     JOB,
@@ -18,6 +21,8 @@ from devcluster.kinds import (
     NAMESPACE,
     NODE,
     POD,
+    ROLE,
+    ROLE_BINDING,
     SECRET,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -33,16 +38,17 @@ _WIDE = 1  # the priority of columns that only `-o wide` shows
 
 
 def _columns(*names: str) -> list[Object]:
-    """Return column definitions; a leading `+` marks a wide column."""
+    """Return column definitions; a leading `+` marks a wide column, and `:type` one that has no strings."""
+    parts = [name.lstrip("+").partition(":") for name in names]
     return [
         {
-            "name": name.lstrip("+"),
-            "type": "string",
-            "format": "name" if name.lstrip("+") == "Name" else "",
+            "name": title,
+            "type": type_ or "string",
+            "format": "name" if title == "Name" else "",
             "description": "",
             "priority": _WIDE if name.startswith("+") else 0,
         }
-        for name in names
+        for name, (title, _, type_) in zip(names, parts, strict=True)
     ]
 
 
@@ -50,6 +56,8 @@ _COLUMNS: dict[Kind, list[Object]] = {
     POD: _columns("Name", "Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node",
                   "+Readiness Gates"),
     JOB: _columns("Name", "Status", "Completions", "Duration", "Age", "+Containers", "+Images", "+Selector"),
+    CRON_JOB: _columns("Name", "Schedule", "Timezone", "Suspend:boolean", "Active:integer", "Last Schedule", "Age",
+                       "+Containers", "+Images", "+Selector"),
     DEPLOYMENT: _columns("Name", "Ready", "Up-to-date", "Available", "Age", "+Containers", "+Images", "+Selector"),
     STATEFUL_SET: _columns("Name", "Ready", "Age", "+Containers", "+Images"),
     EVENT: _columns("Last Seen", "Type", "Reason", "Object", "+Subobject", "+Source", "Message", "+First Seen",
@@ -59,6 +67,10 @@ _COLUMNS: dict[Kind, list[Object]] = {
     SECRET: _columns("Name", "Type", "Data", "Age"),
     SERVICE: _columns("Name", "Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "+Selector"),
     SERVICE_ACCOUNT: _columns("Name", "Age"),
+    ROLE: _columns("Name", "Created At"),
+    CLUSTER_ROLE: _columns("Name", "Created At"),
+    ROLE_BINDING: _columns("Name", "Role", "Age", "+Users", "+Groups", "+ServiceAccounts"),
+    CLUSTER_ROLE_BINDING: _columns("Name", "Role", "Age", "+Users", "+Groups", "+ServiceAccounts"),
     NAMESPACE: _columns("Name", "Status", "Age"),
     NODE: _columns("Name", "Status", "Roles", "Age", "Version", "+Internal-IP", "+External-IP", "+OS-Image",
                    "+Kernel-Version", "+Container-Runtime"),
@@ -112,6 +124,7 @@ def _name(obj: Object) -> str:
 
 
 def _containers(obj: Object) -> tuple[str, str]:
+    """Return the names and images of the containers of an object with a pod template."""
     containers = obj["spec"]["template"].get("spec", {}).get("containers") or ()
     return ",".join(one["name"] for one in containers), ",".join(one.get("image", "") for one in containers)
 
@@ -157,6 +170,14 @@ def _job_status(job: Object) -> str:
         if _has_condition(job, condition):
             return condition
     return "Running"
+
+
+def _cron_job_cells(cron_job: Object, at: datetime) -> list[Any]:
+    spec, status, template = cron_job["spec"], cron_job.get("status", {}), cron_job["spec"]["jobTemplate"]
+    last = _since(status["lastScheduleTime"], at) if status.get("lastScheduleTime") else "<none>"
+    suspend = "True" if spec["suspend"] else "False"
+    return [_name(cron_job), spec["schedule"], spec.get("timeZone", "<none>"), suspend, len(status.get("active") or ()),
+            last, _age(cron_job, at), *_containers(template), _selector(template["spec"].get("selector"))]  # fmt: skip
 
 
 def _ready(obj: Object) -> str:
@@ -214,6 +235,19 @@ def _service_cells(service: Object, at: datetime) -> list[Any]:
             selector or "<none>"]  # fmt: skip
 
 
+def _binding_cells(binding: Object, at: datetime) -> list[Any]:
+    role = binding["roleRef"]
+    named = {
+        kind: ", ".join(
+            f"{one['namespace']}/{one['name']}" if one.get("namespace") else one["name"]
+            for one in binding.get("subjects") or ()
+            if one["kind"] == kind
+        )
+        for kind in ("User", "Group", "ServiceAccount")
+    }
+    return [_name(binding), f"{role['kind']}/{role['name']}", _age(binding, at), *named.values()]
+
+
 def _data_count(obj: Object) -> int:
     return len(obj.get("data") or ()) + len(obj.get("binaryData") or ())
 
@@ -221,6 +255,7 @@ def _data_count(obj: Object) -> int:
 _CELLS: dict[Kind, Callable[[Object, datetime], list[Any]]] = {
     POD: lambda obj, at: [_name(obj), *pod_cells(obj, at)],
     JOB: _job_cells,
+    CRON_JOB: _cron_job_cells,
     DEPLOYMENT: _deployment_cells,
     STATEFUL_SET: lambda obj, at: [_name(obj), _ready(obj), _age(obj, at), *_containers(obj)],
     EVENT: _event_cells,
@@ -229,6 +264,10 @@ _CELLS: dict[Kind, Callable[[Object, datetime], list[Any]]] = {
     SECRET: lambda obj, at: [_name(obj), obj.get("type", ""), _data_count(obj), _age(obj, at)],
     SERVICE: _service_cells,
     SERVICE_ACCOUNT: lambda obj, at: [_name(obj), _age(obj, at)],
+    ROLE: lambda obj, _at: [_name(obj), metadata_of(obj).get("creationTimestamp", "")],
+    CLUSTER_ROLE: lambda obj, _at: [_name(obj), metadata_of(obj).get("creationTimestamp", "")],
+    ROLE_BINDING: _binding_cells,
+    CLUSTER_ROLE_BINDING: _binding_cells,
     NAMESPACE: lambda obj, at: [_name(obj), obj.get("status", {}).get("phase", ""), _age(obj, at)],
     NODE: _node_cells,
 }

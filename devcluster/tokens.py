@@ -72,7 +72,7 @@ class TokenAuthority:
         try:
             header, claims = (json.loads(_decode(part)) for part in parts[:2])
             signature = _decode(parts[2])
-        except ValueError:  # not base64, not UTF-8 or not JSON: all of these errors are ValueErrors
+        except (ValueError, RecursionError):  # not base64, not UTF-8 or not JSON, or nested too deep
             return None
         if not isinstance(header, dict) or not isinstance(claims, dict) or claims.get("iss") != ISSUER:
             return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import accumulate
 from typing import NoReturn
 
 
@@ -25,6 +26,9 @@ class Fault:
 MAX_FAULTS = 100
 """The maximum number of faults that are reported for a request. A client may send many to waste our time."""
 
+_MAX_TEXT_LENGTH = 16 * 1024
+"""The most characters that these faults have in all: names that a client has made up may be long, too."""
+
 
 class Refused(Exception):
     """The document has faults.
@@ -38,15 +42,21 @@ class Refused(Exception):
         self.faults = tuple(faults)
 
 
+_TOO_LONG = "a name in the body is too long to be repeated here, and is not that of a field"
+
+
 def refuse_request(faults: Iterable[Fault]) -> NoReturn:
     """Raise `Refused` with the faults of a request, sorted and without duplicates.
 
     Raises:
-        Refused: always. If there are more than `MAX_FAULTS`, it has the first ones, and a last one that says so.
+        Refused: always. If there are more than `MAX_FAULTS`, or their text is too long, it has the first ones, and a
+            last one that says so.
     """
     ordered = sorted(set(faults))
-    if len(ordered) > MAX_FAULTS:
-        ordered[MAX_FAULTS:] = [Fault("", f"there are more faults than these {MAX_FAULTS}")]
+    lengths = accumulate(len(fault.pointer) + len(fault.message) for fault in ordered[:MAX_FAULTS])
+    told = sum(length <= _MAX_TEXT_LENGTH for length in lengths)
+    if told < len(ordered):
+        ordered[told:] = [Fault("", f"there are more faults than these {told}" if told else _TOO_LONG)]
     raise Refused(ordered)
 
 

@@ -2,6 +2,8 @@
 
 import re
 
+from schemas import wildcards
+
 _MAX_LENGTH = 512
 """Enough for a repository (255 characters at most), tag (128) and digest. Longer texts are refused unmatched."""
 
@@ -40,24 +42,15 @@ def matches(pattern: str, image: str) -> bool:
     - The time is proportional to the lengths, for every pattern.
     """
     pattern_pieces, image_pieces = _SEPARATORS.split(pattern), _SEPARATORS.split(image)
-    return len(pattern_pieces) == len(image_pieces) and all(map(_matches_piece, pattern_pieces, image_pieces))
+    return len(pattern_pieces) == len(image_pieces) and all(map(wildcards.matches, pattern_pieces, image_pieces))
 
 
-def _matches_piece(pattern: str, text: str) -> bool:
-    first, *others = pattern.split("*")
-    if not others:
-        return pattern == text
-    *middle, last = others
-    if not text.startswith(first) or not text.endswith(last) or len(text) < len(first) + len(last):
-        return False
-    # The first occurrence of each literal leaves the most text for the next ones, so no backtracking is needed.
-    position, end = len(first), len(text) - len(last)
-    for literal in middle:
-        found = text.find(literal, position, end)
-        if found < 0:
-            return False
-        position = found + len(literal)
-    return True
+def split_tag(pattern: str) -> tuple[str, str]:
+    """Split an image or a pattern into its repository, and its tag and digest with the `:` or `@` before them."""
+    last_segment = pattern.rfind("/") + 1
+    places = [pattern.find(separator, last_segment) for separator in ":@"]
+    end = min((place for place in places if place >= 0), default=len(pattern))
+    return pattern[:end], pattern[end:]
 
 
 def is_allowed(image: str, *, default: str, whitelist: tuple[str, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""A Kubernetes Job, as a dry run returns it."""
+"""A Kubernetes Job or CronJob, as a dry run returns it."""
 
 from marshmallow import Schema, fields
 
@@ -12,4 +12,10 @@ class JobSchema(Schema):
     spec = fields.Dict(
         metadata={"description": "What would run. The definition's variables are shown without their values."}
     )
-    status = fields.Dict(metadata={"description": "The status of a new Job.", "optional": True})
+    status = fields.Dict(metadata={"description": "The status of a new object.", "optional": True})
+
+
+class CronJobSchema(JobSchema):
+    """The CronJob that would have been stored."""
+
+    kind = fields.Constant("CronJob", metadata={"description": "Its kind."})

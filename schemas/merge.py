@@ -4,22 +4,31 @@ The rule for every field: the value is applied exactly as given, or the request 
 field. Nothing is clamped, changed or dropped. `_merge_resources` documents the only derived value.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from schemas.definition import Amounts, Definition, RestartPolicy, Variable, Visibility
+from schemas.definition import (
+    DEFAULT_BACKOFF_LIMIT,
+    KUBERNETES_BACKOFF_LIMIT,
+    Amounts,
+    Definition,
+    RestartPolicy,
+    Variable,
+    Visibility,
+)
+from schemas.dependencies import MAX_REQUEST_NAMES, MAX_REQUEST_NAMES_BYTES, count_bytes, is_workload_name
+from schemas.environment_rules import environment_faults
 from schemas.faults import Fault, pointer_to, refuse_request
 from schemas.images import is_allowed, is_image
-from schemas.quantities import NotAQuantity, parse_quantity
-from schemas.request import WORKLOAD_NAME, WORKLOAD_NAME_LENGTH, Request
+from schemas.notify import DEFAULT_MAX_UNDELIVERED
+from schemas.quantities import NotAQuantity, parse_amount, parse_limit, parse_quantity
+from schemas.request import Request, overridden_fields
 from schemas.security import SecurityContext
+from schemas.stored_size import MAX_STORED_BYTES, stored_bytes
+from schemas.template import Template
 
 _T = TypeVar("_T")
-
-_MAX_DEPENDENCIES = 32
-"""The most names in a request's `DependsOn`: the dispatcher keeps those of every queued run in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +46,19 @@ class RunSpec:
         depends_on: Deployments or StatefulSets that must be ready before the run starts.
         environments: the definition's variables in its order, with the request's values where it gives any, then the
             request's other variables. The order matters: Kubernetes expands references to earlier variables.
-        backoff_limit: retries before the run counts as failed.
+        backoff_limit: retries before the run counts as failed; at most the definition's, or 6 if it sets none.
         timeout_seconds: at most the definition's; `None`: no limit.
         pending_timeout_seconds: at most the definition's; `None`: no limit.
-        ttl_seconds_after_finished: how long Kubernetes keeps the finished run; `None`: until it is deleted.
+        queue_timeout_seconds: at most the definition's; `None`: no limit.
+        ttl_seconds_after_finished: how long Kubernetes keeps the finished run, at most as long as the definition says;
+            `None`: until it is deleted.
         restart_policy: the pod's restart policy.
         visibility: the definition's; it tells who could start the run, and so how far its pod can be trusted.
         service_account_name: the definition's; `None`: the namespace's default account, without a token.
         security_context: the definition's.
+        template: the definition's.
+        notifies: whether somebody is told when the run ends, before Kubernetes may delete it.
+        max_undelivered: how many ended runs of the definition may wait for that.
     """
 
     definition: str
@@ -59,11 +73,15 @@ class RunSpec:
     backoff_limit: int
     timeout_seconds: int | None
     pending_timeout_seconds: int | None
+    queue_timeout_seconds: int | None
     ttl_seconds_after_finished: int | None
     restart_policy: RestartPolicy
     visibility: Visibility
     service_account_name: str | None
     security_context: SecurityContext
+    template: Template | None = None
+    notifies: bool = False
+    max_undelivered: int = DEFAULT_MAX_UNDELIVERED
 
 
 def merge(definition: Definition, request: Request, faults_before: Iterable[Fault] = ()) -> RunSpec:
@@ -82,8 +100,11 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     faults += faults_before
     faults += _image_faults(definition, request)
     faults += _dependency_faults(definition, request)
-    faults += _environment_faults(request)
-    faults += _timeout_faults(definition, request)
+    faults += environment_faults(definition, request.environments)
+    faults += _bound_faults(definition, request)
+    faults += _restart_faults(definition, request)
+    faults += _overridable_faults(definition, request)
+    faults += _size_faults(request)
     if faults:
         refuse_request(faults)
     given = {variable.name: variable for variable in request.environments}
@@ -98,14 +119,18 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
         limits=limits,
         depends_on=_given(request.depends_on, definition.depends_on),
         environments=tuple((defined | given).values()),
-        backoff_limit=_given(request.backoff_limit, definition.backoff_limit),
+        backoff_limit=_given(request.backoff_limit, _given(definition.backoff_limit, DEFAULT_BACKOFF_LIMIT)),
         timeout_seconds=_given(request.timeout_seconds, definition.timeout_seconds),
         pending_timeout_seconds=_given(request.pending_timeout_seconds, definition.pending_timeout_seconds),
+        queue_timeout_seconds=_given(request.queue_timeout_seconds, definition.queue_timeout_seconds),
         ttl_seconds_after_finished=_given(request.ttl_seconds_after_finished, definition.ttl_seconds_after_finished),
         restart_policy=_given(request.restart_policy, definition.restart_policy),
         visibility=definition.visibility,
         service_account_name=definition.service_account_name,
         security_context=definition.security_context,
+        template=definition.template,
+        notifies=definition.notify is not None,
+        max_undelivered=definition.notify.max_undelivered if definition.notify else DEFAULT_MAX_UNDELIVERED,
     )
 
 
@@ -119,17 +144,28 @@ def _image_faults(definition: Definition, request: Request) -> Iterator[Fault]:
     if not is_image(request.image):
         yield Fault("/Image", "not an image reference; write it like registry/repository:tag")
     elif not is_allowed(request.image, default=definition.image, whitelist=definition.images_whitelist):
-        yield Fault("/Image", "not an image that this job allows")
+        yield Fault("/Image", "not an image that this definition allows")
 
 
 def _dependency_faults(definition: Definition, request: Request) -> Iterator[Fault]:
-    maximum = max(_MAX_DEPENDENCIES, len(definition.depends_on))
-    if len(request.depends_on or ()) > maximum:
+    """Find names that no workload can have, and more names than a queued run may keep in memory.
+
+    A list that is the definition's own is kept once for all runs, so it may be as long as a definition's.
+    """
+    names = request.depends_on or ()
+    if names == definition.depends_on:
+        return
+    maximum = max(MAX_REQUEST_NAMES, len(definition.depends_on))
+    if len(names) > maximum:
         yield Fault("/DependsOn", f"more than {maximum} names")
         return
+    maximum_bytes = max(MAX_REQUEST_NAMES_BYTES, count_bytes(definition.depends_on))
+    if (size_bytes := count_bytes(names)) > maximum_bytes:
+        yield Fault("/DependsOn", f"the names have {size_bytes} bytes together, more than {maximum_bytes}")
+        return
     seen: set[str] = set()
-    for index, name in enumerate(request.depends_on or ()):
-        if len(name) > WORKLOAD_NAME_LENGTH or not re.fullmatch(WORKLOAD_NAME, name):
+    for index, name in enumerate(names):
+        if not is_workload_name(name):
             yield Fault(
                 pointer_to("DependsOn", index),
                 "not the name of a Deployment or StatefulSet (a DNS subdomain)",
@@ -139,23 +175,42 @@ def _dependency_faults(definition: Definition, request: Request) -> Iterator[Fau
         seen.add(name)
 
 
-def _environment_faults(request: Request) -> Iterator[Fault]:
-    seen: set[str] = set()
-    for index, variable in enumerate(request.environments):
-        if variable.name in seen:
-            yield Fault(pointer_to("Environments", index), "named twice")
-        seen.add(variable.name)
+def _size_faults(request: Request) -> Iterator[Fault]:
+    if (size_bytes := stored_bytes(request)) > MAX_STORED_BYTES:
+        yield Fault(
+            "",
+            f"Args, Environments and DependsOn would take {size_bytes} bytes in the cluster, more than "
+            f"{MAX_STORED_BYTES}: a $ is stored as two bytes, and <, >, & and control characters are written as six",
+        )
 
 
-def _timeout_faults(definition: Definition, request: Request) -> Iterator[Fault]:
-    """Find timeouts above the definition's. Without one in the definition every timeout is allowed."""
-    times = {
-        "TimeoutSeconds": (request.timeout_seconds, definition.timeout_seconds),
+def _bound_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    """Find numbers above the definition's.
+
+    Where it sets no time, every time is lower: without one a run has no limit, or is kept for ever.
+    """
+    bounds = {
+        "BackoffLimit": (request.backoff_limit, _given(definition.backoff_limit, KUBERNETES_BACKOFF_LIMIT)),
         "PendingTimeoutSeconds": (request.pending_timeout_seconds, definition.pending_timeout_seconds),
+        "QueueTimeoutSeconds": (request.queue_timeout_seconds, definition.queue_timeout_seconds),
+        "TimeoutSeconds": (request.timeout_seconds, definition.timeout_seconds),
+        "TtlSecondsAfterFinished": (request.ttl_seconds_after_finished, definition.ttl_seconds_after_finished),
     }
-    for field, (given, maximum) in times.items():
+    for field, (given, maximum) in bounds.items():
         if given is not None and maximum is not None and given > maximum:
-            yield Fault(pointer_to(field), f"above this job's {maximum}")
+            yield Fault(pointer_to(field), f"above this definition's maximum of {maximum}")
+
+
+def _restart_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    template = definition.template
+    if template is not None and template.forbids_restart and request.restart_policy not in (None, "Never"):
+        yield Fault("/RestartPolicy", "this definition's podFailurePolicy needs Never")
+
+
+def _overridable_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    for field in overridden_fields(request):
+        if not definition.lets_set(field):
+            yield Fault(pointer_to(field), "not among the fields that Overridable of the definition lets requests set")
 
 
 def _merge_resources(definition: Definition, request: Request) -> tuple[Amounts, Amounts, list[Fault]]:
@@ -187,15 +242,15 @@ def _lower(part: str, defined: Amounts, given: Mapping[str, str], faults: list[F
     for resource, text in given.items():
         pointer = pointer_to("Resources", part, resource)
         if resource not in defined:
-            faults.append(Fault(pointer, f"not among the {part} of this job"))
+            faults.append(Fault(pointer, f"not among the {part} of this definition"))
             continue
         try:
-            amount = parse_quantity(text)
+            amount = parse_limit(resource, text) if part == "Limits" else parse_amount(resource, text)
         except NotAQuantity as error:
             faults.append(Fault(pointer, str(error)))
             continue
         if amount > parse_quantity(defined[resource]):
-            faults.append(Fault(pointer, f"above this job's {defined[resource]}"))
+            faults.append(Fault(pointer, f"above this definition's maximum of {defined[resource]}"))
         else:
             merged[resource] = text
     return merged

@@ -52,3 +52,40 @@ def parse_quantity(text: str) -> int:
     if amount > _LARGEST:
         raise NotAQuantity("larger than 2^63 - 1, which Kubernetes would cap")
     return amount
+
+
+_COUNTED_IN_BYTES = re.compile(r"memory|ephemeral-storage|hugepages-.*")
+
+_WITHOUT_UNIT = re.compile(r"[^kMGTPEi]*")
+"""A quantity without a suffix such as Mi or k; a number such as 1e3 is one."""
+
+
+def parse_amount(resource: str, text: str) -> int:
+    """Parse an amount of a resource; see `parse_quantity`.
+
+    Raises:
+        NotAQuantity: the text is no quantity, or names a part of a byte. Kubernetes rounds `100m` of memory up to one
+            byte. `0.1Gi` is not whole either, but within a byte of what was meant.
+    """
+    amount = parse_quantity(text)
+    if amount % _NANO and _COUNTED_IN_BYTES.fullmatch(resource) and _WITHOUT_UNIT.fullmatch(text):
+        raise NotAQuantity(
+            f"not a whole number of bytes; {resource} is counted in bytes, so write it like 100Mi or 0.5Gi"
+        )
+    return amount
+
+
+_UNLIMITED_BY_ZERO = frozenset({"cpu", "memory", "ephemeral-storage"})
+"""To the kubelet and the container runtime, a limit of 0 of these means no limit. Of other resources it means none."""
+
+
+def parse_limit(resource: str, text: str) -> int:
+    """Parse the limit of a resource; see `parse_quantity`.
+
+    Raises:
+        NotAQuantity: the text is no quantity, or is a 0 that would mean no limit.
+    """
+    amount = parse_amount(resource, text)
+    if amount == 0 and resource in _UNLIMITED_BY_ZERO:
+        raise NotAQuantity(f"a limit of 0 means no limit for {resource}, so it cannot be set")
+    return amount

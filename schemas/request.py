@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from marshmallow import ValidationError, post_load, pre_load, validate
 
-from schemas.definition import RESERVED_PREFIX, RestartPolicy, Variable
+from schemas.definition import REFERENCES, RESERVED_PREFIX, RestartPolicy, Variable
+from schemas.dependencies import WORKLOAD_NAME, WORKLOAD_NAME_LENGTH
 from schemas.documents import parse
 from schemas.faults import Fault, Refused, pointer_to
 from schemas.strict import Amounts, Count, List, Nested, Seconds, StrictSchema, Text
@@ -23,11 +24,13 @@ class Request:
         depends_on: replaces the definition's; an empty tuple: no dependencies.
         requests: lower resource requests, by resource name.
         limits: lower resource limits, by resource name.
-        environments: literal variables; each replaces the definition's variable of the same name.
-        backoff_limit: replaces the definition's.
+        environments: literal variables that the definition allows; each replaces the definition's variable of the same
+            name.
+        backoff_limit: lowers the definition's, or is at most Kubernetes' default of 6 if the definition has none.
         timeout_seconds: lowers the definition's, or sets it if the definition has none.
         pending_timeout_seconds: lowers the definition's, or sets it if the definition has none.
-        ttl_seconds_after_finished: replaces the definition's.
+        queue_timeout_seconds: lowers the definition's, or sets it if the definition has none.
+        ttl_seconds_after_finished: lowers the definition's, or sets it if the definition has none.
         restart_policy: replaces the definition's.
     """
 
@@ -40,6 +43,7 @@ class Request:
     backoff_limit: int | None = None
     timeout_seconds: int | None = None
     pending_timeout_seconds: int | None = None
+    queue_timeout_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     restart_policy: RestartPolicy | None = None
 
@@ -53,6 +57,7 @@ def overridden_fields(request: Request) -> tuple[str, ...]:
         "Environments": bool(request.environments),
         "Image": request.image is not None,
         "PendingTimeoutSeconds": request.pending_timeout_seconds is not None,
+        "QueueTimeoutSeconds": request.queue_timeout_seconds is not None,
         "Resources": bool(request.requests or request.limits),
         "RestartPolicy": request.restart_policy is not None,
         "TimeoutSeconds": request.timeout_seconds is not None,
@@ -76,31 +81,47 @@ def read_request(body: bytes) -> tuple[Request, list[Fault]]:
     """
     if not body:
         return Request(), []
+    value, faults = parse_object(body)
+    loaded, more_faults = load_fields(_SCHEMA, value)
+    return build_request(loaded), [*faults, *more_faults]
+
+
+def parse_object(body: bytes) -> tuple[dict[str, Any], list[Fault]]:
+    """Parse a body that must be a JSON object; returns it with what makes it ambiguous.
+
+    Raises:
+        schemas.documents.NotJson: the body is not JSON.
+        Refused: the body is JSON, but not an object.
+    """
     value, faults = parse(body)
     if not isinstance(value, dict):
         raise Refused([Fault("", "must be a JSON object")])
+    return value, faults
+
+
+def load_fields(schema: StrictSchema, value: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[Fault]]:
+    """Return the fields of a value without faults, by their names in Python, and the faults of the others."""
     try:
-        request = _SCHEMA.load(value)
+        loaded: dict[str, Any] = schema.load(value)
     except ValidationError as error:
-        faults += _flatten(error.messages, value, ())
-        request = _build_request(_valid_fields(error))
-    assert isinstance(request, Request)
-    return request, faults
+        return _valid_fields(schema, error), list(_flatten(error.messages, value, ()))
+    return loaded, []
 
 
-def _valid_fields(error: ValidationError) -> dict[str, Any]:
+def _valid_fields(schema: StrictSchema, error: ValidationError) -> dict[str, Any]:
     """Return the fields without faults. A list with a fault is omitted: the indices of its items would shift."""
     assert isinstance(error.messages, dict)
     assert isinstance(error.valid_data, dict)
     faulty = error.messages.keys() - {"Resources"}  # its two parts count as fields of their own
-    return {name: value for name, value in error.valid_data.items() if _SCHEMA.fields[name].data_key not in faulty}
+    return {name: value for name, value in error.valid_data.items() if schema.fields[name].data_key not in faulty}
 
 
-def _build_request(loaded: Mapping[str, Any]) -> Request:
-    """Build the immutable request."""
+def build_request(loaded: Mapping[str, Any]) -> Request:
+    """Build the immutable request. Clients of SlimFaas send `null`, and an empty `Image`, for fields not given."""
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
-    resources = plain.pop("resources", {})
-    return Request(**plain, **resources)
+    resources = plain.pop("resources", None) or {}
+    given = {key: value for key, value in plain.items() if value is not None and (key, value) != ("image", "")}
+    return Request(**given, **resources)
 
 
 class ResourcesSchema(StrictSchema):
@@ -110,20 +131,16 @@ class ResourcesSchema(StrictSchema):
     limits = Amounts(data_key="Limits", load_default=dict)
 
 
-WORKLOAD_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-"""The name of a Deployment or StatefulSet: a DNS subdomain of at most `WORKLOAD_NAME_LENGTH` characters."""
-
-WORKLOAD_NAME_LENGTH = 253
-
-_VARIABLE_NAME = r"(?!\.$|\.\.)[-._a-zA-Z][-._a-zA-Z0-9]*"
+_VARIABLE_NAME = "[ -<>-~]+"
+"""Printable ASCII characters without `=`, as Kubernetes accepts them:
+https://kubernetes.io/docs/tasks/inject-data-application/define-environment-variable-container/"""
 
 _LOWER_CASE = {"name": "Name", "value": "Value"}
-_REFERENCES = {"SecretRef", "ConfigMapRef", "FieldRef", "ResourceFieldRef"}
 
 
 def _check_variable_name(name: str) -> None:
     if not re.fullmatch(_VARIABLE_NAME, name):
-        raise ValidationError("not the name of an environment variable (letters, digits, -, . and _, no digit first)")
+        raise ValidationError("not the name of an environment variable (printable ASCII characters without =)")
     if name.startswith(RESERVED_PREFIX):
         raise ValidationError(f"names that begin with {RESERVED_PREFIX} are set by the service")
 
@@ -131,15 +148,13 @@ def _check_variable_name(name: str) -> None:
 class VariableSchema(StrictSchema):
     """An entry of `Environments` of a request, with a literal value. `name` and `value` are accepted as well."""
 
-    aliases: ClassVar = _LOWER_CASE
-
     name = Text(
         data_key="Name",
         required=True,
         validate=_check_variable_name,
         metadata={"pattern": f"^(?!{RESERVED_PREFIX}){_VARIABLE_NAME}$"},
     )
-    value = Text(data_key="Value", required=True, metadata={"description": "The value. Nothing in it is expanded."})
+    value = Text(data_key="Value", load_default="", metadata={"description": "The value. Nothing in it is expanded."})
 
     @pre_load
     def accept_lower_case(self, data: Any, **_: Any) -> Any:
@@ -154,9 +169,7 @@ class VariableSchema(StrictSchema):
         super().handle_error(error, data, many=many, **kwargs)
         if not isinstance(error.messages, dict) or not isinstance(data, dict):
             return
-        references = data.keys() & _REFERENCES
-        if references and not {"Value", "value"} & data.keys():
-            del error.messages["Value"]  # the reference is in its place
+        references = data.keys() & REFERENCES
         for reference in references:
             error.messages[reference] = ["a request can set literal values only; move the reference to the definition"]
         for lower, upper in _LOWER_CASE.items():
@@ -175,30 +188,35 @@ class RequestSchema(StrictSchema):
     """The body of `POST /job/<name>`."""
 
     args = List(Text(), data_key="Args")
-    image = Text(data_key="Image")
+    image = Text(data_key="Image", metadata={"description": "Empty: the definition's."})
     depends_on = List(
         Text(metadata={"pattern": f"^{WORKLOAD_NAME}$", "maxLength": WORKLOAD_NAME_LENGTH}),
         data_key="DependsOn",
+        allow_none=True,
         metadata={"uniqueItems": True},
     )
-    resources = Nested(ResourcesSchema, data_key="Resources")
-    environments = List(Nested(VariableSchema), data_key="Environments")
+    resources = Nested(
+        ResourcesSchema,
+        data_key="Resources",
+        allow_none=True,
+        metadata={"description": "Lower resource requests and limits, by resource name."},
+    )
+    environments = List(Nested(VariableSchema), data_key="Environments", allow_none=True)
     backoff_limit = Count(data_key="BackoffLimit")
     timeout_seconds = Seconds(data_key="TimeoutSeconds")
     pending_timeout_seconds = Seconds(data_key="PendingTimeoutSeconds")
+    queue_timeout_seconds = Seconds(data_key="QueueTimeoutSeconds")
     ttl_seconds_after_finished = Count(data_key="TtlSecondsAfterFinished")
     restart_policy = Text(
         data_key="RestartPolicy",
         validate=validate.OneOf(("Never", "OnFailure"), error="must be one of {choices}"),
     )
 
-    @post_load
-    def build(self, data: dict[str, Any], **_: Any) -> Request:
-        """Build the request."""
-        return _build_request(data)
-
 
 _SCHEMA = RequestSchema()
+
+REQUEST_FIELDS = tuple(sorted(str(declared.data_key) for declared in _SCHEMA.fields.values()))
+"""The names of the fields of a request, sorted."""
 
 
 def _flatten(messages: Any, value: Any, path: tuple[str | int, ...]) -> Iterator[Fault]:

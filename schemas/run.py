@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from marshmallow import Schema, fields
 
@@ -17,6 +18,21 @@ class Status(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+
+
+class Notification(StrEnum):
+    """Whether the receiver that a definition names has been told of the end of a run."""
+
+    NONE = ""
+    """The run was made without one."""
+    WAITING = "Waiting"
+    """The run has not ended."""
+    UNDELIVERED = "Undelivered"
+    DELIVERED = "Delivered"
+    GIVEN_UP = "GivenUp"
+    """It could not be delivered in time, or too many waited."""
+    NOT_WANTED = "NotWanted"
+    """The definition does not want this outcome, or no notification any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,10 @@ class RunView:
         resources: the resources of its container.
         depends_on: its dependencies; `None`: its annotation is invalid.
         environments: the names of its environment variables, never their values.
+        started_by: the user of the cluster who has started it; empty: its caller was not identified.
+        schedule: the id of the schedule that it was made from; empty: none.
+        notification: whether the receiver that its definition names has been told of its end; empty: there is none.
+        truncated: the keys of the fields that are not shown whole, because the run is shown in a list.
     """
 
     id: str
@@ -77,14 +97,10 @@ class RunView:
     resources: Resources = field(default_factory=Resources)
     depends_on: tuple[str, ...] | None = ()
     environments: tuple[str, ...] = ()
-
-
-class AcceptedSchema(Schema):
-    """The response to `POST /job/<name>`."""
-
-    id = fields.String(data_key="Id")
-    name = fields.String(data_key="Name")
-    status = fields.Constant(Status.QUEUED.value, data_key="Status")
+    started_by: str = ""
+    schedule: str = ""
+    notification: Notification = Notification.NONE
+    truncated: tuple[str, ...] = ()
 
 
 class ResourcesSchema(Schema):
@@ -116,6 +132,20 @@ class RunSchema(Schema):
     resources = fields.Nested(ResourcesSchema, data_key="Resources")
     depends_on = fields.List(fields.String(), allow_none=True, data_key="DependsOn")
     environments = fields.List(fields.String(), data_key="Environments")
+    started_by = fields.String(data_key="StartedBy")
+    schedule = fields.String(data_key="Schedule")
+    notification = fields.Enum(Notification, by_value=True, data_key="Notification")
+    truncated = fields.List(fields.String(), data_key="Truncated")
+
+
+class AcceptedSchema(RunSchema):
+    """The run that `POST /job/<name>` has stored: after a wait all that `GET` shows, else `Id`, `Name` and `Status`."""
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Mark the fields that a response without a wait does not have."""
+        super().on_bind_field(field_name, field_obj)
+        if field_name not in ("id", "name", "status"):
+            field_obj.metadata = {**field_obj.metadata, "optional": True}
 
 
 class EmptiedSchema(Schema):

@@ -79,6 +79,38 @@ def build_security_context(entry: Mapping[str, Any]) -> SecurityContext:
     )
 
 
+def pod_security(context: SecurityContext) -> dict[str, Any]:
+    """Build the `securityContext` of a pod, which also holds for containers that webhooks add.
+
+    A namespace that enforces "restricted" otherwise refuses `kubectl debug` and the sidecars of a service mesh.
+    """
+    profile = {"type": context.seccomp_profile.type, "localhostProfile": context.seccomp_profile.localhost_profile}
+    given = {
+        "runAsUser": context.run_as_user,
+        "runAsGroup": context.run_as_group,
+        "runAsNonRoot": context.run_as_non_root,
+        "fsGroup": context.fs_group,
+        "supplementalGroups": list(context.supplemental_groups) or None,
+        "seccompProfile": _without_none(profile),
+    }
+    return _without_none(given)
+
+
+def container_security(context: SecurityContext) -> dict[str, Any]:
+    """Build the `securityContext` of a run's container."""
+    capabilities = {"add": list(context.added_capabilities), "drop": list(context.dropped_capabilities)}
+    given = {
+        "allowPrivilegeEscalation": context.allow_privilege_escalation,
+        "readOnlyRootFilesystem": context.read_only_root_filesystem,
+        "capabilities": {part: names for part, names in capabilities.items() if names} or None,
+    }
+    return _without_none(given)
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if value is not None}
+
+
 def security_faults(path: tuple[str | int, ...], entry: object) -> Iterator[Fault]:
     """Find settings that contradict each other, which a schema cannot express.
 

@@ -1,5 +1,6 @@
 """Strict marshmallow fields and schemas: a value of another type is a fault, and is never converted."""
 
+from heapq import nsmallest
 from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields
@@ -75,6 +76,18 @@ class Seconds(Count):
     json_schema: ClassVar = {**Count.json_schema, "minimum": minimum}
 
 
+class Flag(fields.Field[bool]):
+    """True or false. 1 and "true" are faults."""
+
+    default_error_messages = _messages("must be true or false")
+    json_schema: ClassVar = {"type": "boolean"}
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
 class Amounts(fields.Field[dict[str, str]]):
     """Quantities by resource name, as strings: a parser before us could have rounded a number."""
 
@@ -95,15 +108,36 @@ class Amounts(fields.Field[dict[str, str]]):
 
 
 class StrictSchema(Schema):
-    """A schema in which an unknown field is a fault that names the nearest known field."""
+    """A schema in which an unknown field is a fault that names the nearest known field.
+
+    Of very many unknown fields only as many are faults as are reported.
+    """
 
     error_messages = _messages("must be an object")
+
+    def load(self, data: Any, **options: Any) -> Any:
+        """Check a value and read it.
+
+        Raises:
+            ValidationError: it has faults. The error does not refer to marshmallow's frames, which refer to the error:
+                such a cycle keeps the value and all faults in memory until the garbage collector finds it.
+        """
+        try:
+            return super().load(self._without_most_unknown(data), **options)
+        except ValidationError as error:
+            raise error.with_traceback(None) from None
+
+    def _without_most_unknown(self, data: Any) -> Any:
+        """Leave out the unknown fields that are not reported: marshmallow would collect an error for each."""
+        known = {declared.data_key or name for name, declared in self.fields.items()}
+        if not isinstance(data, dict) or len(data) <= len(known) + MAX_FAULTS:
+            return data
+        reported = nsmallest(MAX_FAULTS + 1, data.keys() - known)
+        return {key: data[key] for key in data if key in known} | {key: data[key] for key in reported}
 
     def handle_error(self, error: ValidationError, data: Any, *, many: bool, **kwargs: Any) -> None:
         """Replace marshmallow's message for an unknown field."""
         if isinstance(error.messages, dict) and isinstance(data, dict):
             known = [declared.data_key or name for name, declared in self.fields.items()]
-            unknown = sorted(error.messages.keys() & data.keys() - set(known))
-            error.messages.update({key: ["unknown field"] for key in unknown})
-            # The search for the nearest field is slow, so make it only for the faults that are reported.
-            error.messages.update({key: [unknown_field(key, known)] for key in unknown[: MAX_FAULTS + 1]})
+            unknown = error.messages.keys() & data.keys() - set(known)
+            error.messages.update({key: [unknown_field(key, known)] for key in unknown})

@@ -9,25 +9,32 @@ import pytest
 from hypothesis import HealthCheck, settings
 from kubernetes import client
 
+from tests.parity.comparison import PLAYED_AGAIN
 from tests.promtool.build import has_promtool
+from tests.support.browser import has_browser
+from tests.support.proxies import keep_loopback_direct
 from tests.support.servers import Server, embedded_server, names_of, real_server
+
+keep_loopback_direct()
 
 # A slow machine must not fail a test. CI runs the same examples every time, so that only the tested change can fail.
 settings.register_profile(
-    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+    "all", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
 )
-settings.load_profile("untimed")
+settings.register_profile("quick", settings.get_profile("all"), max_examples=25)
 
 _MARKERS = {
     "embedded_only(reason)": "needs a feature of the embedded cluster",
     "real_only(reason)": "needs a feature of a real control plane",
     "needs_promtool": "needs Prometheus' promtool",
-    "slow": "takes more than about 3 seconds, or 1 second of processor time, on its own; `make test` leaves it out",
+    "needs_browser": "needs Chromium and Playwright",
+    "slow": "takes more than about 2 seconds, or 0.7 seconds of processor time, on its own; `make test` leaves it out",
 }
 _WHY_LEFT_OUT = {
     "embedded_only": "need the embedded cluster (`make test-all` runs them)",
     "real_only": "need a real control plane (`make e2e` runs them)",
     "needs_promtool": "need promtool (`make e2e` builds it and runs them)",
+    "needs_browser": "need Chromium and Playwright (`make browser` installs them)",
     "slow": "are slow (`make test-all` runs them)",
 }
 _LEFT_OUT = pytest.StashKey[dict[str, int]]()
@@ -41,14 +48,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="the API server to test against: the embedded cluster, or the one of KUBECONFIG",
     )
-    parser.addoption("--quick", action="store_true", help="leave out the tests that are marked slow")
+    parser.addoption("--quick", action="store_true", help="leave out slow tests, and try fewer examples")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the markers."""
+    """Declare the markers, and choose how many examples hypothesis tries."""
     for marker, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{marker}: {meaning}")
     config.stash[_LEFT_OUT] = {}
+    settings.load_profile("quick" if config.getoption("--quick") else "all")
     if config.getoption("--server") == "real" and not os.environ.get("KUBECONFIG"):
         raise pytest.UsageError(
             "--server real needs KUBECONFIG to name a test cluster; `make e2e` starts one where there is none"
@@ -75,6 +83,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     unwanted = ["embedded_only" if real else "real_only"]
     if not real and not has_promtool():
         unwanted.append("needs_promtool")
+    if not has_browser():
+        unwanted.append("needs_browser")
     if config.getoption("--quick"):
         unwanted.append("slow")
     kept, left_out = [], []
@@ -116,6 +126,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("servers")
         for (servers, outcome), count in sorted(counts.items(), key=str):
             terminalreporter.write_line(f"{servers}: {count} {outcome}")
+        if again := [report.nodeid for report in reports if PLAYED_AGAIN in dict(report.user_properties)]:
+            terminalreporter.write_line(f"The servers differed by chance, and not again: {', '.join(again)}")
     if left_out := config.stash[_LEFT_OUT]:
         reasons = [f"{count} that {_WHY_LEFT_OUT[marker]}" for marker, count in left_out.items()]
         terminalreporter.write_line(f"Tests left out: {', '.join(reasons)}.")

@@ -15,7 +15,7 @@ from email.parser import BytesParser
 from pathlib import Path, PurePosixPath
 
 _NOT_IN_SDIST = {".gitignore"}
-_CODE = {".py", ".typed", ".json", ".html", ".css"}
+_CODE = {".py", ".typed", ".json", ".html", ".css", ".js", ".svg"}
 
 
 def find_errors(wheel: Path, sdist: Path, tracked: Collection[str], tag: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Generate the tables of docs/configuration.md from the JSON Schema: `python -m tools.reference`.
+"""Generate the tables of docs/configuration.md: `python -m tools.reference`.
 
-A table is between `<!-- fields: NAME -->` and `<!-- end -->`, where NAME is one of the schema's `$defs`, or a path of
-properties below one. A test fails if a table is out of date.
+A table of fields is between `<!-- fields: NAME -->` and `<!-- end -->`, where NAME is one of the `$defs` of the JSON
+Schema, or a path of properties below one. The table of `schemas/steering.py` is between `<!-- steering -->` and
+`<!-- end -->`. A test fails if a table is out of date.
 """
 
 import json
@@ -11,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from schemas.configuration import load_schema
+from schemas.steering import STEERING_GROUPS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 
 _TABLE = re.compile(r"(?P<begin><!-- fields: (?P<name>[\w/]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+_STEERING = re.compile(r"(?P<begin><!-- steering -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
 
 def main() -> int:
@@ -33,7 +37,19 @@ def write_tables(page: str) -> str:
         KeyError: the schema lacks what a mark names.
     """
     definitions = load_schema()["$defs"]
+    page = _STEERING.sub(lambda mark: f"{mark['begin']}{_steering_table()}{mark['end']}", page)
     return _TABLE.sub(lambda mark: f"{mark['begin']}{_table(definitions, mark['name'])}{mark['end']}", page)
+
+
+def _steering_table() -> str:
+    rows = []
+    for group in STEERING_GROUPS:
+        names = ", ".join(f"`{pattern}`" for pattern in group.patterns)
+        how = " (in upper or lower case)" if group.ignores_case else ""
+        if group.spelled_freely:
+            how = " (in any case, and with dots or dashes instead of underscores)"
+        rows.append(f"| {group.programs} | {names}{how} |")
+    return "\n".join(["| programs | variables |", "| --- | --- |", *rows, ""])
 
 
 def _table(definitions: dict[str, Any], name: str) -> str:
@@ -71,12 +87,15 @@ def _type(definitions: dict[str, Any], shown: dict[str, Any]) -> str:
     """Return the type in words: `list of strings`, `integer, at least 1`."""
     if "enum" in shown:
         return ", ".join(f"`{json.dumps(value)}`" for value in shown["enum"])
-    if shown["type"] == "array":
+    declared = shown["type"]
+    kind, *others = declared if isinstance(declared, list) else [declared]
+    alternatives = "".join(f" or {other}" for other in others)
+    if kind == "array":
         items = _resolve(definitions, shown["items"])
         inner = items.get("type", "string")
-        return f"list of {inner}s" + (", none twice" if shown.get("uniqueItems") else "")
+        return f"list of {inner}s{alternatives}" + (", none twice" if shown.get("uniqueItems") else "")
     bounds = [f"{word} {shown[key]}" for key, word in (("minimum", "at least"), ("maximum", "at most")) if key in shown]
-    return ", ".join([str(shown["type"]), *bounds])
+    return ", ".join([f"{kind}{alternatives}", *bounds])
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ _STATUSES = {
 _CHALLENGE = 'Bearer realm="slimfaas-jobs", error="invalid_token"'
 """`WWW-Authenticate` of a 401: https://www.rfc-editor.org/rfc/rfc6750#section-3."""
 
+_KEPT_HEADERS = frozenset({"allow", "retry-after", "location", "accept-encoding"})
+"""The headers of werkzeug's errors that a problem document keeps."""
+
 
 def register_problem_handler(app: Flask) -> None:
     """Make every error of this application a problem document, including those of Flask and werkzeug."""
@@ -71,9 +74,7 @@ def _headers_of(error: ServiceError) -> dict[str, str]:
 
 def _problem_of_http(error: HTTPException) -> Problem:
     status = HTTPStatus(error.code or 500)
-    headers = {
-        name: value for name, value in error.get_headers() if name.lower() in ("allow", "retry-after", "location")
-    }
+    headers = {name: value for name, value in error.get_headers() if name.lower() in _KEPT_HEADERS}
     return Problem(status, error.description or status.description or status.phrase, (), headers)
 
 

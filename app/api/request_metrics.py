@@ -6,11 +6,12 @@ from flask import Flask, Response, g, request
 
 from app.api.problems import reason_of
 from app.api.request_record import RequestRecord, current_record, known_method
-from app.auth.authorizer import NotTrustedError
+from app.auth.authorizer import NotPermittedError, NotTrustedError
 from app.telemetry import metrics
 from app.telemetry.logs import request_id
 from app.telemetry.spans import describe_request_span
 
+_REFUSED_OPENLY = (reason_of(NotTrustedError()), reason_of(NotPermittedError("")))
 _START_ENDPOINT = "jobs.start"
 
 
@@ -32,7 +33,7 @@ def _count(response: Response) -> Response:
     if request.endpoint == _START_ENDPOINT:
         outcome = known.outcome if status < 400 else "refused" if status < 500 else "failed"
         # The metrics must not reveal a definition that is hidden from the caller.
-        named = known.access_granted or known.reason == reason_of(NotTrustedError())
+        named = known.access_granted or known.reason in _REFUSED_OPENLY
         metrics.REQUESTS.labels(known.definition if named else metrics.UNKNOWN, outcome, known.reason).inc()
     _describe_span(known, status)
     return response

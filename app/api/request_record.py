@@ -18,6 +18,7 @@ class RequestRecord:
         definition: the name of the definition; only a name that the configuration has.
         access_granted: whether the caller may use that definition.
         run_id: the id of the run that was started or found.
+        schedule_id: the id of the schedule that was created or found.
         fields: the names of the fields that the request overrides.
         decision: the decision about the caller; `None` if none was needed.
         outcome: the outcome of a request to start a run that was not refused: `accepted`, `replayed` or `tried`.
@@ -27,6 +28,7 @@ class RequestRecord:
     definition: str = ""
     access_granted: bool = False
     run_id: str = ""
+    schedule_id: str = ""
     fields: tuple[str, ...] = ()
     decision: AuthDecision | None = None
     outcome: str = "accepted"

@@ -1,6 +1,7 @@
 """Parse IP addresses and compare them as addresses, never as text."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -13,8 +14,13 @@ def read_address(text: str | None) -> Address | None:
     An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`, RFC 4291, section 2.5.5.2), as dual-stack sockets write IPv4 peers,
     becomes the IPv4 address.
     """
+    return _parse(text or "")
+
+
+@lru_cache(maxsize=64)  # a request's own address is parsed several times; others' may be 8 KiB of text
+def _parse(text: str) -> Address | None:
     try:
-        address = ip_address(text or "")
+        address = ip_address(text)
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.scope_id is None and address.ipv4_mapped is not None:
@@ -28,11 +34,10 @@ def is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def can_be_pod_address(address: Address) -> bool:
-    """Return whether the address can identify a pod: it means the same machine wherever it is seen.
+    """Return whether an address can identify a pod. Such an address means the same machine everywhere.
 
-    A link-local address with a scope (`fe80::1%eth0`, RFC 4007) means a different machine on each link. Other loopback
-    addresses than the usual ones are allowed, because the pods of the embedded cluster have them; the look-up finds no
-    pod for an address that no pod's status names.
+    A link-local address with a scope (`fe80::1%eth0`, RFC 4007) means another machine on each link. Of the loopback
+    addresses, only `127.0.0.1` and `::1` are refused: the pods of the embedded cluster have others.
     """
     scoped = isinstance(address, IPv6Address) and address.scope_id is not None
     localhost = address in (IPv4Address("127.0.0.1"), IPv6Address("::1"))

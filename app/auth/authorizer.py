@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from app.auth.actions import Action
 from app.auth.addresses import Address, Network, can_be_pod_address, is_in, read_address
 from app.auth.identities import PodIdentity
 from app.auth.proxy_headers import find_client_address
 from app.auth.tokens import Account, read_token
+from app.auth.users import User
 from app.common.errors import ErrorKind, ServiceError
 
 
@@ -17,7 +19,39 @@ class NotTrustedError(ServiceError):
     """The definition is private and the caller is not trusted."""
 
     kind = ErrorKind.FORBIDDEN
-    detail = "this job is private"
+    detail = (
+        "this definition is private, and the caller is not trusted; call it from a trusted pod or with a trusted "
+        "token, or have its Visibility set to Public"
+    )
+
+
+class NotPermittedError(ServiceError):
+    """The cluster's RBAC does not permit it.
+
+    Args:
+        permission: what is missing, in the words of `kubectl auth can-i`.
+    """
+
+    kind = ErrorKind.FORBIDDEN
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(permission)
+        self._permission = permission
+
+    @property
+    def detail(self) -> str:
+        """Which permission is missing."""
+        return f"the cluster's RBAC does not permit it; needed: {self._permission}"
+
+
+class UntrustedOnPublicError(ServiceError):
+    """The definition is public, but the caller asks for what only trusted callers get."""
+
+    kind = ErrorKind.FORBIDDEN
+    detail = (
+        "this definition is public, but listing its runs or schedules or emptying its queue needs a trusted caller; "
+        "to use a run or a schedule, its id is enough"
+    )
 
 
 class AuthReason(StrEnum):
@@ -26,6 +60,8 @@ class AuthReason(StrEnum):
     TRUSTED_ACCOUNT = "trusted-account"
     TRUSTED_NETWORK = "trusted-network"
     TRUSTED_POD = "trusted-pod"
+    USER = "user"
+    ANONYMOUS = "anonymous"
     UNLISTED_ACCOUNT = "unlisted-account"
     NO_ACCOUNT = "token-of-no-account"
     NO_ADDRESS = "no-address"
@@ -77,12 +113,14 @@ class AuthDecision:
         address: the caller's address; `None` if unknown or irrelevant.
         pod: the name of the caller's pod; empty if no pod of the namespace has the address.
         account: the ServiceAccount of the token that decided; `None` if no token decided.
+        user: the user of the request's token; `None` if no token was looked up.
     """
 
     reason: AuthReason
     address: Address | None = None
     pod: str = ""
     account: Account | None = None
+    user: User | None = None
 
     @property
     def trusted(self) -> bool:
@@ -101,13 +139,16 @@ class IdentityLookup(Protocol):
 
 
 class Authorizer:
-    """Decides whether callers are trusted. Safe to share between threads.
+    """Decides whether callers are trusted. A trusted caller may do everything. Safe to share between threads.
 
     Args:
         rules: which callers the settings trust.
         identities: looks pods and tokens up in the cluster.
         wall_clock: returns seconds since the epoch.
     """
+
+    identifies_all = False
+    """Whether every token is looked up, also that of a request that anyone may make."""
 
     def __init__(
         self, rules: TrustRules, identities: IdentityLookup, *, wall_clock: Callable[[], float] = time.time
@@ -124,7 +165,7 @@ class Authorizer:
 
         Raises:
             InvalidTokenError: the request has a token and the token is not valid.
-            UndecidedError: the API server could not be asked.
+            UndecidedError: the call to the API server failed.
             BusyError: too many requests wait for the API server.
         """
         rules = self._rules
@@ -141,14 +182,21 @@ class Authorizer:
             return AuthDecision(AuthReason.UNTRUSTED_PROXY)
         return self._authorize_address(connection)
 
+    def allows(self, decision: AuthDecision, action: Action, definition: str) -> bool:
+        """Return whether a caller may do something with a definition that is not open to anyone."""
+        return decision.trusted
+
     def _authorize_account(self, account: Account | None) -> AuthDecision:
         if account is None:
             return AuthDecision(AuthReason.NO_ACCOUNT)
+        user = User(f"system:serviceaccount:{account}")
         listed = any(
             trusted.namespace in ("*", account.namespace) and trusted.name in ("*", account.name)
             for trusted in self._rules.accounts
         )
-        return AuthDecision(AuthReason.TRUSTED_ACCOUNT if listed else AuthReason.UNLISTED_ACCOUNT, account=account)
+        return AuthDecision(
+            AuthReason.TRUSTED_ACCOUNT if listed else AuthReason.UNLISTED_ACCOUNT, account=account, user=user
+        )
 
     def _authorize_address(self, address: Address) -> AuthDecision:
         if is_in(address, self._rules.networks):

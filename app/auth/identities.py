@@ -1,13 +1,14 @@
 """Looks callers up in the cluster: the pod at an address, the ServiceAccount of a token."""
 
-import hashlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from app.auth.addresses import Address, read_address
-from app.auth.tokens import Account, InvalidTokenError, read_token_review
+from app.auth.token_cache import TokenCache
+from app.auth.tokens import Account, read_token_review
 from app.common.concurrency_limiter import ConcurrencyLimiter
 from app.common.single_flight_cache import SingleFlightCache
 from app.kube import labels
@@ -17,12 +18,9 @@ from app.kube.errors import ClusterError, InvalidError
 _POD_SECONDS = 2.0
 """How long a pod look-up is cached: soon after a pod has ended, another pod may have its address."""
 
-_TOKEN_SECONDS = 10.0
-"""How long the result of a TokenReview is cached, whether the token is valid or not."""
-
 
 class UndecidedError(ClusterError):
-    """The API server could not be asked who the caller is. The request is refused; nothing has been done."""
+    """The API server could not identify the caller. The request is refused, and nothing has been done."""
 
     detail = "the Kubernetes API server could not identify the caller; nothing has been done"
 
@@ -56,9 +54,27 @@ def identify_pod(pods: Sequence[Mapping[str, Any]], address: Address) -> PodIden
 
 
 def _has_address(pod: Mapping[str, Any], address: Address) -> bool:
-    status = pod.get("status") or {}
-    addresses = [read_address(entry.get("ip")) for entry in status.get("podIPs") or ()]
-    return status.get("phase") == "Running" and address in addresses
+    return (pod.get("status") or {}).get("phase") == "Running" and address in _addresses_of(pod)
+
+
+def _addresses_of(pod: Mapping[str, Any]) -> list[Address | None]:
+    """Return the addresses of a pod: one, or one of each IP family. `None` stands for one that cannot be read."""
+    return [read_address(entry.get("ip")) for entry in (pod.get("status") or {}).get("podIPs") or ()]
+
+
+def _shorten(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what `identify_pod` needs of a pod, so that not all of a namespace's pods are in memory."""
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    trust = (metadata.get("annotations") or {}).get(labels.DEFAULT_TRUST_ANNOTATION)
+    return {
+        "metadata": {
+            "name": metadata["name"],
+            "annotations": {} if trust is None else {labels.DEFAULT_TRUST_ANNOTATION: trust},
+            "deletionTimestamp": metadata.get("deletionTimestamp"),
+        },
+        "spec": {"hostNetwork": spec.get("hostNetwork")},
+        "status": {"phase": status.get("phase"), "podIPs": status.get("podIPs")},
+    }
 
 
 def _may_be_trusted(pod: Mapping[str, Any]) -> bool:
@@ -89,54 +105,70 @@ class Identities:
         self._pods: SingleFlightCache[PodIdentity] = SingleFlightCache(
             limiter, seconds=_POD_SECONDS, kind="pod", clock=clock
         )
-        self._accounts: SingleFlightCache[Account | InvalidTokenError | None] = SingleFlightCache(
-            limiter, seconds=_TOKEN_SECONDS, kind="token", clock=clock
+        self._second_addresses: SingleFlightCache[Mapping[Address, PodIdentity]] = SingleFlightCache(
+            limiter, seconds=_POD_SECONDS, kind="pod", size=1, clock=clock
         )
+        self._accounts: TokenCache[Account | None] = TokenCache(limiter, clock=clock)
 
     def find_pod(self, address: Address) -> PodIdentity:
         """Find the pod of the namespace that has the address; the result is at most two seconds old.
 
         Raises:
-            UndecidedError: the API server could not be asked.
+            UndecidedError: the call to the API server failed.
             BusyError: too many requests wait for the API server.
         """
-        return self._pods.get(address, lambda: self._list_pods(address))
+        found = self._pods.get(address, lambda: self._list_pods(address))
+        if found.name:
+            return found
+        return self._second_addresses.get("all", self._list_second_addresses).get(address, found)
 
     def find_account(self, token: str) -> Account | None:
-        """Find the ServiceAccount of a token; the result is at most ten seconds old.
+        """Find the ServiceAccount of a token; the result is at most four seconds old.
 
         Returns:
             The ServiceAccount; `None` if the token belongs to another kind of user.
 
         Raises:
             InvalidTokenError: the API server does not accept the token.
-            UndecidedError: the API server could not be asked.
+            UndecidedError: the call to the API server failed.
             BusyError: too many requests wait for the API server.
         """
-        # The cache keeps a digest, so that no token stays in memory.
-        found = self._accounts.get(hashlib.sha256(token.encode()).digest(), lambda: self._review(token))
-        if isinstance(found, InvalidTokenError):
-            raise InvalidTokenError(*found.args)
-        return found
+        return self._accounts.find(token, lambda: self._review(token))
+
+    def _list_second_addresses(self) -> Mapping[Address, PodIdentity]:
+        """Return the pods at each second address.
+
+        The API server can't select by them, so all running pods are read, for all callers at once. Where no pod of the
+        first page has one, the cluster has one IP family, and the other pages are not read.
+        """
+        at: dict[Address, list[Mapping[str, Any]]] = defaultdict(list)
+        try:
+            for pods in self._client.pages_of_running_pods():
+                for pod in pods:
+                    for address in _addresses_of(pod)[1:]:
+                        if address is not None:
+                            at[address].append(_shorten(pod))
+                if not at:
+                    break
+        except ClusterError as error:
+            raise undecided(error) from error
+        return {address: identify_pod(pods, address) for address, pods in at.items()}
 
     def _list_pods(self, address: Address) -> PodIdentity:
         try:
             return identify_pod(self._client.running_pods_at(str(address)), address)
         except ClusterError as error:
-            raise _undecided(error) from error
+            raise undecided(error) from error
 
-    def _review(self, token: str) -> Account | InvalidTokenError | None:
+    def _review(self, token: str) -> Account | None:
         try:
-            status = self._client.review_token(token, self._audience)
+            return read_token_review(self._client.review_token(token, self._audience), self._audience)
         except ClusterError as error:
-            raise _undecided(error) from None  # the API server's message may quote the token
-        try:
-            return read_token_review(status, self._audience)
-        except InvalidTokenError as error:
-            return error
+            raise undecided(error) from None  # the API server's message may quote the token
 
 
-def _undecided(error: ClusterError) -> UndecidedError:
+def undecided(error: ClusterError) -> UndecidedError:
+    """Make the error of a look-up that failed."""
     # The message of a 422 may quote the request, and so the token.
     return UndecidedError(
         "the API server refused the look-up as invalid" if isinstance(error, InvalidError) else error.message

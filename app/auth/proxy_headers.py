@@ -1,8 +1,8 @@
 """Finds the client's address in the headers of a trusted proxy.
 
-A proxy sets some of three headers and passes on whatever its client put into the others. Nothing tells which ones the
-proxy has set. So all headers that are present must name the same address: a client can forge some of them, but cannot
-make the proxy's own header agree.
+A proxy sets some of three headers, and passes on the others as its client has sent them. Nothing tells which ones the
+proxy has set. So all headers that are present must name the same address. A client can forge the others, but not the
+one that the proxy sets.
 """
 
 import re
@@ -57,12 +57,15 @@ def _last_non_proxy(chain: Sequence[Address | None], proxies: Sequence[Network])
 
 def _read_chain(name: str, value: str) -> list[Address | None]:
     """Return the addresses that a header names, from left to right; `None` for each that is unknown or obfuscated."""
-    nodes = list(_forwarded_for(value)) if name == "Forwarded" else [part.strip(" \t") for part in value.split(",")]
+    if name == "Forwarded":
+        nodes = [pairs.get("for", "unknown") for pairs in read_forwarded(value)]
+    else:
+        nodes = [part.strip(" \t") for part in value.split(",")]
     return [_read_node(node) for node in nodes]
 
 
-def _forwarded_for(value: str) -> Iterator[str]:
-    """Yield the `for` parameter of each element of a `Forwarded` header.
+def read_forwarded(value: str) -> Iterator[dict[str, str]]:
+    """Yield the parameters of each element of a `Forwarded` header, their names in lower case.
 
     Grammar: https://www.rfc-editor.org/rfc/rfc7239#section-4.
 
@@ -81,7 +84,7 @@ def _forwarded_for(value: str) -> Iterator[str]:
         if separator is None and offset < len(text):
             raise MalformedHeaderError
         if separator is None or separator[1] == ",":
-            yield pairs.get("for", "unknown")
+            yield pairs
             pairs = {}
         if separator is None:
             return

@@ -1,16 +1,15 @@
-"""Reads ServiceAccount tokens: what the token itself tells, and what a TokenReview says about it.
+"""Reads bearer tokens, and what a TokenReview says about the token of a ServiceAccount.
 
 https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ and
 https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/
 """
 
-import base64
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
+from app.common import json_web_token
 from app.common.errors import ErrorKind, ServiceError
 
 _MAX_LENGTH = 8192
@@ -19,7 +18,10 @@ _MAX_LENGTH = 8192
 _BEARER_ANYWHERE = re.compile(r"(?:^|[\s,])bearer(?:$|[\s,])", re.IGNORECASE)
 
 # RFC 6750, section 2.1, restricted to a JWS in compact form (RFC 7515, section 7.1).
-_BEARER = re.compile(r"bearer +([\w-]+\.([\w-]+)\.[\w-]+)", re.IGNORECASE | re.ASCII)
+_BEARER = re.compile(r"bearer +([\w-]+\.[\w-]+\.[\w-]+)", re.IGNORECASE | re.ASCII)
+
+# RFC 6750, section 2.1.
+_ANY_BEARER = re.compile(r"bearer +([\w.~+/-]+=*)", re.IGNORECASE | re.ASCII)
 
 _ACCOUNT = re.compile(r"system:serviceaccount:([^:]+):([^:]+)")
 
@@ -48,7 +50,7 @@ class Account:
 
 
 def read_token(authorization: str | None, now: float) -> str | None:
-    """Return the bearer token of a request. Refuses malformed and expired tokens here, at no call to the API server.
+    """Return the bearer token of a request. Malformed and expired tokens are refused without a call to the API server.
 
     Args:
         authorization: the `Authorization` header; if it was sent several times, its values are joined by commas.
@@ -61,33 +63,68 @@ def read_token(authorization: str | None, now: float) -> str | None:
         InvalidTokenError: the token does not have the form of a ServiceAccount token, has expired, or is one of
             several.
     """
+    token = _find_token(authorization, _BEARER, "a ServiceAccount token")
+    if token is None:
+        return None
+    try:
+        claims = json_web_token.read_claims(token)
+    except ValueError as error:
+        raise InvalidTokenError("the token has no readable claims") from error
+    expires = claims.get("exp", float("inf"))  # tokens made before Kubernetes 1.24 may have no expiry
+    if not isinstance(expires, int | float):
+        raise InvalidTokenError("not in the form of a ServiceAccount token")
+    _check_expiry(expires, now)
+    return token
+
+
+def read_any_token(authorization: str | None, now: float) -> str | None:
+    """Return the bearer token of a request, of any kind. JSON Web Tokens that have expired are refused.
+
+    Args:
+        authorization: see `read_token`.
+        now: seconds since the epoch.
+
+    Returns:
+        The token, which may be valid; `None` if the header names no bearer token.
+
+    Raises:
+        InvalidTokenError: the token is malformed, has expired, or is one of several.
+    """
+    token = _find_token(authorization, _ANY_BEARER, "a bearer token")
+    if token is None:
+        return None
+    expires = read_claims(token).get("exp")
+    if isinstance(expires, int | float):
+        _check_expiry(expires, now)
+    return token
+
+
+def _find_token(authorization: str | None, form: re.Pattern[str], what: str) -> str | None:
+    """Return the one bearer token of a header; `None` if the header names none.
+
+    Raises:
+        InvalidTokenError: the token does not have this form, or is one of several.
+    """
     text = (authorization or "").strip(" \t")
     if not _BEARER_ANYWHERE.search(text):
         return None
-    found = _BEARER.fullmatch(text)
+    found = form.fullmatch(text)
     if found is None or len(text) > _MAX_LENGTH:
-        raise InvalidTokenError("not in the form of a ServiceAccount token")
-    expires = _read_claims(found[2]).get("exp", float("inf"))  # tokens made before Kubernetes 1.24 may have no expiry
-    if not isinstance(expires, int | float):
-        raise InvalidTokenError("not in the form of a ServiceAccount token")
-    if expires <= now:
-        raise InvalidTokenError("the token has expired")
+        raise InvalidTokenError(f"not in the form of {what}")
     return found[1]
 
 
-def _read_claims(part: str) -> Mapping[str, Any]:
+def _check_expiry(expires: float, now: float) -> None:
+    if expires <= now:
+        raise InvalidTokenError("the token has expired")
+
+
+def read_claims(token: str) -> Mapping[str, Any]:
+    """Return the claims of a token, which are not verified; empty if it is not a JSON Web Token."""
     try:
-        text = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-        claims = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidTokenError("the token has no readable claims") from error
-    if not isinstance(claims, dict):
-        raise InvalidTokenError("the token has no readable claims")
-    return claims
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+        return json_web_token.read_claims(token)
+    except ValueError:
+        return {}
 
 
 def read_token_review(status: Mapping[str, Any], audience: str) -> Account | None:

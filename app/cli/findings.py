@@ -18,9 +18,10 @@ class Finding:
     Attributes:
         file: the path as it was given; `standard input` for `-`.
         line: the line of the file, from 1; `None`: unknown.
-        place: the ConfigMap and its key; empty if the file itself is the configuration.
+        place: the ConfigMap and its key, or the CronJob; empty if the file itself is the configuration.
         fault: the fault.
         is_warning: whether it leaves the exit code at 0.
+        is_unreadable: whether the file has no document that the fault could be a part of.
     """
 
     file: str
@@ -28,9 +29,11 @@ class Finding:
     place: str
     fault: Fault
     is_warning: bool = False
+    is_unreadable: bool = False
 
     def __str__(self) -> str:
-        parts = [self.file, *([self.place] if self.place else []), str(self.fault)]
+        parts = [self.file, *([self.place] if self.place else [])]
+        parts.append(self.fault.message if self.is_unreadable else str(self.fault))
         text = ("warning: " if self.is_warning else "") + ": ".join(parts)
         return _visible(text)
 

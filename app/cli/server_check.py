@@ -38,7 +38,7 @@ def make_server_check(namespace: str | None) -> ServerCheck:
         try:
             read_cluster_settings(own_namespace)  # the namespace becomes part of a URL
         except SettingsError:
-            return [Fault("", f"the ConfigMap's namespace {_MUST_BE}")], []
+            return [Fault("", f"the object's namespace {_MUST_BE}")], []
         try:
             client = client_of(configured_namespace or own_namespace)
             for definition in definitions.values():

@@ -15,8 +15,9 @@ from app.common.errors import ErrorKind, ServiceError
 from app.telemetry import metrics
 
 MAX_CALLS = 24
-"""Requests that may call the API server at the same time. Fewer than the server's threads (gunicorn.conf.py) and,
-together with the dispatcher's calls, fewer than its connections to the API server."""
+"""Requests that may call the API server at the same time. Fewer than the server's threads, which
+app/server/gunicorn_conf.py sets, and, together with the dispatcher's calls, fewer than its connections to the API
+server."""
 
 MAX_READS = 12
 """Of these, requests about existing runs: they may need a long list, or wait for the lists of other requests."""
@@ -98,20 +99,20 @@ class ConcurrencyLimiter:
             if self._free:
                 self._free -= 1
                 return
-            patience_seconds = MAX_WAIT_SECONDS
+            max_wait_seconds = MAX_WAIT_SECONDS
             if (arrival := arrived_at.get()) is not None:
-                patience_seconds -= time.monotonic() - arrival
+                max_wait_seconds -= time.monotonic() - arrival
             if len(self._waiting) >= self._max_waiting:
-                patience_seconds = min(patience_seconds, _SHORT_MAX_WAIT_SECONDS)
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
-        if turn.acquire(timeout=max(0.0, patience_seconds)):
+                max_wait_seconds = min(max_wait_seconds, _SHORT_MAX_WAIT_SECONDS)
+            permit = threading.Lock()
+            permit.acquire()
+            self._waiting.append(permit)
+        if permit.acquire(timeout=max(0.0, max_wait_seconds)):
             return
         with self._lock:
-            if turn not in self._waiting:  # the permit came at the last moment
+            if permit not in self._waiting:  # the permit came at the last moment
                 return
-            self._waiting.remove(turn)
+            self._waiting.remove(permit)
         metrics.LIMITER_REFUSALS.labels(self._name).inc()
         raise BusyError("no permit became free in time")
 

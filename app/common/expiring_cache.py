@@ -44,6 +44,10 @@ class ExpiringCache(Generic[_K, _V]):
             del self._entries[next(iter(self._entries))]
         self._entries[key] = _Entry(self._clock() + self._seconds, value)
 
+    def drop(self, key: _K) -> None:
+        """Forget the value of a key, if there is one."""
+        self._entries.pop(key, None)
+
     def drop_expired(self) -> None:
         """Free the memory of values that have expired."""
         now = self._clock()

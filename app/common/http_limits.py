@@ -10,6 +10,9 @@ from schemas.problem import Problem
 MAX_HEAD_BYTES = 32 * 1024
 """The most that the fields of a head may have in all; what nginx takes by default."""
 
+MAX_BODY_BYTES = 64 * 1024
+"""The largest body that a request may have."""
+
 MAX_CHUNKS = 1024
 """The most chunks that a body may come in: the largest body in chunks of 64 bytes. In chunks of one byte it keeps the
 interpreter busy for half a second, a thousand times as long as in one."""

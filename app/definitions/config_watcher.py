@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+from app.definitions.change_texts import describe_changes, describe_faults
 from app.definitions.last_valid_configuration import LastValidConfiguration
 from app.definitions.registry import Registry
 from app.telemetry import metrics
@@ -23,12 +24,6 @@ log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 2.0
 """How often the file is read. The kubelet updates a mounted ConfigMap within about a minute, so this adds little."""
-
-_MAX_LOGGED_FAULTS = 20
-"""How many faults of one configuration are logged; `slimfaas-jobs validate` shows all."""
-
-_MAX_FAULT_LENGTH = 500
-"""How many characters of one fault are logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ class ConfigWatcher:
         if self._path is None:
             return
         if self._path.exists() and not self._path.is_file():
-            log.info("the job configuration came through a pipe, which can't be followed")
+            log.info("the job configuration was read from a pipe; restart the service to change it")
             return
         self._restore_last_valid()
         self.reload(self._path)
@@ -114,7 +109,7 @@ class ConfigWatcher:
         if digest == self._digest_in_force:
             self._state = replace(self._state, faults=())
             metrics.configuration_in_force(self._state.loaded_at)
-            log.info("the file holds the job configuration in force again")
+            log.info("the configuration file is again the same as the configuration in force")
             return
         try:
             definitions = parse_configuration(document)
@@ -145,24 +140,20 @@ class ConfigWatcher:
         self._last_seen = self._digest_in_force
 
     def _put_in_force(self, definitions: Definitions, document: str) -> None:
-        before = {definition.name: definition for definition in self.registry.all()}
+        before = self.registry.configured
         self.registry.replace(definitions)
         self._digest_in_force = _digest(document)
         self._state = replace(self._state, loaded_at=self._clock(), faults=(), loads=self._state.loads + 1)
         metrics.configuration_changed(refused=False)
         metrics.configuration_in_force(self._state.loaded_at)
-        log.info("the job configuration has changed: %s", _describe_changes(before, definitions))
+        log.info("the job configuration has changed: %s", describe_changes(before, definitions))
         self.on_change()
 
     def _refuse(self, faults: tuple[Fault, ...]) -> None:
         self._state = replace(self._state, faults=faults, refusals=self._state.refusals + 1)
         metrics.configuration_changed(refused=True)
         metrics.configuration_in_force(self._state.loaded_at, refused=True)
-        # A pointer holds names from the document. They must not be able to start a line of the log.
-        shown = "; ".join(str(fault)[:_MAX_FAULT_LENGTH] for fault in faults[:_MAX_LOGGED_FAULTS])
-        shown = "".join(character if character.isprintable() else "?" for character in shown)
-        more = f"; and {len(faults) - _MAX_LOGGED_FAULTS} more" if len(faults) > _MAX_LOGGED_FAULTS else ""
-        log.error("the job configuration is faulty, the last valid one stays in force: %s%s", shown, more)
+        log.error("the job configuration is faulty, the last valid one stays in force: %s", describe_faults(faults))
 
     def _note_unreadable(self, error: UnreadableError) -> None:
         seen = f"unreadable: {error}"
@@ -173,13 +164,3 @@ class ConfigWatcher:
 
 def _digest(document: str) -> str:
     return sha256(document.encode()).hexdigest()
-
-
-def _describe_changes(before: Definitions, after: Definitions) -> str:
-    """Name the definitions that are new, changed or gone."""
-    parts = {
-        "new": [name for name in after if name not in before],
-        "changed": [name for name, definition in after.items() if before.get(name, definition) != definition],
-        "gone": [name for name in before if name not in after],
-    }
-    return ", ".join(f"{what} {' '.join(names)}" for what, names in parts.items() if names) or "no definition differs"

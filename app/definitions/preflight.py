@@ -11,7 +11,7 @@ from app.kube.errors import DeniedError, ForbiddenError, InvalidError, NotFoundE
 from app.kube.field_paths import definition_pointer
 from app.kube.manifests import build_job
 from schemas.definition import Definition
-from schemas.faults import Fault, pointer_to
+from schemas.faults import Fault
 from schemas.merge import merge
 from schemas.request import Request
 
@@ -39,9 +39,9 @@ def check_definition(client: NamespacedClient, definition: Definition) -> Checke
     them.
 
     Raises:
-        ClusterError: the API server can't be asked, or refuses to answer.
+        ClusterError: the call to the API server failed, or was refused.
     """
-    path = pointer_to("Configurations", definition.name)
+    path = definition.pointer()
     job_warnings: list[str] = []
     faults = list(_find_job_faults(client, definition, path, job_warnings))
     warnings = [Fault(path, text) for text in job_warnings]
@@ -58,23 +58,44 @@ def _find_job_faults(
     client: NamespacedClient, definition: Definition, path: str, warnings: list[str]
 ) -> Iterator[Fault]:
     """Yield why the API server would refuse a run; what it warns of is added to `warnings`."""
-    spec = merge(definition, Request())
-    job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=secrets.token_hex(16))
     try:
-        client.create_job(job, dry_run=True, warnings=warnings)
+        try_job(client, definition, warnings)
     except InvalidError as error:
         if "denied request" in error.message:  # a ValidatingAdmissionPolicy answers 422
             yield Fault(path, f"refused by an admission policy: {error}")
             return
-        for field, message in error.causes or (("", error.message),):
-            pointer = definition_pointer(field)
-            yield Fault(path + pointer, message if pointer or not field else f"{field}: {message}")
+        yield from find_causes(error, definition, path)
     except QuotaError as error:
         yield Fault(path, f"refused by a quota: {error}")
     except DeniedError as error:
         yield Fault(path, f"refused by an admission policy: {error}")
     except NotFoundError as error:
         yield Fault(path, f"the namespace {client.name} takes no Jobs: {error}")
+
+
+def try_job(client: NamespacedClient, definition: Definition, warnings: list[str] | None = None) -> None:
+    """Have the API server check the Job of an empty request; what it warns of is added to `warnings`.
+
+    Raises:
+        InvalidError: it does not accept the Job.
+        ClusterError: the call failed, or was refused for another reason.
+    """
+    spec = merge(definition, Request())
+    job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=secrets.token_hex(16))
+    client.create_job(job, dry_run=True, warnings=warnings)
+
+
+def find_causes(error: InvalidError, definition: Definition, path: str) -> Iterator[Fault]:
+    """Yield why the API server does not accept the Job of a definition, by the definition's own fields.
+
+    Args:
+        error: the API server's.
+        definition: of the Job.
+        path: of the definition, before the pointers.
+    """
+    for field, message in error.causes or (("", error.message),):
+        pointer = definition_pointer(field, definition.template)
+        yield Fault(path + pointer, message if pointer or not field else f"{field}: {message}")
 
 
 def _list_references(definition: Definition, path: str) -> Iterator[tuple[str, str, str]]:

@@ -28,7 +28,7 @@ class DefinitionBackoff:
         self._outages: dict[str, OutageLogger] = {}
 
     def answered(self, definition: str, now: float) -> None:
-        """Take in a write that was answered, whatever the answer says."""
+        """Record that a write was answered, whatever the answer says."""
         self._answered_at = now
         self._failures.succeed(definition)
         self._failed_at.pop(definition, None)
@@ -36,12 +36,12 @@ class DefinitionBackoff:
             outage.recovered()
 
     def refused(self, definition: str, now: float) -> None:
-        """Take in that a run was refused, which is an answer."""
+        """Record that the API server refused a run. A refusal is an answer."""
         self.answered(definition, now)
         self._refusals.fail(definition, now)
 
     def failed(self, definition: str, now: float, error: ClusterError) -> None:
-        """Take in a write without an answer to rely on."""
+        """Record a write whose outcome is unknown."""
         outage = self._outages.setdefault(definition, OutageLogger(log, f"writes for runs of {definition} fail"))
         outage.failed(error)
         others_answered = self._answered_at > self._failed_at.get(definition, float("inf"))

@@ -1,9 +1,9 @@
-"""Being the one dispatcher of a namespace: the calls that read and write the Lease.
+"""The election of the one leader of a namespace: the calls that read and write the Lease.
 
-The rules for candidates are client-go's (https://pkg.go.dev/k8s.io/client-go/tools/leaderelection): a candidate trusts
-its own clock only, and counts a Lease as expired when it has not seen it change for as long as the Lease says. These
-clocks decide how soon the next leader begins. That no slot is given away twice rests on the intent in the Lease
-(docs/adr/0005-intent-in-the-lease.md).
+The rules for candidates are those of client-go (https://pkg.go.dev/k8s.io/client-go/tools/leaderelection). A candidate
+uses only its own clock. For it a Lease has expired when it has not seen the Lease change for the duration that the
+Lease states. Clocks decide only how soon the next leader begins. The intent in the Lease, and no clock, prevents two
+runs from getting the same slot (docs/adr/0005-intent-in-the-lease.md).
 """
 
 import logging
@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from app.common.outage_logger import OutageLogger
 from app.common.types import Json
 from app.dispatcher.admissions import Admissions
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.intent import Intent
-from app.dispatcher.lease import LeaseTiming, SeenLease, build_lease, build_released_lease, read_lease
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.lease import LeaseTiming, SeenLease, build_lease, build_released_lease, read_lease, read_renew_time
 from app.kube import labels
 from app.kube.client import NamespacedClient
-from app.kube.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError
+from app.kube.errors import AlreadyExistsError, ClusterError, ConflictError, NotFoundError, UnavailableError
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ _LAST_RETRY_SECONDS = 10.0
 
 
 class Election:
-    """A candidate for the Lease, and its holder for as long as that goes well. Used by one thread.
+    """Takes the Lease, renews it and releases it for one dispatcher. Used by one thread.
 
     Args:
-        client: of the namespace that the Lease is in.
-        admissions: what the Lease is held for.
-        signal: whose lock guards `admissions`.
+        client: the client of the namespace that the Lease is in.
+        admissions: chooses the runs for the intent.
+        signal: its lock guards `admissions`.
         timing: see `LeaseTiming`.
         clock: seconds that never go back.
     """
@@ -53,7 +53,7 @@ class Election:
         self._clock = clock
         self._lease: Json | None = None  # as last read or written
         self._changed_at = 0.0  # when this candidate first saw `_lease` as it is
-        self._began_at: dict[int, float] = {}  # when each write without an answer was begun, by its sequence
+        self._began_at: dict[int, float] = {}  # by sequence number, when each unanswered write was begun
         self._held_until = 0.0
         self._next_at = 0.0
         self._failures = 0  # in a row
@@ -61,19 +61,28 @@ class Election:
         self._has_conflicted = False  # the last write of the Lease
         self._outage = OutageLogger(log, "the dispatcher's lease can't be read or written", clock)
         self._leader: str | None = None  # as last logged
+        self._predecessor_renewed_at: int | None = None
 
     # Whether it leads.
 
     def is_leading(self) -> bool:
-        """Whether the Lease is ours and has not run out by our own clock."""
+        """Whether this dispatcher holds the Lease and its duration is not over by its own clock."""
         return self._admissions.term is not None and self._clock() < self._held_until
 
     def seconds_until_due(self) -> float:
-        """How long until the Lease is to be looked at, or renewed."""
+        """How long until the Lease must be read or renewed."""
         return max(0.0, self._next_at - self._clock())
 
+    @property
+    def predecessor_renewed_at(self) -> int | None:
+        """When the Lease was last written before the current term began, microseconds since the epoch; `None`: never.
+
+        By the clock of the holder then.
+        """
+        return self._predecessor_renewed_at
+
     def resign(self) -> None:
-        """Stop leading at once, without a call: the Lease runs out by itself."""
+        """Stop leading at once, without a call: the Lease expires by itself."""
         with self._lock:
             self._admissions.end_term()
         self._log_leader()
@@ -85,13 +94,14 @@ class Election:
         try:
             self._look()
             if self._admissions.term is not None and not self.is_leading():
-                # An own write was found, or answered, after its time. Only a new write begins a term with time left.
+                # An own write was answered, or found, after its duration was over. A new write must begin the term.
                 self.resign()
             stored = True
             if self._admissions.term is None and self._is_free():
                 with self._lock:
                     leadership, intent = self._admissions.leadership.prepare_take()
                     self._admissions.leadership = leadership
+                self._predecessor_renewed_at = None if self._lease is None else read_renew_time(self._lease)
                 stored = self._write(intent, build_lease(self._lease, intent, self._timing.lease_seconds))
             self._succeeded(stored=stored)
         except ClusterError as error:
@@ -107,12 +117,12 @@ class Election:
     def _seen(self) -> SeenLease | None:
         return None if self._lease is None else read_lease(self._lease)
 
-    # Keeping it.
+    # Keeping the Lease.
 
     def renew(self, slots: Mapping[str, int]) -> None:
-        """Renew the Lease, and name in it the runs that are to be admitted next."""
+        """Renew the Lease, and write into it the runs that are to be admitted next."""
         try:
-            if self._admissions.leadership.claim.unanswered:
+            if self._admissions.leadership.claim.unanswered_writes:
                 self._look()
             stored = True
             if self._admissions.term is not None:
@@ -127,9 +137,9 @@ class Election:
         self._log_leader()
 
     def release(self) -> None:
-        """Give the Lease back, with what may still be under way."""
+        """Release the Lease, with the admissions that may still arrive."""
         try:
-            if self._admissions.leadership.claim.unanswered:
+            if self._admissions.leadership.claim.unanswered_writes:
                 self._look()
             if self._admissions.term is None or self._lease is None:
                 return
@@ -137,20 +147,22 @@ class Election:
                 intent = self._admissions.prepare_release()
             self._client.replace_lease(build_released_lease(self._lease, intent))
             _count("released")
-            log.info("gave the lease back as %s", intent.holder)
+            log.info("released the lease as %s", intent.holder)
             self._leader = None
         except ClusterError as error:
-            log.warning("the dispatcher's lease could not be given back, others wait for its end: %s", error)
+            log.warning(
+                "the dispatcher's lease could not be released; the next dispatcher waits until it expires: %s", error
+            )
 
     # The calls.
 
     def _look(self) -> None:
-        """Read the Lease. Only a change of it starts its time anew."""
+        """Read the Lease. Its duration starts again only if it has changed."""
         try:
             lease = self._client.get_lease(labels.LEASE_NAME)
         except NotFoundError:
             if self._admissions.term is None and not self._is_free():
-                return  # somebody has deleted it; its holder may lead until it notices
+                return  # someone deleted the Lease; its holder leads until it notices
             lease = None
         if _version(lease) != _version(self._lease):
             self._changed_at = self._clock()
@@ -170,16 +182,18 @@ class Election:
                 self._admissions.end_term()
 
     def _write(self, intent: Intent, lease: Json) -> bool:
-        """Write the Lease as it was prepared; returns whether it was stored. `False`: somebody else has changed it.
+        """Write the prepared Lease; return whether it was stored. `False`: another client has changed the Lease.
 
         Raises:
-            ClusterError: it was not stored, or nobody can say.
+            ClusterError: the Lease was not stored, or the outcome is unknown.
         """
         began = self._clock()
         self._began_at[intent.sequence] = began
         try:
             write = self._client.create_lease if self._lease is None else self._client.replace_lease
             stored = write(lease)
+            if read_lease(stored).intent != intent:
+                raise UnavailableError("the Lease was not stored as written; a webhook or policy may change it")
         except (AlreadyExistsError, ConflictError, NotFoundError):
             with self._lock:
                 self._admissions.leadership = self._admissions.leadership.conflicts()
@@ -189,7 +203,7 @@ class Election:
         except ClusterError as error:
             with self._lock:
                 if error.outcome_unknown:
-                    self._admissions.leadership = self._admissions.leadership.unsure()
+                    self._admissions.leadership = self._admissions.leadership.lost_answer()
                 else:
                     self._admissions.leadership = self._admissions.leadership._replace(proposed=())
             raise
@@ -214,7 +228,7 @@ class Election:
         self._failures, self._is_failing = 0, False
         timing = self._timing
         if not stored:
-            # Somebody else wrote the Lease: read it at once. Where every write conflicts, calls need a pause.
+            # Another client wrote the Lease: read it at once. If every write conflicts, pause between the calls.
             self._is_failing = self._has_conflicted
             self._pause(timing.retry_seconds if self._has_conflicted else 0)
             self._has_conflicted = True
@@ -234,7 +248,7 @@ class Election:
         self._pause(pause_seconds, at_least=error.retry_after_seconds or 0)
 
     def _pause(self, seconds: float, *, at_least: float = 0.0) -> None:
-        """Set when the Lease is next looked at or renewed: a candidate also does at the moment when it expires."""
+        """Set when the Lease is read or renewed next. A candidate also reads it at the moment when it expires."""
         seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, nothing secret
         lease = self._seen()
         if not self.is_leading() and lease is not None and lease.holder:
@@ -244,12 +258,12 @@ class Election:
         self._next_at = self._clock() + max(seconds, at_least)
 
     def _log_leader(self) -> None:
-        """Log who leads, when that has changed as far as this candidate knows."""
+        """Log which dispatcher leads, if that has changed since the last line."""
         identity = self._admissions.leadership.claim.identity
         seen = self._seen()
         leader = identity if self.is_leading() else (seen and seen.holder) or None
         if leader == identity and not self.is_leading():
-            leader = None  # given back, or run out
+            leader = None  # released or expired
         if leader == self._leader:
             return
         if leader == identity:

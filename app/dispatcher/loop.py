@@ -4,15 +4,23 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.common.heartbeat import Heartbeat
+from app.common.types import Json
 from app.dispatcher.admissions import Admissions
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.election import Election
+from app.dispatcher.end_reporter import EndReporter
+from app.dispatcher.enforcer import Leader
 from app.dispatcher.events import LOOK_SECONDS, EventRecorder, PendingReasons
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.queue_metrics import QueueMetrics
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.queue_timeout_enforcer import QueueTimeoutEnforcer
+from app.dispatcher.run_ends import RunEnds
+from app.dispatcher.run_store import RunStore
 from app.dispatcher.start_deadline_enforcer import StartDeadlineEnforcer
 from app.dispatcher.start_latency import StartLatency
 from app.dispatcher.view import ClusterView
@@ -22,18 +30,24 @@ from app.domain.run import Run
 from app.kube.call_timeouts import CALL_SECONDS
 from app.kube.client import NamespacedClient
 from app.kube.reflector import SILENCE_SECONDS
+from app.kube.shared_watch import SharedWatch
 from app.telemetry import metrics
+from schemas.definition import Definition
+
+if TYPE_CHECKING:
+    from app.dispatcher.notifier import Notifier
+    from app.notifications.sender import NotificationSender
 
 log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 1.0
-"""How often an idle loop looks whether there is something to do; that makes no call."""
+"""How often an idle loop checks whether there is something to do. This makes no call."""
 
 _SYNC_SECONDS = 0.05
 """How often a leader checks whether its view is complete again."""
 
 _ANSWER_SECONDS = 1.0
-"""How long a dispatcher that stops waits for answers under way. What is not answered then stands in the Lease."""
+"""How long a dispatcher that stops waits for answers to its writes. Writes without an answer are kept in the intent."""
 
 
 def read_clock() -> float:
@@ -44,17 +58,26 @@ def read_clock() -> float:
 class Dispatcher:
     """Admits queued runs while it leads. One per process; any number of processes may have one.
 
-    Its threads: `dispatcher` decides and keeps the Lease, the writers make the calls for runs, `events` writes Events,
-    `start-deadlines` gives up what doesn't start, and while it leads each watch has one.
+    Its threads: `dispatcher` decides and renews the Lease. The writers make the calls for runs. `events` writes Events.
+    `start-deadlines` ends runs that don't start, and `queue-timeouts` ends runs that are queued for too long.
+    `run-ends` logs how runs ended. While it leads, each watch has a thread, too. From the first notification on, there
+    are the threads of `Notifier`.
 
     Args:
-        client: whose runs it admits.
-        slots: how many runs of each definition may be active; asked for every decision.
-        instance: the pod's or machine's name, from which `start` makes an identity unlike any other's.
-        timing: of the Lease.
+        client: the client of the namespace whose runs are admitted.
+        slots: returns how many runs of each definition may be active; called for every decision.
+        instance: the name of the pod or machine, from which `start` makes a unique identity.
+        timing: the times of the Lease.
         clock: seconds that never go back.
         silence_seconds: see `Reflector`.
-        heartbeat: by which it is told whether its threads make progress; `None`: one of its own.
+        runs_watch: the watch of runs, which may have other followers; `None`: the dispatcher opens its own.
+        heartbeat: records whether its threads make progress; `None`: the dispatcher makes its own.
+        start_error_seconds: see `StartDeadlineEnforcer`.
+        notifications: how notifications are delivered; `None`: none are.
+
+    Attributes:
+        refused_schedules: returns the CronJobs of the schedules whose runs must not be admitted; see
+            `RunStore.refuse_schedules`. Called for every decision.
     """
 
     def __init__(
@@ -66,144 +89,182 @@ class Dispatcher:
         timing: LeaseTiming | None = None,
         clock: Callable[[], float] = read_clock,
         silence_seconds: float = SILENCE_SECONDS,
+        runs_watch: SharedWatch | None = None,
         heartbeat: Heartbeat | None = None,
+        start_error_seconds: int | None = None,
+        notifications: "NotificationOptions | None" = None,
     ) -> None:
+        self.refused_schedules: Callable[[], Collection[str] | None] = frozenset
         self._client = client
         self._slots = slots
         self._instance = instance
         self._timing = timing or LeaseTiming()
         self._clock = clock
         self._silence_seconds = silence_seconds
+        self._runs_watch = runs_watch or SharedWatch(client, client.runs, name="runs", silence_seconds=silence_seconds)
         self._heartbeat = heartbeat or Heartbeat()
+        self._start_error_seconds = start_error_seconds
+        self._notifications = notifications
         self._stop = threading.Event()
         self._signal = ChangeSignal()
         self._metrics = QueueMetrics(self._signal, clock)
-        self._parts: _Parts | None = None
+        self._components: _Components | None = None
         self._threads: list[threading.Thread] = []
 
-    # What others ask of it.
+    # The interface for other modules.
 
     @property
     def leading(self) -> bool:
-        """Whether this is the dispatcher that admits."""
-        return self._parts is not None and self._parts.election.is_leading()
+        """Whether this dispatcher is the leader."""
+        return self._components is not None and self._components.election.is_leading()
 
     @property
     def stuck(self) -> bool:
-        """Whether a thread of it has died, or makes no progress for longer than a call can last."""
-        if self._parts is None or self._stop.is_set():
+        """Whether one of its threads has died, or has made no progress for longer than a call can last."""
+        if self._components is None or self._stop.is_set():
             return False
-        threads = [*self._threads, *self._parts.writers.threads]
+        threads = [*self._threads, *self._components.writers.threads, *self._components.notifier_threads()]
         return not (all(thread.is_alive() for thread in threads) and self._heartbeat.is_alive())
 
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
-        # Named here and not before: workers that are forked from one process must not be taken for one another.
-        self._parts = _Parts(self, f"{self._instance}_{secrets.token_hex(4)}")
-        main = threading.Thread(target=self._run, args=(self._parts,), name="dispatcher", daemon=True)
-        self._threads = [main, self._parts.recorder.thread, self._parts.enforcer.thread]
-        for thread in self._threads:
+        # The identity is made here and not earlier: workers that are forked from one process need different ones.
+        self._components = _Components(self, f"{self._instance}_{secrets.token_hex(4)}")
+        main = threading.Thread(target=self._run, args=(self._components,), name="dispatcher", daemon=True)
+        for thread in (
+            main,
+            self._components.recorder.thread,
+            self._components.start_deadlines.thread,
+            self._components.queue_timeouts.thread,
+            self._components.end_reporter.thread,
+        ):
             thread.start()
+            self._threads.append(thread)  # only now: a thread that is not alive counts as stuck
 
     def wake(self) -> None:
-        """Have the slots asked for now: there may be others."""
+        """Make the dispatcher read the slots now, because they may have changed."""
         self._signal.notify()
 
     def begin_shutdown(self) -> None:
-        """Stop admitting and give the Lease back; returns at once."""
+        """Stop admitting and release the Lease; returns at once."""
         self._stop.set()
         self._signal.notify()
 
     def stop(self) -> None:
-        """Shut down, and wait until that is done."""
+        """Shut down, and wait until all threads have ended."""
         self.begin_shutdown()
         deadline = time.monotonic() + 4 * CALL_SECONDS
-        for thread in [*self._threads, *(self._parts.writers.threads if self._parts else ())]:
+        parts = self._components
+        for thread in [*self._threads, *([*parts.writers.threads, *parts.notifier_threads()] if parts else ())]:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     # The loop.
 
-    def _run(self, parts: "_Parts") -> None:
+    def _run(self, components: "_Components") -> None:
         while not self._stop.is_set():
             self._heartbeat.beat("dispatcher")
             try:
-                if self._heartbeat.is_alive() and parts.election.stand():
-                    self._lead(parts)
+                if self._heartbeat.is_alive() and components.election.stand():
+                    self._lead(components)
                 else:
-                    self._stop.wait(max(0.01, parts.election.seconds_until_due()))
+                    self._stop.wait(max(0.01, components.election.seconds_until_due()))
             except Exception:
-                # Whatever it was: queued runs must not wait for somebody to restart the process.
+                # Also after an unexpected error, queued runs must not wait for somebody to restart the process.
                 log.exception("the dispatcher failed; it starts again")
-                parts.election.resign()
+                components.election.resign()
                 self._stop.wait(_IDLE_SECONDS)
-        parts.stop()
+        components.stop()
 
-    def _lead(self, parts: "_Parts") -> None:
-        """Dispatch from a fresh view of the cluster, until the term is over or it is time to stop."""
-        parts.writers.start()
+    def _lead(self, components: "_Components") -> None:
+        """Dispatch with a new view of the cluster, until the term ends or the dispatcher stops."""
+        components.writers.start()
         with self._signal.lock:
-            runs = parts.admissions.open_view()
+            runs = components.admissions.open_view()
+            components.ends.begin_term(components.election.predecessor_renewed_at)
 
         def on_break() -> None:
             with self._signal.lock:
-                if parts.admissions.runs is runs:  # a watch of an earlier view may end late
-                    parts.admissions.lose_view()
+                if components.admissions.runs is runs:  # a watch of an earlier view may end late
+                    components.admissions.lose_view()
                     self._signal.notify()
 
-        view = ClusterView(self._client, self._signal, runs, self._silence_seconds, on_break)
+        view = ClusterView(self._client, self._signal, runs, self._runs_watch, self._silence_seconds, on_break)
         view.start()
         try:
-            while parts.election.is_leading() and not self._stop.is_set():
+            while components.election.is_leading() and not self._stop.is_set():
                 self._heartbeat.beat("dispatcher")
-                self._dispatch(parts, view)
-            if parts.election.is_leading():
-                self._release(parts)
+                self._dispatch(components, view)
+            if components.election.is_leading():
+                self._release(components)
         finally:
             view.stop()
-            parts.election.resign()
-            parts.recorder.clear()
-            parts.start_latency.clear()
+            components.election.resign()
+            components.recorder.clear()
+            components.start_latency.clear()
+            components.clear_notifications()
             self._metrics.clear()
 
-    def _dispatch(self, parts: "_Parts", view: ClusterView) -> None:
-        """Do once what there is to do, and wait for more."""
-        slots, admissions, election = self._slots(), parts.admissions, parts.election
+    def _dispatch(self, components: "_Components", view: ClusterView) -> None:
+        """Run one cycle, then wait for the next change."""
+        slots, admissions, election = components.read_slots(), components.admissions, components.election
         # 1. Find out whether the view is current. Asked under the lock, so that no break of a watch is overwritten.
         with metrics.CYCLE_SECONDS.time(), self._signal.lock:
             is_current = view.is_current()
             admissions.set_current(is_current)
-            # 2. Does the Lease have to be written, for runs that can be admitted?
+            if is_current:
+                components.ends.pass_time()
+            # 2. Find out whether the Lease must be written, because runs can be admitted that are not in the intent.
             wants_intent = admissions.wants_intent(slots)
-        # 3. Choose these runs and write them into the Lease. The same write renews it.
+        # 3. Choose these runs and write them into the Lease. The same write renews the Lease.
         if (wants_intent and not election.is_backing_off()) or election.seconds_until_due() <= 0:
             if not self._heartbeat.is_alive():
                 log.error("the dispatcher gives up leading: one of its threads is stuck")
                 election.resign()
                 return
             election.renew(slots)
-        # 4. The writers take what stands there, one by one.
-        parts.writers.wake()
+            if not election.is_leading():
+                return
+        # 4. Let the writers admit the runs that are in the intent, one by one.
+        with self._signal.lock:
+            admissions.give_up_slow_writes(slots)
+        components.writers.wake()
         # 5. Record metrics, and Events for people.
-        self._metrics.show(admissions.runs, slots, admissions.possibly_admitted())
+        self._metrics.show(admissions.runs, slots, admissions.in_doubt())
         if is_current:
-            parts.tell(view, slots)
+            components.tell(view, slots)
+            components.notify()
         # 6. Wait until something changes, or is due.
         with self._signal.lock:
-            seconds = min(admissions.seconds_until_due(), election.seconds_until_due(), _IDLE_SECONDS)
+            seconds = min(admissions.seconds_until_due(), election.seconds_until_due())
         self._signal.wait(min(seconds, _IDLE_SECONDS if is_current else _SYNC_SECONDS))
 
-    def _release(self, parts: "_Parts") -> None:
-        """Give the Lease back, with what may still be under way."""
+    def _release(self, components: "_Components") -> None:
+        """Release the Lease, with the admissions that may still arrive."""
         with self._signal.lock:
-            parts.admissions.set_current(False)  # nothing more is sent
+            components.admissions.set_current(False)  # nothing more is sent
         deadline = time.monotonic() + _ANSWER_SECONDS
-        while parts.admissions.has_writes_in_flight() and time.monotonic() < deadline:
+        while components.admissions.has_writes_in_flight() and time.monotonic() < deadline:
             self._signal.wait(_SYNC_SECONDS)
-        parts.election.release()
+        components.election.release()
 
 
-class _Parts:
-    """What a dispatcher consists of once it has an identity."""
+@dataclass(frozen=True, slots=True)
+class NotificationOptions:
+    """How notifications are delivered.
+
+    Attributes:
+        find_definition: returns the definition of a name; `None`: there is none, or none yet.
+        describe: returns a run, given its Job, as `GET` shows it.
+        make_sender: makes what sends; called before the first notification.
+    """
+
+    find_definition: Callable[[str], Definition | None]
+    describe: Callable[[Json], Json]
+    make_sender: "Callable[[], NotificationSender]"
+
+
+class _Components:
+    """The parts of a dispatcher that need its identity."""
 
     def __init__(self, owner: Dispatcher, identity: str) -> None:
         client, signal, clock, heartbeat = owner._client, owner._signal, owner._clock, owner._heartbeat
@@ -212,37 +273,94 @@ class _Parts:
         self._reasons = PendingReasons()
         self._looked_at = float("-inf")
         self.start_latency = StartLatency(clock)
+        self.end_reporter = EndReporter(client, owner._slots, heartbeat)
+        self.ends = RunEnds(client.transport.clock.now, self.end_reporter.report)
         self.recorder = EventRecorder(client, identity, heartbeat, clock)
         self.admissions = Admissions(
-            identity, signal, clock, client.transport.clock.now, self.start_latency, self._tell_one
+            identity, signal, clock, client.transport.clock.now, self.start_latency, self.ends, self._tell_one
         )
         self.election = Election(client, self.admissions, signal, owner._timing, clock)
         is_leading = self.election.is_leading
-        self.writers = Writers(client, self.admissions, signal, owner._slots, is_leading, heartbeat)
-        self.enforcer = StartDeadlineEnforcer(
-            client,
-            signal,
-            lambda: self.admissions.runs,
-            lambda: is_leading() and self.admissions.is_current,
-            heartbeat,
-            clock,
-        )
+
+        def runs() -> RunStore:
+            return self.admissions.runs
+
+        def may_write() -> bool:
+            return is_leading() and self.admissions.is_current
+
+        self._owner = owner
+        self.writers = Writers(client, self.admissions, signal, self.read_slots, is_leading, heartbeat)
+        leader = Leader(client, signal, runs, may_write, heartbeat, clock)
+        self.start_deadlines = StartDeadlineEnforcer(leader, owner._slots, owner._start_error_seconds)
+        self.queue_timeouts = QueueTimeoutEnforcer(leader, owner._slots, self._tell_one)
+        self._leader, self._slots, self._notifications = leader, owner._slots, owner._notifications
+        self._notifier: Notifier | None = None
+
+    def read_slots(self) -> Mapping[str, int]:
+        """Return the slots, and leave out of what can be chosen the runs of schedules that are refused.
+
+        The slots are read first: if other definitions come into force in between, those of schedules are left out.
+        """
+        with self._signal.lock:
+            slots = self._owner._slots()
+            self.admissions.runs.refuse_schedules(self._owner.refused_schedules())
+            return slots
 
     def tell(self, view: ClusterView, slots: Mapping[str, int]) -> None:
-        """Have those runs told whose reason for waiting has changed and stayed."""
+        """Write Events on the runs whose reason for waiting has changed and has stayed the same for a moment."""
         now = self._clock()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         with self._signal.lock:
-            news, _ = self._reasons.find_news(self.admissions.runs, slots, view.unready())
-        self.recorder.record(news)
+            events, _ = self._reasons.find_events(self.admissions.runs, slots, view.unready())
+        self.recorder.record(events)
+
+    def notify(self) -> None:
+        """Have the ends of runs delivered that are to be told. Nothing of it is loaded before there is one."""
+        if self._notifier is None:
+            if self._notifications is None or not self.admissions.runs.undelivered.groups:
+                return
+            self._notifier = self._make_notifier(self._notifications)
+        self._notifier.show()
+        if self.admissions.runs.undelivered.groups:
+            self._notifier.wake()
+
+    def _make_notifier(self, options: NotificationOptions) -> "Notifier":
+        from app.dispatcher.notifier import Notifier, NotifierParts  # few installations need it
+
+        parts = NotifierParts(
+            client=self._leader.client,
+            signal=self._signal,
+            runs=self._leader.runs,
+            may_write=self._leader.may_write,
+            slots=self._slots,
+            find_definition=options.find_definition,
+            describe=options.describe,
+            sender=options.make_sender(),
+            tell_given_up=lambda run, why: self._tell_one(run, PendingReason.NOTIFICATION_GIVEN_UP, why),
+            clock=self._clock,
+        )
+        return Notifier(parts)
+
+    def clear_notifications(self) -> None:
+        """Remove the metrics of notifications, because this dispatcher no longer leads."""
+        if self._notifier is not None:
+            self._notifier.clear()
+
+    def notifier_threads(self) -> "Sequence[threading.Thread]":
+        """Return the threads that deliver notifications."""
+        return () if self._notifier is None else self._notifier.threads
 
     def _tell_one(self, run: Run, reason: PendingReason, message: str) -> None:
         self.recorder.record([(run, reason, message)])
 
     def stop(self) -> None:
-        """Have every thread end; returns at once."""
+        """Ask every thread to end; returns at once."""
         self.writers.stop()
         self.recorder.stop()
-        self.enforcer.stop()
+        self.start_deadlines.stop()
+        self.queue_timeouts.stop()
+        self.end_reporter.stop()
+        if self._notifier is not None:
+            self._notifier.stop()

@@ -4,7 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from app.dispatcher.run_store import ChangeSignal, RunStore
+from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.run_store import RunStore
 from app.telemetry import metrics
 
 _PAUSE_SECONDS = 1.0
@@ -12,7 +13,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class QueueMetrics:
-    """Shows how the queue stands.
+    """Sets the metrics of the queue.
 
     Args:
         signal: whose lock guards the store.
@@ -29,13 +30,14 @@ class QueueMetrics:
         self._gauges = metrics.QueueGauges()
         self._due = float("-inf")
 
-    def show(self, runs: RunStore, slots: Mapping[str, int], possibly_admitted: int) -> None:
-        """Show how it stands now, if it is time again.
+    def show(self, runs: RunStore, slots: Mapping[str, int], in_doubt: int) -> None:
+        """Set the metrics, unless they were set a moment ago.
 
         Args:
-            runs: as far as they are known.
-            slots: by definition; runs of others, removed ones, count as `metrics.UNKNOWN`.
-            possibly_admitted: how many runs hold a slot because an earlier admission may still arrive.
+            runs: the leader's store.
+            slots: by definition. Runs of a definition that is missing, because it was removed, count as
+                `metrics.UNKNOWN`.
+            in_doubt: how many runs hold a slot because an earlier admission may still arrive.
         """
         if self._clock() < self._due:
             return
@@ -53,11 +55,11 @@ class QueueMetrics:
         now = self._wall_clock()
         ages = {name: max(0.0, now - at / 1_000_000) for name, at in first.items()}
         self._gauges.show(queued, active, ages, slots)
-        metrics.IN_DOUBT.set(possibly_admitted)
+        metrics.IN_DOUBT.set(in_doubt)
         metrics.LEADING.set(1)
 
     def clear(self) -> None:
-        """Show nothing: this dispatcher leads no more."""
+        """Remove the values, because this dispatcher no longer leads."""
         metrics.LEADING.set(0)
         self._gauges.clear()
         self._due = float("-inf")

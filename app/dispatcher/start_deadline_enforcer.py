@@ -1,117 +1,97 @@
-"""Enforcing start deadlines: runs that hold a slot and have not started in time are given up.
+"""Ends runs that hold a slot and have not started within their `PendingTimeoutSeconds`.
 
-Their pods are looked at when their time is over, and then it takes one write. The time counts from what Kubernetes has
-written down, by the API server's clock: another dispatcher, or one whose own clock is wrong, comes to the same end. Why
-the Job's own deadline is what ends a run: docs/adr/0013-limits.md.
+When the time of a run is over, its pods are read. If none has started, one write ends the run. The time is computed
+from timestamps that Kubernetes has stored, and compared with the API server's clock. So another dispatcher, or one
+whose own clock is wrong, decides the same. docs/adr/0013-limits.md says why the deadline of the Job itself ends the
+run.
 """
 
 import logging
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from app.common.backoff_table import BackoffTable
-from app.common.heartbeat import Heartbeat
 from app.common.outage_logger import OutageLogger
-from app.dispatcher.run_store import ChangeSignal, RunStore
-from app.dispatcher.start_deadline import StartDeadline, find_start_deadline
+from app.dispatcher.enforcer import Enforcer, Leader
+from app.dispatcher.run_store import RunStore
+from app.dispatcher.start_deadline import (
+    StartError,
+    describe_start_error,
+    find_start_deadline,
+    find_start_error,
+)
 from app.domain.attempt import Attempt, keep_last, sort_attempts
 from app.domain.run import Run
 from app.kube.attempts import read_attempt
 from app.kube.call_timeouts import CALL_SECONDS
-from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError, ConflictError, NotFoundError
-from app.kube.manifests import build_giving_up
+from app.kube.manifests import build_start_timeout
 from app.kube.parsing import read_run
+from app.kube.pod_events import find_last_refusal, find_mount_failure
 from app.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 1.0
-"""How often the runs are gone through; that makes no call before the time of one of them is over."""
-
 _CHANGED_SECONDS = 1.0
-"""How long a run is left alone that has changed under our hands."""
+"""The pause for a run that another client has changed at the same time."""
 
 _REFUSAL_SECONDS = 300.0
-"""How long a run is left alone that the API server would not let us look at, or give up."""
+"""The pause for a run after the API server refused to show its pods or to end it."""
 
 _ALL = "all runs"
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What was found when a run was looked at.
+    """The result of a check of a run.
 
     Attributes:
-        resource_version: of the run then; once it has changed, it is looked at anew.
-        due: when to look again, seconds since the epoch by the API server's clock.
+        resource_version: the run's resourceVersion at that time. When it changes, the run is checked again.
+        due: when to check again, in seconds since the epoch by the API server's clock.
     """
 
     resource_version: int
     due: float
 
 
-class StartDeadlineEnforcer:
-    """Gives up, for a leader, runs that don't start. Has a thread of its own.
+class StartDeadlineEnforcer(Enforcer):
+    """Ends runs that don't start, while this dispatcher leads. Has a thread of its own.
 
     Args:
-        client: whose runs.
-        signal: whose lock guards the runs.
-        runs: the leader's store.
-        may_write: asked before every call whether this dispatcher leads.
-        heartbeat: beats around every call.
-        clock: seconds that never go back.
+        leader: the dispatcher.
+        definitions: the names of the configured definitions. A Job may have any other name in its label.
+        error_seconds: after how long a run without a start deadline is ended if an error of an image or of a
+            container's configuration keeps it from starting. The run is checked twice in that time, and ended if both
+            checks show the error. `None`: never.
     """
 
     def __init__(
-        self,
-        client: NamespacedClient,
-        signal: ChangeSignal,
-        runs: Callable[[], RunStore],
-        may_write: Callable[[], bool],
-        heartbeat: Heartbeat,
-        clock: Callable[[], float],
+        self, leader: Leader, definitions: Callable[[], Container[str]], error_seconds: int | None = None
     ) -> None:
-        self._client = client
-        self._signal = signal
-        self._runs = runs
-        self._may_write = may_write
-        self._heartbeat = heartbeat
-        self._clock = clock
+        super().__init__(leader, "start deadlines")
+        self._definitions = definitions
+        self._error_seconds = error_seconds
+        self._errors: dict[str, StartError] = {}
         self._looks: dict[str, _Look] = {}
         self._backoff = BackoffTable[str](_CHANGED_SECONDS, 30.0)
-        self._outage = OutageLogger(log, "runs that don't start can't be looked at", clock)
-        self._stop = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="start-deadlines", daemon=True)
+        self._outage = OutageLogger(log, "the pods of runs that don't start can't be read", self._clock)
 
-    def stop(self) -> None:
-        """Have the thread end after the call under way; returns at once."""
-        self._stop.set()
-
-    def _run(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
-            try:
-                if self._may_write():
-                    self._enforce(self._runs())
-            except Exception:
-                log.exception("start deadlines could not be enforced")
-            self._heartbeat.rest("start-deadlines")
-
-    def _enforce(self, runs: RunStore) -> None:
-        """Look at the runs whose time is over, and give up those that have not started."""
+    def _enforce(self, runs: RunStore) -> bool:
+        """Check all runs whose time is over, and end those that have not started."""
         with self._signal.lock:
-            starting = {run.uid: run for run in runs.starting()}
-        self._looks = {uid: look for uid, look in self._looks.items() if _is_of(look, starting.get(uid))}
+            starting = {run.uid: run for run in runs.starting() if self._is_limited(run)}
+        self._looks = {uid: look for uid, look in self._looks.items() if _is_up_to_date(look, starting.get(uid))}
+        self._errors = {uid: error for uid, error in self._errors.items() if uid in starting}
         self._backoff.keep({_ALL, *starting})
         now = self._client.transport.clock.now()
         known = self._looks
-        due = sorted((known[uid].due if uid in known else _first_due(run), uid) for uid, run in starting.items())
+        due = sorted((known[uid].due if uid in known else self._first_due(run), uid) for uid, run in starting.items())
         for moment, uid in due:
             if moment > now or self._backoff.is_waiting(_ALL, self._clock()) or not self._may_write():
-                return
-            self._heartbeat.beat("start-deadlines")
+                break
+            self._beat()
             self._try(runs, starting[uid], now)
+        return False
 
     def _try(self, runs: RunStore, run: Run, now: float) -> None:
         try:
@@ -125,31 +105,82 @@ class StartDeadlineEnforcer:
                 self._looks[run.uid] = _Look(run.resource_version, now + _REFUSAL_SECONDS)
                 return
             asked_seconds = error.retry_after_seconds or 0
-            if error.outcome_unknown:  # it may be this run's own affair: others go first
+            if error.outcome_unknown:  # the failure may concern only this run: check the others first
                 seconds = self._backoff.fail(run.uid, self._clock(), at_least=asked_seconds)
                 self._looks[run.uid] = _Look(run.resource_version, now + seconds)
             self._backoff.fail(_ALL, self._clock(), at_least=asked_seconds)
 
     def _look_at(self, runs: RunStore, run: Run) -> float:
-        """Look at a run, and give it up where it has not started; when to look again.
+        """Check a run, and end it if it has not started; return when to check again.
 
         Raises:
-            ClusterError: the API server can't be asked. A patch without an answer is sent again where it is still
-                called for: nothing else ever takes back what it sets.
+            ClusterError: a call to the API server failed. A patch without an answer is sent again if the run still has
+                not started. This is safe, because no other write undoes what the patch sets.
         """
         assert run.pending_start is not None
-        found = find_start_deadline(run.pending_start, self._attempts_at(run))
+        attempts = self._attempts_at(run)
         now = self._client.transport.clock.now()
-        if found is None:
-            return float("inf")
-        if (due := found.due / 1_000_000) > now:
+        if run.pending_start.seconds is None:
+            due, why = self._judge_error(run, attempts, now)
+        else:
+            moment = int(now * 1_000_000)
+            found = find_start_deadline(run.pending_start, attempts, moment)
+            if found is not None and found.has_pod and found.due <= moment:
+                found = find_start_deadline(run.pending_start, self._add_mount_failure(run, attempts), moment)
+            due, why = (float("inf"), "") if found is None else (found.due / 1_000_000, found.why)
+            if found is not None and not found.has_pod and due <= now:
+                why = self._add_refusal(run, why)
+        if due > now:
             return due
-        return now + (self._give_up(runs, run, found) if self._may_write() else _CHANGED_SECONDS)
+        return now + (self._end(runs, run, why) if self._may_write() else _CHANGED_SECONDS)
 
-    def _give_up(self, runs: RunStore, run: Run, deadline: StartDeadline) -> float:
-        """Write that a run is given up; after how many seconds to look again."""
+    def _judge_error(self, run: Run, attempts: list[Attempt], now: float) -> tuple[float, str]:
+        """Return when to check a run without a start deadline again, and why it is to be ended then."""
+        assert self._error_seconds is not None
+        if attempts and attempts[-1].phase == "Running" and attempts[-1].has_started:
+            return float("inf"), ""
+        moment, between = int(now * 1_000_000), self._error_seconds / 2
+        error = find_start_error(attempts, self._errors.get(run.uid), moment)
+        if error is None:
+            self._errors.pop(run.uid, None)
+            return now + between, ""
+        self._errors[run.uid] = error
+        return error.seen_at / 1_000_000 + between, describe_start_error(attempts, error, moment, self._error_seconds)
+
+    def _add_refusal(self, run: Run, why: str) -> str:
+        """Add why the run's pod could not be created, if it can be found: the run is ended in any case."""
         try:
-            written = self._client.patch_job(run.name, build_giving_up(run.resource_version, deadline.why))
+            refusal = find_last_refusal(self._client.failed_creates(run.uid))
+        except ClusterError as error:
+            log.warning("run %s is ended without the Event that may say why it has not started: %s", run.name, error)
+            return why
+        return why if refusal is None else f"{why}: {refusal.message}"
+
+    def _add_mount_failure(self, run: Run, attempts: list[Attempt]) -> list[Attempt]:
+        """Add why the volumes of the run's pod are not mounted, if it can be found: the run is ended in any case."""
+        last = attempts[-1]
+        if not last.may_await_volumes:
+            return attempts
+        try:
+            failure = find_mount_failure(self._client.events_of_pod(last.pod))
+        except ClusterError as error:
+            log.warning("run %s is ended without the Event that may say why it has not started: %s", run.name, error)
+            return attempts
+        return attempts if failure is None else [*attempts[:-1], last.without_volumes(failure.message)]
+
+    def _is_limited(self, run: Run) -> bool:
+        assert run.pending_start is not None
+        return run.pending_start.seconds is not None or self._error_seconds is not None
+
+    def _first_due(self, run: Run) -> float:
+        assert run.pending_start is not None
+        seconds = run.pending_start.seconds
+        return run.pending_start.since / 1_000_000 + ((self._error_seconds or 0) / 2 if seconds is None else seconds)
+
+    def _end(self, runs: RunStore, run: Run, why: str) -> float:
+        """End a run that has not started; return after how many seconds to check it again."""
+        try:
+            written = self._client.patch_job(run.name, build_start_timeout(run.resource_version, why))
         except ConflictError:
             return _CHANGED_SECONDS  # it has changed; the watch will show how
         except NotFoundError:
@@ -157,11 +188,11 @@ class StartDeadlineEnforcer:
         except ClusterError as error:
             if error.retryable:
                 raise
-            log.warning("run %s can't be given up: %s", run.name, error)
+            log.warning("run %s can't be ended: %s", run.name, error)
             return _REFUSAL_SECONDS
         runs.update(read_run(written))
-        metrics.GIVEN_UP.labels(run.definition).inc()
-        log.warning("gave up %s: %s", run.name, deadline.why)
+        metrics.GIVEN_UP.labels(run.definition if run.definition in self._definitions() else metrics.UNKNOWN).inc()
+        log.warning("ended %s: %s", run.name, why)
         return float("inf")
 
     def _attempts_at(self, run: Run) -> list[Attempt]:
@@ -173,10 +204,5 @@ class StartDeadlineEnforcer:
         return sort_attempts(found)
 
 
-def _is_of(look: _Look, run: Run | None) -> bool:
+def _is_up_to_date(look: _Look, run: Run | None) -> bool:
     return run is not None and look.resource_version == run.resource_version
-
-
-def _first_due(run: Run) -> float:
-    assert run.pending_start is not None
-    return run.pending_start.since / 1_000_000 + run.pending_start.seconds

@@ -1,4 +1,4 @@
-"""How long admitted runs take to start: measured for the metrics, decides nothing."""
+"""How long admitted runs take to start. This is for the metrics only; no decision depends on it."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ class StartLatency:
         """Begin to measure."""
         self._admitted_at[run.uid] = self._clock()
 
-    def see(self, run: Run) -> None:
-        """Look at a run as the watch shows it."""
+    def observe(self, run: Run) -> None:
+        """Measure a run that the watch shows to have started; forget one that has ended before."""
         if run.uid not in self._admitted_at or not (run.started or run.phase is Phase.FINISHED):
             return
         seconds = self._clock() - self._admitted_at.pop(run.uid)
@@ -36,5 +36,5 @@ class StartLatency:
         self._admitted_at.pop(uid, None)
 
     def clear(self) -> None:
-        """Forget all runs: this dispatcher leads no more."""
+        """Forget all runs, because this dispatcher no longer leads."""
         self._admitted_at.clear()

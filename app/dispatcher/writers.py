@@ -5,12 +5,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from app.common.heartbeat import Heartbeat
 from app.common.types import Json
-from app.dispatcher.admission_rules import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.dispatcher.admissions import Admissions
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.write import SLOW_WRITERS, WRITERS, Purpose, Write
 from app.domain.run import Phase, Run
 from app.kube import labels
 from app.kube.client import NamespacedClient
@@ -24,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 class Writers:
-    """Carries out what `Admissions` decides.
+    """Makes the writes that `Admissions` chooses.
 
     Args:
-        client: whose runs.
-        admissions: what is to be written.
-        signal: whose lock guards `admissions`.
+        client: the client of the namespace.
+        admissions: chooses the writes and records their results.
+        signal: its lock guards `admissions`.
         slots: how many runs of each definition may be active.
         may_write: asked under the lock before a write is taken.
         heartbeat: beats around every call.
@@ -64,12 +65,12 @@ class Writers:
                 self.threads.append(thread)
 
     def wake(self) -> None:
-        """Have a waiting writer look for a write; it wakes the next one."""
+        """Wake one waiting writer. If it finds a write, it wakes the next writer."""
         with self._work:
             self._work.notify()
 
     def stop(self) -> None:
-        """Have the threads end after the call that each is making; returns at once."""
+        """Ask each thread to end after its current call; returns at once."""
         with self._work:
             self._stopped = True
             self._work.notify_all()
@@ -78,7 +79,7 @@ class Writers:
         while (write := self._take(name)) is not None:
             answer: Run | ClusterError
             try:
-                answer = carry_out(self._client, write)
+                answer = carry_out(self._client, write, partial(self._check_waiting, write))
             except ClusterError as error:
                 answer = error
             except Exception:
@@ -88,8 +89,15 @@ class Writers:
                 self._admissions.ended(write, answer)
                 self._signal.notify()
 
+    def _check_waiting(self, write: Write) -> None:
+        with self._signal.lock:
+            if self._admissions.is_given_up(write):
+                raise UnavailableError(
+                    "the API server is slow to answer this write, and another definition needs the writer"
+                )
+
     def _take(self, name: str) -> Write | None:
-        """Wait for a write; `None`: it is time to end."""
+        """Wait for a write; `None`: the thread must end."""
         with self._work:
             self._heartbeat.rest(name)
             while not self._stopped:
@@ -102,8 +110,13 @@ class Writers:
         return None
 
 
-def carry_out(client: NamespacedClient, write: Write) -> Run:
-    """Make the call of a write; returns the run as it is then.
+def carry_out(client: NamespacedClient, write: Write, ask: Callable[[], None] | None = None) -> Run:
+    """Make the call of a write; return the run after it.
+
+    Args:
+        client: the client of the namespace.
+        write: the write.
+        ask: called again and again while the API server is silent. An exception from it ends the call.
 
     Raises:
         ClusterError: see `Admissions.ended`.
@@ -111,14 +124,14 @@ def carry_out(client: NamespacedClient, write: Write) -> Run:
     version = write.pin.version
     match write.purpose:
         case Purpose.READ:
-            job = client.get_job(write.name)
+            job = client.get_job(write.name, ask=ask)
             if job["metadata"]["uid"] != write.pin.uid or not is_run(job):
                 raise NotFoundError("another Job has its name; the watch will show it")
         case Purpose.FENCE:
-            job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)))
+            job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)), ask=ask)
         case Purpose.ADMIT:
             began = time.monotonic()
-            job = client.patch_job(write.name, build_admission(version))
+            job = client.patch_job(write.name, build_admission(version), ask=ask)
             run = read_run(job)
             if run.phase is Phase.ADMITTED:
                 _record_admission(run, job, write_seconds=time.monotonic() - began)
@@ -128,7 +141,9 @@ def carry_out(client: NamespacedClient, write: Write) -> Run:
 
 def _record_admission(run: Run, job: Json, *, write_seconds: float) -> None:
     """Record in metrics and traces that a run was admitted."""
-    seconds = max(0.0, time.time() - run.queued_at / 1_000_000)  # by two clocks, where another replica queued it
+    seconds = max(
+        0.0, time.time() - run.queued_at / 1_000_000
+    )  # two clocks are involved if another replica queued the run
     metrics.QUEUED_SECONDS.labels(run.definition).observe(seconds)
     trace = read_trace_context((job["metadata"].get("annotations") or {}).get(labels.TRACEPARENT_ANNOTATION), None)
     attributes: dict[str, str | int] = {

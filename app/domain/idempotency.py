@@ -6,6 +6,7 @@ arrive, and at however many replicas.
 """
 
 import hashlib
+import hmac
 from dataclasses import dataclass
 
 from app.domain.names import id_from
@@ -15,12 +16,12 @@ from app.domain.names import id_from
 class IdempotentRequest:
     """A request with a key.
 
-    Both digests are stored on the Job. Anyone who can read the Job can test guesses of the key against its digest, so
-    a key must not be a secret. The request itself stands in the Job as clear text anyway.
+    Both digests are stored on the Job or CronJob. Anyone who can read it can test guesses of the key against its
+    digest, so a key must not be a secret. The request itself stands in it as clear text anyway.
 
     Attributes:
         definition: the definition's name.
-        key_digest: SHA-256 of definition and key.
+        key_digest: SHA-256 of definition, key and user.
         request_digest: SHA-256 of the request: body, path and query, byte by byte.
     """
 
@@ -30,11 +31,21 @@ class IdempotentRequest:
 
     @property
     def run_id(self) -> str:
-        """The id of the run, the same for every request with this definition and key."""
+        """The id of the run or schedule, the same for every request of this user with this definition and key."""
         return id_from(self.key_digest)
 
 
-def identify_request(definition: str, key: str, body: bytes, path: str, query: str) -> IdempotentRequest:
+def identify_request(
+    definition: str,
+    key: str,
+    body: bytes,
+    path: str,
+    query: str,
+    user: str = "",
+    secret: bytes = b"",
+    *,
+    kind: str = "",
+) -> IdempotentRequest:
     """Digest a request with a key.
 
     Args:
@@ -43,14 +54,29 @@ def identify_request(definition: str, key: str, body: bytes, path: str, query: s
         body: the request's body, as sent.
         path: the part of the request's path after the definition's name, decoded.
         query: the request's raw query string.
+        user: the caller's user name; empty if it is unknown. A user can neither find nor take the runs of another one
+            by guessing keys.
+        secret: of the installation, the same in all its processes. Without it nobody can work out the id that belongs
+            to a key, or test a guess of a key against an id or a digest. Empty: there is none.
+        kind: what the request makes; empty: a run. The same key leads to another id for each kind, so the id of a run
+            tells nothing about the id of a schedule.
     """
     return IdempotentRequest(
         definition,
-        _digest(definition.encode(), key.encode()),
+        _digest(
+            (f"{kind}/{definition}" if kind else definition).encode(),
+            key.encode(),
+            *([user.encode()] if user else []),
+            secret=secret,
+        ),
         _digest(body, path.encode(), query.encode()),
     )
 
 
-def _digest(*parts: bytes) -> bytes:
-    """Return SHA-256 over the parts. A length before each part keeps different lists of parts apart."""
-    return hashlib.sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts)).digest()
+def _digest(*parts: bytes, secret: bytes = b"") -> bytes:
+    """Return SHA-256 over the parts, or HMAC-SHA-256 with a secret.
+
+    A length before each part keeps different lists of parts apart.
+    """
+    joined = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hmac.digest(secret, joined, "sha256") if secret else hashlib.sha256(joined).digest()

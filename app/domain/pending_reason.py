@@ -16,10 +16,16 @@ class PendingReason(Enum):
     DEPENDENCIES_NOT_READY = "WaitingForDependencies"
     NO_FREE_SLOT = "WaitingForSlot"
     NOTHING = "Admissible"
+    SCHEDULE_REFUSED = "ScheduleRefused"
+    """The definition does not allow any more what the schedule of the run asks for."""
     REFUSED = "AdmissionRefused"
     """The cluster refuses to start it. Only the dispatcher that tried knows."""
     SUSPENDED_AGAIN = "SuspendedAgain"
     """Somebody has suspended it after it was started. Only the dispatcher that saw it knows."""
+    QUEUE_TIMEOUT = "QueueTimeout"
+    """It was queued for too long and is ended. Only the dispatcher that ended it knows."""
+    NOTIFICATION_GIVEN_UP = "NotificationGivenUp"
+    """It has ended, and its receiver could not be told. Only the dispatcher that tried knows."""
 
 
 def find_pending_reason(
@@ -74,3 +80,9 @@ def explain(
             return reason, f"waits for a slot: {admitted} of {limit} in use"
         case _:
             return reason, f"about to start: {admitted} of {limit} slots in use"
+
+
+SCHEDULE_REFUSED_MESSAGE = (
+    "its definition does not allow any more what its schedule asks for; the schedule says why. Delete the run and the "
+    "schedule, or allow it again"
+)

@@ -14,10 +14,12 @@ class RequestContext:
     Attributes:
         request_id: the request's id, as in the log; empty: it has none.
         trace: the request's trace and span; `None`: it has none.
+        started_by: the caller's user name, in the form of `write_user_name`; empty: unknown.
     """
 
     request_id: str = ""
     trace: TraceContext | None = None
+    started_by: str = ""
 
     def variables(self, taken: Collection[str]) -> list[Variable]:
         """Return the environment variables for the run's container, with the names that tracing libraries look for.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from app.domain.run_end import RunEnd
+
 
 class Phase(Enum):
     """The phase of a run's life."""
@@ -12,7 +14,8 @@ class Phase(Enum):
     ADMITTED = "admitted"
     """Neither queued nor finished: it holds a slot."""
     FINISHED = "finished"
-    """It has a terminal condition, or is being deleted before it started: no pod of it will run any more."""
+    """It has a terminal condition, is being deleted before it started, or was ended in the queue: no pod of it will run
+    any more."""
 
 
 DependsOn = tuple[str, ...] | None
@@ -25,12 +28,13 @@ class PendingStart:
 
     Attributes:
         since: when Kubernetes started the Job, microseconds since the epoch, by the cluster's clock.
-        seconds: how long an attempt may wait for its container to start.
+        seconds: how long an attempt may wait for its container to start; `None`: for as long as nothing is wrong with
+            its images and its configuration.
         has_failed: whether an attempt has failed.
     """
 
     since: int
-    seconds: int
+    seconds: int | None
     has_failed: bool
 
 
@@ -47,15 +51,20 @@ class Run:
         queued_at: microseconds since the epoch.
         depends_on: the workloads that must be ready before it starts.
         phase: queued, admitted or finished.
-        pending_start: its start deadline; `None`: it has none, or it has started, or it is not admitted.
+        pending_start: its start deadline; `None`: it has started, or it is not admitted.
         started: whether a pod of it is ready or has succeeded, according to the Job's status.
         created_at: when the API server stored it, by that server's clock, microseconds since the epoch (whole seconds).
         held: whether somebody has annotated it to stay queued.
         managed_elsewhere: whether its `spec.managedBy` names another controller than Kubernetes' own, so that it is
             that controller's to start:
             https://kubernetes.io/docs/concepts/workloads/controllers/job/#delegation-of-managing-a-job-object-to-external-controller
-        acknowledged: whether the Job controller has written its status. Its first write follows the creation within
-            milliseconds, and changes the resourceVersion.
+        acknowledged: whether the Job controller has written its status. Its first write soon follows the creation,
+            and changes the resourceVersion.
+        queue_timeout_seconds: how long it may be queued; `None`: for ever, or it is not queued, or is not ours to end.
+        queue_deadline: until when it may be queued, microseconds since the epoch, by the cluster's clock; `None` as
+            before.
+        end: how it ended; `None`: it is not finished.
+        requested_schedule: the name of the CronJob that has made it, if a request has made that; else empty.
     """
 
     uid: str
@@ -71,6 +80,10 @@ class Run:
     held: bool = False
     managed_elsewhere: bool = False
     acknowledged: bool = True
+    queue_timeout_seconds: int | None = None
+    queue_deadline: int | None = None
+    end: RunEnd | None = None
+    requested_schedule: str = ""
 
 
 def queue_key(run: Run) -> tuple[int, str]:

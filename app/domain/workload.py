@@ -15,7 +15,8 @@ class Workload:
         ready_replicas: pods that are ready.
         wanted_replicas: `spec.replicas`.
         available: the status of a Deployment's `Available` condition; `None`: it has none.
-        replicas_min: the `SlimFaas/ReplicasMin` annotation as written; `None`: it has none.
+        replicas_min: the `SlimFaas/ReplicasMin` annotation as written, of the workload or else of its pod template;
+            `None`: neither has it.
     """
 
     kind: str

@@ -1,18 +1,22 @@
 """The calls to the API server that this service makes, all in one namespace."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
+from urllib.parse import quote
 
 from app.common.types import Json
+from app.domain.attempt import FAILED_CREATE
 from app.kube import labels
-from app.kube.call_timeouts import PAGE_SECONDS
+from app.kube.call_timeouts import CALL_SECONDS, PAGE_SECONDS
 from app.kube.cancel_token import CancelToken
 from app.kube.errors import InvalidError, NotFoundError, UnavailableError
 from app.kube.paging import ResourceSelector, read_pages
 from app.kube.transport import MERGE_PATCH, ApiTransport, Stream
 
 _TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - a path
+
+_ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 ASK_SECONDS = 30.0
 """After so much silence of a log, the API server is asked whether it still responds."""
@@ -34,6 +38,9 @@ class NamespacedClient:
         self._apps = f"/apis/apps/v1/namespaces/{self.name}"
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.name}/leases"
         self.runs = ResourceSelector(self._jobs, labels.RUNS_SELECTOR)
+        self._cronjobs = f"/apis/batch/v1/namespaces/{self.name}/cronjobs"
+        self.cronjobs = ResourceSelector(self._cronjobs)
+        self.schedules = ResourceSelector(self._cronjobs, labels.SCHEDULES_SELECTOR)
         self.workloads = {
             "Deployment": ResourceSelector(f"{self._apps}/deployments"),
             "StatefulSet": ResourceSelector(f"{self._apps}/statefulsets"),
@@ -42,6 +49,14 @@ class NamespacedClient:
     def runs_of(self, definition: str) -> ResourceSelector:
         """Select the runs of one definition."""
         return ResourceSelector(self._jobs, labels.runs_selector(definition))
+
+    def runs_of_schedule(self, definition: str, schedule_id: str) -> ResourceSelector:
+        """Select the runs that one schedule of a definition has made."""
+        return ResourceSelector(self._jobs, f"{labels.runs_selector(definition)},{labels.SCHEDULE_LABEL}={schedule_id}")
+
+    def schedules_of(self, definition: str) -> ResourceSelector:
+        """Select the CronJobs of one definition's schedules."""
+        return ResourceSelector(self._cronjobs, f"{labels.runs_selector(definition)},{labels.SCHEDULE_LABEL}")
 
     def pods_of(self, job: str) -> ResourceSelector:
         """Select the pods of one run."""
@@ -65,23 +80,29 @@ class NamespacedClient:
             yield from items
 
     def create_job(self, job: Json, *, dry_run: bool = False, warnings: list[str] | None = None) -> Json:
-        """Create a Job.
+        """Create a Job. One with a field that the API server does not know is refused, not stored without it.
 
         Args:
             job: to create.
             dry_run: have it validated and completed only; nothing is stored.
             warnings: see `ApiTransport.call`.
         """
-        query = {"dryRun": "All"} if dry_run else None
+        query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
         return _expect("Job", self.transport.call("POST", self._jobs, query=query, body=job, warnings=warnings))
 
-    def get_job(self, name: str) -> Json:
-        """Read a Job, which need not be a run."""
-        return _expect("Job", self.transport.call("GET", f"{self._jobs}/{name}"))
+    def get_job(self, name: str, *, ask: Callable[[], None] | None = None) -> Json:
+        """Read a Job, which need not be a run; `ask`: see `ApiTransport.call`."""
+        return _expect("Job", self.transport.call("GET", _path(self._jobs, name), ask=ask))
 
-    def patch_job(self, name: str, patch: Json) -> Json:
-        """Merge a patch into a Job; a patch with a resourceVersion conflicts if the Job has changed since."""
-        answer = self.transport.call("PATCH", f"{self._jobs}/{name}", body=patch, content_type=MERGE_PATCH)
+    def patch_job(self, name: str, patch: Json, *, ask: Callable[[], None] | None = None) -> Json:
+        """Merge a patch into a Job; a patch with a resourceVersion conflicts if the Job has changed since.
+
+        Args:
+            name: of the Job.
+            patch: to merge.
+            ask: see `ApiTransport.call`.
+        """
+        answer = self.transport.call("PATCH", _path(self._jobs, name), body=patch, content_type=MERGE_PATCH, ask=ask)
         return _expect("Job", answer)
 
     def delete_job(self, name: str, *, uid: str, resource_version: str | None, propagation: Propagation) -> None:
@@ -100,7 +121,43 @@ class NamespacedClient:
         """
         preconditions = {"uid": uid} | ({} if resource_version is None else {"resourceVersion": resource_version})
         options = {"propagationPolicy": propagation, "preconditions": preconditions}
-        self.transport.call("DELETE", f"{self._jobs}/{name}", body=options)
+        self.transport.call("DELETE", _path(self._jobs, name), body=options)
+
+    def create_cronjob(self, cronjob: Json, *, dry_run: bool = False) -> Json:
+        """Create a CronJob; see `create_job`."""
+        query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+        return _expect("CronJob", self.transport.call("POST", self._cronjobs, query=query, body=cronjob))
+
+    def get_cronjob(self, name: str) -> Json:
+        """Read a CronJob, which need not be a schedule."""
+        return _expect("CronJob", self.transport.call("GET", _path(self._cronjobs, name)))
+
+    def replace_cronjob(self, cronjob: Json, *, dry_run: bool = False) -> Json:
+        """Replace a CronJob by one that carries the resourceVersion of what it replaces; see `create_job`."""
+        query = {"fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+        path = _path(self._cronjobs, cronjob["metadata"]["name"])
+        return _expect("CronJob", self.transport.call("PUT", path, query=query, body=cronjob))
+
+    def patch_cronjob(self, name: str, patch: Json) -> Json:
+        """Merge a patch into a CronJob; a patch with a resourceVersion conflicts if the CronJob has changed since."""
+        answer = self.transport.call("PATCH", _path(self._cronjobs, name), body=patch, content_type=MERGE_PATCH)
+        return _expect("CronJob", answer)
+
+    def delete_cronjob(self, name: str, *, uid: str, resource_version: str) -> None:
+        """Delete a CronJob. Its Jobs stay.
+
+        Args:
+            name: of the CronJob.
+            uid: that the CronJob must have; another CronJob of the same name is left alone.
+            resource_version: that the CronJob must have.
+
+        Raises:
+            ConflictError: the CronJob has another uid or another version.
+            NotFoundError: there is no such CronJob.
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options = {"propagationPolicy": "Orphan", "preconditions": preconditions}
+        self.transport.call("DELETE", _path(self._cronjobs, name), body=options)
 
     @contextmanager
     def log(
@@ -128,7 +185,7 @@ class NamespacedClient:
             InvalidError: the container has no log yet, in the kubelet's words.
             ClusterError: also while it is read.
         """
-        path = f"{self._core}/pods/{pod}/log"
+        path = _path(f"{self._core}/pods", pod, "log")
 
         def ask() -> None:
             if self.transport.clock.silent_seconds > ask_seconds / 2:
@@ -147,14 +204,14 @@ class NamespacedClient:
         found = []
         for kind, collection in self.workloads.items():
             try:
-                found.append((kind, self.transport.call("GET", f"{collection.path}/{name}")))
+                found.append((kind, self.transport.call("GET", _path(collection.path, name))))
             except NotFoundError:
                 continue
         return found
 
     def get_service_account(self, name: str) -> Json:
         """Read a ServiceAccount."""
-        return self.transport.call("GET", f"{self._core}/serviceaccounts/{name}")
+        return self.transport.call("GET", _path(f"{self._core}/serviceaccounts", name))
 
     def running_pods_at(self, address: str) -> list[Json]:
         """Return the running pods whose first address this is, in one call.
@@ -169,23 +226,69 @@ class NamespacedClient:
         pods: list[Json] = self.transport.call("GET", f"{self._core}/pods", query=query).get("items") or []
         return pods
 
-    def review_token(self, token: str, audience: str) -> Json:
-        """Have the API server review a token; returns the status of the TokenReview."""
+    def pages_of_running_pods(self) -> Iterator[list[Json]]:
+        """Read the running pods of the namespace, page by page; see `read_pages`."""
+        running = ResourceSelector(f"{self._core}/pods", field_selector="status.phase=Running")
+        for items, _ in self.pages(running):
+            yield items
+
+    def review_token(self, token: str, audience: str | None) -> Json:
+        """Have the API server review a token; returns the status of the TokenReview.
+
+        Args:
+            token: to review.
+            audience: that it must be for; `None`: one of the API server's own.
+        """
         review = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [audience]},
+            "spec": {"token": token} | ({} if audience is None else {"audiences": [audience]}),
         }
-        status: Json = self.transport.call("POST", _TOKEN_REVIEWS, body=review).get("status") or {}
-        return status
+        return _status_of("TokenReview", self.transport.call("POST", _TOKEN_REVIEWS, body=review))
+
+    def review_access(self, subject: Json, attributes: Json) -> Json:
+        """Ask the API server whether a user may do something here; returns the status of the SubjectAccessReview.
+
+        Args:
+            subject: the user: `user`, `groups`, `uid` and `extra`.
+            attributes: verb, group, resource and so on; the namespace is added.
+        """
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {**subject, "resourceAttributes": {**attributes, "namespace": self.name}},
+        }
+        return _status_of("SubjectAccessReview", self.transport.call("POST", _ACCESS_REVIEWS, body=review))
 
     def create_event(self, event: Json) -> Json:
         """Create a core/v1 Event."""
         return self.transport.call("POST", f"{self._core}/events", body=event)
 
+    def failed_creates(self, uid: str) -> list[Json]:
+        """Return Events of a Job about pods that could not be created, as many as one page has.
+
+        Args:
+            uid: of the Job.
+        """
+        selector = f"involvedObject.uid={uid},reason={FAILED_CREATE}"
+        events = ResourceSelector(f"{self._core}/events", field_selector=selector)
+        items, _ = next(self.pages(events, page_seconds=CALL_SECONDS))
+        return items
+
+    def events_of_pod(self, pod: str) -> list[Json]:
+        """Return Events of a pod, as many as one page has.
+
+        Args:
+            pod: its name.
+        """
+        selector = f"involvedObject.kind=Pod,involvedObject.name={pod}"
+        events = ResourceSelector(f"{self._core}/events", field_selector=selector)
+        items, _ = next(self.pages(events, page_seconds=CALL_SECONDS))
+        return items
+
     def get_lease(self, name: str) -> Json:
         """Read a Lease."""
-        return _expect("Lease", self.transport.call("GET", f"{self._leases}/{name}"))
+        return _expect("Lease", self.transport.call("GET", _path(self._leases, name)))
 
     def create_lease(self, lease: Json) -> Json:
         """Store a Lease."""
@@ -193,17 +296,35 @@ class NamespacedClient:
 
     def replace_lease(self, lease: Json) -> Json:
         """Replace a Lease by one that carries the resourceVersion of what it replaces."""
-        answer = self.transport.call("PUT", f"{self._leases}/{lease['metadata']['name']}", body=lease)
+        answer = self.transport.call("PUT", _path(self._leases, lease["metadata"]["name"]), body=lease)
         return _expect("Lease", answer)
+
+
+def _status_of(kind: str, answer: Json) -> Json:
+    """Return the status of a review; see `_expect`."""
+    status: Json = _expect(kind, answer).get("status") or {}
+    return status
+
+
+def _path(collection: str, *segments: str) -> str:
+    """Return the path of an object, or of a part of one. Each segment is quoted, so it stays one segment.
+
+    Raises:
+        NotFoundError: no object can have this name, and a path with it would be another object's.
+    """
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            raise NotFoundError(f"no object can have the name {segment!r}")
+    return "/".join((collection, *(quote(segment, safe="") for segment in segments)))
 
 
 def _expect(kind: str, answer: Json) -> Json:
     """The answer to a call that is to bring an object of this kind.
 
     Raises:
-        UnavailableError: something between us and the API server has answered; nobody can say what has become of the
-            call.
+        UnavailableError: something between us and the API server has answered, so the outcome of the call is
+            unknown.
     """
     if answer.get("kind") != kind:
-        raise UnavailableError("the answer is not the API server's")
+        raise UnavailableError("the response is not from a Kubernetes API server")
     return answer

@@ -80,7 +80,7 @@ class InvalidError(ClusterError):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """The causes, each field path as a JSON pointer."""
-        return tuple(Fault(pointer_to(*_steps(field)), message) for field, message in self.causes)
+        return tuple(Fault(pointer_to(*field_steps(field)), message) for field, message in self.causes)
 
 
 class ForbiddenError(ClusterError):
@@ -144,7 +144,7 @@ def _error_of(status: int, body: bytes) -> ClusterError:
         answer = None
     if not isinstance(answer, dict) or answer.get("kind") != "Status":
         answer = {}
-    message = _on_one_line(str(answer.get("message") or f"the API server answered {status}"))
+    message = on_one_line(str(answer.get("message") or f"the API server answered {status}"))
     match status:
         case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
             return NotFoundError(message)
@@ -155,7 +155,7 @@ def _error_of(status: int, body: bytes) -> ClusterError:
         case 410:
             return ExpiredError(message)
         case 400 | 422:
-            return InvalidError(message, _causes_in(answer))
+            return InvalidError(message, _causes_in(answer) or _unknown_fields_in(message))
         case 401 | 403:
             return _refusal(message)
         case 429:
@@ -164,7 +164,12 @@ def _error_of(status: int, body: bytes) -> ClusterError:
             return UnavailableError(message)
 
 
-def _steps(field: str) -> list[str]:
+def _unknown_fields_in(message: str) -> tuple[tuple[str, str], ...]:
+    """Return the fields that the API server does not know. It names them in the message alone."""
+    return tuple((field, "unknown field") for field in re.findall(r'unknown field "([^"]+)"', message))
+
+
+def field_steps(field: str) -> list[str]:
     """Split a field path as Kubernetes writes it: `spec.template.spec.containers[0].image`."""
     return [step for step in field.replace("[", ".").replace("]", "").split(".") if step]
 
@@ -172,11 +177,11 @@ def _steps(field: str) -> list[str]:
 def warnings_in(headers: Iterable[str]) -> list[str]:
     """Return the texts of `Warning` headers as the API server writes them: `299 - "text"` (RFC 7234, section 5.5)."""
     texts = re.findall(r'299 \S+ "((?:[^"\\]|\\.)*)"', ", ".join(headers))
-    return [_on_one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts]
+    return [on_one_line(re.sub(r"\\(.)", r"\1", text)) for text in texts]
 
 
-def _on_one_line(text: str) -> str:
-    """Make a text safe for the log: it may quote what callers wrote."""
+def on_one_line(text: str) -> str:
+    """Make a text safe for logs and responses: it may quote what callers wrote."""
     return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 

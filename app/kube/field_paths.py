@@ -2,7 +2,9 @@
 
 import re
 
+from app.kube.errors import field_steps
 from schemas.faults import pointer_to
+from schemas.template import Template
 
 _CONTAINER = r"spec\.template\.spec\.containers\[0\]"
 _OWN_VARIABLES = 2
@@ -31,15 +33,40 @@ _PATHS: tuple[tuple[str, str], ...] = (
 _KEY = re.compile(r"\[([^\]]+)\]")
 
 
-def definition_pointer(job_field: str) -> str:
+def definition_pointer(job_field: str, template: Template | None = None) -> str:
     """Find the field of a definition behind a field of its Job.
 
     Args:
         job_field: as the API server writes it: `spec.template.spec.containers[0].resources.limits[cpu]`.
+        template: of the definition; `None`: it has none.
 
     Returns:
         A JSON pointer below the definition; empty if no single field is at fault.
     """
+    return _plain_pointer(job_field) if template is None else _template_pointer(job_field, template)
+
+
+def _template_pointer(job_field: str, template: Template) -> str:
+    """Find the field where it is said: beside the template, or else in it."""
+    steps: list[str | int] = [*field_steps(job_field)]
+    if not steps or steps[0] not in ("metadata", "spec"):
+        return ""
+    own = f"spec.template.spec.containers[{template.index}]"
+    if (variable := re.match(rf"{re.escape(own)}\.env\[(\d+)\]", job_field)) is not None:
+        number = int(variable[1]) - _OWN_VARIABLES
+        if number < 0:
+            return ""
+        if number >= template.variables:
+            return pointer_to("Environments", number - template.variables)
+        steps[steps.index("env") + 1] = number
+    elif not job_field.startswith("spec.template.spec.containers[0]") or template.index == 0:
+        beside = _plain_pointer(job_field.replace(own, "spec.template.spec.containers[0]", 1))
+        if beside and field_steps(beside.replace("/", "."))[0] in template.said_beside:
+            return beside
+    return pointer_to("JobTemplate", *steps)
+
+
+def _plain_pointer(job_field: str) -> str:
     for beginning, pointer in _PATHS:
         match = re.match(rf"{beginning}(?![A-Za-z])", job_field)
         if match is None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.common.list_count import record_list
 from app.common.types import Json
 from app.kube.call_timeouts import PAGE_SECONDS
 from app.kube.errors import OversizeError, UnavailableError
@@ -53,6 +54,7 @@ def read_pages(
         ExpiredError: reading took so long that the API server has forgotten that moment; begin again.
         ClusterError: anything else.
     """
+    record_list()
     query: dict[str, str | int] = {}
     if collection.label_selector:
         query["labelSelector"] = collection.label_selector
@@ -71,7 +73,7 @@ def read_pages(
             short_pages = 0
             continue
         if not str(page.get("kind")).endswith("List"):
-            raise UnavailableError("the answer is not the API server's")
+            raise UnavailableError("the response is not from a Kubernetes API server")
         metadata = page["metadata"]
         yield page.get("items") or [], int(metadata["resourceVersion"])
         if not metadata.get("continue"):

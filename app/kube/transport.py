@@ -1,31 +1,34 @@
-"""Calls to the API server through the official client's transport.
+"""Calls to the API server through the official client's connections, with JSON in and out.
 
-The client's `ApiClient` reads kubeconfigs, refreshes tokens, verifies TLS and keeps connections. Its generated methods
-and models stay unimported: they would build an object per field of every Job (docs/adr/0002-raw-json.md gives the
-cost). Its layers between a call and the connection pool are left out as well: what they work out anew for each call is
-worked out once here (docs/performance.md gives the cost).
+The client's REST layer keeps the connections, directly or through proxies (`app.kube.api_server`). Its generated
+methods and models stay unimported: they would build an object per field of every Job (docs/adr/0002-raw-json.md gives
+the cost). Its layers between a call and the connection pool are left out as well: what they work out anew for each call
+is worked out once here (docs/performance.md gives the cost).
 """
 
 import json
-import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
-from kubernetes.config.config_exception import ConfigException
-from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
 from app.common.types import Json
+from app.kube.account_uid import read_account_uid
 from app.kube.api_call_metrics import ApiCall
+from app.kube.api_server import ApiServer
+from app.kube.authentication import Credential, CredentialError, CredentialSource, FixedCredential
 from app.kube.call_timeouts import CALL_SECONDS, CONNECT_SECONDS, READ_SECONDS
 from app.kube.cancel_token import CancelToken
 from app.kube.clock import ServerClock
-from app.kube.connections import POOLS
+from app.kube.connections import Progress
 from app.kube.deadlines import ReadDeadline
 from app.kube.errors import OversizeError, UnavailableError, UnreachableError, error_of, warnings_in
+from app.kube.sender import Sender
+from app.kube.tls import CertificateError
 
 CALLS = 32
 """The most calls at the same time."""
@@ -35,12 +38,8 @@ PIECE_BYTES = 16 * 1024
 
 MERGE_PATCH = "application/merge-patch+json"
 
-_TOKEN_SECONDS = 1.0
-"""How long a token is used before the client is asked for it again. The client refreshes tokens well before they
-expire; each time that it is asked, it looks for proxies in the whole environment."""
-
-# Raised before anything is sent; an unknown host name is one of them.
-_NOT_CONNECTED = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+_ASK_SECONDS = 0.05
+"""How often `ask` of a call is called."""
 
 
 class ApiTransport:
@@ -48,34 +47,40 @@ class ApiTransport:
 
     Attributes:
         namespace: where all our objects live.
+        host: the name or address of the API server.
         clock: the API server's, as its responses tell.
     """
 
-    def __init__(self, configuration: Configuration, namespace: str, *, connections: int = CALLS) -> None:
-        # Whether a call is repeated is decided by callers who know what repeating it means.
-        configuration.retries = False
-        configuration.connection_pool_maxsize = connections
-        configuration.socket_options = tcp_keepalive_socket_options()
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            # The kernel gives up a request that can't be delivered when its caller does.
-            timeout = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(CALL_SECONDS * 1000))
-            configuration.socket_options.append(timeout)
-        client = ApiClient(configuration)
-        client.user_agent = "slimfaas-jobs"
-        pools = client.rest_client.pool_manager
-        pools.pool_classes_by_scheme = POOLS
-        url = urlsplit(configuration.host)
-        self._urlopen: Callable[..., urllib3.BaseHTTPResponse]
-        if pools.proxy is not None and url.scheme == "http":  # such a proxy is sent whole URLs
-            self._urlopen, self._base = pools.urlopen, configuration.host
-        else:
-            self._urlopen = pools.connection_from_url(configuration.host).urlopen
-            self._base = url.path.rstrip("/")
-        self._headers = {"Accept": "application/json", **client.default_headers}
-        self._headers_until = float("-inf")
-        self._configuration = configuration
+    def __init__(
+        self,
+        server: ApiServer,
+        namespace: str,
+        *,
+        connections: int = CALLS,
+        source: CredentialSource | None = None,
+        impersonation: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._source = source or FixedCredential(Credential())
+        self._sender = Sender(
+            server,
+            connections=connections,
+            source=self._source,
+            headers=[("Accept", "application/json"), ("User-Agent", "slimfaas-jobs"), *impersonation],
+        )
         self.clock = ServerClock()
         self.namespace = namespace
+        self.host = urlsplit(server.url).hostname or ""
+
+    def account_uid(self) -> str:
+        """Return the uid of our ServiceAccount; empty: our credential is of another kind. No call is made.
+
+        Raises:
+            UnavailableError: there is no credential now.
+        """
+        try:
+            return read_account_uid(self._source.get(CALL_SECONDS).authorization)
+        except CredentialError as error:
+            raise UnavailableError(f"no credential for the API server: {error}") from error
 
     def call(
         self,
@@ -88,6 +93,7 @@ class ApiTransport:
         whole_seconds: float = CALL_SECONDS,
         most_bytes: int | None = None,
         warnings: list[str] | None = None,
+        ask: Callable[[], None] | None = None,
     ) -> Json:
         """Make one call and read its response.
 
@@ -100,12 +106,15 @@ class ApiTransport:
             whole_seconds: how long the call may take in all.
             most_bytes: how long the response may be; `None`: without a limit.
             warnings: the API server's warnings are added here; `None`: they are dropped.
+            ask: called again and again while the API server is silent; what it raises ends the call.
 
         Raises:
             OversizeError: the response is longer than that. It has not been read to its end.
             ClusterError: the API server did not carry the call out, or it is not known whether it did.
         """
         read_deadline = ReadDeadline.after(whole_seconds)
+        if ask is not None:
+            read_deadline = replace(read_deadline, ask=ask, ask_seconds=_ASK_SECONDS)
         with self._open(method, path, query, body, content_type, READ_SECONDS, read_deadline) as response:
             text = response.read(None if most_bytes is None else most_bytes + 1)
             if most_bytes is not None and len(text) > most_bytes:
@@ -115,7 +124,7 @@ class ApiTransport:
             except ValueError as error:
                 raise UnavailableError("the API server's response was cut off or is not JSON") from error
             if not isinstance(answer, dict):
-                raise UnavailableError("the response is not the API server's")
+                raise UnavailableError("the response is not from a Kubernetes API server")
             if warnings is not None:
                 warnings += warnings_in(response.headers.getlist("Warning"))
             return answer
@@ -170,38 +179,30 @@ class ApiTransport:
     ) -> Iterator[urllib3.BaseHTTPResponse]:
         response: urllib3.BaseHTTPResponse | None = None
         api_call = ApiCall(method, path, query or {})
+        progress = Progress()
+        headers = {} if body is None else {"Content-Type": content_type}
+        if cancel_token is not None:
+            headers["Connection"] = "close"  # never back in the pool: it may be shut down at any time
+        send = partial(
+            self._sender.send,
+            method,
+            f"{path}?{urlencode(query, quote_via=quote)}" if query else path,
+            headers,
+            body=None if body is None else json.dumps(body).encode(),
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
+            progress=progress,
+            read_deadline=read_deadline,
+            cancel_token=cancel_token,
+        )
         try:
-            headers = self._headers_now()
-            if body is not None:
-                headers = {**headers, "Content-Type": content_type}
-            if cancel_token is not None:
-                headers = {**headers, "Connection": "close"}  # never back in the pool: it may be shut down at any time
-            response = self._urlopen(
-                method,
-                f"{self._base}{path}?{urlencode(query, quote_via=quote)}" if query else self._base + path,
-                body=None if body is None else json.dumps(body).encode(),
-                headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=read_seconds),
-                redirect=False,
-                preload_content=False,
-                read_deadline=read_deadline,
-                cancel_token=cancel_token,
-            )
-            succeeded = 200 <= response.status <= 299
-            self.clock.note(response.headers.get("Date") if succeeded else None)  # else it may be a proxy's
-            api_call.answered(response.status)
-            if not succeeded:
-                raise error_of(response.status, response.data, response.headers.get("Retry-After"))
-            yield response
-        except _NOT_CONNECTED as error:
-            api_call.unreachable()
-            raise UnreachableError(f"no connection to the API server: {type(error).__name__}") from error
-        except urllib3.exceptions.SSLError as error:
-            raise UnavailableError("no TLS connection to the API server") from error
-        except urllib3.exceptions.HTTPError as error:
-            raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
-        except (ConfigException, OSError) as error:  # the client reads a pod's token while the kubelet replaces it
-            raise UnavailableError(f"the API server can't be asked: {type(error).__name__}") from error
+            with _translate_errors(progress, api_call):
+                response = send(credential_until=min(read_deadline.at, time.monotonic() + CALL_SECONDS))
+                succeeded = 200 <= response.status <= 299
+                self.clock.note(response.headers.get("Date") if succeeded else None)  # else it may be a proxy's
+                api_call.answered(response.status)
+                if not succeeded:
+                    raise error_of(response.status, response.data, response.headers.get("Retry-After"))
+                yield response
         finally:
             api_call.ended()
             if cancel_token is not None:
@@ -210,15 +211,27 @@ class ApiTransport:
                 # A connection whose response was read to its end is back in the pool by now; any other is closed.
                 response.close()
 
-    def _headers_now(self) -> Mapping[str, str]:
-        """Return the headers of every request, with the token as it is now."""
-        now = time.monotonic()
-        if now > self._headers_until:
-            token = self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-            if token is not None:
-                self._headers = {**self._headers, "authorization": token}
-            self._headers_until = now + _TOKEN_SECONDS
-        return self._headers
+
+@contextmanager
+def _translate_errors(progress: Progress, api_call: ApiCall) -> Iterator[None]:
+    """Turn the errors of a call into a ClusterError: only a request whose sending has begun may be carried out."""
+    try:
+        yield
+    except (CredentialError, CertificateError) as error:
+        api_call.unreachable()
+        raise UnreachableError(f"cannot connect to the API server: {error}") from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if progress.began:
+            raise UnavailableError(f"the API server can't be reached: {type(error).__name__}") from error
+        api_call.unreachable()
+        raise UnreachableError(f"no connection to the API server: {_reason_of(error)}") from error
+
+
+def _reason_of(error: BaseException) -> str:
+    """Return why there is no connection; of a TLS error, what is wrong with the certificate."""
+    inner = error.args[0] if error.args else None
+    reason = getattr(inner, "verify_message", None) or getattr(inner, "reason", None)
+    return f"{type(error).__name__}, {reason}" if isinstance(reason, str) else type(error).__name__
 
 
 class Stream:

@@ -83,7 +83,7 @@ class Canceller:
         Raises:
             UnknownRunError: this definition has no such run.
             CancelFailedError: the run is not cancelled, or it is unknown whether it is.
-            ClusterError: the API server can't be asked.
+            ClusterError: the call to the API server failed.
             BusyError: too many other requests ask it.
         """
         deletion = self._deleter.cancel(definition, run_id)
@@ -99,7 +99,7 @@ class Canceller:
 
         Raises:
             CancelFailedError: a deletion failed; runs behind it were not deleted.
-            ClusterError: the API server can't be asked.
+            ClusterError: the call to the API server failed.
             BusyError: another request empties a queue.
         """
         with self._one_at_a_time.acquire():

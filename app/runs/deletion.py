@@ -115,7 +115,7 @@ class Deleter:
         Raises:
             UnknownRunError: this definition has no such run.
             CancelFailedError: the run is not deleted, or it is unknown whether it is.
-            ClusterError: the API server can't be asked.
+            ClusterError: the call to the API server failed.
             BusyError: too many other requests ask it.
         """
         return self._delete(self._read(definition, run_id, with_view=True), only_queued=False)
@@ -168,7 +168,7 @@ class Deleter:
     def _read_again(self, seen: SeenRun, *, with_view: bool) -> SeenRun | None:
         """Read a run again; `None`: it is gone, though another one may have its name."""
         try:
-            latest = self._read(seen.run.definition, id_in(seen.run.name), with_view=with_view)
+            latest = self._read(seen.run.definition, id_in(seen.run.definition, seen.run.name), with_view=with_view)
         except UnknownRunError:
             return None
         return latest if latest.run.uid == seen.run.uid else None

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 
 from app.common.types import Json
-from schemas.run import RunView, Status
+from schemas.run import Notification, RunView, Status
 
 QueueKey = tuple[int, str]
 """See `app.domain.run.queue_key`."""
@@ -23,6 +23,9 @@ MAX_LIMIT = 500
 _PAGE_BYTES = 1024 * 1024
 """How long the Jobs of one page are together at most, as JSON. One Job has about 3 KiB, and up to 100 KiB if its
 request is large."""
+
+MAX_RUNS_BYTES = 512 * 1024
+"""How long the runs of one page are together at most in a response, unless one alone is longer."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,400}", re.ASCII)
 _QUEUE_KEY = re.compile(r"(-?[0-9]{1,18}) ([a-z0-9][-.a-z0-9]{0,252})", re.ASCII)
@@ -40,11 +43,17 @@ class ListQuery:
         limit: the most runs on the page, up to `MAX_LIMIT`.
         before: only runs whose queue key is lower, that is, older runs; `None`: all.
         statuses: only runs that have one of these; empty: any.
+        owner: only runs that this user has started, as `write_user_name` writes the name; `None`: everybody's.
+        notifications: only runs whose notification has one of these states; empty: any.
+        finished_since: only runs that ended then or later, microseconds since the epoch; `None`: any.
     """
 
     limit: int = DEFAULT_LIMIT
     before: QueueKey | None = None
     statuses: frozenset[Status] = frozenset()
+    owner: str | None = None
+    notifications: frozenset[Notification] = frozenset()
+    finished_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,8 @@ class RunPage:
 class TopN:
     """The newest of the Jobs that it is offered: a number of them, and no more than a bounded amount of JSON.
 
+    It keeps them as text: as objects they take about seven times as much.
+
     Args:
         count: how many Jobs to keep at most.
         before: see `ListQuery`.
@@ -73,25 +84,22 @@ class TopN:
         self._before = before
         self._floor: QueueKey | None = None  # the newest key that was left out
         self._bytes = 0
-        self._heap: list[tuple[QueueKey, int, int, Json]] = []  # the number keeps Jobs from being compared
-        self._number = 0
+        self._heap: list[tuple[QueueKey, str]] = []
 
     def offer(self, key: QueueKey, job: Json) -> None:
-        """Keep a Job if it is among the newest; its `managedFields` are dropped."""
+        """Keep a Job if it is among the newest."""
         if self._before is not None and key >= self._before:
             return
         if len(self._heap) == self._count and key < self._heap[0][0]:
             self._raise_floor(key)
         if self._floor is not None and key <= self._floor:
             return
-        job["metadata"].pop("managedFields", None)
-        size_bytes = len(json.dumps(job))
-        self._number += 1
-        self._bytes += size_bytes
-        heapq.heappush(self._heap, (key, self._number, size_bytes, job))
+        text = json.dumps(job)
+        self._bytes += len(text)
+        heapq.heappush(self._heap, (key, text))
         while len(self._heap) > max(1, self._count) or (self._bytes > _PAGE_BYTES and len(self._heap) > 1):
-            dropped, _, size_bytes, _ = heapq.heappop(self._heap)
-            self._bytes -= size_bytes
+            dropped, text = heapq.heappop(self._heap)
+            self._bytes -= len(text)
             self._raise_floor(dropped)
 
     def _raise_floor(self, key: QueueKey) -> None:
@@ -102,9 +110,9 @@ class TopN:
         """Whether Jobs were offered that are older than the kept ones."""
         return self._floor is not None
 
-    def jobs(self) -> list[tuple[QueueKey, Json]]:
-        """Return the kept Jobs with their queue keys, from the newest to the oldest."""
-        return [(key, job) for key, _, _, job in sorted(self._heap, reverse=True, key=lambda kept: kept[0])]
+    def jobs(self) -> list[tuple[QueueKey, str]]:
+        """Return the kept Jobs, as JSON, with their queue keys, from the newest to the oldest."""
+        return sorted(self._heap, reverse=True)
 
 
 def write_continuation(key: QueueKey) -> str:

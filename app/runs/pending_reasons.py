@@ -1,12 +1,16 @@
 """Why queued runs wait: their positions, the state of their dependencies, and whether a dispatcher is at work."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
-from app.domain.pending_reason import PendingReason, explain
+from app.common.types import Json
+from app.domain.pending_reason import SCHEDULE_REFUSED_MESSAGE, PendingReason, explain
 from app.domain.readiness import Readiness, assess, unready_dependencies
 from app.domain.run import Run
 from app.domain.workload import Workload
+from app.kube import labels
 from app.kube.client import NamespacedClient
+from app.kube.errors import ForbiddenError, NotFoundError
 from app.kube.parsing import read_workload
 from app.runs.leader_status import NO_DISPATCHER, find_leader_absence
 from app.runs.listing import Queue
@@ -30,7 +34,7 @@ def explain_waiting(
         queue: the queue that they are in.
 
     Raises:
-        ClusterError: the API server can't be asked.
+        ClusterError: the call to the API server failed.
     """
     readiness = _assess_all(client, {name for run in runs for name in run.depends_on or ()})
     reasons = {
@@ -39,14 +43,47 @@ def explain_waiting(
     # A run that waits for nothing is about to start, but only if there is a dispatcher.
     waits_for_nothing = any(reason is PendingReason.NOTHING for reason, _ in reasons.values())
     leader_absence = find_leader_absence(client) if waits_for_nothing else None
+    refused = _find_refused_schedules(client, [run for run in runs if reasons[run.uid][0] in _MAY_BE_REFUSED])
     found = {}
     for run in runs:
         reason, message = reasons[run.uid]
+        if run.requested_schedule in refused:
+            reason, message = PendingReason.SCHEDULE_REFUSED, SCHEDULE_REFUSED_MESSAGE
         word = reason.value
         if reason is PendingReason.NOTHING and leader_absence is not None:
             word, message = NO_DISPATCHER, f"no dispatcher is at work: {leader_absence}"
         found[run.uid] = QueuedStatus(queue.position_of(run), word, message)
     return found
+
+
+_MAY_BE_REFUSED = (PendingReason.NOTHING, PendingReason.NO_FREE_SLOT)
+
+
+def _find_refused_schedules(client: NamespacedClient, runs: Sequence[Run]) -> frozenset[str]:
+    """Return the CronJobs of these runs' schedules that the leader has found refused.
+
+    Without the right to read CronJobs, none.
+    """
+    names = {run.requested_schedule for run in runs} - {""}
+    if not names:
+        return frozenset()
+    cronjobs: Iterable[Json] = client.objects(client.schedules_of(runs[0].definition))
+    if len(names) <= _READ_BY_NAME:
+        cronjobs = _read_existing(client, names)
+    try:
+        return frozenset(
+            cronjob["metadata"]["name"]
+            for cronjob in cronjobs
+            if labels.SCHEDULE_REFUSED_ANNOTATION in (cronjob["metadata"].get("annotations") or {})
+        )
+    except ForbiddenError:
+        return frozenset()
+
+
+def _read_existing(client: NamespacedClient, names: Iterable[str]) -> Iterator[Json]:
+    for name in names:
+        with suppress(NotFoundError):
+            yield client.get_cronjob(name)
 
 
 def _assess_all(client: NamespacedClient, names: Collection[str]) -> dict[str, Readiness]:

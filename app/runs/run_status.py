@@ -9,23 +9,39 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.common.types import Json
-from app.domain.attempt import Attempt, Termination, WaitingReason, sort_attempts
+from app.domain.attempt import (
+    CREATING,
+    FAILED_CREATE,
+    IMAGE_ERRORS,
+    INITIALIZING,
+    OOM_KILLED,
+    Attempt,
+    Termination,
+    WaitingReason,
+    sort_attempts,
+)
 from app.domain.names import id_in
 from app.domain.run import Phase, Run
+from app.domain.run_end import PENDING_TIMEOUT, QUEUE_TIMEOUT
 from app.kube import labels
 from app.kube.attempts import cut
 from app.kube.manifests import unescape
-from app.kube.parsing import find_condition, read_run, read_time, terminal_condition
+from app.kube.parsing import (
+    find_condition,
+    is_ended_in_queue,
+    read_notification,
+    read_reason,
+    read_run,
+    read_time,
+    schedule_of,
+    started_by,
+    terminal_condition,
+)
 from schemas.run import Resources, RunView, Status
+from schemas.run_container import run_container
 
 ADMITTED_STATUSES = frozenset({Status.PENDING, Status.RUNNING, Status.IMAGE_PULL_BACK_OFF})
 """The statuses of an admitted run; its pods tell which one it has."""
-
-_PULL_FAILURES = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
-)
-_PENDING_TIMEOUT = "PendingTimeout"
-"""The reason of a run that missed its start deadline. To Kubernetes this is any deadline that is exceeded."""
 
 _DEFAULT_BACKOFF_LIMIT = 6
 """https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy"""
@@ -63,27 +79,65 @@ def possible_statuses(job: Json, run: Run) -> frozenset[Status]:
     return frozenset({Status.SUCCEEDED if ended["type"] == "Complete" else Status.FAILED})
 
 
-def build_view(job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | None = None) -> RunView:
+def awaits_pod_since(view: RunView, job: Json, attempts: Sequence[Attempt]) -> int | None:
+    """Return since when Kubernetes should have created a pod for an admitted run.
+
+    Args:
+        view: of the run, made of this Job and these attempts.
+        job: the run's.
+        attempts: in any order.
+
+    Returns:
+        Microseconds since the epoch; `None`: the run doesn't wait for a pod, or its attempts are gone, so that nobody
+        knows since when it waits.
+    """
+    if view.status is not Status.PENDING or view.reason not in ("Starting", "Retrying"):
+        return None
+    if not attempts:
+        return read_time((job.get("status") or {}).get("startTime")) if view.attempts == 0 else None
+    last = sort_attempts(list(attempts))[-1]
+    # Times of pods are whole seconds: what was refused within that second may have come before this pod.
+    return last.created_at + 1_000_000 if last.phase == "Failed" else None
+
+
+def awaits_volumes(view: RunView, attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the attempt at an admitted run whose volumes may not be mounted; `None`: there is none.
+
+    Args:
+        view: of the run, made of these attempts.
+        attempts: in any order.
+    """
+    if not attempts or view.status is not Status.PENDING or view.reason not in ("Starting", CREATING, INITIALIZING):
+        return None
+    last = sort_attempts(list(attempts))[-1]
+    return last if last.may_await_volumes else None
+
+
+def build_view(
+    job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | None = None, pod_refusal: str = ""
+) -> RunView:
     """Make the view of a run.
 
     Args:
         job: the run's.
         pods: attempts in any order. Those of other Jobs, such as an earlier one of the same name, are ignored.
         waiting: why the run waits, if it is queued.
+        pod_refusal: why the pod that the run waits for could not be created; empty: nothing is known.
     """
     run = read_run(job)
     attempts = sort_attempts([pod for pod in pods if pod.owner == run.uid])
     ending = next((attempt.ending for attempt in reversed(attempts) if attempt.ending), None)
-    state = _state(job, run, attempts, ending, waiting)
+    state = _state(job, run, attempts, ending, waiting, pod_refusal)
     status: Json = job.get("status") or {}
-    container: Json = _container(job, run.definition)
+    container = run_container(job["spec"]["template"], run.definition)
     resources: Json = container.get("resources") or {}
     args = container.get("args")
-    started = _milliseconds(status.get("startTime"))
+    # Kubernetes says that a run which was ended in the queue has started, because it is not suspended any more.
+    started = -1 if is_ended_in_queue(job) else _milliseconds(status.get("startTime"))
     ended = _milliseconds(status.get("completionTime") or (terminal_condition(job) or {}).get("lastTransitionTime"))
     queued = run.queued_at // 1000
     return RunView(
-        id=id_in(run.name),
+        id=id_in(run.definition, run.name),
         name=run.name,
         status=state.status,
         reason=state.reason,
@@ -103,6 +157,9 @@ def build_view(job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | 
         resources=Resources(dict(resources.get("requests") or {}), dict(resources.get("limits") or {})),
         depends_on=run.depends_on,
         environments=tuple(variable["name"] for variable in container.get("env") or ()),
+        started_by=started_by(job),
+        schedule=schedule_of(job),
+        notification=read_notification(job),
     )
 
 
@@ -111,38 +168,42 @@ def _milliseconds(text: str | None) -> int:
     return -1 if moment is None else moment // 1000
 
 
-def _container(job: Json, definition: str) -> Json:
-    """Return the run's own container: the one named as the definition. An admission webhook may have added others."""
-    found: list[Json] = job["spec"]["template"]["spec"].get("containers") or [{}]
-    return next((container for container in found if container.get("name") == definition), found[0])
-
-
 def _state(
-    job: Json, run: Run, attempts: Sequence[Attempt], ending: Termination | None, waiting: QueuedStatus | None
+    job: Json,
+    run: Run,
+    attempts: Sequence[Attempt],
+    ending: Termination | None,
+    waiting: QueuedStatus | None,
+    pod_refusal: str,
 ) -> _State:
     deleting = "deletionTimestamp" in job["metadata"]
     if run.phase is Phase.FINISHED:
         ended = terminal_condition(job)
+        if is_ended_in_queue(job) and (ended is None or ended["type"] == "Failed"):
+            why = cut(job["metadata"]["annotations"][labels.QUEUE_TIMED_OUT_ANNOTATION])
+            if ended is None:
+                return _State(Status.QUEUED, QUEUE_TIMEOUT, _join("is being ended", why))
+            return _State(Status.FAILED, QUEUE_TIMEOUT, why)
         if ended is None:
             return _State(Status.QUEUED, "Deleting", "is being deleted before it started")
         if ended["type"] == "Complete":
-            return _State(Status.SUCCEEDED)
+            return _State(Status.SUCCEEDED, *_describe_lost_process(ending))
         if (why := _missed_deadline(job)) and ended.get("reason") == "DeadlineExceeded":
-            return _State(Status.FAILED, _PENDING_TIMEOUT, why)
+            return _State(Status.FAILED, PENDING_TIMEOUT, why)
         message = _join(cut(ended.get("message")), _describe_ending(attempts, ending))
-        return _State(Status.FAILED, str(ended.get("reason") or "Failed"), message)
+        return _State(Status.FAILED, read_reason(ended.get("reason")) or "Failed", message)
     if run.phase is Phase.QUEUED:
         return _State(Status.QUEUED, waiting.reason, waiting.message) if waiting else _State(Status.QUEUED)
-    state = _admitted_state(job, attempts, ending)
+    state = _admitted_state(job, attempts, ending, pod_refusal)
     if deleting:
         return _State(state.status, "Deleting", "is being deleted; it holds its slot until its pod is gone")
     return state
 
 
-def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination | None) -> _State:
+def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination | None, pod_refusal: str) -> _State:
     """Return the state of an admitted run. While retries remain, a failed attempt does not make it a failed run."""
     if why := _missed_deadline(job):
-        return _State(Status.PENDING, _PENDING_TIMEOUT, _join("is being ended", why))
+        return _State(Status.PENDING, PENDING_TIMEOUT, _join("is being ended", why))
     target = find_condition(job, ("SuccessCriteriaMet", "FailureTarget"))
     last = attempts[-1] if attempts else None
     if target is not None or (last is not None and last.phase == "Succeeded"):
@@ -156,16 +217,54 @@ def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination 
     retries = _count_attempts(status_of_job, attempts) - 1
     retry = f"retry {retries} of {limit}" if retries > 0 else ""
     if last is not None and last.phase != "Failed":
-        if last.running:
-            return _State(Status.RUNNING, "Retrying" if retry else "", _join(retry, _describe_ending(attempts, ending)))
-        return _state_of_waiting(last.trouble, _join(retry, _describe_ending(attempts, ending)))
+        return _state_of_last(last, retry, _describe_ending(attempts, ending))
     failed = _count_failed(status_of_job, attempts)
     if failed > limit:
         return _State(Status.RUNNING, "Ending", _join("no retry is left", _describe_ending(attempts, ending)))
+    used = f"waits for a retry: {max(0, failed - 1)} of {limit} retries used" if failed else ""
+    if pod_refusal:
+        refused = f"its pod could not be created, and Kubernetes tries again: {pod_refusal}"
+        return _State(Status.PENDING, FAILED_CREATE, _join(refused, used, _describe_ending(attempts, ending)))
     if failed:
-        used = f"waits for a retry: {max(0, failed - 1)} of {limit} retries used"
         return _State(Status.PENDING, "Retrying", _join(used, _describe_ending(attempts, ending)))
     return _State(Status.PENDING, "Starting", "is admitted, but its pod is not created yet")
+
+
+def _state_of_last(attempt: Attempt, retry: str, before: str) -> _State:
+    """Return the state of a run whose last pod has not ended.
+
+    Args:
+        attempt: the pod.
+        retry: which retry it is; empty: the first attempt.
+        before: how an earlier container ended; empty: none has.
+    """
+    if attempt.running and attempt.other_failure is not None:
+        return _State(Status.RUNNING, attempt.other_failure.reason, _join(attempt.other_failure.message, retry, before))
+    if attempt.running:
+        return _State(Status.RUNNING, "Retrying" if retry else "", _join(retry, before))
+    if attempt.over:
+        return _state_after_end(attempt)
+    is_silent = attempt.waiting_reason is None and not attempt.has_started
+    silence = "its pod exists, but neither a scheduler nor a node has said what it waits for" if is_silent else ""
+    return _state_of_waiting(attempt.waiting_reason, _join(silence, retry, before))
+
+
+def _state_after_end(attempt: Attempt) -> _State:
+    """Return the state of a run whose container has ended and is not restarted, although its pod has not ended."""
+    ended = "" if attempt.ending is None else f"its container has ended with exit code {attempt.ending.exit_code}"
+    failure = "" if attempt.other_failure is None else attempt.other_failure.message
+    if attempt.waiting_reason is None:
+        return _State(Status.RUNNING, "Ending", _join("its last pod is being ended", ended, failure))
+    goes_on = attempt.waiting_reason.message
+    message = _join(ended, goes_on, failure if failure != goes_on else "")
+    return _State(Status.RUNNING, attempt.waiting_reason.reason, message)
+
+
+def _describe_lost_process(ending: Termination | None) -> tuple[str, str]:
+    """Return reason and message of a run that succeeded, although its memory ran out; empty: it did not."""
+    if ending is None or ending.reason != OOM_KILLED:
+        return "", ""
+    return OOM_KILLED, "a process in its container was killed because memory ran out; the result may be incomplete"
 
 
 def _missed_deadline(job: Json) -> str:
@@ -176,19 +275,20 @@ def _missed_deadline(job: Json) -> str:
 def _state_of_waiting(waiting: WaitingReason | None, retry: str) -> _State:
     if waiting is None:
         return _State(Status.PENDING, "Starting", retry)
-    status = Status.IMAGE_PULL_BACK_OFF if waiting.reason in _PULL_FAILURES else Status.PENDING
+    status = Status.IMAGE_PULL_BACK_OFF if waiting.reason in IMAGE_ERRORS else Status.PENDING
     return _State(status, waiting.reason, _join(waiting.message or waiting.reason, retry))
 
 
 def _describe_ending(attempts: Sequence[Attempt], ending: Termination | None) -> str:
-    """Say how the last failed pod or the last container ended; empty: the pods do not tell."""
+    """Say how the last failed pod and the last container ended; empty: the pods do not tell."""
     failed = next((attempt for attempt in reversed(attempts) if attempt.phase == "Failed"), None)
-    if failed is not None and failed.ending is None and failed.trouble is not None:
-        return _join(f"the last pod that failed: {failed.trouble.reason}", failed.trouble.message)
-    if ending is None:
-        return ""
-    reason = f" ({ending.reason})" if ending.reason not in ("", "Error", "Completed") else ""
-    return f"the container that ended last had exit code {ending.exit_code}{reason}"
+    why = ""
+    if failed is not None and (reason := failed.failure or (None if failed.ending else failed.waiting_reason)):
+        why = _join(f"the last pod that failed: {reason.reason}", reason.message)
+    if ending is None or (why and failed is not None and failed.ending is None):
+        return why
+    reason_word = f" ({ending.reason})" if ending.reason not in ("", "Error", "Completed") else ""
+    return _join(why, f"the container that ended last had exit code {ending.exit_code}{reason_word}")
 
 
 def _count_attempts(status: Json, attempts: Sequence[Attempt]) -> int:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from app.common.errors import ErrorKind, ServiceError
 from app.common.random_bytes import random_hex
 from app.common.types import Json
 from app.domain.idempotency import IdempotentRequest, identify_request
@@ -13,7 +14,7 @@ from app.domain.request_context import RequestContext
 from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError, ForbiddenError, InvalidError
 from app.kube.manifests import build_job
-from app.runs.create import CreateFailedError, CreateOutcome, JobCreator
+from app.runs.create import CreateFailedError, CreateOutcome, Creator, StoredKind
 from app.runs.dry_run import redact
 from app.runs.limits.queue_limiter import QueueFullError, QueueLimiter, QueueUnknownError
 from app.runs.retry_budget import DEFAULT_RETRY_POLICY, RetryPolicy
@@ -22,6 +23,7 @@ from schemas.documents import NotJson
 from schemas.faults import Refused
 from schemas.merge import merge
 from schemas.request import overridden_fields, read_request
+from schemas.run import Status
 
 _LARGE_BYTES = 8 * 1024
 """A body that is longer than this is read while no other long one is."""
@@ -34,14 +36,26 @@ class Accepted:
     Attributes:
         id: the run's id within its definition.
         name: of the Kubernetes Job.
+        status: `Queued`, because the run is not read again.
         fields: the names of the fields that the request overrides, for the log.
         replayed: whether an earlier request with the same Idempotency-Key has stored the run.
     """
 
     id: str
     name: str
+    status: Status = Status.QUEUED
     fields: tuple[str, ...] = ()
     replayed: bool = False
+
+
+class TemplateRefusedError(ServiceError):
+    """The API server does not accept what the definition's template says. The request is not at fault."""
+
+    kind = ErrorKind.CONFLICT
+    detail = (
+        "Kubernetes does not accept the template of this definition, so no run of it can start until the platform team "
+        "has changed it; the service's log names the fields. The run has not been stored"
+    )
 
 
 class Submitter:
@@ -51,15 +65,23 @@ class Submitter:
         client: of the namespace that the runs are in.
         queues: limits how many runs may be queued.
         retry_policy: for each create.
+        key_secret: mixed into Idempotency-Keys; empty: the uid of our ServiceAccount is, if we have one. No request
+            shows it to a caller, and all replicas have the same.
     """
 
     def __init__(
-        self, client: NamespacedClient, queues: QueueLimiter, *, retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY
+        self,
+        client: NamespacedClient,
+        queues: QueueLimiter,
+        *,
+        retry_policy: RetryPolicy = DEFAULT_RETRY_POLICY,
+        key_secret: str = "",
     ) -> None:
+        self._key_secret = key_secret
         self._client = client
         self._queues = queues
         self._large_body = threading.Lock()
-        self._creator = JobCreator(client, retry_policy)
+        self._creator = Creator(StoredKind("run", client.create_job, client.get_job), retry_policy)
 
     def submit(
         self,
@@ -93,9 +115,14 @@ class Submitter:
             QueueFullError: as many runs are queued as may be.
             QueueUnknownError: the number of queued runs is not known yet.
             InvalidError: the API server does not accept the run.
+            TemplateRefusedError: it does not accept the definition's template.
             CreateFailedError: the run is not stored, or it is unknown whether it is.
         """
-        idempotent = None if key is None else identify_request(definition.name, key, body, path, query)
+        user = "" if context is None else context.started_by
+        idempotent = None
+        if key is not None:
+            secret = (self._key_secret or self._client.transport.account_uid()).encode()
+            idempotent = identify_request(definition.name, key, body, path, query, user, secret)
         run_id = idempotent.run_id if idempotent else new_id()
         name, call = job_name(definition.name, run_id), random_hex(16)
         fields: tuple[str, ...] = ()
@@ -118,9 +145,9 @@ class Submitter:
         except (NotJson, Refused, QueueFullError, QueueUnknownError, InvalidError, CreateFailedError) as error:
             definite = not isinstance(error, CreateFailedError) or isinstance(error.cause, ForbiddenError)
             if idempotent is None or not definite or not self._creator.is_replay(name, idempotent):
-                raise
+                raise _for_caller(error, definition) from error
             outcome = CreateOutcome.REPLAYED
-        return Accepted(run_id, name, fields, replayed=outcome is CreateOutcome.REPLAYED)
+        return Accepted(run_id, name, fields=fields, replayed=outcome is CreateOutcome.REPLAYED)
 
     def dry_run(
         self,
@@ -149,18 +176,21 @@ class Submitter:
             QueueFullError: as many runs are queued as may be.
             QueueUnknownError: the number of queued runs is not known yet.
             InvalidError: the API server would not accept the run.
-            ClusterError: the API server would not store the run, or can't be asked.
+            TemplateRefusedError: it would not accept the definition's template.
+            ClusterError: the API server refused to store the run, or the call failed.
         """
         with self._hold_if_large(body):
             request, faults = read_request(body)
             spec = merge(definition, request, faults)
-        self._queues.check(definition)
         call = random_hex(16)
         job = build_job(spec, new_id(), queued_at=datetime.now(UTC), call=call, path=path, query=query, context=context)
+        self._queues.check(definition, job)
         try:
             stored = self._client.create_job(job, dry_run=True)
         except ForbiddenError as error:
             raise CreateFailedError(error, in_doubt=False) from error
+        except InvalidError as error:
+            raise _for_caller(error, definition) from error
         return redact(stored, spec, request, context)
 
     def _hold_if_large(self, body: bytes) -> AbstractContextManager[object]:
@@ -174,7 +204,7 @@ class Submitter:
         self, definition: Definition, job: Json, call: str, idempotent: IdempotentRequest | None
     ) -> CreateOutcome:
         """Create a Job if the queue has a place for it."""
-        reservation = self._queues.reserve(definition, job["metadata"]["name"])
+        reservation = self._queues.reserve(definition, job)
         try:
             outcome = self._creator.create(job, call, idempotent)
         except Exception as error:
@@ -185,3 +215,13 @@ class Submitter:
         if outcome is CreateOutcome.REPLAYED:
             reservation.release()
         return outcome
+
+
+def _for_caller(error: Exception, definition: Definition) -> Exception:
+    """Return what a caller is told of a failed create.
+
+    The API server's causes quote the fields of a template, which callers must not know. A refusal without causes is
+    that of an admission policy, in words that its author has written for people.
+    """
+    is_template = definition.template is not None and isinstance(error, InvalidError) and bool(error.causes)
+    return TemplateRefusedError(definition.name) if is_template else error

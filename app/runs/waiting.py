@@ -13,7 +13,7 @@ from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError
 from app.kube.job_watch import watch_job
 from app.kube.parsing import terminal_condition
-from app.runs.limits.long_requests import LongRequestLimiter, TooManyLongRequestsError
+from app.runs.limits.long_requests import STRANGER, LongRequestLimiter, TooManyLongRequestsError, Trust
 from app.runs.reader import RunReader, UnknownRunError
 from schemas.run import RunView, Status
 
@@ -49,14 +49,14 @@ class RunWaiter:
 
     @contextmanager
     def acquire(
-        self, seconds: int | None, gone: Callable[[], bool], *, trusted: bool = False
+        self, seconds: int | None, gone: Callable[[], bool], *, trust: Trust = STRANGER
     ) -> Iterator[CancelToken | None]:
         """Count a request as a long one while its caller waits.
 
         Args:
             seconds: how long the caller wants to wait; `None` or 0: not at all.
             gone: see `LongRequestLimiter.acquire`.
-            trusted: see `LongRequestLimiter.acquire`.
+            trust: see `LongRequestLimiter.acquire`.
 
         Yields:
             What ends the wait; `None`: the caller does not want to wait, or can't, because too many others do.
@@ -65,17 +65,17 @@ class RunWaiter:
             cancel_token = None
             if seconds:
                 with suppress(TooManyLongRequestsError):
-                    cancel_token = stack.enter_context(self._streams.acquire(gone, seconds, trusted=trusted))
+                    cancel_token = stack.enter_context(self._streams.acquire(gone, seconds, trust=trust))
             yield cancel_token
 
     def wait_for_end(self, definition: str, run_id: str, cancel_token: CancelToken) -> RunView:
         """Return a run when it has ended, or as it is when the token is set.
 
-        While the API server is away, the wait goes on.
+        While the API server is unreachable, the wait goes on.
 
         Raises:
             UnknownRunError: there is no such run, or it was deleted before it ended.
-            ClusterError: the token is set, and the API server can't be asked.
+            ClusterError: the token is set, and the call to the API server failed.
         """
         backoff = _BACKOFF
         while not cancel_token.is_set:

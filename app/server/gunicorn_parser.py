@@ -11,7 +11,8 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from gunicorn.http.body import Body, ChunkedReader  # type: ignore[import-untyped] # it has no annotations
+from gunicorn.http.body import Body, ChunkedReader, LengthReader  # type: ignore[import-untyped] # it has no annotations
+from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 from gunicorn.http.message import Request as GunicornRequest  # type: ignore[import-untyped]
 from gunicorn.http.parser import RequestParser  # type: ignore[import-untyped]
 from gunicorn.http.unreader import SocketUnreader  # type: ignore[import-untyped]
@@ -23,7 +24,7 @@ _PIECE_BYTES = 64 * 1024
 """How much of a body is read at once, which is also the largest body. gunicorn would read 1 MiB per request: with many
 requests at the same time that is more memory than the pod has."""
 
-_REQUEST_SECONDS = 20.0
+REQUEST_SECONDS = 20.0
 """How long a client may take to send a request, its body included."""
 
 
@@ -45,6 +46,12 @@ class _Request(GunicornRequest):  # type: ignore[misc]
         self.max_buffer_headers = min(self.max_buffer_headers, MAX_HEAD_BYTES)
         return super().parse(unreader)
 
+    def parse_headers(self, data: bytes, from_trailer: bool = False) -> Any:
+        # gunicorn compares the size only while the end of the head has not arrived yet.
+        if len(data) > self.max_buffer_headers:
+            raise LimitRequestHeaders("max buffer headers")
+        return super().parse_headers(data, from_trailer)
+
     def set_body_reader(self) -> None:
         super().set_body_reader()
         if isinstance(self.body.reader, ChunkedReader):
@@ -62,18 +69,39 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
 
 
 class Parser(RequestParser):  # type: ignore[misc]
-    """gunicorn's parser, with limits on the head, the number of chunks, and the time until the request is complete."""
+    """gunicorn's parser, with limits on the head, the number of chunks, and the time until the request is complete.
+
+    Attributes:
+        deadline: until when to wait for the rest of the next request (`time.monotonic()`); `None`: as long as usual.
+        was_continued: whether its client was sent `100 Continue`.
+    """
 
     mesg_class = _Request
 
     def __init__(self, cfg: Any, source: socket.socket, source_addr: Any) -> None:
         super().__init__(cfg, source, source_addr)
         self.unreader = _Unreader(source)
+        self.deadline: float | None = None
+        self.was_continued = False
 
     def __next__(self) -> Any:
-        """Return the next request on the connection. Its time begins now, because its first bytes are there."""
-        self.unreader.deadline = time.monotonic() + _REQUEST_SECONDS
-        return super().__next__()
+        """Return the next request on the connection."""
+        self.unreader.deadline = time.monotonic() + REQUEST_SECONDS if self.deadline is None else self.deadline
+        request = super().__next__()
+        if self.was_continued and request:
+            request._expected_100_continue = False  # the worker has sent it
+        return request
+
+    def finish_body(self, *arguments: Any, **options: Any) -> Any:
+        """Skip what the application has not read of a body; return whether the connection can carry another request.
+
+        Usually everything has been read. gunicorn would change the socket's timeout and back all the same. Each change
+        is a system call that gives the interpreter to another thread.
+        """
+        body = self.mesg.body if self.mesg else None
+        if body is not None and not body.failed and isinstance(body.reader, LengthReader) and not body.reader.length:
+            return True
+        return super().finish_body(*arguments, **options)
 
 
 class ProblemWriter:
@@ -92,10 +120,17 @@ class ProblemWriter:
     def sendall(self, response: bytes) -> None:
         """Send a problem document with the status of the given response."""
         status = HTTPStatus(int(response.split(b" ", 2)[1]))
-        problem = PARSE_ERRORS.get(status) or Problem(status, status.phrase)
-        body = json.dumps(problem.document()).encode() + b"\n"
-        head = (
-            f"HTTP/1.1 {status} {problem.title}\r\nConnection: close\r\n"
-            f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._connection.sendall(head.encode() + body)
+        self._connection.sendall(write_problem(PARSE_ERRORS.get(status) or Problem(status, status.phrase)))
+
+
+def write_problem(problem: Problem) -> bytes:
+    """Return a response that ends the connection."""
+    body = json.dumps(problem.document()).encode() + b"\n"
+    headers = {
+        "Connection": "close",
+        "Content-Type": CONTENT_TYPE,
+        "Content-Length": str(len(body)),
+        **problem.headers,
+    }
+    lines = [f"HTTP/1.1 {problem.status} {problem.title}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body

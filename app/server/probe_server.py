@@ -1,16 +1,26 @@
-"""A small HTTP server for probes and scrapes, for the process that only dispatches and so runs without gunicorn."""
+"""A small HTTP server for probes, with connections and threads of its own.
 
+The process that only dispatches serves its probes and metrics with it. A gunicorn worker serves `SLIMFAAS_PROBE_PORT`
+with it: however many connections callers keep open on the other port, the kubelet's are accepted.
+"""
+
+import json
 import logging
 import socket
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
+from http import HTTPStatus
 from http.client import LineTooLong
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler, WSGIServer
 
 from app.telemetry.metrics import LIMITER_REFUSALS
-from schemas.problem import CONTENT_TYPE
+from schemas.problem import CONTENT_TYPE, Problem
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -84,16 +94,14 @@ class _DebugLog:
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, listener: socket.socket) -> None:
         self._free = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._lock = threading.Lock()
         self._connections: dict[Any, None] = {}  # the oldest first
-        super().__init__(*arguments)
-
-    def server_bind(self) -> None:
-        """Bind without a DNS query for this machine's name, which the library's method makes."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
+        super().__init__(("", 0), _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        # The library's own methods would bind, and make a DNS query for this machine's name.
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "localhost", self.server_address[1]
         self.setup_environ()
@@ -140,14 +148,11 @@ class ProbeServer:
 
     Args:
         app: the application.
-        port: the port, on every address; 0: any free one.
-
-    Raises:
-        OSError: the server cannot bind the port.
+        listener: a socket that listens. Several processes may serve the same one.
     """
 
-    def __init__(self, app: Any, port: int) -> None:
-        self._server = _Server(("0.0.0.0", port), _Handler)  # noqa: S104 - the kubelet and Prometheus are elsewhere
+    def __init__(self, app: "WSGIApplication", listener: socket.socket) -> None:
+        self._server = _Server(listener)
         self._server.set_app(app)
         self.port: int = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="probes", daemon=True)
@@ -157,3 +162,23 @@ class ProbeServer:
         """Stop serving; returns within a second."""
         self._server.shutdown()
         self._server.server_close()
+
+
+class ProbePaths:
+    """WSGI middleware that serves `/health` and `/ready` of an application, and nothing else.
+
+    Args:
+        app: the application.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Serve one request."""
+        if environ["PATH_INFO"] in ("/health", "/ready"):
+            return self._app(environ, start_response)
+        problem = Problem(HTTPStatus.NOT_FOUND, "this port serves /health and /ready only")
+        body = json.dumps(problem.document()).encode() + b"\n"
+        start_response("404 Not Found", [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body)))])
+        return [body]

@@ -1,10 +1,10 @@
 """Which requests get a thread, when there are more requests than threads.
 
-gunicorn gives every request a thread of its pool, in the order of arrival. A burst of slow requests would hold all of
-them, and the kubelet's probes would wait behind it until Kubernetes restarts a healthy process. So requests are sorted
-into lanes by the first bytes that they send. Each lane has threads that no other lane can take, and requests wait in
-their lane for one, first come, first served. A request that waits holds no thread: only its connection, and what it has
-sent so far, at most `READ_AHEAD_BYTES`.
+gunicorn gives every request a thread of its pool, in the order of arrival. A burst of requests would hold all of them,
+and the kubelet's probes would wait behind it until Kubernetes restarts a healthy process. So requests that have arrived
+(app/server/request_intake.py) are sorted into lanes by their first bytes. Each lane has threads that no other lane can
+take, and requests wait in their lane for one, first come, first served. A request that waits holds no thread: only its
+connection, and what it has sent.
 """
 
 import re
@@ -18,13 +18,19 @@ from app.common.concurrency_limiter import MAX_CALLS, MAX_READS
 READ_AHEAD_BYTES = 4096
 """The most that is read of a request before it has a thread; one that starts a run is usually smaller."""
 
-PROBE_THREADS = 8
+MAX_READ_AHEAD_BYTES = 256 * 1024
+"""The most that is held of all requests without a thread. Further ones stay in the kernel's buffers, and each costs one
+more system call, which is slower than holding what they sent."""
+
+PROBE_THREADS = 6
+METRICS_THREADS = 2
+"""Apart from the probes': a scrape is longer than the kernel's buffers, so its client decides how long it takes."""
 START_THREADS = MAX_CALLS + 8
 """More than call the API server at the same time: some requests are being read or answered."""
 READ_THREADS = 2 * MAX_READS
-SHORT_REQUEST_THREADS = PROBE_THREADS + START_THREADS + READ_THREADS
+SHORT_REQUEST_THREADS = PROBE_THREADS + METRICS_THREADS + START_THREADS + READ_THREADS
 
-_PROBE = re.compile(rb"(?:GET|HEAD) /(?:health|ready|metrics)[ ?]")
+_MONITORING = re.compile(rb"(?:GET|HEAD) /(?:health|ready|(?P<metrics>metrics))[ ?]")
 _BODY = re.compile(rb"\n(?:content-length|transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
 
 
@@ -32,6 +38,7 @@ class Kind(Enum):
     """What a request is, as far as its first bytes tell."""
 
     PROBE = "probe"
+    METRICS = "metrics"
     START = "start"
     READ = "read"
 
@@ -39,12 +46,16 @@ class Kind(Enum):
 def kind_of(sent: bytes) -> Kind:
     """Tell a request's kind by the first bytes that its client has sent.
 
-    Only a complete request without a body counts as a probe: nobody can hold the threads of probes by sending slowly.
+    Only a complete request without a body counts as a probe or a scrape: nobody can hold their threads by sending
+    slowly.
     """
-    if _PROBE.match(sent) and sent.endswith(b"\r\n\r\n") and not _BODY.search(sent):
-        return Kind.PROBE
+    if (found := _MONITORING.match(sent)) and sent.endswith(b"\r\n\r\n") and not _BODY.search(sent):
+        return Kind.METRICS if found["metrics"] else Kind.PROBE
     return Kind.START if sent.startswith(b"POST ") else Kind.READ
 
+
+_SHARED = (Kind.START, Kind.READ)
+"""The kinds that share the threads of requests that last."""
 
 T = TypeVar("T")
 
@@ -69,6 +80,7 @@ class RequestLanes(Generic[T]):
     def __init__(self, long_requests: int) -> None:
         self._lanes: dict[Kind, _Lane[T]] = {
             Kind.PROBE: _Lane(PROBE_THREADS),
+            Kind.METRICS: _Lane(METRICS_THREADS),
             Kind.START: _Lane(START_THREADS + long_requests),
             Kind.READ: _Lane(READ_THREADS + long_requests),
         }
@@ -81,7 +93,7 @@ class RequestLanes(Generic[T]):
     def next(self) -> tuple[Kind, T] | None:
         """Return a request that gets a thread now; `None`: none waits, or it is not its turn."""
         for kind, lane in self._lanes.items():
-            full = kind is not Kind.PROBE and self._shared_used >= self._shared_threads
+            full = kind in _SHARED and self._shared_used >= self._shared_threads
             if lane.waiting and lane.used < lane.threads and not full:
                 lane.used += 1
                 return kind, lane.waiting.popleft()
@@ -93,4 +105,4 @@ class RequestLanes(Generic[T]):
 
     @property
     def _shared_used(self) -> int:
-        return self._lanes[Kind.START].used + self._lanes[Kind.READ].used
+        return sum(self._lanes[kind].used for kind in _SHARED)

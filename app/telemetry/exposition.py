@@ -16,7 +16,15 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.samples import Sample
 
 from app.telemetry.container import memory_metrics
-from app.telemetry.metrics import LEADING, OLDEST_QUEUED_SECONDS, QUEUE, REGISTRY, SHARED_FOLDER, UNKNOWN
+from app.telemetry.metrics import (
+    LEADING,
+    OLDEST_QUEUED_SECONDS,
+    OLDEST_UNDELIVERED_SECONDS,
+    QUEUE,
+    REGISTRY,
+    SHARED_FOLDER,
+    UNKNOWN,
+)
 
 PRIVATE = "(private)"
 """The value of the label `definition` for all private definitions together, when their names are hidden."""
@@ -92,6 +100,7 @@ def _collect() -> Iterator[Metric]:
 
 
 def _select_samples(family: Metric, names: set[str], hidden: set[str]) -> Iterator[Sample]:
+    ages = {_name_of(OLDEST_QUEUED_SECONDS), _name_of(OLDEST_UNDELIVERED_SECONDS)}
     folded: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
     for sample in family.samples:
         definition = sample.labels.get("definition")
@@ -100,7 +109,7 @@ def _select_samples(family: Metric, names: set[str], hidden: set[str]) -> Iterat
         elif definition in hidden:
             labels = {**sample.labels, "definition": PRIVATE}
             key = (sample.name, tuple(labels.items()))
-            together = max if family.name == _name_of(OLDEST_QUEUED_SECONDS) else add
+            together = max if family.name in ages else add
             folded[key] = together(folded.get(key, 0.0), sample.value)
         elif definition in names or definition == UNKNOWN:
             yield sample

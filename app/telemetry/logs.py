@@ -3,6 +3,7 @@
 import json
 import logging
 import logging.config
+import re
 import threading
 import traceback
 from contextvars import ContextVar
@@ -18,18 +19,53 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 log = logging.getLogger(__name__)
 
+# What the errors of HTTP libraries quote: a header that can't be sent, and credentials with their scheme.
+_SECRET = re.compile(r"(Invalid header (?:value|name) ).*|\b((?:bearer|basic) )(?=\S*\d)[\w.~+/=-]{12,}", re.IGNORECASE)
+
+
+_MAX_LENGTH = 32 * 1024
+"""The most characters of a message, a field or a trace that are written. A message may quote what others have written
+into the cluster, such as the holder of a Lease, which may be a MiB."""
+
 
 class TextFormatter(logging.Formatter):
-    """Formats lines for people, with the request id at the end if there is one."""
+    """Formats lines for people, with the request id at the end if there is one.
+
+    A record is one line, whatever its message contains: everything that is not printable is escaped, line breaks and
+    terminal sequences included. A trace follows in indented lines, so none of them can pass for a record.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the line with its trace."""
+        return _without_secrets(super().format(record))
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
         """Format the line without its trace."""
-        line = super().formatMessage(record)
+        line = _cut(super().formatMessage(record))
         known = request_id.get()
-        return f"{line} request-id={known}" if known else line
+        return _escape(f"{line} request-id={known}" if known else line)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        """Format the trace, indented."""
+        return _indent(_cut(super().formatException(ei)))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the library's name
+        """Format the stack, indented."""
+        return _indent(super().formatStack(stack_info))
+
+
+def _escape(line: str) -> str:
+    """Write every character that is not printable as Python does in `repr`; all others stay."""
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
+
+
+def _indent(lines: str) -> str:
+    return "\n".join(f"    {_escape(line)}" for line in lines.split("\n"))
 
 
 class JsonFormatter(logging.Formatter):
@@ -45,18 +81,23 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": _message_of(record),
+            "message": _without_secrets(_cut(_message_of(record))),
             "process": record.process,
             "thread": record.threadName,
         }
         if known := request_id.get():
             fields["request_id"] = known
         if record.exc_info and record.exc_info[0] is not None:
-            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+            fields["exception"] = _without_secrets(_cut("".join(traceback.format_exception(*record.exc_info))))
         for name, value in getattr(record, "fields", {}).items():
-            fields.setdefault(name, value)
+            fields.setdefault(name, _cut(value) if isinstance(value, str) else value)
         # Everything that is not ASCII is escaped. Lone surrogates, which some readers refuse, are replaced by `?`.
         return json.dumps(_without_surrogates(fields), default=str)
+
+
+def _cut(text: str) -> str:
+    """Cut a text to `_MAX_LENGTH`, and say how much is left out."""
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]} … {len(text) - _MAX_LENGTH} characters left out"
 
 
 def _message_of(record: logging.LogRecord) -> str:
@@ -64,6 +105,11 @@ def _message_of(record: logging.LogRecord) -> str:
         return record.getMessage()
     except Exception:  # the arguments don't fit the message: a defect, but the text is useful
         return str(record.msg)
+
+
+def _without_secrets(text: str) -> str:
+    """Cut header values and credentials from a message or a trace."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}(not shown)", text)
 
 
 def _without_surrogates(value: Any) -> Any:

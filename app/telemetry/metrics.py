@@ -4,7 +4,7 @@ The service or its configuration limits the values of every label: nothing that 
 `definition` is the name of a configured definition, or `UNKNOWN`.
 
 With several gunicorn workers the values are in files that all workers map (docs/adr/0012-observability.md).
-gunicorn.conf.py sets the folder before this module is imported, and gives each worker a number.
+app/server/gunicorn_conf.py sets the folder before this module is imported, and gives each worker a number.
 """
 
 import os
@@ -78,12 +78,13 @@ LONG_REQUESTS = _gauge("streams", "Open requests that wait for a run or read a l
 LONG_REQUESTS_LIMIT = _gauge("streams_limit", "Limit of open requests that wait for a run or read a log.")
 LIMITER_REFUSALS = _counter(
     "gate_refusals_total",
-    "Requests refused by a limit. Gate: calls, reads, lookups, cancels, streams or probes.",
+    "Requests refused by a limit. Gate: calls, reads, lookups, cancels, lists, bodies, streams or probes.",
     "gate",
 )
 LOOKUPS = _counter(
     "caller_lookups_total",
-    "Look-ups of callers. Kind: pod or token. Outcome: remembered (cached) or asked (of the API server).",
+    "Look-ups of callers. Kind: pod, token or access (a SubjectAccessReview). Outcome: remembered (cached) or asked "
+    "(of the API server).",
     "kind",
     "outcome",
 )
@@ -96,11 +97,23 @@ SLOTS = _gauge("slots", "Limit of active runs.", "definition")
 OLDEST_QUEUED_SECONDS = _gauge(
     "oldest_queued_seconds", "Waiting time of the first run of the queue; 0: the queue is empty.", "definition"
 )
+UNDELIVERED = _gauge("undelivered_notifications", "Ended runs whose receiver is still to be told.", "definition")
+OLDEST_UNDELIVERED_SECONDS = _gauge(
+    "oldest_undelivered_seconds", "Time since the first of these runs ended; 0: there is none.", "definition"
+)
 IN_DOUBT = _gauge("runs_in_doubt", "Runs whose admission was sent without a response. Each holds a slot.")
 
 QUEUE = frozenset(
     f"slimfaas_jobs_{name}"
-    for name in ("queued_runs", "active_runs", "slots", "oldest_queued_seconds", "runs_in_doubt")
+    for name in (
+        "queued_runs",
+        "active_runs",
+        "slots",
+        "oldest_queued_seconds",
+        "undelivered_notifications",
+        "oldest_undelivered_seconds",
+        "runs_in_doubt",
+    )
 )
 """The metrics that only the leading dispatcher knows."""
 
@@ -130,8 +143,34 @@ ADMISSION_WRITES = _counter(
 )
 GIVEN_UP = _counter(
     "given_up_runs_total",
-    "Runs ended because they did not start within their PendingTimeoutSeconds.",
+    "Runs ended because they did not start within their PendingTimeoutSeconds or SLIMFAAS_START_ERROR_TIMEOUT_SECONDS.",
     "definition",
+)
+QUEUE_TIMEOUTS = _counter(
+    "queue_timeouts_total",
+    "Runs ended because they were queued for longer than their QueueTimeoutSeconds.",
+    "definition",
+)
+ENDED_RUNS = _counter(
+    "ended_runs_total",
+    "Runs that ended. Outcome: succeeded, failed or cancelled (deleted before the end). Reason: why a run failed.",
+    "definition",
+    "outcome",
+    "reason",
+)
+RUN_SECONDS = _histogram(
+    "run_seconds",
+    "Time from the start of a run's Job to its end, retries included.",
+    "definition",
+    buckets=(1.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0, 86400.0),
+)
+RETRIES = _counter("run_retries_total", "Pods made again after one failed, in runs that have ended.", "definition")
+NOTIFICATION_OUTCOMES = ("delivered", "failed", "given_up", "not_wanted")
+NOTIFICATIONS = _counter(
+    "notifications_total",
+    "Notifications of ended runs. Outcome: delivered, failed (an attempt), given_up or not_wanted.",
+    "definition",
+    "outcome",
 )
 LEASE_EVENTS = _counter(
     "lease_events_total", "Changes of the Lease. Event: gained, renewed, lost, released or failed.", "event"
@@ -170,6 +209,21 @@ CONFIGURATION_REFUSED = Gauge(
     registry=REGISTRY,
     multiprocess_mode="livemax",
 )
+# Several workers have the same definitions, a moment apart.
+
+DEFINITIONS = Gauge(
+    "slimfaas_jobs_definitions",
+    "Definitions in force. Source: configuration or cronjob.",
+    ("source",),
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
+CRONJOBS_REFUSED = Gauge(
+    "slimfaas_jobs_refused_cronjobs",
+    "CronJobs that are meant to be definitions, and whose newest version is not in force.",
+    registry=REGISTRY,
+    multiprocess_mode="livemax",
+)
 CONFIGURATION_RELOADS = _counter(
     "configuration_reloads_total", "Changes of the configuration. Outcome: taken or refused.", "outcome"
 )
@@ -179,7 +233,7 @@ CONFIGURATION_RELOADS = _counter(
 for _metric, _values in (
     (ADMISSION_WRITES, ("admitted", "fenced", "conflict", "gone", "refused", "unanswered")),
     (LEASE_EVENTS, ("gained", "renewed", "lost", "released", "failed")),
-    (LIMITER_REFUSALS, ("calls", "reads", "lookups", "cancels", "streams", "probes")),
+    (LIMITER_REFUSALS, ("calls", "reads", "lookups", "cancels", "lists", "bodies", "streams", "probes")),
     (CONFIGURATION_RELOADS, ("taken", "refused")),
     (API_CALLS_OPEN, ("call", "stream")),
 ):
@@ -198,13 +252,23 @@ def configuration_in_force(at: float, *, refused: bool = False) -> None:
     CONFIGURATION_REFUSED.set(refused)
 
 
+def definitions_in_force(configured: int, from_cronjobs: int, refused_cronjobs: int) -> None:
+    """Set how many definitions are in force, by source, and how many CronJobs are refused."""
+    CRONJOBS_REFUSED.set(refused_cronjobs)
+    DEFINITIONS.labels("configuration").set(configured)
+    DEFINITIONS.labels("cronjob").set(from_cronjobs)
+
+
 def configuration_changed(*, refused: bool) -> None:
     """Count a change of the configuration that was taken, or refused for its faults."""
     CONFIGURATION_RELOADS.labels("refused" if refused else "taken").inc()
 
 
 class QueueGauges:
-    """The gauges of the queue. Those of removed definitions are set to 0, and not exported (exposition.py)."""
+    """The gauges of the queue. Those of removed definitions go.
+
+    Files of several workers keep every series: there they are set to 0, and not exported (exposition.py).
+    """
 
     def __init__(self) -> None:
         self._shown: set[str] = set()
@@ -217,10 +281,14 @@ class QueueGauges:
         slots: Mapping[str, int],
     ) -> None:
         """Set the gauges, each by definition; ages are in seconds."""
+        gone = self._shown - slots.keys()
         for gauge, numbers in ((QUEUED, queued), (ACTIVE, active), (OLDEST_QUEUED_SECONDS, oldest), (SLOTS, slots)):
             for definition in self._shown | slots.keys() | {UNKNOWN}:
                 gauge.labels(definition).set(numbers.get(definition, 0))
-        self._shown |= slots.keys()
+            # Who may write CronJobs may make any number of names, one after the other.
+            for definition in gone if SHARED_FOLDER is None else ():
+                gauge.remove(definition)
+        self._shown = (self._shown | slots.keys()) if SHARED_FOLDER is not None else set(slots)
 
     def clear(self) -> None:
         """Set all gauges to 0: this dispatcher does not lead."""

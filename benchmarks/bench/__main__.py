@@ -15,6 +15,7 @@ from benchmarks.bench.processes import find_siblings
 from benchmarks.bench.report import Row, describe_machine, show, write_json
 from benchmarks.bench.scenarios import SCENARIOS
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
+from tests.support.proxies import keep_loopback_direct
 from tests.support.servers import connect_to
 
 _FILE = Path("build") / "bench.json"
@@ -22,9 +23,10 @@ _FILE = Path("build") / "bench.json"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all or some scenarios; return 1 if one of them failed."""
+    keep_loopback_direct()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     parser.add_argument("--only", default=",".join(SCENARIOS), help="comma-separated scenarios (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, for a run of three minutes")
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, for a run of some minutes")
     parser.add_argument("--json", type=Path, default=_FILE, help="the file for the figures (default: %(default)s)")
     given = parser.parse_args(arguments)
     if unknown := sorted(set(given.only.split(",")) - SCENARIOS.keys()):

@@ -1,4 +1,4 @@
-"""A load generator: a process whose threads send POSTs over one persistent connection each.
+"""A load generator: a process whose threads send requests over one persistent connection each.
 
 It measures its own CPU time. `python -m benchmarks.bench.load` reads an `Order` as JSON from standard input, and writes
 an `Outcome`.
@@ -30,13 +30,15 @@ class Order:
     """What to send, and for how long.
 
     Attributes:
-        url: the URL of the POST.
+        url: the URL of the requests.
         body: the body, with `ID` for each request's own id.
         connections: the number of connections; each sends its next request after the response to the last one.
         seconds: the time after which no request begins.
         most: the highest number of requests; `None` for no limit.
         headers: the headers of every request.
         ca_file: the CA certificates for an https URL.
+        method: of the requests.
+        targets: a path and a body for each request instead of those of `url` and `body`; as many requests are made.
     """
 
     url: str
@@ -46,6 +48,8 @@ class Order:
     most: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     ca_file: str | None = None
+    method: str = "POST"
+    targets: list[tuple[str, str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Outcome:
     """The result of an order.
 
     Attributes:
-        latencies_seconds: the latencies of the requests with a 201 or 202 response.
+        latencies_seconds: the latencies of the requests with a 200, 201 or 202 response.
         others: the number of other responses by status, and of errors by the exception's name.
         wall_seconds: from the start of the first request to the end of the last one.
         cpu_seconds: the load generator's own CPU time.
@@ -97,6 +101,7 @@ class _Callers:
         self._tls = ssl.create_default_context(cafile=order.ca_file) if self._address.scheme == "https" else None
         self._lock = threading.Lock()
         self._begun = 0
+        self._most = len(order.targets) if order.targets is not None else order.most
         self._end = 0.0
         self.latencies_seconds: list[float] = []
         self.others: Counter[str] = Counter()
@@ -109,21 +114,27 @@ class _Callers:
         for thread in threads:
             thread.join()
 
-    def _may_begin(self) -> bool:
+    def _begin(self) -> tuple[str, bytes] | None:
+        """Return the path and the body of the next request; `None`: there is none."""
         with self._lock:
-            self._begun += 1
-            return (self._order.most is None or self._begun <= self._order.most) and time.monotonic() < self._end
+            number, self._begun = self._begun, self._begun + 1
+        if (self._most is not None and number >= self._most) or time.monotonic() >= self._end:
+            return None
+        if self._order.targets is not None:
+            path, body = self._order.targets[number]
+            return path, body.encode()
+        return self._address.path, self._order.body.replace(ID, secrets.token_hex(6)).encode()
 
     def _call_on(self) -> None:
         connection: http.client.HTTPConnection | None = None
         latencies, others = list[float](), Counter[str]()
         headers = {"Content-Type": "application/json", **self._order.headers}
-        while self._may_begin():
-            body = self._order.body.replace(ID, secrets.token_hex(6)).encode()
+        while (request := self._begin()) is not None:
+            path, body = request
             began = time.monotonic()
             try:
                 connection = connection or self._connect()
-                connection.request("POST", self._address.path, body, headers)
+                connection.request(self._order.method, path, body, headers)
                 response = connection.getresponse()
                 response.read()
             except (OSError, http.client.HTTPException) as error:
@@ -132,7 +143,7 @@ class _Callers:
                     connection.close()
                 connection = None
                 continue
-            if response.status in (201, 202):
+            if response.status in (200, 201, 202):
                 latencies.append(time.monotonic() - began)
             else:
                 others[str(response.status)] += 1

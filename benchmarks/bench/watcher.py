@@ -16,15 +16,17 @@ _SECONDS = 900
 
 
 class Watcher:
-    """Records when the Jobs of a definition are unsuspended.
+    """Records when Jobs are unsuspended.
 
     Attributes:
         admitted: when the event arrived (monotonic seconds), by Job name.
+        uids: by Job name.
         failure: the error that ended the watch too early; `None` without one.
     """
 
     def __init__(self) -> None:
         self.admitted: dict[str, float] = {}
+        self.uids: dict[str, str] = {}
         self.failure: Exception | None = None
         self._changed = threading.Condition()
         self._ended = False
@@ -60,14 +62,15 @@ class Watcher:
         if event["type"] in ("ADDED", "MODIFIED") and not job["spec"].get("suspend"):
             with self._changed:
                 self.admitted.setdefault(job["metadata"]["name"], arrived)
+                self.uids[job["metadata"]["name"]] = job["metadata"]["uid"]
                 self._changed.notify_all()
 
 
 @contextmanager
-def watch(server: Server, namespace: str, definition: str) -> Iterator[Watcher]:
-    """Watch the runs of a definition."""
+def watch(server: Server, namespace: str, *definitions: str) -> Iterator[Watcher]:
+    """Watch the runs of these definitions."""
     batch: Any = client.BatchV1Api(server.admin)
-    selector = f"slimfaas.dev/job={definition}"
+    selector = f"slimfaas.dev/job in ({','.join(definitions)})"
     listed = batch.list_namespaced_job(namespace, label_selector=selector, limit=1, _preload_content=False).data
     response = batch.list_namespaced_job(
         namespace,

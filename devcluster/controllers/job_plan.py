@@ -6,7 +6,7 @@ next: a terminated pod is first written to `status.uncountedTerminatedPods`, the
 So each pod is counted exactly once, whatever fails in between. A Job is Complete or Failed only when none of its pods
 is still terminating.
 
-Not supported: Indexed completion, pod failure policies, success policies, adoption of pods.
+Not supported: Indexed completion, success policies, adoption of pods.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from devcluster.controllers.backoff import BackOff
 from devcluster.controllers.conditions import find_condition, is_true
 from devcluster.controllers.failures import Failures
+from devcluster.controllers.pod_failure_policy import find_job_failure, is_counted
 from devcluster.controllers.pods import (
     is_active,
     is_deleting,
@@ -114,7 +115,7 @@ class _Step:
         new_succeeded = [pod for pod in new if phase(pod) == "Succeeded"]
         new_failed = [pod for pod in new if self._has_failed(pod)]
         self.succeeded = self._total("succeeded") + len(new_succeeded)
-        self.failed = self._total("failed") + len(new_failed)
+        self.failed = self._total("failed") + sum(1 for pod in new_failed if is_counted(self.spec, pod))
         self.plan = Plan(self.status, failures.after(new_succeeded, new_failed))
 
     def decide(self) -> Plan:
@@ -143,6 +144,8 @@ class _Step:
         return None
 
     def _failure(self) -> _Outcome | None:
+        if message := find_job_failure(self.spec, [pod for pod in self.pods if self._has_failed(pod)]):
+            return _Outcome("FailureTarget", "PodFailurePolicy", message)
         if self.failed > self.spec.get("backoffLimit", 6) or self._has_restarted_too_often():
             return _BACKOFF_LIMIT_EXCEEDED
         deadline_seconds = self.spec.get("activeDeadlineSeconds")
@@ -161,7 +164,8 @@ class _Step:
             container.get("restartCount", 0)
             for pod in self.pods
             if phase(pod) in ("Running", "Pending")
-            for container in pod["status"].get("containerStatuses") or ()
+            for field in ("initContainerStatuses", "containerStatuses")
+            for container in pod["status"].get(field) or ()
         )
         return bool(restarts >= max(self.spec.get("backoffLimit", 6), 1))
 
@@ -227,7 +231,8 @@ class _Step:
                 continue
             if phase(pod) == "Succeeded":
                 self.uncounted.setdefault("succeeded", []).append(pod["metadata"]["uid"])
-            elif has_failed or is_failing:  # the running pods of a failing Job count as failed
+            elif (has_failed or is_failing) and is_counted(self.spec, pod):
+                # The running pods of a failing Job count as failed.
                 self.uncounted.setdefault("failed", []).append(pod["metadata"]["uid"])
 
     def _conclude(self, outcome: _Outcome) -> None:

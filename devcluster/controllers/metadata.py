@@ -1,6 +1,7 @@
 """Metadata helpers of the controllers."""
 
 from devcluster.controllers.loop import Key
+from devcluster.kinds import Kind
 from devcluster.objects import Object, metadata_of
 
 
@@ -24,6 +25,18 @@ def owners_of(obj: Object) -> list[Object]:
 def controller_of(obj: Object) -> Object | None:
     """Return the ownerReference of the object's controller; None when it has none."""
     return next((reference for reference in owners_of(obj) if reference.get("controller")), None)
+
+
+def controller_reference(kind: Kind, owner: Object) -> Object:
+    """Build the ownerReference that makes an object its controller's."""
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "name": owner["metadata"]["name"],
+        "uid": uid_of(owner),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
 
 
 def has_finalizer(obj: Object, finalizer: str) -> bool:

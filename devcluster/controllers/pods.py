@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from devcluster.controllers.conditions import find_condition, is_true
-from devcluster.controllers.metadata import has_finalizer, uid_of
+from devcluster.controllers.metadata import controller_reference, has_finalizer
 from devcluster.kinds import POD, Kind
 from devcluster.objects import Object, clone, parse_time
 
@@ -57,7 +57,12 @@ def removal_rank(pod: Object) -> tuple[bool, bool, bool]:
 def finish_time(pod: Object) -> datetime:
     """Return when a terminated pod finished, as exactly as its status tells."""
     status, metadata = pod.get("status") or {}, pod["metadata"]
-    containers = status.get("containerStatuses") or ()
+    initial = pod["spec"].get("initContainers") or ()
+    sidecars = {container["name"] for container in initial if container.get("restartPolicy") == "Always"}
+    containers = [
+        *(status.get("containerStatuses") or ()),
+        *(one for one in status.get("initContainerStatuses") or () if one["name"] in sidecars),
+    ]
     states = [(container.get("state") or {}).get("terminated") or {} for container in containers]
     ends = [state["finishedAt"] for state in states if state.get("finishedAt")]
     if ends and len(ends) == len(states):
@@ -80,14 +85,5 @@ def make_pod(owner_kind: Kind, owner: Object, template: Object, name: str = "") 
         metadata["name"] = name
     else:
         metadata["generateName"] = owner["metadata"]["name"] + "-"
-    metadata["ownerReferences"] = [
-        {
-            "apiVersion": owner_kind.api_version,
-            "kind": owner_kind.kind,
-            "name": owner["metadata"]["name"],
-            "uid": uid_of(owner),
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
-    ]
+    metadata["ownerReferences"] = [controller_reference(owner_kind, owner)]
     return {"apiVersion": POD.api_version, "kind": POD.kind, "metadata": metadata, "spec": clone(template["spec"])}

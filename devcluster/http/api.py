@@ -12,6 +12,7 @@ from devcluster import errors
 from devcluster.deletion import Propagation, is_released
 from devcluster.errors import ApiError, quote
 from devcluster.http import bodies, discovery
+from devcluster.http.access_reviews import review_access
 from devcluster.http.lists import check_list_options, list_page, read_options
 from devcluster.http.logs import LogSource, read_log, read_log_options
 from devcluster.http.messages import Request, Response, Stream, check_dry_run, error_response, json_response
@@ -21,7 +22,7 @@ from devcluster.http.routing import Route, parse_path, verb_of
 from devcluster.http.scale import SCALE, change_replicas, scale_of
 from devcluster.http.tokens import request_token, review_token
 from devcluster.http.watches import open_watch
-from devcluster.kinds import NAMESPACE, POD, SERVICE_ACCOUNT, TOKEN_REVIEW
+from devcluster.kinds import ACCESS_REVIEW, NAMESPACE, POD, REVIEWS, SERVICE_ACCOUNT, TOKEN_REVIEW
 from devcluster.objects import Object, metadata_of
 from devcluster.store import Store
 from devcluster.tokens import TokenAuthority
@@ -82,8 +83,8 @@ class Api:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
-        if verb == "create" and (route.kind is TOKEN_REVIEW or route.subresource == "token"):
-            return self._respond_about_token(request, route)
+        if verb == "create" and (route.kind in REVIEWS or route.subresource == "token"):
+            return self._answer_at_once(request, route)
         if verb not in handlers or (route.subresource and verb not in ("get", "update", "patch")):
             raise errors.method_not_allowed()
         return handlers[verb](request, route)
@@ -117,9 +118,13 @@ class Api:
         warnings += warn_of_new(route.kind, created)
         return _respond_with_object(201, route, representation, created, warnings)
 
-    def _respond_about_token(self, request: Request, route: Route) -> Response:
+    def _answer_at_once(self, request: Request, route: Route) -> Response:
+        """Respond to what is not stored: a review, or a request for a token."""
         choose_representation(request)  # only to refuse unsupported media types; these have no table form
         warnings: list[str] = []
+        if route.kind is ACCESS_REVIEW:
+            review = review_access(self._store, request, route, warnings)
+            return json_response(201, review, _warning_headers(warnings))
         respond = review_token if route.kind is TOKEN_REVIEW else request_token
         body = respond(self._store, self._tokens, request, route, warnings)
         return json_response(201, body, _warning_headers(warnings))

@@ -6,7 +6,15 @@ See https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validatio
 from collections.abc import Callable
 from typing import Any
 
-from devcluster.errors import ApiError, bad_request, entity_too_large, invalid_options, quote, unsupported_media_type
+from devcluster.errors import (
+    ApiError,
+    bad_request,
+    entity_too_large,
+    invalid_options,
+    no_protobuf,
+    quote,
+    unsupported_media_type,
+)
 from devcluster.http.messages import JSON, Request, encode
 from devcluster.http.routing import Route
 from devcluster.kinds import KINDS, Kind
@@ -16,6 +24,7 @@ from devcluster.strategic import apply_strategic_patch
 from devcluster.validation.fields import invalid, not_supported
 from devcluster.validation.schema import DecodeError, decode, json_type
 
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
 _JSON_PATCH = "application/json-patch+json"
 _MERGE_PATCH = "application/merge-patch+json"
 _STRATEGIC_PATCH = "application/strategic-merge-patch+json"
@@ -47,6 +56,8 @@ def read_object(request: Request, route: Route, options: str, warnings: Warnings
         ApiError: 400 or 415, it cannot be parsed or does not match the path.
     """
     kind, directive = route.kind, _directive(request, options)
+    if request.content_type == _PROTOBUF:
+        raise no_protobuf()
     if request.content_type != JSON:
         raise unsupported_media_type([JSON])
     body = _parse_object(request, kind)

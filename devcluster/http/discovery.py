@@ -7,9 +7,10 @@ import platform
 from functools import cache
 from typing import Any
 
+from devcluster.http.field_docs import describe_fields
 from devcluster.http.messages import Request, Response, json_response
 from devcluster.http.scale import SCALE
-from devcluster.kinds import SERVED, TOKEN_REQUEST, TOKEN_REVIEW, Kind
+from devcluster.kinds import REVIEWS, SERVED, TOKEN_REQUEST, Kind
 
 GIT_VERSION = "v1.37.2+devcluster"
 _MAJOR, _MINOR = "1", "37"
@@ -28,7 +29,7 @@ def find_document(request: Request) -> Response | None:
     path = request.path.rstrip("/") or "/"
     if path in _HEALTH:
         return Response(200, b"ok", "text/plain; charset=utf-8")
-    document = _documents().get(path)
+    document = _documents().get(path) or _openapi(path.removeprefix("/openapi/v3/"))
     return None if document is None else json_response(200, document)
 
 
@@ -47,7 +48,6 @@ def _documents() -> dict[str, Any]:
     }  # fmt: skip
     for version in versions:
         documents[f"/{_root(version)}"] = _resources(version)
-        documents[f"/openapi/v3/{_root(version)}"] = _openapi(version)
     for version in groups:
         documents[f"/apis/{version.partition('/')[0]}"] = {"kind": "APIGroup", "apiVersion": "v1", **_group(version)}
     return documents
@@ -93,7 +93,7 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": ["create"] if kind is TOKEN_REVIEW else _VERBS,
+        "verbs": ["create"] if kind in REVIEWS else _VERBS,
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
@@ -112,21 +112,21 @@ def _entries(kind: Kind) -> list[dict[str, Any]]:
     ]
 
 
-def _openapi(api_version: str) -> dict[str, Any]:
+@cache
+def _openapi(root: str) -> dict[str, Any] | None:
+    """Return the document with paths and schemas at `/openapi/v3/<root>`; None if nothing is served there."""
+    kinds = [kind for kind in SERVED if _root(kind.api_version) == root]
+    if not kinds:
+        return None
     paths = {}
-    for kind in SERVED:
-        if kind.api_version == api_version:
-            place = "namespaces/{namespace}/" if kind.namespaced else ""
-            paths[f"/{_root(api_version)}/{place}{kind.plural}/{{name}}"] = {
-                "patch": {
-                    "parameters": _PATCH_PARAMETERS,
-                    "responses": {"200": {"description": "OK"}},
-                    "x-kubernetes-group-version-kind": {
-                        "group": kind.group,
-                        "version": kind.version,
-                        "kind": kind.kind,
-                    },
-                }
+    for kind in kinds:
+        place = "namespaces/{namespace}/" if kind.namespaced else ""
+        paths[f"/{root}/{place}{kind.plural}/{{name}}"] = {
+            "patch": {
+                "parameters": _PATCH_PARAMETERS,
+                "responses": {"200": {"description": "OK"}},
+                "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             }
+        }
     info = {"title": "Kubernetes", "version": GIT_VERSION}
-    return {"openapi": "3.0.0", "info": info, "paths": paths}
+    return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": describe_fields(kinds)}}

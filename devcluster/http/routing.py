@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from devcluster.errors import no_such_path, not_served
 from devcluster.http.messages import Request
-from devcluster.kinds import NAMESPACE, SERVED, TOKEN_REVIEW, Kind
+from devcluster.kinds import NAMESPACE, REVIEWS, SERVED, Kind
 
 _GROUPS = frozenset(kind.group for kind in SERVED if kind.group)
 _BY_PATH = {(kind.api_version, kind.plural): kind for kind in SERVED}
@@ -49,7 +49,7 @@ def parse_path(path: str) -> Route:
     subresource = rest[2] if len(rest) > 2 else None
     if subresource is not None and subresource not in kind.subresources:
         raise not_served()
-    if name is not None and (kind is TOKEN_REVIEW or (kind.namespaced and namespace is None)):
+    if name is not None and (kind in REVIEWS or (kind.namespaced and namespace is None)):
         raise not_served()
     return Route(kind, namespace, name, subresource, watch)
 
@@ -64,7 +64,7 @@ def _split_version(parts: list[str]) -> tuple[str, list[str]]:
 
 def verb_of(request: Request, route: Route) -> str:
     """Return the Kubernetes verb of a request, as in RBAC and audit logs; "" when there is none."""
-    if route.kind is TOKEN_REVIEW or route.subresource == "token":
+    if route.kind in REVIEWS or route.subresource == "token":
         verbs = {"POST": "create"}
     elif route.name is None:
         watching = route.watch or request.flag("watch")

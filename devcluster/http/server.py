@@ -61,7 +61,7 @@ class ApiServer:
     def url(self) -> str:
         """The server's base URL."""
         host, port = self._listener.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
 
     def start(self) -> None:
         """Serve in a new thread."""
@@ -96,6 +96,8 @@ class _Listener(ThreadingHTTPServer):
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._waker, self._alarm = socket.socketpair()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
 
     def serve(self) -> None:

@@ -1,13 +1,13 @@
-"""The state of the node's pods and containers, and the status computed from it. No processes here.
+"""The state of one container, and the status computed from it. No processes here.
 
-See https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and `getPhase` in `kubelet_pods.go`.
+See https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from devcluster.controllers.conditions import find_condition, put_condition
-from devcluster.objects import Object, clone, to_time
+from devcluster.objects import Object, to_time
+from devcluster.restarts import restarts_after
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,22 @@ class Ended:
 
 @dataclass
 class Container:
-    """One container of a pod: it waits, runs (`started_at`, Unix time in seconds) or has ended."""
+    """One container of a pod: it waits, runs (`started_at`, Unix time in seconds) or has ended.
+
+    `is_started` is whether it runs and its startup probe, if it has one, has succeeded; `has_initialized` whether that
+    was ever so.
+    """
 
     spec: Object
+    is_init: bool = False
     waiting: Waiting | None = field(default_factory=Waiting)
     started_at: float | None = None
     ended: Ended | None = None
     last: Ended | None = None  # the end of the previous run
     restarts: int = 0
     failures: int = 0  # consecutive restarts with backoff
+    is_started: bool = False
+    has_initialized: bool = False
     is_ready: bool = False
     is_launching: bool = False  # a process was requested and has not started yet
 
@@ -59,6 +66,34 @@ class Container:
     def name(self) -> str:
         """The container's name in its pod."""
         return str(self.spec["name"])
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether it is an init container that runs on beside the regular containers.
+
+        See https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/.
+        """
+        return self.is_init and self.spec.get("restartPolicy") == "Always"
+
+    @property
+    def has_run(self) -> bool:
+        """Whether it runs, or has run."""
+        return self.started_at is not None or self.ended is not None or self.last is not None
+
+    def is_complete(self) -> bool:
+        """Return whether the next init container may start: it has succeeded, or a sidecar has started."""
+        if self.is_sidecar:
+            return self.has_initialized
+        return self.ended is not None and self.ended.exit_code == 0
+
+    def restarts_after(self, exit_code: int, pod_policy: str) -> bool:
+        """Return whether it is restarted after this exit code.
+
+        An init container that has succeeded is not, unless it is a sidecar.
+        """
+        if self.is_init and not self.is_sidecar and exit_code == 0:
+            return False
+        return restarts_after(self.spec, exit_code, pod_policy)
 
     def container_id(self, pod_uid: str) -> str:
         """Return the id of the current run, in the format of a container runtime."""
@@ -75,8 +110,8 @@ class Container:
             "image": self.spec["image"],
             "imageID": "" if self.waiting and not self.last else f"devcluster://{self.spec['image']}",
             "restartCount": self.restarts,
-            "ready": self.is_ready,
-            "started": self.started_at is not None,
+            "ready": self.is_complete() if self.is_init and not self.is_sidecar else self.is_ready,
+            "started": self.is_started,
             "state": self._state(),
             "lastState": {"terminated": self.last.to_state()} if self.last else {},
         }
@@ -93,61 +128,6 @@ class Container:
         assert self.waiting
         parts = {"reason": self.waiting.reason, "message": self.waiting.message}
         return {"waiting": {key: value for key, value in parts.items() if value}}
-
-
-def should_restart(policy: str, exit_code: int) -> bool:
-    """Return whether the pod's restartPolicy restarts a container with this exit code."""
-    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
-
-
-def phase_of(containers: list[Container], policy: str, *, is_over: bool) -> str:
-    """Return the pod's phase; `is_over` when no container will be restarted, whatever the policy."""
-    if any(container.waiting and not container.last for container in containers):
-        return "Failed" if is_over else "Pending"
-    codes = [end.exit_code for container in containers if (end := container.ended or container.last)]
-    if any(container.started_at is not None for container in containers):
-        return "Running"
-    if not is_over and any(should_restart(policy, code) for code in codes):
-        return "Running"
-    return "Failed" if any(codes) else "Succeeded"
-
-
-def pod_status(
-    old: Object, containers: list[Container], *, pod: Object, phase: str, ip: str, host_ip: str, now: datetime
-) -> Object:
-    """Return the status of a pod on the node, based on its old status."""
-    status = clone(old)
-    uid: str = pod["metadata"]["uid"]
-    status["phase"] = phase
-    status["hostIP"], status["hostIPs"] = host_ip, [{"ip": host_ip}]
-    status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
-    status.setdefault("startTime", to_time(now))
-    status["containerStatuses"] = sorted(
-        (container.to_status(uid) for container in containers), key=lambda entry: str(entry["name"])
-    )
-    unready = [container.name for container in containers if not container.is_ready]
-    over = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase)
-    ready: Object = {"status": "True"}
-    if over:
-        ready = {"status": "False", "reason": over}
-    elif unready:
-        message = f"containers with unready status: [{' '.join(unready)}]"
-        ready = {"status": "False", "reason": "ContainersNotReady", "message": message}
-    initialized: Object = {"status": "True"}
-    if phase == "Succeeded":
-        initialized["reason"] = "PodCompleted"
-    if not find_condition(status, "PodScheduled"):
-        put_condition(status, {"type": "PodScheduled", "status": "True", "lastProbeTime": None}, now)
-    for type_, condition in (
-        ("PodReadyToStartContainers", {"status": "False" if over else "True"}),
-        ("Initialized", initialized),
-        ("Ready", ready),
-        ("ContainersReady", ready),
-    ):
-        known = find_condition(status, type_)
-        probe = known.get("lastProbeTime") if known else None
-        put_condition(status, {"type": type_, "lastProbeTime": probe, **condition}, now)
-    return status
 
 
 def _moment(seconds: float) -> str:

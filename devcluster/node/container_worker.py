@@ -12,11 +12,11 @@ from devcluster.controllers.cache import Cache
 from devcluster.controllers.loop import Loop, Timer
 from devcluster.controllers.recorder import Recorder
 from devcluster.kinds import POD
-from devcluster.node.container import Container, Ended, Waiting, should_restart
+from devcluster.node.container import Container, Ended, Waiting
 from devcluster.node.environment import ConfigError, Host, Invocation, resolve
 from devcluster.node.images import FollowedTable, ImageTable, is_reference
 from devcluster.node.logs import Logs
-from devcluster.node.probes import Readiness
+from devcluster.node.probes import Prober
 from devcluster.node.processes import Processes
 from devcluster.objects import Object
 
@@ -44,20 +44,27 @@ class Runtime:
 class ContainerWorker:
     """Runs one container; `on_change` is called after each change of its state. Only for the loop's thread."""
 
-    def __init__(self, runtime: Runtime, pod: Object, spec: Object, on_change: Callable[[], None]) -> None:
-        self.state = Container(spec)
+    def __init__(
+        self, runtime: Runtime, pod: Object, spec: Object, on_change: Callable[[], None], *, is_init: bool = False
+    ) -> None:
+        waits_for_others = bool(pod["spec"].get("initContainers"))
+        self.state = Container(spec, is_init, Waiting("PodInitializing" if waits_for_others else "ContainerCreating"))
         self.pod = pod  # its last known state
         self._runtime = runtime
         self._on_change = on_change
         self._uid: str = pod["metadata"]["uid"]
         self._variables: dict[str, str] = {}
-        self._readiness: Readiness | None = None
+        self.was_begun = False
+        self._prober: Prober | None = None
+        self._failed_startups = 0  # consecutive failures of the startup probe
         self._timer: Timer | None = None  # for the next start, or for the kill
-        self._is_stopping = False
+        self._is_shutting_down = False  # it is not started again
+        self._is_stopping = False  # it has been signalled
 
     def start(self) -> None:
         """Start the first or next run."""
         self._timer = None
+        self.was_begun = True
         image: str = self.state.spec["image"]
         entrypoint = self._runtime.images.entrypoint(image)
         if entrypoint is None:
@@ -77,14 +84,25 @@ class ContainerWorker:
 
     def retry(self) -> None:
         """Try again if the container waits for a missing ConfigMap or Secret."""
-        if self.state.waiting and self.state.waiting.reason == "CreateContainerConfigError" and not self._is_stopping:
+        if (
+            self.state.waiting
+            and self.state.waiting.reason == "CreateContainerConfigError"
+            and not self._is_shutting_down
+        ):
             self.start()
+
+    def begin_shutdown(self) -> None:
+        """Start no further run."""
+        if self._timer and not self.state.is_live():
+            self._timer.cancel()
+        self._is_shutting_down = True
 
     def stop(self, grace_seconds: float) -> None:
         """End the container for good: signal its processes, and kill them after the grace period.
 
         May be called again.
         """
+        self.begin_shutdown()
         if self._timer:
             self._timer.cancel()
         if self.state.is_live():
@@ -107,19 +125,11 @@ class ContainerWorker:
         state.started_at, state.is_launching = at, False
         self._runtime.recorder.normal(POD, self.pod, "Created", "Container created", self._field_path)
         self._runtime.recorder.normal(POD, self.pod, "Started", "Container started", self._field_path)
-        if state.spec.get("readinessProbe"):
-            self._readiness = Readiness(
-                self._runtime.loop,
-                self._runtime.processes,
-                self._runtime.probes,
-                state.spec,
-                self._variables,
-                self._run_folder,
-                self._on_probed,
-            )
-            self._readiness.start()
+        if state.spec.get("startupProbe"):
+            self._failed_startups = 0
+            self._probe("startupProbe", self._on_startup_probed)
         else:
-            state.is_ready = True
+            self._begin_service()
         self._on_change()
 
     def on_refused(self, error: str, at: float) -> None:
@@ -145,7 +155,7 @@ class ContainerWorker:
 
     @property
     def _field_path(self) -> str:
-        return f"spec.containers{{{self.state.name}}}"
+        return f"spec.{'initContainers' if self.state.is_init else 'containers'}{{{self.state.name}}}"
 
     def _launch(self, invocation: Invocation) -> None:
         state = self.state
@@ -198,15 +208,15 @@ class ContainerWorker:
     def _end(self, end: Ended) -> None:
         state = self.state
         state.waiting, state.ended, state.started_at = None, end, None
-        state.is_launching = state.is_ready = False
-        if self._readiness:
-            self._readiness.stop()
-            self._readiness = None
+        state.is_launching = state.is_ready = state.is_started = False
+        if self._prober:
+            self._prober.stop()
+            self._prober = None
         if self._timer:
             self._timer.cancel()  # the timer of the kill
         self._runtime.logs.end(self._uid, state.name, state.restarts)
         policy = self.pod["spec"].get("restartPolicy", "Always")
-        if not self._is_stopping and should_restart(policy, end.exit_code):
+        if not self._is_shutting_down and state.restarts_after(end.exit_code, policy):
             self._restart(end)
         self._on_change()
 
@@ -228,7 +238,43 @@ class ContainerWorker:
             self._timer = self._runtime.loop.after(wait_seconds, self.start)
         state.failures += 1
 
-    def _on_probed(self, is_ready: bool, error: str | None) -> None:
+    def _probe(self, name: str, report: Callable[[bool, str | None], None]) -> None:
+        """Run a probe of the container instead of the present one."""
+        if self._prober:
+            self._prober.stop()
+        self._prober = Prober(
+            self._runtime.loop,
+            self._runtime.processes,
+            self._runtime.probes,
+            self.state.spec,
+            name,
+            self._variables,
+            self._run_folder,
+            report,
+        )
+        self._prober.start()
+
+    def _begin_service(self) -> None:
+        """Record that the container has started, as far as its startup probe is concerned."""
+        self.state.is_started = self.state.has_initialized = True
+        if self.state.spec.get("readinessProbe"):
+            self._probe("readinessProbe", self._on_readiness_probed)
+        else:
+            self.state.is_ready = True
+
+    def _on_startup_probed(self, has_succeeded: bool, error: str | None) -> None:
+        if has_succeeded:
+            self._begin_service()
+            self._on_change()
+            return
+        self._warn("Unhealthy", f"Startup probe failed: {error}")
+        self._failed_startups += 1
+        if self._failed_startups == self.state.spec["startupProbe"].get("failureThreshold", 3):
+            message = f"Container {self.state.name} failed startup probe, will be restarted"
+            self._runtime.recorder.normal(POD, self.pod, "Killing", message, self._field_path)
+            self._signal(signal.SIGKILL)
+
+    def _on_readiness_probed(self, is_ready: bool, error: str | None) -> None:
         if error:
             self._warn("Unhealthy", f"Readiness probe failed: {error}")
         if is_ready != self.state.is_ready:

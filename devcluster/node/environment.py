@@ -155,7 +155,8 @@ class _Variables:
     def _container_named(self, name: str | None) -> Object:
         if not name:
             return self._container
-        for container in self._pod["spec"]["containers"]:
+        spec: Object = self._pod["spec"]
+        for container in (*spec["containers"], *(spec.get("initContainers") or ())):
             if container["name"] == name:
                 found: Object = container
                 return found

@@ -1,13 +1,10 @@
 """The kubelet, and the scheduler that assigns every pod to this node.
 
 Containers run as local processes of this user, without isolation: they share the host's files and network. Not
-supported: init containers (such a pod fails with a message), volumes, liveness and startup probes, lifecycle hooks, and
-a pod's own activeDeadlineSeconds.
+supported: volumes, liveness probes, lifecycle hooks, and a pod's own activeDeadlineSeconds.
 """
 
-import shutil
-from collections.abc import Callable
-from datetime import UTC, datetime
+from http import HTTPStatus
 
 from devcluster.controllers.cache import Cache
 from devcluster.controllers.pods import is_deleting, is_terminal
@@ -15,107 +12,10 @@ from devcluster.controllers.recorder import Recorder
 from devcluster.errors import ApiError
 from devcluster.kinds import CONFIG_MAP, NODE, POD, SECRET
 from devcluster.node.addresses import Addresses
-from devcluster.node.container import phase_of, pod_status
-from devcluster.node.container_worker import ContainerWorker, Runtime
-from devcluster.node.machine import IP, NAME, describe_node
+from devcluster.node.container_worker import Runtime
+from devcluster.node.machine import NAME, describe_node
+from devcluster.node.pod_worker import PodWorker
 from devcluster.objects import Object
-
-
-class PodWorker:
-    """Runs one pod of the node; only for the loop's thread."""
-
-    def __init__(self, runtime: Runtime, addresses: Addresses, pod: Object) -> None:
-        self.pod = pod
-        self._runtime = runtime
-        self._addresses = addresses
-        self._address = addresses.allocate()
-        self._containers: list[ContainerWorker] = []
-        self._grace_seconds: int | None = None  # None until the pod is being stopped
-        self._is_over = False
-
-    def start(self) -> None:
-        """Start the containers."""
-        if self.pod["spec"].get("initContainers"):
-            self._reject("InitContainersNotSupported", "this node doesn't run init containers")
-            return
-        # Programs can see the pod's address before it is written to the API server.
-        pod = {**self.pod, "status": {**(self.pod.get("status") or {}), "podIP": self._address}}
-        specs: list[Object] = pod["spec"]["containers"]
-        self._containers = [ContainerWorker(self._runtime, pod, spec, self._on_change) for spec in specs]
-        for container in self._containers:
-            container.start()
-        self._publish()
-
-    def update(self, pod: Object) -> None:
-        """Apply a new state of the pod."""
-        self.pod = pod
-        grace_seconds: int = pod["metadata"].get("deletionGracePeriodSeconds") or 0
-        if not is_deleting(pod) or self._is_over or grace_seconds == self._grace_seconds:
-            return
-        self._grace_seconds = grace_seconds
-        for container in self._containers:
-            container.stop(grace_seconds)
-        self._on_change()
-
-    def retry(self) -> None:
-        """Try again with Secrets and ConfigMaps that were missing."""
-        for container in self._containers:
-            container.retry()
-
-    def remove(self) -> None:
-        """Clean up after the pod was deleted: kill its containers and release what it used."""
-        self._is_over = True
-        for container in self._containers:
-            container.kill()
-        uid: str = self.pod["metadata"]["uid"]
-        self._addresses.release(self._address)
-        self._runtime.logs.remove(uid)
-        shutil.rmtree(self._runtime.folder / uid, ignore_errors=True)
-
-    def _on_change(self) -> None:
-        if self._is_over:
-            return
-        self._publish()
-        is_live = any(container.state.is_live() for container in self._containers)
-        if self._grace_seconds is not None and not is_live:
-            self._is_over = True
-            self._runtime.cache.delete(POD, self.pod, grace_period_seconds=0)
-
-    def _publish(self) -> None:
-        if len(self._containers) < len(self.pod["spec"]["containers"]):
-            return  # still starting
-        states = [container.state for container in self._containers]
-        is_live = any(state.is_live() for state in states)
-        policy = self.pod["spec"].get("restartPolicy", "Always")
-        phase = phase_of(states, policy, is_over=self._grace_seconds is not None and not is_live)
-
-        def change(current: Object) -> Object:
-            status = pod_status(
-                current.get("status") or {},
-                states,
-                pod=current,
-                phase=phase,
-                ip=self._address,
-                host_ip=IP,
-                now=datetime.now(UTC),
-            )
-            return {**current, "status": status}
-
-        self._write(change)
-
-    def _reject(self, reason: str, message: str) -> None:
-        """Refuse to run the pod, as a kubelet does when admission fails."""
-        self._is_over = True
-        self._runtime.recorder.warn(POD, self.pod, reason, message)
-        refusal = {"phase": "Failed", "reason": reason, "message": f"Pod was rejected: {message}"}
-        self._write(lambda current: {**current, "status": {**(current.get("status") or {}), **refusal}})
-
-    def _write(self, change: Callable[[Object], Object]) -> None:
-        try:
-            self._runtime.cache.update(POD, self.pod, change, subresource="status")
-        except ApiError as error:
-            if error.status != 404:  # the pod is gone; `remove` follows
-                raise
 
 
 class Kubelet:
@@ -132,9 +32,14 @@ class Kubelet:
         cache.subscribe(CONFIG_MAP, self._on_source)
 
     def register(self) -> None:
-        """Create the Node object."""
+        """Create the Node object, unless an earlier kubelet has created it."""
         node, status = describe_node()
-        made = self._cache.create(NODE, node)
+        try:
+            made = self._cache.create(NODE, node)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            return
         self._cache.write_status(NODE, made, status)
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:

@@ -150,7 +150,8 @@ def _limit(pieces: Iterator[bytes], limit_bytes: int | None) -> Iterator[bytes]:
 def _run_of(pod: Object, container: str, previous: bool) -> int:
     """Return the number of the run whose log is requested."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    found = next((entry for entry in status.get("containerStatuses") or () if entry["name"] == container), None)
+    entries = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    found = next((entry for entry in entries if entry["name"] == container), None)
     where = f"container {quote(container)} in pod {quote(metadata['name'])}"
     if found is None:
         raise bad_request(f"{where} is not available")

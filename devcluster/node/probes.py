@@ -1,4 +1,4 @@
-"""Readiness probes.
+"""Startup and readiness probes.
 
 See https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/. Containers share the host's
 network, so probes connect to 127.0.0.1. Network probes block shared threads, not the loop.
@@ -68,10 +68,11 @@ def port_of(action: Object, container: Object) -> int | None:
     return next(named, None)
 
 
-class Readiness:
-    """One container's readiness probe, from its start to its end; only for the loop's thread.
+class Prober:
+    """One probe of a container, from its start to its end; only for the loop's thread.
 
-    `report` is called after each probe with whether the container is ready, and the probe's error or None.
+    `name` is the probe's field, such as `readinessProbe`. `report` is called after each probe with whether the
+    thresholds count it as successful now, and the error or None.
     """
 
     _numbers = itertools.count()
@@ -82,6 +83,7 @@ class Readiness:
         processes: Processes,
         pool: ThreadPoolExecutor,
         container: Object,
+        name: str,
         variables: dict[str, str],
         folder: Path,
         report: Callable[[bool, str | None], None],
@@ -89,9 +91,9 @@ class Readiness:
         self._loop, self._processes, self._pool = loop, processes, pool
         self._container, self._variables, self._folder = container, variables, folder
         self._report = report
-        self._probe: Object = container["readinessProbe"]
-        self._is_ready = False
-        self._streak = 0  # consecutive results that contradict `_is_ready`
+        self._probe: Object = container[name]
+        self._is_successful = False
+        self._streak = 0  # consecutive results that contradict `_is_successful`
         self._timer: Timer | None = None
         self._is_stopped = False
 
@@ -136,14 +138,14 @@ class Readiness:
         if self._is_stopped:
             return
         self._timer = self._loop.after(self._probe.get("periodSeconds", 10), self._check)
-        if (failure is None) == self._is_ready:
+        if (failure is None) == self._is_successful:
             self._streak = 0
         else:
             self._streak += 1
             threshold = self._probe.get("failureThreshold", 3) if failure else self._probe.get("successThreshold", 1)
             if self._streak >= threshold:
-                self._is_ready, self._streak = failure is None, 0
-        self._report(self._is_ready, failure)
+                self._is_successful, self._streak = failure is None, 0
+        self._report(self._is_successful, failure)
 
 
 class _Command:

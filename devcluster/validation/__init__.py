@@ -9,20 +9,23 @@ from dataclasses import dataclass
 
 from devcluster.errors import Cause
 from devcluster.kinds import (
+    CLUSTER_ROLE_BINDING,
     CONFIG_MAP,
+    CRON_JOB,
     DEPLOYMENT,
     EVENT,
     JOB,
     LEASE,
     NAMESPACE,
     POD,
+    ROLE_BINDING,
     SECRET,
     SERVICE,
     STATEFUL_SET,
     Kind,
 )
 from devcluster.objects import Object
-from devcluster.validation import job_status, jobs, pod_status, pods, records, workloads
+from devcluster.validation import cron_jobs, job_status, jobs, pod_status, pods, records, workloads
 from devcluster.validation.metadata import check_metadata, check_metadata_update
 
 
@@ -61,6 +64,8 @@ def _config_map_update(new: Object, old: Object) -> list[Cause]:
 _RULES: dict[Kind, _Rules] = {
     JOB: _Rules(jobs.default_job, jobs.generate_selector, jobs.check_job, jobs.check_job_update,
                 job_status.default_job_status, job_status.check_job_status),
+    CRON_JOB: _Rules(cron_jobs.default_cron_job, check=cron_jobs.check_cron_job,
+                     check_update=cron_jobs.check_cron_job_update),
     POD: _Rules(pods.default_pod, pods.begin_pod, pods.check_pod, pods.check_pod_update,
                 pods.complete_status, pod_status.check_pod_status),
     DEPLOYMENT: _Rules(workloads.default_deployment, check=workloads.check_deployment,
@@ -74,6 +79,8 @@ _RULES: dict[Kind, _Rules] = {
     NAMESPACE: _Rules(records.default_namespace, records.begin_namespace),
     LEASE: _Rules(records.default_lease, check=records.check_lease,
                   check_update=lambda new, _old: records.check_lease(new)),
+    ROLE_BINDING: _Rules(records.default_binding),
+    CLUSTER_ROLE_BINDING: _Rules(records.default_binding),
     EVENT: _Rules(records.default_event, check=records.check_event,
                   check_update=lambda new, _old: records.check_event(new)),
 }  # fmt: skip
@@ -100,7 +107,7 @@ def settle_new(kind: Kind, obj: Object) -> None:
 def warn_of_new(kind: Kind, obj: Object) -> list[str]:
     """Return warnings about a new object: valid, but possibly not what its author intends."""
     name = obj["metadata"].get("name", "")
-    if kind is JOB and "." in name:
+    if kind in (JOB, CRON_JOB) and "." in name:
         return [_DOTTED_NAME]
     return []
 

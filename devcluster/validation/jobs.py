@@ -87,6 +87,17 @@ def check_job_update(new: Object, old: Object) -> list[Cause]:
     return causes + _check_index_names(new)
 
 
+def check_job_template(template: Object, path: str) -> list[Cause]:
+    """Check the `jobTemplate` of a CronJob. Its Jobs' defaults are not filled in."""
+    spec = template.get("spec") or {}
+    causes = _check_runs(spec, f"{path}.spec")
+    if spec.get("selector") is not None:
+        causes.append(invalid(f"{path}.spec.selector", spec["selector"], "`selector` will be auto-generated"))
+    if spec.get("manualSelector"):
+        causes.append(not_supported(f"{path}.spec.manualSelector", True, ("nil", "false")))
+    return causes
+
+
 def _check_generated_selector(job: Object) -> list[Cause]:
     spec, metadata = job["spec"], metadata_of(job)
     if spec["manualSelector"] or "selector" not in spec:
@@ -108,12 +119,17 @@ def _check_generated_selector(job: Object) -> list[Cause]:
     return causes
 
 
+def _check_runs(spec: Object, path: str) -> list[Cause]:
+    """Check what the spec at a path says about the runs, not about its selector."""
+    causes = [cause for field in _COUNTS for cause in check_not_negative(f"{path}.{field}", spec.get(field))]
+    causes += _check_managed_by(spec, path)
+    causes += _check_completion_mode(spec, path)
+    causes += check_template(spec["template"], f"{path}.template")
+    return causes + _check_restart_policy(spec, path)
+
+
 def _check_spec(spec: Object) -> list[Cause]:
-    causes = [cause for field in _COUNTS for cause in check_not_negative(f"spec.{field}", spec.get(field))]
-    causes += _check_managed_by(spec)
-    causes += _check_completion_mode(spec)
-    causes += check_template(spec["template"], "spec.template")
-    causes += _check_restart_policy(spec)
+    causes = _check_runs(spec, "spec")
     selector, labels = spec.get("selector"), (spec["template"].get("metadata") or {}).get("labels")
     selector_causes = (
         [required("spec.selector")] if selector is None else check_label_selector(selector, "spec.selector")
@@ -124,48 +140,48 @@ def _check_spec(spec: Object) -> list[Cause]:
     return causes + selector_causes
 
 
-def _check_managed_by(spec: Object) -> list[Cause]:
+def _check_managed_by(spec: Object, path: str) -> list[Cause]:
     value = spec.get("managedBy")
     if value is None:
         return []
-    prefix, _, path = value.partition("/")
+    prefix, _, name = value.partition("/")
     causes = []
-    if not prefix or not path:
+    if not prefix or not name:
         detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
-        causes.append(invalid("spec.managedBy", value, detail) if value else required("spec.managedBy"))
+        causes.append(invalid(f"{path}.managedBy", value, detail) if value else required(f"{path}.managedBy"))
     if len(value) > _MANAGED_BY_MAX:
-        causes.append(too_long("spec.managedBy", _MANAGED_BY_MAX))
+        causes.append(too_long(f"{path}.managedBy", _MANAGED_BY_MAX))
     return causes
 
 
-def _check_completion_mode(spec: Object) -> list[Cause]:
-    mode, causes = spec["completionMode"], []
+def _check_completion_mode(spec: Object, path: str) -> list[Cause]:
+    mode, causes = spec.get("completionMode", "NonIndexed"), []
     if mode not in _COMPLETION_MODES:
-        causes.append(not_supported("spec.completionMode", mode, _COMPLETION_MODES))
+        causes.append(not_supported(f"{path}.completionMode", mode, _COMPLETION_MODES))
     if mode == "Indexed":
         if "completions" not in spec:
-            causes.append(required("spec.completions", "when completion mode is Indexed"))
-        if spec["parallelism"] > _MAX_INDEXED_PARALLELISM:
+            causes.append(required(f"{path}.completions", "when completion mode is Indexed"))
+        if spec.get("parallelism", 1) > _MAX_INDEXED_PARALLELISM:
             detail = f"must be less than or equal to {_MAX_INDEXED_PARALLELISM} when completion mode is Indexed"
-            causes.append(invalid("spec.parallelism", spec["parallelism"], detail))
+            causes.append(invalid(f"{path}.parallelism", spec["parallelism"], detail))
     else:
         causes += [
-            invalid(f"spec.{field}", spec[field], "requires indexed completion mode")
+            invalid(f"{path}.{field}", spec[field], "requires indexed completion mode")
             for field in ("backoffLimitPerIndex", "maxFailedIndexes", "successPolicy")
             if field in spec
         ]
     if "maxFailedIndexes" in spec and "backoffLimitPerIndex" not in spec:
-        causes.append(required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
-    policy = spec["podReplacementPolicy"]
+        causes.append(required(f"{path}.backoffLimitPerIndex", "when maxFailedIndexes is specified"))
+    policy = spec.get("podReplacementPolicy", "Failed")
     if "podFailurePolicy" in spec and policy != "Failed":
-        causes.append(not_supported("spec.podReplacementPolicy", policy, ("Failed",)))
+        causes.append(not_supported(f"{path}.podReplacementPolicy", policy, ("Failed",)))
     elif policy not in ("Failed", "TerminatingOrFailed"):
-        causes.append(not_supported("spec.podReplacementPolicy", policy, ("Failed", "TerminatingOrFailed")))
+        causes.append(not_supported(f"{path}.podReplacementPolicy", policy, ("Failed", "TerminatingOrFailed")))
     return causes
 
 
-def _check_restart_policy(spec: Object) -> list[Cause]:
-    field, policy = "spec.template.spec.restartPolicy", spec["template"]["spec"]["restartPolicy"]
+def _check_restart_policy(spec: Object, path: str) -> list[Cause]:
+    field, policy = f"{path}.template.spec.restartPolicy", spec["template"]["spec"]["restartPolicy"]
     if policy in ("Always", ""):
         return [required(field, 'valid values: "OnFailure", "Never"')]
     if policy not in ("OnFailure", "Never"):

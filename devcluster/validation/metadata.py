@@ -5,7 +5,7 @@ from typing import Any
 
 from devcluster.deletion import FOREGROUND_FINALIZER, ORPHAN_FINALIZER
 from devcluster.errors import Cause
-from devcluster.kinds import EVENT, NAMESPACE, SERVICE, Kind
+from devcluster.kinds import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, EVENT, NAMESPACE, ROLE, ROLE_BINDING, SERVICE, Kind
 from devcluster.objects import Object, metadata_of
 from devcluster.validation.fields import check_all, check_unchanged, forbidden, invalid, required, too_long
 from devcluster.validation.names import (
@@ -20,11 +20,13 @@ _ANNOTATIONS_MAX_BYTES = 256 * 1024
 _STANDARD_FINALIZERS = ("kubernetes", ORPHAN_FINALIZER, FOREGROUND_FINALIZER)
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
-# Until Kubernetes 1.34, a Service's name was a DNS-1035 label. An Event's name need only be a path segment.
+# Until Kubernetes 1.34, a Service's name was a DNS-1035 label. The names of Events and of RBAC's kinds
+# need only be path segments.
 _NAME_RULES: dict[Kind, Callable[[str], list[str]]] = {
     NAMESPACE: dns_label_errors,
     SERVICE: dns_label_errors,
     EVENT: path_segment_errors,
+    **dict.fromkeys((ROLE, ROLE_BINDING, CLUSTER_ROLE, CLUSTER_ROLE_BINDING), path_segment_errors),
 }
 
 

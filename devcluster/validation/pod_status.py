@@ -4,13 +4,14 @@ Follows `ValidatePodStatusUpdate` and the conversions of `k8s.io/kubernetes/pkg/
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from devcluster.errors import Cause
 from devcluster.objects import Object
+from devcluster.restarts import restarts_after
 from devcluster.validation.fields import forbidden, invalid
 
-_CONTAINER_LISTS = ("containerStatuses", "initContainerStatuses")
+_CONTAINER_LISTS = {"containers": "containerStatuses", "initContainers": "initContainerStatuses"}
 _STATE_TIMES = {"running": ("startedAt",), "terminated": ("startedAt", "finishedAt")}
 
 
@@ -25,7 +26,7 @@ def default_pod_status(pod: Object) -> None:
     for condition in status.get("conditions") or ():
         for field in ("lastProbeTime", "lastTransitionTime"):
             condition.setdefault(field, None)
-    for name in _CONTAINER_LISTS:
+    for name in _CONTAINER_LISTS.values():
         for container in status.get(name) or ():
             for state in (container.setdefault("state", {}), container.setdefault("lastState", {})):
                 _default_times(state)
@@ -43,9 +44,10 @@ def check_pod_status(new: Object, old: Object) -> list[Cause]:
     causes = []
     for name in ("podIPs", "hostIPs"):
         causes += _check_addresses([one.get("ip", "") for one in status.get(name) or ()], f"status.{name}")
-    policy = new["spec"]["restartPolicy"]
-    for name in _CONTAINER_LISTS:
-        causes += _check_ends(status.get(name) or (), before.get(name) or (), policy, f"status.{name}")
+    for field, name in _CONTAINER_LISTS.items():
+        specs = {one["name"]: one for one in old["spec"].get(field) or ()}
+        policy = old["spec"]["restartPolicy"]
+        causes += _check_ends(status.get(name) or (), before.get(name) or (), specs, policy, f"status.{name}")
     return causes
 
 
@@ -64,14 +66,17 @@ def _check_addresses(addresses: Sequence[str], path: str) -> list[Cause]:
     return causes
 
 
-def _check_ends(new: Sequence[Object], old: Sequence[Object], policy: str, path: str) -> list[Cause]:
-    """Check that an ended container runs again only if the pod's restartPolicy allows it."""
+def _check_ends(
+    new: Sequence[Object], old: Sequence[Object], specs: Mapping[str, Object], policy: str, path: str
+) -> list[Cause]:
+    """Check that an ended container runs again only if its restartPolicy, or else the pod's, allows it."""
     causes: list[Cause] = []
     states = {container["name"]: container.get("state") or {} for container in new}
-    for index, container in enumerate(old if policy != "Always" else ()):
+    for index, container in enumerate(old):
         ended = (container.get("state") or {}).get("terminated")
-        if ended is None or (policy == "OnFailure" and ended["exitCode"]):
+        if ended is None or "terminated" in states.get(container["name"], {"terminated": {}}):
             continue
-        if "terminated" not in states.get(container["name"], {"terminated": {}}):
+        spec = specs.get(container["name"])
+        if spec is None or not restarts_after(spec, ended["exitCode"], policy):
             causes.append(forbidden(f"{path}[{index}].state", "may not be transitioned to non-terminated state"))
     return causes

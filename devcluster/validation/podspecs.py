@@ -22,6 +22,10 @@ from devcluster.validation.resources import check_resources
 from devcluster.validation.security import check_container_security, check_pod_security
 
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_RESTART_ACTIONS = ("Restart", "RestartAllContainers")
+_RESTART_OPERATORS = ("In", "NotIn")
+_SIDECAR_FIELDS = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
+_SIDECARS_ONLY = "may not be set for init containers without restartPolicy=Always"
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _MESSAGE_POLICIES = ("File", "FallbackToLogsOnError")
@@ -50,6 +54,8 @@ def default_spec(spec: Object) -> None:
         spec.pop(field, None)
         if account:
             spec[field] = account
+    if not spec.get("initContainers"):
+        spec.pop("initContainers", None)
     for name in _CONTAINER_LISTS:
         for container in spec.get(name) or ():
             _default_container(container)
@@ -149,6 +155,9 @@ def _check_containers(spec: Object, volumes: set[str], path: str) -> list[Cause]
         for index, container in enumerate(spec.get(field) or ()):
             place, name = f"{path}.{field}[{index}]", container.get("name", "")
             causes += _check_container(container, volumes, place)
+            causes += _check_restarts(container, place)
+            if field == "initContainers" and container.get("restartPolicy") != "Always":
+                causes += [forbidden(f"{place}.{one}", _SIDECARS_ONLY) for one in _SIDECAR_FIELDS if one in container]
             causes += check_container_security(
                 container.get("securityContext") or {},
                 f"{place}.securityContext",
@@ -179,6 +188,25 @@ def _check_container(container: Object, volumes: set[str], path: str) -> list[Ca
     causes += check_environment_sources(container.get("envFrom") or (), f"{path}.envFrom")
     causes += _check_mounts(container.get("volumeMounts") or (), volumes, f"{path}.volumeMounts")
     return causes + check_resources(container["resources"], f"{path}.resources")
+
+
+def _check_restarts(container: Object, path: str) -> list[Cause]:
+    """Check a container's own restartPolicy, and the rules that precede it."""
+    causes: list[Cause] = []
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
+    if policy is not None and policy not in _RESTART_POLICIES:
+        causes.append(not_supported(f"{path}.restartPolicy", policy, _RESTART_POLICIES))
+    if policy is None and rules:
+        causes.append(required(f"{path}.restartPolicy"))
+    for index, rule in enumerate(rules if policy is not None else ()):
+        place, codes = f"{path}.restartPolicyRules[{index}]", rule.get("exitCodes")
+        if rule.get("action", "") not in _RESTART_ACTIONS:
+            causes.append(not_supported(f"{place}.action", rule.get("action", ""), _RESTART_ACTIONS))
+        if codes is None:
+            causes.append(required(f"{place}.exitCodes"))
+        elif codes.get("operator", "") not in _RESTART_OPERATORS:
+            causes.append(not_supported(f"{place}.exitCodes.operator", codes.get("operator", ""), _RESTART_OPERATORS))
+    return causes
 
 
 def _check_volumes(volumes: Sequence[Object], path: str) -> tuple[set[str], list[Cause]]:

@@ -34,6 +34,15 @@ def default_secret(secret: Object) -> None:
         secret["data"] = {**(secret.get("data") or {}), **encoded}
 
 
+def default_binding(binding: Object) -> None:
+    """Fill in the API groups of a RoleBinding's role and subjects, in place."""
+    group = "rbac.authorization.k8s.io"
+    binding["roleRef"].setdefault("apiGroup", group)
+    for subject in binding.get("subjects") or ():
+        if subject["kind"] in ("User", "Group"):
+            subject.setdefault("apiGroup", group)
+
+
 def default_namespace(namespace: Object) -> None:
     """Give a Namespace the label with its own name, in place."""
     labels = namespace["metadata"].setdefault("labels", {})

@@ -27,8 +27,8 @@ _QUANTITY_MAPS = frozenset({"limits", "requests", "capacity", "allocatable", "ov
 _QUANTITIES = frozenset({"sizeLimit", "divisor"})
 _LONG_INTEGERS = frozenset({
     "activeDeadlineSeconds", "deletionGracePeriodSeconds", "expirationSeconds", "fsGroup", "generation",
-    "observedGeneration", "runAsGroup", "runAsUser", "supplementalGroups", "terminationGracePeriodSeconds",
-    "tolerationSeconds",
+    "observedGeneration", "runAsGroup", "runAsUser", "startingDeadlineSeconds", "supplementalGroups",
+    "terminationGracePeriodSeconds", "tolerationSeconds",
 })  # fmt: skip
 _MICRO_TIMES = frozenset({"acquireTime", "eventTime", "lastObservedTime", "renewTime"})
 _MICRO_TIME = re.compile(r"[^.]*\.[0-9]{6}[^.0-9].*")
@@ -68,11 +68,12 @@ _AMBIGUOUS = {
 
 @cache
 def _root(kind: Kind) -> _Struct:
-    return _struct(_model(_AMBIGUOUS.get(kind, f"V1{kind.kind}")))
+    return _struct(find_model(kind))
 
 
-def _model(name: str) -> type[BaseModel]:
-    found: type[BaseModel] = getattr(importlib.import_module(_MODELS), name)
+def find_model(kind: Kind) -> type[BaseModel]:
+    """Return the client's model of a kind."""
+    found: type[BaseModel] = getattr(importlib.import_module(_MODELS), _AMBIGUOUS.get(kind, f"V1{kind.kind}"))
     return found
 
 

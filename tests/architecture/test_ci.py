@@ -87,6 +87,7 @@ def test_recipes__fail_and_name_the_file_for_faults(line: str, repository: Path)
     assert done.stdout.startswith("::error ") == ("github" in line)
 
 
+@pytest.mark.slow
 def test_schema_recipe__passes_and_fails_with_the_installed_validator(repository: Path) -> None:
     (recipe,) = [block for block in blocks("sh") if "check-jsonschema" in block]
     assert run(recipe, repository).returncode == 0
@@ -135,12 +136,11 @@ SCHEMA_FAULTS: dict[str, Any] = {
     "a workload that can be none": with_field(DependsOn=["Fibonacci"]),
     "a line feed at the end of a name": with_field(DependsOn=["fibonacci\n"]),
     "a dependency named twice": with_field(DependsOn=["a", "a"]),
-    "a name with capitals": {"Configurations": {"Fibonacci": DEFINITION}},
     "a name with our infix": {"Configurations": {"a-slimfaas-job-b": DEFINITION}},
     "a name that is too long": {"Configurations": {"a" * 31: DEFINITION}},
-    "a variable of the service": with_field(Environments=[{"Name": "SLIMFAAS_X", "Value": ""}]),
+    "a variable of the service": with_field(Environments=[{"Name": "SLIMFAAS_JOB_X", "Value": ""}]),
     "a variable with two values": with_field(
-        Environments=[{"Name": "A", "Value": "", "FieldRef": {"FieldPath": "metadata.name"}}]
+        Environments=[{"Name": "A", "SecretRef": {"Name": "a", "Key": "b"}, "FieldRef": {"FieldPath": "metadata.name"}}]
     ),
     "a resource that can be none": with_field(Resources={"Limits": {"CPU": "1"}}),
     "a privileged run": with_field(SecurityContext={"Privileged": True}),
@@ -153,6 +153,13 @@ SEMANTIC_FAULTS: dict[str, Any] = {
     "a quantity that can be none": with_field(Resources={"Limits": {"cpu": "much"}}),
     "a request above its limit": with_field(Resources={"Requests": {"cpu": "2"}, "Limits": {"cpu": "1"}}),
     "a variable named twice": with_field(Environments=[{"Name": "A", "Value": ""}, {"Name": "A", "Value": "b"}]),
+    "a value beside a reference": with_field(
+        Environments=[{"Name": "A", "Value": "b", "FieldRef": {"FieldPath": "metadata.name"}}]
+    ),
+    "another container's resources": with_field(
+        Environments=[{"Name": "A", "ResourceFieldRef": {"ContainerName": "b", "Resource": "limits.cpu"}}]
+    ),
+    "names that differ in case": {"Configurations": {"Fibonacci": DEFINITION, "fibonacci": DEFINITION}},
     "a whole number with a point": with_field(BackoffLimit=1.0),
     "a capability both added and dropped": with_field(
         SecurityContext={"Capabilities": {"Add": ["CHOWN"], "Drop": ["CHOWN"]}}

@@ -10,6 +10,7 @@ import yaml
 
 from app.api.problems import problem_of
 from app.cli import main
+from app.cli.client import exit_codes
 from schemas.configuration import load_schema, parse_configuration
 from schemas.definition import Definition
 from schemas.definition_status import DefinitionSchema, DependencySchema
@@ -18,6 +19,7 @@ from schemas.images import matches
 from schemas.merge import merge
 from schemas.request import RequestSchema, read_request
 from schemas.run import RunSchema, Status
+from schemas.schedule_view import ScheduleStatus, ScheduleViewSchema
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -125,16 +127,34 @@ def test_configuration_reference__has_every_field_of_a_request() -> None:
 
 def test_http_reference__has_every_key_and_status_of_a_run() -> None:
     reference = read("docs/http.md")
-    schemas = (RunSchema(), DefinitionSchema(), DependencySchema())
-    for word in [*(field.data_key for schema in schemas for field in schema.fields.values()), *Status]:
+    schemas = (RunSchema(), DefinitionSchema(), DependencySchema(), ScheduleViewSchema())
+    for word in [*(field.data_key for schema in schemas for field in schema.fields.values()), *Status, *ScheduleStatus]:
         assert f"`{word}`" in reference, word
 
 
 def test_docs__name_every_environment_variable() -> None:
-    operations = read("docs/operations.md") + read("docs/configuration.md")
-    sources = read("app/settings.py") + read("gunicorn.conf.py") + read("schemas/manifests.py")
+    operations = read("docs/operations.md") + read("docs/configuration.md") + read("docs/terminal.md")
+    sources = (
+        read("app/cli/client/environment.py")
+        + read("app/settings.py")
+        + read("app/server/gunicorn_conf.py")
+        + read("schemas/manifests.py")
+    )
     for name in set(re.findall(r'"((?:SLIMFAAS_|SlimFaas__|WEB_)[A-Za-z_]+|PORT|KUBECONFIG)"', sources)):
         assert f"`{name}`" in operations, name
+
+
+def test_terminal_page__has_every_command_and_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    page = read("docs/terminal.md")
+    rows = set(re.findall(r"^\| (\d+) \|", page, re.MULTILINE))
+    codes = {str(value) for name, value in vars(exit_codes).items() if isinstance(value, int) and name != "FAILED"}
+    assert rows - {"141"} == codes
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = re.findall(r"^    ([a-z]+)", capsys.readouterr().out, re.MULTILINE)
+    assert {"run", "status"} <= set(listed)
+    others = {"validate", "template", "schema", "serve", "dispatcher", "version", "completion"}
+    assert set(re.findall(r"^\| `([a-z]+) ", page, re.MULTILINE)) == set(listed) - others
 
 
 def test_configuration_reference__shows_image_patterns_that_match_as_it_says() -> None:

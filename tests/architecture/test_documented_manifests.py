@@ -37,6 +37,15 @@ def documents(page: str) -> list[Any]:
     return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
 
 
+def with_patches(folder: Path, name: str, about: str) -> list[Manifest]:
+    """The objects of an installation with the operations page's patches that contain a word."""
+    (fields,) = [one for one in documents("operations.md") if one.keys() == {"patches"} and about in str(one)]
+    shutil.copytree(K8S, folder / "k8s")
+    resource = INSTALLATIONS[name].relative_to(ROOT).as_posix()
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [resource], **fields}), "utf-8")
+    return build(folder)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> list[Manifest]:
     """The objects of the operations page's overlay, written where that page puts it."""
@@ -61,9 +70,13 @@ def test_demo__has_the_documented_manifests() -> None:
         if kind == "StatefulSet":
             for field in ("replicas", "podManagementPolicy", "serviceName", "selector"):
                 assert ours["spec"][field] == theirs["spec"][field]
-            for field in ("env", "resources"):
-                assert container(ours)[field] == container(theirs)[field]
-            assert container(ours)["livenessProbe"].items() <= container(theirs)["livenessProbe"].items()
+            assert container(ours)["resources"] == container(theirs)["resources"]
+            added = ["SLIMFAAS_PROBE_PORT", "SLIMFAAS_KEY_SECRET"]
+            assert [variable["name"] for variable in container(ours)["env"][:2]] == added
+            assert container(ours)["env"][2:] == container(theirs)["env"]
+            # The documented probe, on the port that is added.
+            probe, theirs_probe = container(ours)["livenessProbe"], container(theirs)["livenessProbe"]
+            assert {**probe, "httpGet": {**probe["httpGet"], "port": 5000}}.items() <= theirs_probe.items()
             assert pod_spec(ours)["serviceAccountName"] == pod_spec(theirs)["serviceAccountName"]
     (seed_map, demo_map) = (named(objects, "ConfigMap", "slimfaas-config")["data"] for objects in (seed, demo))
     assert {key: json.loads(text) for key, text in demo_map.items()} == {
@@ -102,12 +115,18 @@ def test_documented_caller__is_trusted_by_the_overlay(shop: list[Manifest]) -> N
 
 def test_documented_overlay__works_without_the_namespace(tmp_path: Path) -> None:
     """For users who may not create one."""
-    (fields,) = [one for one in documents("operations.md") if one.keys() == {"patches"}]
-    shutil.copytree(K8S, tmp_path / "k8s")
-    kustomization = tmp_path / "kustomization.yaml"
-    kustomization.write_text(yaml.safe_dump({"resources": ["k8s/overlays/production"], **fields}), "utf-8")
     whole = build(INSTALLATIONS["production"])
-    assert build(tmp_path) == [one for one in whole if one["kind"] != "Namespace"]
+    assert with_patches(tmp_path, "production", "delete") == [one for one in whole if one["kind"] != "Namespace"]
+
+
+@pytest.mark.parametrize("name", INSTALLATIONS)
+def test_documented_patch__leaves_the_users_to_openshift(tmp_path: Path, name: str) -> None:
+    """It removes those of the service, of whatever kind and number its workloads are, and nothing else."""
+    expected = build(INSTALLATIONS[name])
+    for workload in our_workloads(expected):
+        for field in ("runAsUser", "runAsGroup"):
+            del pod_spec(workload)["securityContext"][field]
+    assert with_patches(tmp_path, name, "runAsUser") == expected
 
 
 def test_documented_network_policy__selects_only_runs() -> None:

@@ -1,15 +1,17 @@
 """The manifests in `k8s/`, as `kubectl kustomize` builds them, without a cluster."""
 
 import json
+import os
 import runpy
 from collections.abc import Iterator, Mapping
 from configparser import ConfigParser
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
+from app.settings import Settings
 from tests.support.kustomize import (
     INSTALLATIONS,
     K8S,
@@ -79,6 +81,22 @@ def test_pods__meet_the_restricted_standard(installation: list[Manifest]) -> Non
         assert container(workload)["securityContext"]["readOnlyRootFilesystem"] is True
 
 
+def test_pods__have_a_high_user_and_group(installation: list[Manifest]) -> None:
+    """It is the image's, and policies that look only at manifests see it, too."""
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    for workload in our_workloads(installation):
+        context = pod_spec(workload)["securityContext"]
+        assert f"USER {context['runAsUser']}:{context['runAsGroup']}\n" in dockerfile
+        assert min(context["runAsUser"], context["runAsGroup"]) > 10_000
+
+
+def test_production__bounds_the_ephemeral_storage() -> None:
+    for workload in our_workloads(build(INSTALLATIONS["production"])):
+        resources = container(workload)["resources"]
+        assert resources["requests"]["ephemeral-storage"] == "64Mi"
+        assert resources["limits"]["ephemeral-storage"] == "1Gi"
+
+
 def test_restricted_check__finds_each_missing_part() -> None:
     """So the test above can fail."""
     (workload,) = our_workloads(build(INSTALLATIONS["base"]))
@@ -121,7 +139,7 @@ def test_service__selects_only_pods_that_serve_http(installation: list[Manifest]
     (name,) = selected(installation, service["spec"]["selector"])
     (server,) = [workload for workload in our_workloads(installation) if workload["metadata"]["name"] == name]
     assert "command" not in container(server)
-    assert {port["containerPort"] for port in container(server)["ports"]} == {5000}
+    assert {port["containerPort"] for port in container(server)["ports"]} == {5000, 8081}
 
 
 def test_network_policy__selects_only_the_services_pods(installation: list[Manifest]) -> None:
@@ -202,7 +220,22 @@ def test_probes__use_health_for_liveness_and_ready_for_readiness(installation: l
             "liveness": "/health",
             "readiness": "/ready",
         }
-        assert {probe["port"] for probe in paths.values()} == {5000}
+        assert {probe["port"] for probe in paths.values()} == {8081}
+        assert {"name": "SLIMFAAS_PROBE_PORT", "value": "8081"} in container(workload)["env"]
+
+
+def test_key_secret__is_offered_but_not_needed(installation: list[Manifest]) -> None:
+    """Every pod that serves HTTP takes it from the same Secret, so all replicas know the same keys."""
+    serving = [
+        one
+        for one in installation
+        if one["kind"] in ("StatefulSet", "Deployment") and one["metadata"]["name"] == "slimfaas"
+    ]
+    assert serving
+    for workload in serving:
+        [key_secret] = [one for one in container(workload)["env"] if one["name"] == "SLIMFAAS_KEY_SECRET"]
+        reference = {"name": "slimfaas-keys", "key": "key-secret", "optional": True}
+        assert key_secret["valueFrom"] == {"secretKeyRef": reference}
 
 
 def test_accounts__have_exactly_one_role(installation: list[Manifest]) -> None:
@@ -235,6 +268,28 @@ def test_production__names_an_image_of_this_version() -> None:
     assert image.endswith(f"/slimfaas-jobs:{setup['metadata']['version']}")
 
 
+@pytest.mark.parametrize("name", INSTALLATIONS)
+def test_rbac_authorization__sets_up_the_account_that_serves_http(name: str, tmp_path: Path) -> None:
+    """The setting, and a binding of the standard ClusterRole; the example Roles are not part of it."""
+    overlay = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "jobs",
+        "resources": [os.path.relpath(INSTALLATIONS[name], tmp_path)],
+        "components": [os.path.relpath(K8S / "components" / "rbac-authorization", tmp_path)],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay), "utf-8")
+    objects = build(tmp_path)
+    (binding,) = [one for one in objects if one["kind"] == "ClusterRoleBinding"]
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    (server,) = selected(objects, named(objects, "Service", "slimfaas")["spec"]["selector"])
+    (workload,) = [one for one in our_workloads(objects) if one["metadata"]["name"] == server]
+    (subject,) = binding["subjects"]
+    assert (subject["namespace"], subject["name"]) == ("jobs", pod_spec(workload)["serviceAccountName"])
+    assert {"name": "SLIMFAAS_AUTHORIZATION", "value": "rbac"} in container(workload)["env"]
+    assert not any(one["metadata"]["name"] in ("start-fibonacci", "see-all-runs", "operate") for one in objects)
+
+
 def test_token_review__is_bound_to_the_account_that_serves_http() -> None:
     _, binding = yaml.safe_load_all((K8S / "components/token-review/rbac.yaml").read_text("utf-8"))
     (account,) = [subject["name"] for subject in binding["subjects"]]
@@ -243,3 +298,28 @@ def test_token_review__is_bound_to_the_account_that_serves_http() -> None:
         (server,) = selected(objects, named(objects, "Service", "slimfaas")["spec"]["selector"])
         (workload,) = [one for one in our_workloads(objects) if one["metadata"]["name"] == server]
         assert pod_spec(workload)["serviceAccountName"] == account
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "workload"),
+    [("base", "StatefulSet", "slimfaas"), ("production", "Deployment", "slimfaas-dispatcher")],
+)
+def test_notifications__mount_the_signing_secret_where_the_dispatcher_reads_it(
+    tmp_path: Path, name: str, kind: str, workload: str
+) -> None:
+    """The other part of production, which delivers nothing, does not get it."""
+    component = os.path.relpath(K8S / "components" / "notifications", tmp_path)
+    resources = [os.path.relpath(INSTALLATIONS[name], tmp_path)]
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump({"resources": resources, "components": [component]}))
+    built = build(tmp_path)
+    mounting = [
+        (one["kind"], one["metadata"]["name"], mount["mountPath"])
+        for one in of_kind(built, *WORKLOADS)
+        for mount in container(one).get("volumeMounts", ())
+        if mount["name"] == "notify-secrets"
+    ]
+    folder = Settings(configuration="").notify_secrets_folder / "slimfaas-notifications"
+    assert mounting == [(kind, workload, str(folder))]
+    (volume,) = [one for one in pod_spec(named(built, kind, workload))["volumes"] if one["name"] == "notify-secrets"]
+    assert volume["secret"] == {"secretName": "slimfaas-notifications", "optional": True}
+    assert named(built, "NetworkPolicy", "slimfaas-notifications")["spec"]["policyTypes"] == ["Egress"]

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from schemas.configuration import load_schema
+from schemas.steering import STEERING_GROUPS
 from tools.reference import PAGE, write_tables
 
 DEFINITIONS = load_schema()["$defs"]
@@ -28,6 +29,13 @@ def test_write_tables__replaces_a_table_and_keeps_the_text_around_it() -> None:
     assert re.findall(r"^\| `(\w+)`", written, re.MULTILINE) == ["Name", "Key"]
     assert "old" not in written
     assert written.endswith("<!-- end -->\nafter\n")
+
+
+def test_write_tables__writes_every_steering_variable() -> None:
+    written = write_tables("<!-- steering -->\n<!-- end -->")
+    for group in STEERING_GROUPS:
+        assert all(f"`{pattern}`" in written for pattern in group.patterns)
+    assert "<!-- steering -->" in PAGE.read_text("utf-8")
 
 
 def test_write_tables__fails_for_an_unknown_mark() -> None:

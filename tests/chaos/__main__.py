@@ -13,14 +13,16 @@ from tests.chaos.clock import NoFakeClockError
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import FULL, SHORT, make_schedule
 from tests.controlplane.build import ControlPlaneUnavailable
+from tests.support.proxies import keep_loopback_direct
 
 
 def main() -> int:
     """Run the suite, print its table, and return the exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    keep_loopback_direct()
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=None, help="repeats a run; by default drawn and printed")
-    parser.add_argument("--short", action="store_true", help="the short form, which takes a minute and a half")
+    parser.add_argument("--short", action="store_true", help="the short form, which takes two and a half minutes")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="the folder for logs and report.json")
     parsed = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if parsed.seed is None else parsed.seed

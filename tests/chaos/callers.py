@@ -31,6 +31,7 @@ class CallRecord:
 
     Attributes:
         accepted: the run names of the 202 responses, one for each response.
+        asked_at: by these names, `time.monotonic()` when the last request with such a response was sent.
         refused: how often nothing was stored, according to the response or because no connection could be opened.
         in_doubt: how often it is unknown whether the run was stored: the response says so, or there was none.
         replayed: how many of the accepted ones were stored by an earlier attempt.
@@ -41,6 +42,7 @@ class CallRecord:
     definition: str
     keyed: bool
     accepted: list[str] = field(default_factory=list)
+    asked_at: dict[str, float] = field(default_factory=dict)
     refused: int = 0
     in_doubt: int = 0
     replayed: int = 0
@@ -140,6 +142,7 @@ class Callers:
             "Environments": [{"Name": name, "Value": value} for name, value in variables.items()],
         }
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": record.mark} if call.keyed else {})
+        asked_at = time.monotonic()
         try:
             response = urllib3.request(
                 "POST",
@@ -157,13 +160,17 @@ class Callers:
             with self._lock:
                 record.in_doubt += 1
             return False, _PAUSE_SECONDS
-        return self._note_response(response, record)
+        return self._note_response(response, record, asked_at)
 
-    def _note_response(self, response: urllib3.BaseHTTPResponse, record: CallRecord) -> tuple[bool, float]:
+    def _note_response(
+        self, response: urllib3.BaseHTTPResponse, record: CallRecord, asked_at: float
+    ) -> tuple[bool, float]:
         text = response.data.decode(errors="replace")
         with self._lock:
             if response.status == 202:
-                record.accepted.append(json.loads(text)["Name"])
+                name = json.loads(text)["Name"]
+                record.accepted.append(name)
+                record.asked_at[name] = max(asked_at, record.asked_at.get(name, asked_at))
                 record.replayed += "Idempotency-Replayed" in response.headers
                 return True, 0.0
             if response.status == 429 or (response.status == 503 and any(words in text for words in _NOTHING_DONE)):

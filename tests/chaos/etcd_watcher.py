@@ -1,7 +1,8 @@
 """An independent watcher that follows etcd itself. etcd keeps every revision, so the watcher misses none.
 
 It does not depend on the API server, which may be down, killed, or serving an old cache. While etcd is paused, nothing
-is stored. When the connection breaks, the watcher resumes at the revision after the last one it has.
+is stored. When the connection breaks, the watcher resumes at the revision after the last one it has. When etcd is
+restored to an older state, the watcher has to be told: `pause` before, `rewind` afterwards.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import TracebackType
 
 import urllib3
 
-from tests.chaos.history import LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion, read_version
+from tests.chaos.history import Branch, LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion, read_version
 
 _READ_SECONDS = 5.0
 _RETRY_SECONDS = 0.1
@@ -32,6 +33,8 @@ class EtcdWatcher:
         self._url = f"{etcd_url}/v3/watch"
         self._namespace = namespace
         self._changed = threading.Condition()
+        self._branches: list[Branch] = []
+        self._paused = False
         self._versions: list[Version] = []
         self._runs: dict[str, RunVersion] = {}
         self._ready: dict[str, bool] = defaultdict(bool)
@@ -53,7 +56,7 @@ class EtcdWatcher:
 
     @property
     def versions(self) -> list[Version]:
-        """All versions so far, in the order of their revisions.
+        """All versions of the present branch so far, in the order of their revisions.
 
         Raises:
             RuntimeError: the watcher may have missed revisions.
@@ -61,6 +64,39 @@ class EtcdWatcher:
         with self._changed:
             self._check()
             return list(self._versions)
+
+    @property
+    def branches(self) -> list[Branch]:
+        """What was stored up to each restore, and what etcd holds now.
+
+        Raises:
+            RuntimeError: the watcher may have missed revisions.
+        """
+        return [*self._branches, Branch(tuple(self.versions))]
+
+    def pause(self, revision: int, *, seconds: float) -> None:
+        """Wait until everything up to a revision is recorded, then record nothing until `rewind`.
+
+        Raises:
+            TimeoutError: etcd did not send it in time.
+        """
+        if not self.wait(lambda: self._next_revision > revision, seconds=seconds):
+            raise TimeoutError(f"etcd's revision {revision} was not seen within {seconds} s")
+        with self._changed:
+            self._paused = True
+
+    def rewind(self, revision: int) -> None:
+        """Take in that etcd was restored, and holds what was stored up to a revision: a new branch begins."""
+        with self._changed:
+            self._branches.append(Branch(tuple(self._versions), ended_at=time.monotonic()))
+            kept = [version for version in self._versions if version.revision <= revision]
+            self._versions, self._runs, self._holder = [], {}, ""
+            self._ready.clear()
+            for version in kept:
+                self._record(version)
+            self._next_revision = revision + 1
+            self._paused = False
+            self._changed.notify_all()
 
     @property
     def holder(self) -> str:
@@ -71,6 +107,11 @@ class EtcdWatcher:
         """Return whether a Deployment is ready, as last seen."""
         with self._changed:
             return self._ready[workload]
+
+    def run(self, uid: str) -> RunVersion | None:
+        """Return a run as last seen; `None`: it is unknown, or gone."""
+        with self._changed:
+            return next((run for run in self._runs.values() if run.uid == uid), None)
 
     def in_flight(self) -> tuple[int, int]:
         """Return how many runs are queued and how many are active, as last seen."""
@@ -100,6 +141,9 @@ class EtcdWatcher:
 
     def _run(self) -> None:
         while not self._closing:
+            if self._paused:
+                time.sleep(_RETRY_SECONDS)
+                continue
             try:
                 self._follow()
             except (urllib3.exceptions.HTTPError, OSError):
@@ -111,10 +155,11 @@ class EtcdWatcher:
                 return
 
     def _follow(self) -> None:
+        branch = len(self._branches)
         request = {
             "create_request": {
-                "key": _encode("/registry/"),
-                "range_end": _encode("/registry0"),
+                "key": _encode("\0"),
+                "range_end": _encode("\0"),  # all keys, so that no revision is left out
                 "start_revision": str(self._next_revision),
             }
         }
@@ -127,16 +172,18 @@ class EtcdWatcher:
                 for line in _lines(response):
                     if self._closing:
                         return
-                    self._record_events(json.loads(line))
+                    self._record_events(json.loads(line), branch)
             finally:
                 response.close()
 
-    def _record_events(self, message: dict[str, object]) -> None:
+    def _record_events(self, message: dict[str, object], branch: int) -> None:
         result = message.get("result")
         if not isinstance(result, dict) or result.get("canceled"):
             raise RuntimeError(f"etcd ended the watch: {message}")
         seen_at = time.monotonic()
         with self._changed:
+            if self._paused or branch != len(self._branches):
+                raise ConnectionError("etcd is being restored")
             for event in result.get("events", ()):
                 stored = event["kv"]
                 revision = int(stored["mod_revision"])

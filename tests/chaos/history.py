@@ -7,6 +7,7 @@ shares no code with the service.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +17,12 @@ MARK_VARIABLE = "CHAOS_CALL"
 
 _ENDS = ("Complete", "Failed")
 _LEASE = "slimfaas-jobs-dispatcher"
+
+INTENT_ANNOTATION = "slimfaas.dev/intent"
+"""The annotation of the Lease in which a leader writes what it is about to admit."""
+
+NOBODY = "nobody"
+"""The holder of a Lease that was edited by hand: no dispatcher."""
 
 _Json = dict[str, Any]
 
@@ -86,9 +93,31 @@ class WorkloadVersion(Version):
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseVersion(Version):
-    """A version of the dispatcher's Lease, and its holder; empty for none."""
+    """A version of the dispatcher's Lease.
+
+    Attributes:
+        holder: its holder; empty for none.
+        intent: the text of its annotation; empty where there is none.
+    """
 
     holder: str = ""
+    intent: str = ""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Everything that was stored up to a restore of etcd, or up to the end.
+
+    After a restore the revisions are counted on from that of the snapshot. So every branch begins with what the
+    snapshot had, and the last one is what etcd holds in the end.
+
+    Attributes:
+        versions: in the order of their revisions.
+        ended_at: `time.monotonic()` when a restore took its end back; infinite for the last branch.
+    """
+
+    versions: tuple[Version, ...]
+    ended_at: float = math.inf
 
 
 def read_version(key: str, value: bytes | None, *, namespace: str, revision: int, seen_at: float) -> Version | None:
@@ -129,7 +158,8 @@ def _run_fields(job: _Json) -> _Json:
         "clock_off_seconds": _seconds_between(
             annotations.get("slimfaas.dev/queued-at"), metadata.get("creationTimestamp")
         ),
-        "suspended": bool(spec.get("suspend")),
+        # A run that was ended in the queue is not suspended, but can have no pod.
+        "suspended": bool(spec.get("suspend")) or spec.get("parallelism") == 0,
         "end": next((one["type"] for one in conditions if one["type"] in _ENDS and one["status"] == "True"), ""),
     }
 
@@ -159,7 +189,11 @@ def _workload_fields(workload: _Json) -> _Json:
 
 
 def _lease_fields(lease: _Json) -> _Json:
-    return {"holder": lease["spec"].get("holderIdentity") or ""}
+    annotations = lease["metadata"].get("annotations") or {}
+    return {
+        "holder": (lease.get("spec") or {}).get("holderIdentity") or "",
+        "intent": annotations.get(INTENT_ANNOTATION, ""),
+    }
 
 
 _READERS: dict[str, type[Version]] = {

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
-import requests
-
+from tests.chaos.dependencies import Dependencies
 from tests.chaos.etcd_watcher import EtcdWatcher
-from tests.chaos.kinds import IN_TURN, KILLS, LINKS, OUTAGES, Kind
+from tests.chaos.freezes import Freeze
+from tests.chaos.kinds import IN_TURN, KILLS, LEASE_EDITS, LINKS, OUTAGES, Kind
+from tests.chaos.lease_edits import LeaseEditor
 from tests.chaos.links import ONE_REQUEST, Links
-from tests.chaos.processes import ServiceProcesses
-from tests.chaos.schedule import FLAPPING, PlannedFault, Schedule, gate_name
+from tests.chaos.outages import Outages
+from tests.chaos.processes import Member, ServiceProcesses
+from tests.chaos.schedule import FLAPPING, SWITCHED, PlannedFault, Schedule, gate_name
 from tests.controlplane.plane import ControlPlane
-from tests.support.service import Program
 
-_TARGET_TIMEOUT_SECONDS = 40.0
+_TARGET_TIMEOUT_SECONDS = 120.0
 """How long a fault waits for a target: a new leader exists only after the last one's lease has expired."""
 
+_SETTLE_SECONDS = 20.0
+"""How long a new leader has to settle what its predecessor may have sent."""
+
 _POLL_SECONDS = 0.02
-_RETRY_SECONDS = 0.5
-_MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,13 @@ class FaultInjector:
         plane: ControlPlane,
         processes: ServiceProcesses,
         watcher: EtcdWatcher,
+        dependencies: Dependencies,
         namespace: str,
     ) -> None:
-        self._plane = plane
         self._processes = processes
         self._watcher = watcher
-        self._deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+        self._lease = LeaseEditor(plane, watcher, namespace)
+        self._dependencies = dependencies
         self._gates = schedule.size.gates
         self._stop = threading.Event()
         self._began = 0.0
@@ -72,6 +76,8 @@ class FaultInjector:
         self._injected: list[InjectedFault] = []
         self._failures: list[BaseException] = []
         self._links = Links(processes.members, self._stop)
+        self._freezing = threading.Lock()
+        self._outages = Outages(plane, watcher, self._links, dependencies, self._freezing, self._stop)
         self._threads = [
             threading.Thread(target=self._run, args=(faults,), name="fault-injector")
             for faults in _lanes(schedule.faults)
@@ -102,18 +108,6 @@ class FaultInjector:
             raise self._failures[0]
         return sorted(self._injected, key=lambda strike: strike.at_seconds)
 
-    def make_deployments(self) -> None:
-        """Create the Deployments that runs depend on: the gates, unready, and the flapping one, ready."""
-        for name in (*map(gate_name, range(self._gates)), FLAPPING):
-            labels = {"app": name}
-            template = {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "main", "image": "busybox:1"}]},
-            }
-            spec = {"replicas": int(name == FLAPPING), "selector": {"matchLabels": labels}, "template": template}
-            self._plane.call("POST", self._deployments, {"metadata": {"name": name}, "spec": spec})
-        assert self._watcher.wait(lambda: self._watcher.is_ready(FLAPPING), seconds=30.0)
-
     def _join(self) -> None:
         for thread in self._threads:
             thread.join()
@@ -130,27 +124,41 @@ class FaultInjector:
             self._failures.append(error)
 
     def _inject(self, fault: PlannedFault) -> None:
-        if fault.kind in KILLS:
-            self._inject_when_possible(
-                fault, lambda: self._processes.kill(fault.kind, fault.pick, self._watcher.holder)
-            )
-        elif fault.kind is Kind.STOP_REPLICA:
-            self._inject_when_possible(fault, lambda: self._processes.stop(fault.pick))
-        elif fault.kind is Kind.FREEZE_LEADER:
-            self._freeze(fault)
+        if fault.kind in (Kind.FREEZE_LEADER, Kind.FREEZE_INTENT):
+            with self._freezing:
+                self._freeze(fault)
         elif fault.kind in ONE_REQUEST:
             with self._links.waiting_for_request(fault) as find_target:
                 self._inject_when_possible(fault, find_target)
-        elif fault.kind in LINKS:
-            self._inject_when_possible(
-                fault, lambda: self._links.break_all(fault, self._processes.leader(self._watcher.holder))
-            )
-        elif fault.kind in OUTAGES:
-            if self._inject_when_possible(fault, lambda: self._begin_outage(fault.kind)):
+        elif fault.kind is Kind.HANG_ADMISSIONS:
+            with self._links.hanging(fault.pick) as find_target:
+                self._inject_when_possible(fault, find_target)
                 self._stop.wait(fault.lasts_seconds)
-                self._end_outage(fault.kind)
+        elif fault.kind is Kind.RESTORE_ETCD:
+            with tempfile.TemporaryDirectory(prefix="snapshot-") as folder:
+                snapshot = Path(folder) / "etcd"
+                if self._inject_when_possible(
+                    fault, lambda: self._outages.take_snapshot(snapshot) if self._leader() else None
+                ):
+                    self._outages.restore(snapshot, age_seconds=fault.lasts_seconds)
+        elif fault.kind in OUTAGES:
+            if self._inject_when_possible(fault, lambda: self._outages.begin(fault.kind)):
+                self._stop.wait(fault.lasts_seconds)
+                self._outages.end(fault.kind)
         else:
-            self._inject_when_possible(fault, lambda: self._change_readiness(fault))
+            self._inject_when_possible(fault, lambda: self._act_once(fault))
+
+    def _act_once(self, fault: PlannedFault) -> str | None:
+        """Inject a fault that needs no end; return its target, or `None` if there is none at the moment."""
+        if fault.kind in KILLS:
+            return self._processes.kill(fault.kind, fault.pick, self._watcher.holder)
+        if fault.kind is Kind.STOP_REPLICA:
+            return self._processes.stop(fault.pick)
+        if fault.kind in LINKS:
+            return self._links.break_all(fault, self._leader())
+        if fault.kind in LEASE_EDITS:
+            return self._lease.edit(fault.kind, fault.pick) if self._leader() else None
+        return self._change_readiness(fault)
 
     def _inject_when_possible(self, fault: PlannedFault, act: Callable[[], str | None]) -> bool:
         """Act once there are runs in flight and a target, and record the outcome; return whether there was a target."""
@@ -167,57 +175,55 @@ class FaultInjector:
             self._injected.append(InjectedFault(fault.kind, at_seconds, target or "", queued, active))
         return target is not None
 
+    def _leader(self) -> Member | None:
+        return self._processes.leader(self._watcher.holder)
+
     def _freeze(self, fault: PlannedFault) -> None:
-        frozen: list[Program] = []
+        freeze = Freeze(self._watcher, self._processes)
+        try:
+            if fault.kind is Kind.FREEZE_LEADER:
+                self._inject_when_possible(fault, lambda: self._freeze_leader(freeze))
+            else:
+                with freeze.after_intent(self._processes.members, fault.pick) as find_member:
+                    self._inject_when_possible(fault, lambda: getattr(find_member(), "name", None))
+                if (member := find_member()) is not None:
+                    self._let_another_lead(freeze, member)
+            self._stop.wait(fault.lasts_seconds)
+        finally:
+            freeze.end()
+            self._dependencies.set_ready(SWITCHED, ready=True)
 
-        def freeze() -> str | None:
-            leader = self._processes.freeze(self._watcher.holder)
-            if leader is None:
-                return None
-            frozen.append(leader.program)
-            return leader.name
+    def _let_another_lead(self, freeze: Freeze, member: Member) -> None:
+        """Wait until another member leads, which sees that a dependency of what was sent is not ready any more.
 
-        self._inject_when_possible(fault, freeze)
-        self._stop.wait(fault.lasts_seconds)
-        for program in frozen:
-            program.send_signal(signal.SIGCONT, whole=True)  # the program may have been killed and restarted meanwhile
+        It gets some time to settle what the intent names. Then a late patch must not land.
+        """
+        self._dependencies.set_ready(SWITCHED, ready=False)
+        self._wait_for(lambda: self._has_other_leader(member.name), _TARGET_TIMEOUT_SECONDS)
+        self._wait_for(freeze.settled, _SETTLE_SECONDS)
 
-    def _begin_outage(self, kind: Kind) -> str:
-        match kind:
-            case Kind.STOP_API_SERVER:
-                self._plane.api_server.stop()
-            case Kind.KILL_API_SERVER:
-                self._plane.api_server.kill()
-            case _:
-                self._plane.etcd.pause()
-        return self._plane.etcd.name if kind is Kind.PAUSE_ETCD else self._plane.api_server.name
+    def _freeze_leader(self, freeze: Freeze) -> str | None:
+        leader = self._leader()
+        if leader is None:
+            return None
+        freeze.begin(leader)
+        return leader.name
 
-    def _end_outage(self, kind: Kind) -> None:
-        if kind is Kind.PAUSE_ETCD:
-            self._plane.etcd.resume()
-        else:
-            self._plane.api_server.start()
-        self._retry(self._plane.restart_controllers)
+    def _has_other_leader(self, name: str) -> bool:
+        holder = self._watcher.holder
+        return any(holder.startswith(f"{member.name}_") for member in self._processes.members if member.name != name)
+
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline or self._stop.wait(_POLL_SECONDS):
+                return False
+        return True
 
     def _change_readiness(self, fault: PlannedFault) -> str:
         name = gate_name(round(fault.pick * self._gates)) if fault.kind is Kind.BECOME_READY else FLAPPING
-        patch = {"spec": {"replicas": int(fault.kind is not Kind.BECOME_UNREADY)}}
-        path = f"{self._deployments}/{name}"
-        self._retry(lambda: self._plane.call("PATCH", path, patch, content_type=_MERGE_PATCH))
+        self._dependencies.set_ready(name, ready=fault.kind is not Kind.BECOME_UNREADY)
         return name
-
-    def _retry(self, act: Callable[[], object]) -> None:
-        """Repeat an idempotent action until it succeeds, because the API server may be down."""
-        deadline = time.monotonic() + 60.0
-        while True:
-            try:
-                act()
-            except (requests.RequestException, TimeoutError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
 
 
 def _lanes(faults: Sequence[PlannedFault]) -> list[list[PlannedFault]]:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from tests.chaos.kinds import Kind
 from tests.chaos.processes import Member
 from tests.chaos.schedule import PlannedFault
-from tests.support.faults import Fault, GoSilent, LoseResponse
+from tests.support.faults import Fault, GoSilent, Hold, LoseResponse
 
 ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseResponse, str, str]] = {
     Kind.SILENT_CREATE: (GoSilent(), "POST", r"/jobs$"),
@@ -21,6 +21,9 @@ ONE_REQUEST: dict[Kind, tuple[GoSilent | LoseResponse, str, str]] = {
     Kind.LOST_ADMITTED: (LoseResponse(), "PATCH", r"/jobs/"),
 }
 """Faults of the connection that carries the next such request: action, method and path."""
+
+_WITHOUT_DEPENDENCIES = ("one", "two", "six")
+"""The definitions whose runs can start at any time."""
 
 
 class Links:
@@ -36,6 +39,7 @@ class Links:
         self._lock = threading.Lock()
         self._silenced: Counter[str] = Counter()
         self._healers: list[threading.Thread] = []
+        self._held: list[tuple[Member, Fault]] = []
 
     @contextmanager
     def waiting_for_request(self, fault: PlannedFault) -> Iterator[Callable[[], str | None]]:
@@ -82,6 +86,43 @@ class Links:
         if fault.lasts_seconds:
             self._heal_later(member, fault.lasts_seconds)
         return f"{member.name}, {count} connections"
+
+    @contextmanager
+    def hanging(self, pick: float) -> Iterator[Callable[[], str | None]]:
+        """Hold back every admission and fence of one definition; yield a function that returns what is held.
+
+        At the end all are forwarded, although their writers have given up.
+        """
+        definition = _WITHOUT_DEPENDENCIES[int(pick * len(_WITHOUT_DEPENDENCIES))]
+        path = rf"/jobs/{definition}-[^/]*$"
+        faults = [(member, Fault(Hold(), method="PATCH", path=path, times=None)) for member in self._members]
+        for member, fault in faults:
+            member.proxy.add(fault)
+        with self._lock:
+            self._held += faults
+
+        def describe() -> str | None:
+            hits = [(member.name, member.proxy.hits(fault)) for member, fault in faults]
+            return ", ".join(f"{name}: {count} of {definition}" for name, count in hits if count) or None
+
+        try:
+            yield describe
+        finally:
+            for member, fault in faults:
+                member.proxy.remove(fault)
+            with self._lock:
+                self._held = [one for one in self._held if one not in faults]
+
+    def discard(self) -> None:
+        """Drop every connection, and everything that is held back: none of it may arrive later."""
+        with self._lock:
+            held = list(self._held)
+        for member, fault in held:
+            assert isinstance(fault.action, Hold)
+            fault.action.abandon()
+            member.proxy.remove(fault)
+        for member in self._members:
+            member.proxy.cut_all()
 
     def join(self) -> None:
         """Wait until all faults have ended."""

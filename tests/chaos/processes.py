@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import threading
+import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +18,17 @@ from tests.chaos.kinds import Kind
 from tests.chaos.schedule import SLOTS
 from tests.controlplane.components import Reaper
 from tests.support.faults import FaultProxy
+from tests.support.ports import find_free_port
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import DISPATCH, Program, ServiceProcess
 
 _POLL_SECONDS = 0.05
 _RESTART_SECONDS = 0.5
 """The delay before a process is restarted, like a kubelet's."""
+
+LONG_PAUSE_SECONDS = 15.0
+"""After a longer pause gunicorn's master may find that its workers sent no heartbeat, and kill them. It permits 30 s
+(app/server/gunicorn_conf.py), but on a busy machine the last heartbeat is older than the pause."""
 
 _KILLED = re.compile(r"Worker \(pid:(\d+)\) was sent SIGKILL")
 _TIMED_OUT = re.compile(r"WORKER TIMEOUT \(pid:(\d+)\)")
@@ -83,6 +90,7 @@ class ServiceProcesses:
             environment |= {"HOSTNAME": name, "WEB_CONCURRENCY": str(workers)}
             if name != "dispatcher":
                 return Member(name, ServiceProcess(kubeconfig, CONFIGURATION, log, **environment), proxy)
+            environment |= {"PORT": str(find_free_port())}
             return Member(name, Program(DISPATCH, kubeconfig, CONFIGURATION, log, **environment), proxy)
 
         proxies = [FaultProxy(server.url, ca=server.ca_file) for _ in range(3)]
@@ -92,8 +100,9 @@ class ServiceProcesses:
         ]
         self.dispatcher = make("dispatcher", proxies[2])
         self._reaper = reaper
-        self.killed: set[int] = set()
         self.restarts = 0
+        self._killed: set[int] = set()
+        self._paused_since: dict[int, float] = {}
         self._expected: set[int] = set()
         self._unexpected: list[str] = []
         self._stop = threading.Event()
@@ -159,32 +168,31 @@ class ServiceProcesses:
         member.program.send_signal(signal.SIGTERM)
         return member.name
 
-    def freeze(self, holder: str) -> Member | None:
-        """Pause all processes of the leader with SIGSTOP; return the leader, or `None` if there is none."""
-        leader = self.leader(holder)
-        if leader is None:
-            return None
-        leader.program.send_signal(signal.SIGSTOP, whole=True)
-        return leader
+    def pause(self, member: Member) -> None:
+        """Pause all processes of a member with SIGSTOP."""
+        now = time.monotonic()
+        self._paused_since |= dict.fromkeys(member.workers(), now)
+        member.program.send_signal(signal.SIGSTOP, whole=True)
+
+    def resume(self, member: Member) -> None:
+        """Let all processes of a member go on; it may have been killed and restarted meanwhile."""
+        now = time.monotonic()
+        for pid in member.workers():
+            if now - self._paused_since.pop(pid, now) > LONG_PAUSE_SECONDS:
+                self._killed.add(pid)
+        member.program.send_signal(signal.SIGCONT, whole=True)
 
     def unexpected(self) -> list[str]:
         """Return what no injected fault explains: processes that ended or hung, tracebacks in logs."""
         found = list(self._unexpected)
         for member in self.members:
-            text = member.program.log_text
-            found += [f"{member.name}: worker {pid} hung" for pid in _TIMED_OUT.findall(text)]
-            found += [
-                f"{member.name}: worker {pid} was killed, but not by the suite"
-                for pid in _KILLED.findall(text)
-                if int(pid) not in self.killed
-            ]
-            found += [f"{member.name}: a traceback in its log"] * text.count("Traceback (most recent call last)")
+            found += [f"{member.name}: {what}" for what in find_unexpected(member.program.log_text, self._killed)]
         return found
 
     def _kill(self, member: Member, pid: int, *, whole: bool = False) -> str | None:
         if not member.program.running:
             return None
-        self.killed.add(pid)
+        self._killed.add(pid)
         try:
             if whole or pid == member.program.pid:
                 self._expected.add(member.program.pid)
@@ -222,3 +230,15 @@ class ServiceProcesses:
                 self._reaper.forget(member.program.pid)
         for member in self.members:
             member.proxy.__exit__(None, None, None)
+
+
+def find_unexpected(log: str, killed: Collection[int]) -> list[str]:
+    """Return what a member's log says that no injected fault explains.
+
+    Args:
+        log: the log's text.
+        killed: the PIDs of the workers that the suite has killed, or paused for so long that gunicorn may kill them.
+    """
+    hung = [f"worker {pid} hung" for pid in _TIMED_OUT.findall(log) if int(pid) not in killed]
+    dead = [f"worker {pid} was killed, but not by the suite" for pid in _KILLED.findall(log) if int(pid) not in killed]
+    return [*hung, *dead, *["a traceback in its log"] * log.count("Traceback (most recent call last)")]

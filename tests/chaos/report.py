@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.chaos.injector import InjectedFault
 from tests.chaos.invariants import Counts
-from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, READINESS_CHANGES, Kind
+from tests.chaos.kinds import HANDOVERS, HANGS, KILLS, LEASE_EDITS, LINKS, OUTAGES, READINESS_CHANGES, Kind
 from tests.chaos.schedule import SLOTS, Schedule
 
 _EXAMPLES = 5
@@ -52,6 +52,8 @@ class Report:
         planned = len(self.schedule.faults)
         if len(self.injected) < planned:
             found.append(f"only {len(self.injected)} of {planned} faults were injected")
+        if counts.restores < size.restores:
+            found.append(f"only {counts.restores} of {size.restores} restores were made")
         return found
 
     def misses(self) -> list[str]:
@@ -79,6 +81,8 @@ class Report:
             "runs": size.runs,
             "accepted": counts.accepted,
             "lost": counts.lost,
+            "undoneByRestores": counts.undone,
+            "restores": counts.restores,
             "doubled": counts.doubled,
             "overSlots": counts.over,
             "startedBeforeReady": counts.early,
@@ -126,7 +130,9 @@ class Report:
             ("kill -9 of our processes", KILLS),
             ("handovers of the Lease", HANDOVERS),
             ("connections cut or half-open", LINKS),
-            ("API server restarts, etcd pauses", OUTAGES),
+            ("writers that hang", HANGS),
+            ("the Lease edited by hand", LEASE_EDITS),
+            ("API server restarts, etcd pauses and restores", OUTAGES),
             ("changes of dependencies' readiness", READINESS_CHANGES),
         ):
             yield f"{title}, hitting runs in flight", self._hits(kinds)
@@ -134,6 +140,7 @@ class Report:
                 if any(one.kind is kind for one in self.injected):
                     yield f"  {kind.value}", self._hits((kind,))
         yield f"accepted with a clock shifted by {self.schedule.clock_seconds:+d} s", str(counts.off_clock)
+        yield "accepted, and undone by a restore", f"{len(counts.undone)}, by {counts.restores} restores"
         yield "restarted programs", str(self.restarts)
         yield "leaders", str(counts.leaders)
         yield "responses that replay an earlier attempt", str(counts.replayed)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos.callers import Callers
+from tests.chaos.dependencies import Dependencies
 from tests.chaos.etcd_watcher import EtcdWatcher
 from tests.chaos.injector import FaultInjector
 from tests.chaos.invariants import check_invariants
@@ -55,17 +56,18 @@ def run_chaos(schedule: Schedule, folder: Path, *, tell: Callable[[str], object]
                 clock_seconds=schedule.clock_seconds,
             ) as processes,
         ):
-            injector = FaultInjector(schedule, plane, processes, watcher, namespace)
-            injector.make_deployments()
+            dependencies = Dependencies(plane, watcher, namespace, size.gates)
+            dependencies.make()
+            injector = FaultInjector(schedule, plane, processes, watcher, dependencies, namespace)
             with injector, Callers(processes.urls, schedule.calls) as callers:
                 all_ended = _watch(lambda: callers.done, watcher, size.runs, tell)
                 injected = injector.finish()
                 if not all_ended:  # the controllers may have stopped after an outage
                     plane.restart_controllers()
-                    _watch(lambda: callers.done, watcher, size.runs, tell)
+                _watch(lambda: callers.done, watcher, size.runs, tell)  # a late restore may have undone ends
                 records = callers.records
             time.sleep(_LATE_SECONDS)
-            counts = check_invariants(watcher.versions, records, SLOTS)
+            counts = check_invariants(watcher.branches, records, SLOTS)
             unexpected, restarts = processes.unexpected(), processes.restarts
     wrong = [f"{one.mark}: {answer}" for one in records for answer in one.wrong]
     report = Report(schedule, counts, injected, unexpected, wrong, time.monotonic() - began, restarts)

@@ -6,16 +6,21 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, Kind
+from tests.chaos.kinds import HANDOVERS, KILLS, LEASE_EDITS, LINKS, Kind
 
-SLOTS = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 4}
-"""NumberParallelJob by definition. Each run of `gated` depends on one gate, each run of `flapping` on `FLAPPING`."""
+SLOTS = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 4, "mixed": 1}
+"""NumberParallelJob by definition. Each run of `gated` depends on one gate, each run of `flapping` on `FLAPPING`, and
+every other run of `mixed` on `SWITCHED`."""
 
-_SHARES = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 2}
+_SHARES = {"one": 1, "two": 2, "six": 6, "gated": 6, "flapping": 2, "mixed": 2}
 """How often each definition is called, in proportion to its slots' throughput."""
 
 FLAPPING = "flapping"
 """A Deployment that becomes unready and ready again several times."""
+
+SWITCHED = "switched"
+"""A Deployment that is unready while a leader is paused after an intent. Its runs of `mixed` are then passed over, so
+that the next leader would give the slots of the paused one to others, if it did not know what that one has sent."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,16 @@ class Size:
         runs: the number of runs to be accepted.
         seconds: the time over which calls and faults are spread; the suite ends when all runs have ended.
         kills: the number of kill -9 of the service's processes.
-        handovers: the number of Lease handovers, in turn by pausing the leader and by stopping a replica cleanly.
+        handovers: the number of Lease handovers, in turn by pausing the leader between an intent and its patches, by
+            stopping a replica cleanly, and by pausing the leader at any moment.
         links: the number of network faults: one or all connections of a process, cut or half-open.
         silent_watch_seconds: the duration of the fault that makes a process's watches half-open.
         restarts: the number of API server restarts.
         pauses: the number of etcd pauses.
         pause_seconds: the duration of an etcd pause.
+        restores: the number of etcd restores.
+        hangs: the number of times that all admissions of a definition hang.
+        lease_edits: the number of edits of the Lease by hand.
         gates: the number of dependencies that become ready for the first time.
         unready_periods: when `FLAPPING` is unready: start and end as shares of `seconds`.
         workers: the number of workers of each replica.
@@ -46,6 +55,9 @@ class Size:
     restarts: int
     pauses: int
     pause_seconds: float
+    restores: int
+    hangs: int
+    lease_edits: int
     gates: int
     unready_periods: tuple[tuple[float, float], ...]
     workers: int = 4
@@ -58,28 +70,34 @@ class Size:
 
 FULL = Size(
     runs=1000,
-    seconds=330.0,
+    seconds=600.0,
     kills=20,
-    handovers=4,
+    handovers=6,
     links=20,
     silent_watch_seconds=70.0,  # longer than the dispatcher's limit of 60 s
     restarts=4,
     pauses=1,
     pause_seconds=10.0,
+    restores=2,
+    hangs=4,
+    lease_edits=10,
     gates=8,
     unready_periods=((0.1, 0.4), (0.5, 0.8)),
 )
 
 SHORT = Size(
     runs=80,
-    seconds=55.0,
+    seconds=85.0,
     kills=4,
-    handovers=1,
+    handovers=2,
     links=10,
     silent_watch_seconds=10.0,
     restarts=1,
     pauses=1,
     pause_seconds=5.0,
+    restores=1,
+    hangs=1,
+    lease_edits=5,
     gates=3,
     unready_periods=((0.2, 0.7),),
 )
@@ -154,6 +172,8 @@ def make_schedule(seed: int, size: Size) -> Schedule:
         *_handovers(chance, size),
         *_links(chance, size),
         *_outages(chance, size),
+        *_hangs(chance, size),
+        *_lease_edits(chance, size),
         *_readiness_changes(chance, size),
     ]
     faults.sort(key=lambda fault: fault.at_seconds)
@@ -184,13 +204,17 @@ def _kills(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
 def _handovers(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     for number, at_seconds in enumerate(_moments(chance, size, size.handovers)):
         kind = HANDOVERS[number % len(HANDOVERS)]
-        lasts_seconds = chance.uniform(16.0, 22.0) if kind is Kind.FREEZE_LEADER else 0.0
+        lasts_seconds = 0.0
+        if kind is Kind.FREEZE_LEADER:
+            lasts_seconds = chance.uniform(16.0, 22.0)
+        elif kind is Kind.FREEZE_INTENT:
+            lasts_seconds = chance.uniform(1.0, 5.0)  # after another one leads
         yield PlannedFault(at_seconds, kind, chance.random(), lasts_seconds)
 
 
 def _links(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     kinds = _shuffled(chance, LINKS, size.links)
-    room = size.seconds / max(1, size.links)
+    room = min(16.0, size.seconds / max(1, size.links))
     silent = kinds.index(Kind.SILENT_WATCHES) if Kind.SILENT_WATCHES in kinds else None
     for index, (at_seconds, kind) in enumerate(zip(_moments(chance, size, size.links), kinds, strict=True)):
         # Some last longer than a lease: the requests they hold back arrive under another leader.
@@ -202,11 +226,25 @@ def _links(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
 
 def _outages(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
     kinds = _shuffled(chance, (Kind.KILL_API_SERVER, Kind.STOP_API_SERVER), size.restarts)
-    kinds += [Kind.PAUSE_ETCD] * size.pauses
+    kinds += [Kind.PAUSE_ETCD] * size.pauses + [Kind.RESTORE_ETCD] * size.restores
     chance.shuffle(kinds)
     for at_seconds, kind in zip(_moments(chance, size, len(kinds)), kinds, strict=True):
         lasts_seconds = size.pause_seconds if kind is Kind.PAUSE_ETCD else chance.uniform(0.0, 4.0)
+        if kind is Kind.RESTORE_ETCD:
+            lasts_seconds = chance.uniform(4.0, 10.0)  # the age of the snapshot, at least
         yield PlannedFault(at_seconds, kind, chance.random(), lasts_seconds)
+
+
+def _hangs(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
+    for at_seconds in _moments(chance, size, size.hangs):
+        # A writer gives up after 5 s, and a lease ends after 15 s.
+        yield PlannedFault(at_seconds, Kind.HANG_ADMISSIONS, chance.random(), chance.uniform(6.0, 20.0))
+
+
+def _lease_edits(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
+    kinds = _shuffled(chance, LEASE_EDITS, size.lease_edits)
+    for at_seconds, kind in zip(_moments(chance, size, size.lease_edits), kinds, strict=True):
+        yield PlannedFault(at_seconds, kind, chance.random())
 
 
 def _readiness_changes(chance: random.Random, size: Size) -> Iterator[PlannedFault]:
@@ -226,6 +264,8 @@ def _calls(chance: random.Random, size: Size) -> Iterator[Call]:
             depends_on = (gate_name(chance.randrange(size.gates)),)
         elif definition == "flapping":
             depends_on = (FLAPPING,)
+        elif definition == "mixed" and number % 2:
+            depends_on = (SWITCHED,)
         keyed = chance.random() < 0.6
         yield Call(
             at_seconds=chance.uniform(0.0, size.seconds),

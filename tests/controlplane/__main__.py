@@ -14,10 +14,12 @@ from collections.abc import Iterator, Sequence
 
 from tests.controlplane.build import ControlPlaneUnavailable
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
+from tests.support.proxies import keep_loopback_direct
 
 
 def main(command: Sequence[str]) -> int:
     """Run the command, or wait for an interrupt; return the exit code."""
+    keep_loopback_direct()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _environment(keep=not command) as environment:

@@ -1,7 +1,7 @@
 """The control plane's one node: the stages of kwok through which pods pass, in the order of a kubelet.
 
-Nothing is run. An annotation tells what happens to a pod or, if its template cannot be chosen freely, an environment
-variable of its first container:
+Nothing is run. Init containers end at once, and sidecars with the pod. An annotation tells what happens to a pod or, if
+its template cannot be chosen freely, an environment variable of its first container:
 
 | annotation             | variable               | meaning                                         | default |
 | ---------------------- | ---------------------- | ----------------------------------------------- | ------- |
@@ -223,9 +223,31 @@ containerStatuses:
 {{{{ end }}}}
 """
 
+_INITIALIZED = """
+{{ if .spec.initContainers }}
+initContainerStatuses:
+{{ range .spec.initContainers }}
+{{ $sidecar := eq (or .restartPolicy "") "Always" }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: {{ .image | Quote }}
+  ready: true
+  started: {{ $sidecar }}
+  restartCount: 0
+{{ if $sidecar }}
+  state: {running: {startedAt: {{ Now | Quote }}}}
+{{ else }}
+  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ Now | Quote }}, finishedAt: {{ Now | Quote }}}}
+{{ end }}
+{{ end }}
+{{ end }}
+"""
+"""Init containers have ended, sidecars run."""
+
 _RUNNING = f"""
 {_conditions("True")}
 {_ADDRESSES}
+{_INITIALIZED}
 phase: Running
 containerStatuses:
 {{{{ range .spec.containers }}}}
@@ -250,10 +272,30 @@ def _terminated(exit_code: str) -> str:
       finishedAt: {{{{ Now | Quote }}}}"""
 
 
+_SIDECARS_ENDED = """
+{{ if .status.initContainerStatuses }}
+initContainerStatuses:
+{{ range .status.initContainerStatuses }}
+- name: {{ .name | Quote }}
+  image: {{ .image | Quote }}
+  imageID: {{ .imageID | Quote }}
+  ready: {{ not .state.running }}
+  started: false
+  restartCount: {{ .restartCount }}
+{{ $from := Now }}
+{{ with .state.running }}{{ $from = .startedAt }}{{ end }}
+{{ with .state.terminated }}{{ $from = .startedAt }}{{ end }}
+  state: {terminated: {exitCode: 0, reason: Completed, startedAt: {{ $from | Quote }}, finishedAt: {{ Now | Quote }}}}
+{{ end }}
+{{ end }}
+"""
+
+
 def _ended(phase: str, *, exit_code: str = "$code") -> str:
     return f"""
 {_TEMPLATE_EXIT_CODE}
 {_conditions("False", "PodCompleted" if phase == "Succeeded" else "PodFailed")}
+{_SIDECARS_ENDED}
 phase: {phase}
 containerStatuses:
 {{{{ range .status.containerStatuses }}}}

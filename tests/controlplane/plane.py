@@ -20,7 +20,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,15 +47,23 @@ class ControlPlane:
     All of it ends with the process that entered it, even if that process is killed.
     """
 
-    def __init__(self, *, ready_seconds: float = _READY_SECONDS, keeps_history: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        ready_seconds: float = _READY_SECONDS,
+        keeps_history: bool = False,
+        authentication: Mapping[str, Any] | None = None,
+    ) -> None:
         """Prepare a control plane; nothing is started yet.
 
         Args:
             ready_seconds: How long the plane may take to become ready; after that, entering fails.
             keeps_history: Let etcd keep every revision of every object, as JSON.
+            authentication: The API server's AuthenticationConfiguration; None: it has none.
         """
         self._ready_seconds = ready_seconds
         self._keeps_history = keeps_history
+        self._authentication = authentication
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> ControlPlane:
@@ -85,6 +93,11 @@ class ControlPlane:
     def etcd_url(self) -> str:
         """Etcd's URL, where it also supports JSON: https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/."""
         return self._settings.etcd_url
+
+    @property
+    def etcd_folder(self) -> Path:
+        """The folder with etcd's data."""
+        return self._settings.etcd_folder
 
     @property
     def ca_file(self) -> Path:
@@ -169,13 +182,21 @@ class ControlPlane:
         token: str = self.call("POST", path, request)["status"]["token"]
         return token
 
+    def etcd_revision(self) -> int:
+        """Return the last revision that etcd has stored.
+
+        Raises:
+            requests.RequestException: etcd does not answer.
+        """
+        return int(self._etcd_call("maintenance/status", {})["header"]["revision"])
+
     def compact_history(self) -> int:
         """Compact etcd's history up to now, and return the oldest revision that remains.
 
         Lists and watches from an older resourceVersion get 410 Gone, but only when the API server asks etcd. Its watch
         cache has a history of its own until it is restarted (see `expire_history`).
         """
-        revision = int(self._etcd_call("maintenance/status", {})["header"]["revision"])
+        revision = self.etcd_revision()
         self._etcd_call("kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
@@ -218,7 +239,9 @@ class ControlPlane:
         self._cleanup.callback(self._reaper.close)
         self.admin_token, plane_token = secrets.token_hex(16), secrets.token_hex(16)
         ports = (find_free_port(), find_free_port(), find_free_port())
-        self._settings = Settings(self.folder, *ports, keeps_history=self._keeps_history)
+        self._settings = Settings(
+            self.folder, *ports, keeps_history=self._keeps_history, authentication=self._authentication
+        )
         self._settings.write_files(self.admin_token, plane_token)
         arguments = self._settings.arguments()
 

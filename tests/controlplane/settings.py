@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.controlplane.node import LOG_LINE, NODE_NAME, kwok_configuration
 
@@ -28,6 +30,8 @@ class Settings:
     Attributes:
         keeps_history: etcd keeps every revision of every object, as JSON; otherwise the API server compacts it every
             few minutes, and stores Protobuf.
+        authentication: the API server's AuthenticationConfiguration
+            (https://kubernetes.io/docs/reference/config-api/apiserver-config.v1/); `None`: it has none.
     """
 
     folder: Path
@@ -35,11 +39,17 @@ class Settings:
     etcd_port: int
     kubelet_port: int
     keeps_history: bool = False
+    authentication: Mapping[str, Any] | None = None
 
     @property
     def etcd_url(self) -> str:
         """Etcd's client URL."""
         return f"http://127.0.0.1:{self.etcd_port}"
+
+    @property
+    def etcd_folder(self) -> Path:
+        """The folder with etcd's data."""
+        return self.folder / "etcd"
 
     @property
     def ca_file(self) -> Path:
@@ -64,6 +74,8 @@ class Settings:
             f'{plane_token},testplane,testplane,"system:masters,system:testplane"\n'
         )
         self._audit_policy.write_text(json.dumps(_AUDIT_POLICY))
+        if self.authentication is not None:
+            self._authentication.write_text(json.dumps(self.authentication))
         self._pod_log.write_text(f"2026-01-01T00:00:00Z stdout F {LOG_LINE}\n")
         self._kwok_configuration.write_text(kwok_configuration(self._pod_log))
 
@@ -80,6 +92,10 @@ class Settings:
     @property
     def _tokens(self) -> Path:
         return self.folder / "tokens.csv"
+
+    @property
+    def _authentication(self) -> Path:
+        return self.folder / "authentication.json"
 
     @property
     def _audit_policy(self) -> Path:
@@ -101,7 +117,7 @@ class Settings:
 
     def _etcd(self) -> list[str]:
         return [
-            f"--data-dir={self.folder / 'etcd'}",
+            f"--data-dir={self.etcd_folder}",
             f"--listen-client-urls={self.etcd_url}",
             f"--advertise-client-urls={self.etcd_url}",
             "--listen-peer-urls=http://127.0.0.1:0",
@@ -126,6 +142,7 @@ class Settings:
             f"--audit-policy-file={self._audit_policy}",
             f"--audit-log-path={self.audit_log}",
             "--shutdown-watch-termination-grace-period=1s",  # otherwise stopping waits for its clients to disconnect
+            *((f"--authentication-config={self._authentication}",) if self.authentication is not None else ()),
             *(("--etcd-compaction-interval=0", "--storage-media-type=application/json") if self.keeps_history else ()),
         ]
 

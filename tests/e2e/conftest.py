@@ -14,9 +14,15 @@ from tests.support.service import ServiceProcess
 def replica(server: Server, namespace: str, tmp_path: Path) -> Replica:
     """Create replicas of the service without starting them; `url` is that of a proxy in front of the API server."""
 
-    def make(configuration: dict[str, Any], *, url: str | None = None, **environment: str) -> ServiceProcess:
+    def make(
+        configuration: dict[str, Any],
+        *,
+        schedules: dict[str, Any] | None = None,
+        url: str | None = None,
+        **environment: str,
+    ) -> ServiceProcess:
         kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=url)
         log = tmp_path / f"{kubeconfig.name}.log"
-        return ServiceProcess(kubeconfig, {"Configurations": configuration}, log, **environment)
+        return ServiceProcess(kubeconfig, {"Configurations": configuration, "Schedules": schedules}, log, **environment)
 
     return make

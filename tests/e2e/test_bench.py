@@ -10,12 +10,17 @@ from benchmarks.bench.__main__ import run
 from benchmarks.bench.cluster import TINY, BenchCluster
 from benchmarks.bench.report import Row, median, percentile
 from benchmarks.bench.scenarios import SCENARIOS
+from tests.support.selection import slow
 from tests.support.servers import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "handover"])  # it waits for a lease to end
+@pytest.mark.parametrize(
+    "name",
+    # A handover waits for a lease to end.
+    ["accepted", *slow(*(name for name in SCENARIOS if name not in ("accepted", "handover")))],
+)
 def test_scenario__reports_every_figure(server: Server, tmp_path: Path, name: str) -> None:
     """In its smallest form each scenario ends, and every figure has a value or a remark."""
     file = tmp_path / "figures.json"

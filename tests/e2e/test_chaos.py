@@ -13,6 +13,7 @@ from tests.chaos.history import LeaseVersion
 from tests.chaos.run import run_chaos
 from tests.chaos.schedule import SHORT, make_schedule
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE, ControlPlane
+from tests.controlplane.snapshots import restore_snapshot, take_snapshot
 
 pytestmark = [
     pytest.mark.real_only("the embedded cluster keeps no state when it is stopped"),
@@ -84,3 +85,37 @@ def test_etcd_watcher__sees_every_revision_across_restarts() -> None:
     assert [version.holder for version in seen] == ["a", "b", "c", "d", "", "e"]
     assert [version.gone for version in seen] == [False] * 4 + [True, False]
     assert sorted(version.revision for version in seen) == [version.revision for version in seen]
+
+
+def test_etcd_watcher__begins_a_branch_when_etcd_is_restored(tmp_path: Path) -> None:
+    """It sees everything up to the loss, and everything after it, although revisions are used again."""
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    lease = f"{leases}/slimfaas-jobs-dispatcher"
+
+    with ControlPlane(keeps_history=True) as plane:
+
+        def patch(holder: str) -> None:
+            body = {"spec": {"holderIdentity": holder}}
+            plane.call("PATCH", lease, body, content_type="application/merge-patch+json")
+
+        with EtcdWatcher(plane.etcd_url, "default") as watcher:
+            plane.call("POST", leases, {"metadata": {"name": "slimfaas-jobs-dispatcher"}, "spec": {}})
+            patch("kept")
+            take_snapshot(plane, tmp_path / "etcd")
+            for number in range(5):
+                patch(f"undone-{number}")
+            restore_snapshot(
+                plane,
+                tmp_path / "etcd",
+                before_loss=lambda revision: watcher.pause(revision, seconds=20),
+                after_loss=watcher.rewind,
+            )
+            assert watcher.holder == "kept"
+            patch("last")
+            assert watcher.wait(lambda: watcher.holder == "last", seconds=20)
+            undone, held = [
+                [version.holder for version in branch.versions if isinstance(version, LeaseVersion)]
+                for branch in watcher.branches
+            ]
+    assert undone == ["", "kept", *(f"undone-{number}" for number in range(5))]
+    assert held == ["", "kept", "last"]

@@ -31,7 +31,7 @@ def test_run__costs_three_writes_at_most_and_an_idle_service_only_renews_its_lea
 ) -> None:
     """Two replicas with runs that finish, runs that wait, and runs that hold their slot without starting."""
     with FaultProxy(server.url, ca=server.ca_file) as proxy, Observer(server.admin, namespace) as seen:
-        services = [replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_QUEUED="10000") for _ in range(2)]
+        services = [replica(DEFINITIONS, url=proxy.url) for _ in range(2)]
         with replicas(*services):
             names = []
             for number in range(RUNS):

@@ -83,6 +83,7 @@ def test_slow_lists__do_not_block_other_requests(replica: Replica, proxy: FaultP
                 slow.release()
 
 
+@pytest.mark.slow
 def test_slow_token_reviews__do_not_block_other_requests(replica: Replica, proxy: FaultProxy) -> None:
     """Every token differs, and the API server reviews them slowly."""
     accounts = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "a:*", "SLIMFAAS_DISPATCHER": "off"}
@@ -102,6 +103,7 @@ def test_slow_token_reviews__do_not_block_other_requests(replica: Replica, proxy
                 slow.release()
 
 
+@pytest.mark.slow
 def test_slow_bodies__do_not_block_other_requests(replica: Replica) -> None:
     """A request uses a slot of the limiter only once its body has arrived."""
     with replica(DEFINITIONS["Configurations"], SLIMFAAS_DISPATCHER="off") as service:
@@ -141,6 +143,7 @@ def test_burst__over_many_connections_is_stored_without_a_refusal(replica: Repli
                 client.close()
 
 
+@pytest.mark.slow
 def test_burst__of_reads_leaves_threads_to_others(replica: Replica, proxy: FaultProxy) -> None:
     """Many slow reads do not delay a request that starts a run."""
     with replica(DEFINITIONS["Configurations"], url=proxy.url, SLIMFAAS_MAX_STREAMS="0") as service:

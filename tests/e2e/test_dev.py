@@ -94,6 +94,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         session.await_end_of_everything()
 
 
+@pytest.mark.slow
 def test_dev__own_definitions__are_served_reloaded_and_reported(start: Start, tmp_path: Path) -> None:
     """Every printed command can be pasted; a definition and an image that are added later are used."""
     session = start()
@@ -158,6 +159,7 @@ def test_dev__nohup__outlives_its_terminal(start: Start) -> None:
     assert session.shell.poll() is None
 
 
+@pytest.mark.slow
 def test_dev__terminal_that_is_closed__ends_all_processes(start: Start) -> None:
     """As when a terminal window is closed: the kernel sends SIGHUP, and writes to the terminal fail."""
     session = start(f'exec {sys.executable} -m tests.e2e.test_dev "$DEV"')

@@ -90,6 +90,7 @@ def metrics_folder(service: ServiceProcess) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_process_id(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_pr
         assert service.stop() == 0
 
 
+@pytest.mark.slow
 def test_one_worker__needs_no_files(replica: Replica) -> None:
     """It counts in its own memory, and reports the process metrics."""
     with replica(DEFINITIONS) as service:
@@ -183,6 +185,7 @@ def test_standalone_dispatcher__serves_probes_and_metrics_only(server: Server, n
         assert command.process.wait(DEADLINE_SECONDS) == 0
 
 
+@pytest.mark.slow
 def test_standalone_dispatcher__without_api_server__is_alive_and_not_ready(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
@@ -197,6 +200,7 @@ def test_standalone_dispatcher__without_api_server__is_alive_and_not_ready(
             assert "the dispatcher's lease can't be read or written" in " ".join(line["message"] for line in lines)
 
 
+@pytest.mark.slow
 def test_standalone_dispatcher__idle_and_slow_clients__do_not_block_probes(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
@@ -213,6 +217,7 @@ def test_standalone_dispatcher__idle_and_slow_clients__do_not_block_probes(
         assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_standalone_dispatcher__port_in_use__exits_with_an_error(
     server: Server, namespace: str, tmp_path: Path
 ) -> None:
@@ -226,6 +231,7 @@ def test_standalone_dispatcher__port_in_use__exits_with_an_error(
             assert f"cannot serve probes and metrics on port {port} (set PORT)" in (tmp_path / "two").read_text()
 
 
+@pytest.mark.slow
 def test_json_log_format__applies_to_every_line(replica: Replica) -> None:
     """From start to stop, including gunicorn's own lines."""
     with replica(DEFINITIONS, SLIMFAAS_LOG_FORMAT="json", SLIMFAAS_LOG_LEVEL="debug") as service:

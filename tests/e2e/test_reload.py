@@ -80,11 +80,14 @@ def test_queue_watch__runs_only_while_a_definition_has_a_queue_limit(
     volume.write(configured(first={"MaxQueued": 2}))
     with (
         FaultProxy(server.url, ca=server.ca_file) as proxy,
-        follower(url=proxy.url, SLIMFAAS_DISPATCHER="off") as service,
+        follower(url=proxy.url, SLIMFAAS_DISPATCHER="off", SLIMFAAS_MAX_QUEUED="0") as service,
     ):
 
         def watches() -> int:
-            return sum(request.watching and request.finished is None for request in proxy.requests)
+            return sum(
+                request.watching and request.path.endswith("/jobs") and request.finished is None
+                for request in proxy.requests
+            )
 
         until(lambda: watches() == 1)
         volume.write(configured(first={}))
@@ -96,6 +99,7 @@ def test_queue_watch__runs_only_while_a_definition_has_a_queue_limit(
         assert [service.post("/job/first").status_code for _ in range(3)] == [202, 429, 429]
 
 
+@pytest.mark.slow
 def test_reload__valid_change_is_used_and_invalid_one_is_rejected(follower: Follower, volume: MountedConfigMap) -> None:
     """An invalid configuration is reported, and the last valid one stays in use."""
     with follower() as service:
@@ -135,6 +139,7 @@ def test_reload__applies_to_every_worker_and_to_replacements(follower: Follower,
         assert state(service)["Status"] == "Refused"
 
 
+@pytest.mark.slow
 def test_request_whose_body_arrives_after_a_reload__is_authorized_by_the_new_configuration(
     follower: Follower, volume: MountedConfigMap
 ) -> None:
@@ -149,6 +154,7 @@ def test_request_whose_body_arrives_after_a_reload__is_authorized_by_the_new_con
         assert dry_run.send(b"{}").answer("POST").status == 403
 
 
+@pytest.mark.slow
 def test_reload__more_slots_admit_queued_runs(follower: Follower, volume: MountedConfigMap) -> None:
     """No event in the cluster is needed: the reload itself wakes the dispatcher."""
     with follower() as service:

@@ -15,7 +15,11 @@ import requests
 import yaml
 from kubernetes import client, config
 
+from app.domain.names import schedule_ids
 from app.kube import labels
+from app.kube.manifests import build_cronjob
+from schemas.definition import Definition
+from schemas.schedules import check_schedule, load_schedule
 from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
@@ -44,8 +48,11 @@ DEFINITIONS: dict[str, Any] = {
     "after-deployment": {**PUBLIC, "DependsOn": ["database"]},
     "after-stateful-set": {**PUBLIC, "DependsOn": ["store"]},
     "broken": {**PUBLIC, "Image": "missing.invalid/nothing:1", "PendingTimeoutSeconds": 3},
+    "no-account": {**PUBLIC, "ServiceAccountName": "nobody"},
+    "homeless": {**PUBLIC, "ServiceAccountName": "nobody", "PendingTimeoutSeconds": 1},
     "private": {"Image": "busybox:1"},
 }
+SCHEDULES = {"slow": [{"Schedule": "0 0 1 1 *"}]}
 JOBS = r"/jobs$"
 
 
@@ -145,6 +152,27 @@ def use_the_queue(cluster: ClusterFixture, service: ServiceProcess) -> None:
     assert service.delete(first).status_code == 200
 
 
+def use_schedules(service: ServiceProcess) -> None:
+    """Make, read, list, pause and delete a schedule."""
+    body = {"Schedule": "0 0 1 1 *"}
+    made = requests.post(f"{service.url}/job-schedules/slow", json=body, timeout=DEADLINE_SECONDS)
+    assert made.status_code == 201, made.text
+    location = made.headers["Location"]
+    assert service.get(location).json()["Status"] == "Active"
+    paused = requests.patch(f"{service.url}{location}", json={"Suspend": True}, timeout=DEADLINE_SECONDS)
+    assert paused.json()["Status"] == "Suspended"
+    assert service.delete(location).status_code == 204
+
+
+def use_a_refused_pod(service: ServiceProcess) -> None:
+    """Read a run whose pod can't be created, and have one given up because of that."""
+    location = start(service, "no-account")
+    until(lambda: service.get(location).json()["Reason"] == "FailedCreate")
+    assert service.delete(location).status_code == 200
+    given_up = await_status(service, start(service, "homeless"), "Failed")
+    assert 'serviceaccount "nobody" not found' in given_up["Message"]
+
+
 def wait_for_a_run(service: ServiceProcess) -> None:
     """Start a run with `Prefer: wait`."""
     headers = {"Prefer": "wait=30"}
@@ -172,6 +200,31 @@ def use_dependencies(cluster: ClusterFixture, service: ServiceProcess) -> None:
     cluster.apps.create_namespaced_stateful_set(cluster.namespace, {"metadata": {"name": "store"}, "spec": spec})
     for location in waiting.values():
         await_status(service, location, "Succeeded")
+
+
+def use_configured_schedules(cluster: ClusterFixture) -> None:
+    """Have a schedule made, edit its CronJob, and have one removed that the configuration does not ask for."""
+
+    def edited() -> bool:
+        found = cluster.batch.list_namespaced_cron_job(cluster.namespace, label_selector="slimfaas.dev/job=slow").items
+        return any(labels.SCHEDULE_EDITED_ANNOTATION in one.metadata.annotations for one in found)
+
+    schedule, _ = load_schedule({"Schedule": "@daily"})
+    (old,) = schedule_ids("old", [schedule])
+    left = build_cronjob(
+        check_schedule(Definition("old", "busybox:1"), schedule), schedule, old, origin="configuration"
+    )
+    cluster.batch.create_namespaced_cron_job(cluster.namespace, left)
+    (slow,) = schedule_ids("slow", [load_schedule(SCHEDULES["slow"][0])[0]])
+    until(
+        lambda: (
+            [one.metadata.name for one in cluster.batch.list_namespaced_cron_job(cluster.namespace).items]
+            == [f"slow-{slow}"]
+        )
+    )
+    patch = {"spec": {"startingDeadlineSeconds": 77}}
+    cluster.batch.patch_namespaced_cron_job(f"slow-{slow}", cluster.namespace, patch)
+    until(edited)
 
 
 def use_recovery(cluster: ClusterFixture, service: ServiceProcess) -> None:
@@ -226,7 +279,8 @@ def dispatching(cluster: ClusterFixture, folder: Path) -> Iterator[None]:
         folder, cluster.server, cluster.namespace, url=cluster.proxy.url, account=DISPATCHER_ACCOUNT
     )
     log, port = folder / "dispatcher.log", str(find_free_port())
-    with Program(DISPATCH, kubeconfig, {"Configurations": DEFINITIONS}, log, PORT=port) as process:
+    configuration = {"Configurations": DEFINITIONS, "Schedules": SCHEDULES}
+    with Program(DISPATCH, kubeconfig, configuration, log, PORT=port) as process:
         yield
         assert process.stop() == 0
 
@@ -246,10 +300,13 @@ def test_role__has_exactly_the_rights_that_the_service_uses(
 ) -> None:
     """The test uses every function of the service that calls the API server."""
     trusted = {"SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": f"{cluster.namespace}:default"}
-    leader, follower = (replica(DEFINITIONS, url=cluster.proxy.url, **trusted) for _ in range(2))
+    leader, follower = (replica(DEFINITIONS, schedules=SCHEDULES, url=cluster.proxy.url, **trusted) for _ in range(2))
     with replicas(leader, follower):
         until(lambda: leader.get("/ready").json()["Dispatcher"] == "leading")
         use_the_queue(cluster, leader)
+        use_schedules(leader)
+        use_a_refused_pod(leader)
+        use_configured_schedules(cluster)
         use_dependencies(cluster, leader)
         wait_for_a_run(leader)
         authenticate_by_token(cluster, leader)
@@ -275,6 +332,9 @@ def test_split_roles__have_exactly_the_rights_that_web_and_dispatcher_use(
         with dispatching(cluster, tmp_path):
             await_status(api, early, "Succeeded")
             use_the_queue(cluster, api)
+            use_schedules(api)
+            use_a_refused_pod(api)
+            use_configured_schedules(cluster)
             use_dependencies(cluster, api)
             wait_for_a_run(api)
             authenticate_by_token(cluster, api)

@@ -38,6 +38,9 @@ _REACHED_BY_LINKS = {
     "DELETE /job/{name}/{id}",
     "DELETE /job/{name}",
     "GET /job/{name}/{id}/logs",
+    "GET /job-schedules/{name}/{id}",
+    "PATCH /job-schedules/{name}/{id}",
+    "DELETE /job-schedules/{name}/{id}",
 }
 """Operations that succeed only in requests that follow another one; schemathesis reports those without a label."""
 

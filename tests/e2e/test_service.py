@@ -56,6 +56,7 @@ def test_run__is_accepted_admitted_and_finished(replica: Replica) -> None:
     assert run["InQueueTimestamp"] // 1000 <= run["StartTimestamp"] // 1000 <= run["EndTimestamp"] // 1000
 
 
+@pytest.mark.slow
 def test_runs_accepted_without_a_dispatcher__are_admitted_once_one_runs(replica: Replica) -> None:
     with replica({"echo": ECHO}, SLIMFAAS_DISPATCHER="off") as front:
         locations = [front.post("/job/echo", {"Args": ["true"]}).headers["Location"] for _ in range(5)]
@@ -65,6 +66,7 @@ def test_runs_accepted_without_a_dispatcher__are_admitted_once_one_runs(replica:
             assert {await_end(front, location)["Status"] for location in locations} == {"Succeeded"}
 
 
+@pytest.mark.slow
 def test_sigterm__dispatcher_releases_the_lease(server: Server, namespace: str, replica: Replica) -> None:
     """The process exits with 0, and the next dispatcher need not wait for the Lease to expire."""
     with replica({"echo": ECHO}) as service:

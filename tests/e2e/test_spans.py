@@ -79,6 +79,7 @@ def collector() -> Iterator[Collector]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_worker__sends_its_spans_to_the_collector(replica: Replica, collector: Collector) -> None:
     """The worker exports them itself, not the process it was forked from; the last ones are sent on shutdown."""
     with replica(DEFINITIONS, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="100") as service:
@@ -108,6 +109,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_without_collector__opentelemetry_is_not_imported(tmp_path: Path) -> None:
     """Even if it is installed."""
     kubeconfig = tmp_path / "kubeconfig"

@@ -112,6 +112,7 @@ def test_sigquit__worker_ends_while_connections_are_handed_to_threads(replica: R
         until(lambda: len(worker_pids(service)) == 21)
 
 
+@pytest.mark.slow
 def test_second_sigquit__worker_exits_without_interpreter_cleanup(
     server: Server, replica: Replica, lease: DispatcherLease
 ) -> None:

@@ -16,7 +16,8 @@ from app.common.concurrency_limiter import MAX_READS
 from tests.e2e.callers import Replica
 from tests.http.clients import RawClient, check_document
 from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, Refuse, Request, Truncate
-from tests.support.servers import Server
+from tests.support.selection import slow
+from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import LONG_GRACEFUL_TIMEOUT, ServiceProcess
 from tests.support.waiting import DEADLINE_SECONDS, until
 
@@ -30,6 +31,9 @@ SLEEPER: dict[str, Any] = {
     "Environments": [{"Name": "TESTNODE_RUNS_FOR", "Value": "600s"}],
 }
 SHORT = {**SLEEPER, "Args": ["sleep", "1.5"], "Environments": [{"Name": "TESTNODE_RUNS_FOR", "Value": "1500ms"}]}
+Shared = tuple[ServiceProcess, FaultProxy, str]
+"""A replica, the proxy between it and the API server, and its namespace."""
+
 DEFINITIONS: dict[str, Any] = {
     "sleeper": SLEEPER,
     "short": SHORT,
@@ -48,6 +52,28 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
     """Provide a proxy between the service and the API server."""
     with FaultProxy(server.url, ca=server.ca_file) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def running_replica(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """Run one replica behind a proxy, in a namespace of its own."""
+    folder, namespace = tmp_path_factory.mktemp("streams"), server.create_namespace()
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        kubeconfig = write_kubeconfig(folder, server, namespace, url=proxy.url)
+        with ServiceProcess(kubeconfig, {"Configurations": DEFINITIONS}, folder / "log") as service:
+            yield service, proxy, namespace
+    server.delete_namespace(namespace)
+
+
+@pytest.fixture
+def shared(server: Server, running_replica: Shared) -> Iterator[Shared]:
+    """Share a replica, its proxy and its namespace with other tests, which find no run and no fault of this one."""
+    _, proxy, namespace = running_replica
+    yield running_replica
+    proxy.heal()
+    batch = client.BatchV1Api(server.admin)
+    batch.delete_collection_namespaced_job(namespace, propagation_policy="Background")
+    until(lambda: not batch.list_namespaced_job(namespace).items)
 
 
 def start(service: ServiceProcess, definition: str, body: dict[str, Any] | None = None) -> str:
@@ -120,43 +146,45 @@ def follow(service: ServiceProcess, location: str, query: str = "") -> tuple[Raw
     return raw_client, answer
 
 
-def test_waiting_post__returns_the_finished_run(replica: Replica) -> None:
+def test_waiting_post__returns_the_finished_run(shared: Shared) -> None:
     """A failed run is finished, too."""
-    with replica(DEFINITIONS) as service:
-        answer = call("POST", service, "/job/short", wait=120)
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Preference-Applied"] == "wait=120"
-        run = answer.json()
-        assert run["Status"] == "Succeeded"
-        assert answer.headers["Location"] == f"/job/short/{run['Id']}"
-        again = call("GET", service, answer.headers["Location"], wait=999)
-        assert (again.status_code, again.json()) == (200, run)
-        assert again.headers["Preference-Applied"] == "wait=300"
-        assert call("POST", service, "/job/failing").json()["Status"] == "Failed"
+    service, _, _ = shared
+    answer = call("POST", service, "/job/short", wait=120)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Preference-Applied"] == "wait=120"
+    run = answer.json()
+    assert run["Status"] == "Succeeded"
+    assert answer.headers["Location"] == f"/job/short/{run['Id']}"
+    again = call("GET", service, answer.headers["Location"], wait=999)
+    assert (again.status_code, again.json()) == (200, run)
+    assert again.headers["Preference-Applied"] == "wait=300"
+    assert call("POST", service, "/job/failing").json()["Status"] == "Failed"
 
 
-def test_waiting_get_and_head__return_when_the_run_ends(replica: Replica, proxy: FaultProxy) -> None:
-    with replica(DEFINITIONS, url=proxy.url) as service:
-        location = start(service, "short")
-        with in_background("HEAD", service, location) as head:
-            assert call("GET", service, location).json()["Status"] == "Succeeded"
-            assert head.result().status_code == 200
-        reads = [request for request in proxy.requests if request.path.endswith(name_of(location))]
-        assert len([request for request in reads if request.method == "GET"]) <= 10  # the run is watched, not polled
+def test_waiting_get_and_head__return_when_the_run_ends(shared: Shared) -> None:
+    service, proxy, _ = shared
+    location = start(service, "short")
+    with in_background("HEAD", service, location) as head:
+        assert call("GET", service, location).json()["Status"] == "Succeeded"
+        assert head.result().status_code == 200
+    reads = [request for request in proxy.requests if request.path.endswith(name_of(location))]
+    assert len([request for request in reads if request.method == "GET"]) <= 10  # the run is watched, not polled
 
 
-def test_waiting__at_the_end_of_its_time__returns_the_current_run(replica: Replica) -> None:
+@pytest.mark.slow
+def test_waiting__at_the_end_of_its_time__returns_the_current_run(shared: Shared) -> None:
     """202 for the request that started it, 200 for a read."""
-    with replica(DEFINITIONS) as service:
-        answer = call("POST", service, "/job/waiting", wait=1)
-        assert answer.status_code == 202, answer.text
-        run = answer.json()
-        assert (run["Status"], run["PositionInQueue"]) == ("Queued", 1)
-        again = call("GET", service, answer.headers["Location"], wait=1)
-        assert (again.status_code, again.json()) == (200, run)
-        assert again.headers["Preference-Applied"] == answer.headers["Preference-Applied"] == "wait=1"
+    service, _, _ = shared
+    answer = call("POST", service, "/job/waiting", wait=1)
+    assert answer.status_code == 202, answer.text
+    run = answer.json()
+    assert (run["Status"], run["PositionInQueue"]) == ("Queued", 1)
+    again = call("GET", service, answer.headers["Location"], wait=1)
+    assert (again.status_code, again.json()) == (200, run)
+    assert again.headers["Preference-Applied"] == answer.headers["Preference-Applied"] == "wait=1"
 
 
+@pytest.mark.slow
 def test_waiting__zero_or_invalid_time__does_not_wait(replica: Replica) -> None:
     with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="0") as service:
         for wait, applied in ((0, "wait=0"), ("soon", None), (-1, None)):
@@ -188,62 +216,80 @@ def test_too_many_waits__are_answered_at_once_and_logs_are_refused(replica: Repl
             check_document(refused.json(), 429)
 
 
-def test_too_many_waits__of_public_definitions_leave_some_to_callers_of_private_ones(
+@pytest.mark.slow
+def test_strangers__that_take_all_their_places_leave_some_to_trusted_callers(
     replica: Replica, proxy: FaultProxy
 ) -> None:
-    definitions = {**DEFINITIONS, "private": {**DEFINITIONS["waiting"], "Visibility": "Private"}}
-    settings = {"SLIMFAAS_MAX_STREAMS": "4", "SLIMFAAS_TRUSTED_NETWORKS": "127.0.0.0/8"}
-    with replica(definitions, url=proxy.url, **settings) as service:
-        public, private = start(service, "waiting"), start(service, "private")
-        raw_clients = [RawClient(service.port).send_request("GET", public, "Prefer: wait=300") for _ in range(3)]
+    """For waits and logs, of public runs and private ones. Without a place, a run is stored and its wait declined."""
+    definitions = {**DEFINITIONS, "private": {**SHORT, "Visibility": "Private"}}
+    with replica(definitions, url=proxy.url, SLIMFAAS_TRUSTED_NETWORKS="127.0.0.9/32") as service:
+        running, queued = start_running(service, "sleeper"), start(service, "waiting")
+        crowd = [RawClient(service.port).send_request("GET", queued, "Prefer: wait=300") for _ in range(25)]
         try:
-            await_watch(proxy, public, count=3)
-            check_declined(call("GET", service, public), 200)
-            raw_clients.append(RawClient(service.port).send_request("GET", private, "Prefer: wait=300"))
-            await_watch(proxy, private)
-            check_declined(call("GET", service, private), 200)
+            await_watch(proxy, queued, count=19)
+            check_declined(call("GET", service, queued), 200)
+            check_declined(call("POST", service, "/job/waiting"), 202)
+            assert service.get(f"{running}/logs").status_code == 429
+            trusted = trusted_session()
+            assert trusted.get(f"{service.url}{running}/logs", timeout=DEADLINE_SECONDS).status_code == 200
+            for method, path, wait in (("GET", queued, 1), ("POST", "/job/short", 120), ("POST", "/job/private", 120)):
+                prefer = {"Prefer": f"wait={wait}"}
+                answer = trusted.request(method, service.url + path, headers=prefer, timeout=DEADLINE_SECONDS)
+                assert (answer.status_code, answer.headers["Preference-Applied"]) == (200, f"wait={wait}")
         finally:
-            for raw_client in raw_clients:
+            for raw_client in crowd:
                 raw_client.close()
 
 
+def trusted_session() -> requests.Session:
+    """Return a client whose requests come from 127.0.0.9."""
+    session = requests.Session()
+    session.mount("http://", _FromTrustedAddress())
+    return session
+
+
+class _FromTrustedAddress(requests.adapters.HTTPAdapter):
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options, source_address=("127.0.0.9", 0))
+
+
+@pytest.mark.slow
 def test_waits__that_begin_at_the_same_time_are_all_served(replica: Replica, proxy: FaultProxy) -> None:
     """Reads of the run are slow and limited in number; the other requests wait for them."""
     with replica(DEFINITIONS, url=proxy.url) as service:
         location = start(service, "waiting")
         slow = Hold()
         proxy.add(Fault(slow, method="GET", path=r"/jobs/[^/]+$", when=lambda read: not read.watching, times=None))
-        raw_clients = [RawClient(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(25)]
+        raw_clients = [RawClient(service.port).send_request("GET", location, "Prefer: wait=300") for _ in range(19)]
         try:
             slow.wait_held(MAX_READS, DEADLINE_SECONDS)
             time.sleep(0.5)
             slow.release()
-            await_watch(proxy, location, count=25)
+            await_watch(proxy, location, count=19)
         finally:
             slow.release()
             for raw_client in raw_clients:
                 raw_client.close()
 
 
-def test_waiting__deleted_run__ends_the_wait(
-    server: Server, namespace: str, replica: Replica, proxy: FaultProxy
-) -> None:
+def test_waiting__deleted_run__ends_the_wait(server: Server, shared: Shared) -> None:
     """404 for a read, 202 for the request that started it."""
     batch = client.BatchV1Api(server.admin)
-    with replica(DEFINITIONS, url=proxy.url) as service:
-        with in_background("POST", service, "/job/waiting") as starting:
-            (job,) = until(lambda: batch.list_namespaced_job(namespace).items)
-            location = f"/job/waiting/{job.metadata.name[-12:]}"
-            await_watch(proxy, location)
-            with in_background("GET", service, location) as reading:
-                await_watch(proxy, location, count=2)
-                batch.delete_namespaced_job(job.metadata.name, namespace, propagation_policy="Background")
-                assert reading.result().status_code == 404
-            answer = starting.result()
-        assert (answer.status_code, answer.headers["Location"]) == (202, location)
-        assert answer.json() == {"Id": location[-12:], "Name": job.metadata.name, "Status": "Queued"}
+    service, proxy, namespace = shared
+    with in_background("POST", service, "/job/waiting") as starting:
+        (job,) = until(lambda: batch.list_namespaced_job(namespace).items)
+        location = f"/job/waiting/{job.metadata.name[-12:]}"
+        await_watch(proxy, location)
+        with in_background("GET", service, location) as reading:
+            await_watch(proxy, location, count=2)
+            batch.delete_namespaced_job(job.metadata.name, namespace, propagation_policy="Background")
+            assert reading.result().status_code == 404
+        answer = starting.result()
+    assert (answer.status_code, answer.headers["Location"]) == (202, location)
+    assert answer.json() == {"Id": location[-12:], "Name": job.metadata.name, "Status": "Queued"}
 
 
+@pytest.mark.slow
 def test_waiting_post__run_that_is_deleted_right_after_its_end__is_returned(replica: Replica) -> None:
     """The watch has seen its last state."""
     with replica({"short": {**SHORT, "TtlSecondsAfterFinished": 0}}) as service:
@@ -284,22 +330,23 @@ def test_waiting__in_an_outage__ends_in_time(replica: Replica, proxy: FaultProxy
         assert (answer.status_code, answer.headers["Location"], answer.json()["Status"]) == (202, location, "Queued")
 
 
-def test_waiting__on_a_silent_watch__ends_in_time(replica: Replica, proxy: FaultProxy) -> None:
-    with replica(DEFINITIONS, url=proxy.url) as service:
-        location = start(service, "waiting")
-        silent = proxy.add(Fault(GoSilent(), when=is_watch_of_one, times=None))
-        answer = call("GET", service, location, wait=2)
-        assert (answer.status_code, answer.json()["Status"]) == (200, "Queued")
-        assert proxy.hits(silent) == 1
+def test_waiting__on_a_silent_watch__ends_in_time(shared: Shared) -> None:
+    service, proxy, _ = shared
+    location = start(service, "waiting")
+    silent = proxy.add(Fault(GoSilent(), when=is_watch_of_one, times=None))
+    answer = call("GET", service, location, wait=2)
+    assert (answer.status_code, answer.json()["Status"]) == (200, "Queued")
+    assert proxy.hits(silent) == 1
 
 
-def test_waiting__expired_or_truncated_watch__reads_the_run_again(replica: Replica, proxy: FaultProxy) -> None:
-    with replica(DEFINITIONS, url=proxy.url) as service:
-        expired = proxy.add(Fault(Refuse(410, "Expired"), when=is_watch_of_one, times=2))
-        broken = proxy.add(Fault(Truncate(50), when=is_watch_of_one))
-        answer = call("POST", service, "/job/short", wait=120)
-        assert (answer.status_code, answer.json()["Status"]) == (200, "Succeeded")
-        assert (proxy.hits(expired), proxy.hits(broken)) == (2, 1)
+@pytest.mark.slow
+def test_waiting__expired_or_truncated_watch__reads_the_run_again(shared: Shared) -> None:
+    service, proxy, _ = shared
+    expired = proxy.add(Fault(Refuse(410, "Expired"), when=is_watch_of_one, times=2))
+    broken = proxy.add(Fault(Truncate(50), when=is_watch_of_one))
+    answer = call("POST", service, "/job/short", wait=120)
+    assert (answer.status_code, answer.json()["Status"]) == (200, "Succeeded")
+    assert (proxy.hits(expired), proxy.hits(broken)) == (2, 1)
 
 
 @pytest.mark.slow
@@ -328,8 +375,11 @@ def test_log__client_that_disconnects_while_it_is_silent__frees_its_connection_a
             answer.close()  # the response also holds the connection open
             until(lambda: open_logs(proxy) == 0)
             until(lambda: service.get(f"{location}/logs").status_code == 200)
+        service.stop()  # so that all is logged
+        assert "broke off" not in service.log_text
 
 
+@pytest.mark.slow
 @PRINTS
 def test_log__client_that_disconnects_before_the_first_line__frees_its_slot(
     replica: Replica, proxy: FaultProxy
@@ -344,19 +394,19 @@ def test_log__client_that_disconnects_before_the_first_line__frees_its_slot(
 
 
 @PRINTS
-def test_log__lines_arrive_as_they_are_printed(replica: Replica) -> None:
+def test_log__lines_arrive_as_they_are_printed(shared: Shared) -> None:
     """The response ends when the run ends."""
     body = {"Args": ["sh", "-c", "echo one; sleep 1; echo two; sleep 1; exit 3"], "BackoffLimit": 0}
-    with replica(DEFINITIONS) as service:
-        raw_client, answer = follow(service, start_running(service, "short", body))
-        with raw_client:
-            assert answer.headers["Transfer-Encoding"] == "chunked"
-            assert answer.readline() == b"one\n"
-            assert answer.read() == b"two\n"
+    service, _, _ = shared
+    raw_client, answer = follow(service, start_running(service, "short", body))
+    with raw_client:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        assert answer.readline() == b"one\n"
+        assert answer.read() == b"two\n"
 
 
 @PRINTS
-@pytest.mark.parametrize("fault", ["unreachable", "cut"])
+@pytest.mark.parametrize("fault", ["cut", *slow("unreachable")])
 def test_log__broken_connection_to_the_api_server__does_not_look_complete(
     replica: Replica, proxy: FaultProxy, fault: str
 ) -> None:
@@ -376,6 +426,7 @@ def test_log__broken_connection_to_the_api_server__does_not_look_complete(
         assert "Traceback" not in service.log_text
 
 
+@pytest.mark.slow
 @PRINTS
 def test_log__truncated_and_not_followed__does_not_look_complete(replica: Replica, proxy: FaultProxy) -> None:
     body = {"Args": ["sh", "-c", "for i in $(seq 1000); do echo $i; done"]}
@@ -393,8 +444,8 @@ def test_log__truncated_and_not_followed__does_not_look_complete(replica: Replic
 
 @PRINTS
 def test_fifty_long_requests__leave_threads_for_others(replica: Replica, proxy: FaultProxy) -> None:
-    """With a limit of 50, half of them waiting and half of them following; one more is declined."""
-    with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="50") as service:
+    """With a limit of 66, of which strangers get 50: half of them waiting, half following; one more is declined."""
+    with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="66") as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         raw_clients = [begin_wait(service, proxy, queued, count) for count in range(1, 26)]
         raw_clients += [follow(service, running)[0] for _ in range(25)]
@@ -415,7 +466,7 @@ def test_fifty_long_requests__leave_threads_for_others(replica: Replica, proxy: 
 def test_logs_that_end_together__log_no_warning(replica: Replica) -> None:
     """The connection pool has room for all of their connections."""
     body = {"Args": ["sh", "-c", "echo one; sleep 5"]}
-    with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="50") as service:
+    with replica(DEFINITIONS, SLIMFAAS_MAX_STREAMS="66") as service:
         location = start_running(service, "sleeper", body)
         logs = [follow(service, location) for _ in range(48)]
         for raw_client, answer in logs:
@@ -425,9 +476,10 @@ def test_logs_that_end_together__log_no_warning(replica: Replica) -> None:
 
 
 @PRINTS
+@pytest.mark.slow
 def test_sigterm__ends_long_requests(replica: Replica, proxy: FaultProxy) -> None:
     """Waits return the current run, logs break off, and the process exits."""
-    with replica(DEFINITIONS, url=proxy.url, **LONG_GRACEFUL_TIMEOUT) as service:
+    with replica(DEFINITIONS, url=proxy.url, SLIMFAAS_MAX_STREAMS="33", **LONG_GRACEFUL_TIMEOUT) as service:
         running, queued = start_running(service, "sleeper"), start(service, "waiting")
         waits = [begin_wait(service, proxy, queued, count) for count in range(1, 11)]
         logs = [follow(service, running) for _ in range(10)]

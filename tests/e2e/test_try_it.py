@@ -21,19 +21,18 @@ PORT = "30021"
 """The port in the README."""
 
 
-def read_blocks() -> list[list[str]]:
-    """Return the commands of each terminal."""
+def read_blocks() -> list[str]:
+    """Return the commands, block by block."""
     page = (ROOT / "README.md").read_text("utf-8")
     section = page.partition("\n## A job of your own, without a cluster\n")[2].partition("\n## ")[0]
-    blocks = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    return [block.splitlines() for block in blocks]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Provide a folder that looks like a fresh clone with everything installed."""
     (tmp_path / ".venv").symlink_to(Path(sys.executable).parents[1])
-    for name in ("Makefile", "gunicorn.conf.py", "wsgi.py", "devcluster"):
+    for name in ("Makefile", "devcluster"):
         (tmp_path / name).symlink_to(ROOT / name)
     for name in ("setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
@@ -90,16 +89,30 @@ def is_ready(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.embedded_only("it starts its own embedded cluster, whose runs are real processes")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_readme__commands_run_a_program_of_the_users_own(folder: Path) -> None:
     """The commands of both terminals, then the command that the first one prints; only the port differs."""
-    (*files, dev), (start,) = read_blocks()
+    files_and_dev, follow, cancel = read_blocks()
+    files, _, dev = files_and_dev.rstrip().rpartition("\n")
     port = str(find_free_port())
-    for line in files:
-        assert run_command(line, folder) == ""
+    parts = "".join(f"part {number} of a report on sales\n" for number in range(1, 11))
+    assert run_command(files, folder) == ""
     with running(f"PORT={port} {dev}", folder) as log:
         until(lambda: is_ready(f"http://localhost:{port}"))
-        assert '"Status": "Succeeded"' in run_command(start.replace(PORT, port), folder)
+        follow = follow.replace(PORT, port)
+        assert run_command(follow, folder) == parts
         found = until(lambda: re.search(r"^report \S+ succeeded +(curl \S+/logs)$", log.read_text(), re.MULTILINE))
-        assert run_command(found[1], folder) == "a report on sales\n"
+        assert run_command(found[1], folder) == parts
+
+        (folder / "report.py").write_text("import time; time.sleep(600)", "utf-8")  # the first run holds the slot
+        export, _ = follow.splitlines()
+        *start, cancel_second = cancel.splitlines()
+        listed = run_command("\n".join([export, *start, "echo $second"]), folder)
+        second = listed.split()[-1]
+        assert re.search(rf"^{second} +Queued", listed, re.MULTILINE)
+        told = second.replace("/", " ")
+        until(lambda: f"\n{told} queued" in log.read_text())
+        run_command(f"{export}\nsecond={second}\n{cancel_second}", folder)
+        until(lambda: f"\n{told} cancelled\n" in log.read_text())

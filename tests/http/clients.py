@@ -1,6 +1,8 @@
 """Clients of the service: Flask's test client, or raw bytes on a connection."""
 
+import select
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
@@ -51,6 +53,10 @@ class Caller:
         return self.client.open(path, method=method, environ_base=UNTRUSTED_CLIENT, **options)
 
 
+MakeCaller = Callable[..., Caller]
+"""Builds the application with further settings."""
+
+
 def faults(response: TestResponse) -> dict[str, str]:
     """Return the faults of a problem document: messages by pointer."""
     return {fault["pointer"]: fault["message"] for fault in check_problem(response).get("errors", ())}
@@ -89,10 +95,28 @@ def check_document(document: Any, status: int) -> None:
 
 
 class RawClient:
-    """A connection to the service on which any bytes can be sent."""
+    """A connection to the service on which any bytes can be sent.
 
-    def __init__(self, port: int, *, timeout_seconds: float = DEADLINE_SECONDS) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout_seconds)
+    Args:
+        port: of the service.
+        source: the client's own address; empty: any.
+        timeout_seconds: of each call.
+        receive_bytes: how much the client's kernel takes before the client reads; 0: its default.
+    """
+
+    def __init__(
+        self, port: int, *, source: str = "", timeout_seconds: float = DEADLINE_SECONDS, receive_bytes: int = 0
+    ) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(timeout_seconds)
+        if receive_bytes:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        try:
+            self._socket.bind((source, 0))
+            self._socket.connect(("127.0.0.1", port))
+        except OSError:
+            self._socket.close()
+            raise
 
     def send(self, *parts: bytes) -> "RawClient":
         """Send bytes as they are."""
@@ -120,6 +144,10 @@ class RawClient:
     def receive(self, length: int) -> bytes:
         """Wait for this number of bytes, or for the end of the response."""
         return self._socket.recv(length, socket.MSG_WAITALL)
+
+    def has_answer(self) -> bool:
+        """Return whether the service has sent anything, or has closed the connection."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def hung_up(self) -> bool:
         """Wait until the service closes the connection or sends something; return whether it has closed it."""

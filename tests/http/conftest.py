@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import client
 
 from app.factory import create_app
 from app.settings import Settings
-from tests.http.clients import DEFINITIONS, Caller
+from tests.http.clients import DEFINITIONS, Caller, MakeCaller
 from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess
@@ -39,17 +41,23 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
 @pytest.fixture
 def caller(server: Server, namespace: str, tmp_path: Path) -> Caller:
     """Send requests to the application, whose dispatcher does not run."""
-    return _caller(write_kubeconfig(tmp_path, server, namespace))
+    return _caller(write_kubeconfig(tmp_path, server, namespace), public_listing=True)
+
+
+@pytest.fixture
+def make_caller(server: Server, namespace: str, tmp_path: Path) -> MakeCaller:
+    """Return a function that builds the application with further settings."""
+    return partial(_caller, write_kubeconfig(tmp_path, server, namespace))
 
 
 @pytest.fixture
 def caller_by_proxy(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -> Caller:
     """Send requests to the application, whose API server is behind the proxy."""
-    return _caller(write_kubeconfig(tmp_path, server, namespace, url=proxy.url))
+    return _caller(write_kubeconfig(tmp_path, server, namespace, url=proxy.url), public_listing=True)
 
 
-def _caller(kubeconfig: Path) -> Caller:
-    settings = Settings(configuration=json.dumps(DEFINITIONS), kubeconfig=str(kubeconfig))
+def _caller(kubeconfig: Path, **options: Any) -> Caller:
+    settings = Settings(configuration=json.dumps(DEFINITIONS), kubeconfig=str(kubeconfig), **options)
     return Caller(create_app(settings).test_client())
 
 

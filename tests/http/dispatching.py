@@ -20,14 +20,15 @@ Run = dict[str, Any]
 
 def make_caller(kubeconfig: Path, definitions: dict[str, Any]) -> Caller:
     """Build an application whose own dispatcher is not started."""
-    return Caller(create_app(Settings(configuration=json.dumps(definitions), kubeconfig=str(kubeconfig))).test_client())
+    settings = Settings(configuration=json.dumps(definitions), kubeconfig=str(kubeconfig), public_listing=True)
+    return Caller(create_app(settings).test_client())
 
 
 @contextmanager
-def dispatching(kubeconfig: Path, definitions: dict[str, Any]) -> Iterator[None]:
-    """Run the dispatcher of a separate service until the end of the context."""
-    settings = Settings(configuration=json.dumps(definitions), kubeconfig=str(kubeconfig), instance="test")
-    dispatcher = build_runtime(settings).dispatcher
+def dispatching(kubeconfig: Path, definitions: dict[str, Any], **settings: Any) -> Iterator[None]:
+    """Run the dispatcher of a separate service until the end of the context, with further settings."""
+    settings = {"configuration": json.dumps(definitions), "kubeconfig": str(kubeconfig), "instance": "test", **settings}
+    dispatcher = build_runtime(Settings(**settings)).dispatcher
     assert dispatcher is not None
     dispatcher.start()
     try:

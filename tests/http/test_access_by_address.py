@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
+from kubernetes import client
 from werkzeug.test import TestResponse
 
 from app.factory import create_app
@@ -25,11 +26,11 @@ def call_from(server: Server, namespace: str, tmp_path: Path) -> Call:
         kubeconfig=str(write_kubeconfig(tmp_path, server, namespace)),
         trusted_networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
     )
-    client: FlaskClient = create_app(settings).test_client()
+    web: FlaskClient = create_app(settings).test_client()
 
     def call(address: str, path: str = "/job/private", **headers: str) -> TestResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return client.post(path, headers=named, environ_base={"REMOTE_ADDR": address})
+        return web.post(path, headers=named, environ_base={"REMOTE_ADDR": address})
 
     return call
 
@@ -41,7 +42,7 @@ def test_private_definition__gives_untrusted_callers_only_403(caller: Caller, me
     response = caller.call(method, f"/job/private{rest}", data=b"not JSON")
     assert response.status_code == 403
     if method != "HEAD":
-        assert check_problem(response)["detail"] == "this job is private"
+        assert "is private, and the caller is not trusted; call it" in check_problem(response)["detail"]
 
 
 def test_private_definition__trusts_nobody_by_default(caller: Caller) -> None:
@@ -74,3 +75,27 @@ def test_private_definition__ignores_a_forged_forwarding_header(call_from: Call)
 
 def test_public_definition__accepts_every_caller(call_from: Call) -> None:
     assert call_from("203.0.113.7", "/job/public", X_Forwarded_For="1.2.3.4").status_code == 202
+
+
+def create_pod(core: client.CoreV1Api, namespace: str, name: str, *addresses: str, **annotations: str) -> None:
+    """Create a pod that runs, as far as the API server knows. Its node does not exist, so no kubelet changes it."""
+    pod = {
+        "metadata": {"name": name, "annotations": {f"SlimFaas/{key}": value for key, value in annotations.items()}},
+        "spec": {"nodeName": "nowhere", "containers": [{"name": "main", "image": "busybox:1"}]},
+    }
+    core.create_namespaced_pod(namespace, pod)
+    status = {"phase": "Running", "podIP": addresses[0], "podIPs": [{"ip": address} for address in addresses]}
+    core.patch_namespaced_pod_status(name, namespace, {"status": status})
+
+
+def test_private_definition__accepts_the_second_addresses_of_pods(
+    server: Server, namespace: str, call_from: Call
+) -> None:
+    """The API server selects pods by their first address alone."""
+    core = client.CoreV1Api(server.admin)
+    create_pod(core, namespace, "web", "192.0.2.7", "2001:db8::7")
+    create_pod(core, namespace, "other", "192.0.2.8", "2001:db8::8", DefaultTrust="Untrusted")
+    assert call_from("2001:0db8:0:0::7").status_code == 202
+    assert call_from("192.0.2.7").status_code == 202
+    check_problem(call_from("2001:db8::8"), 403)
+    check_problem(call_from("2001:db8::9"), 403)

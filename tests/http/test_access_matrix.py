@@ -167,6 +167,15 @@ CALLERS: dict[str, tuple[str, dict[str, str], int]] = {
 }  # fmt: skip
 
 
+LIST, EMPTY = ("GET", ""), ("DELETE", "?status=Queued")
+"""What needs trust even on a public definition."""
+
+WHO = [
+    pytest.param(who, marks=[pytest.mark.slow] if "forging" in who and str(FORGED[0]) not in who else [])
+    for who in CALLERS
+]
+"""The parameters of tests for each caller; of those that forge a header one is quick, as unit tests have them all."""
+
 METHODS = [
     ("POST", "", 202),
     ("POST", "/path?dryRun=true", 200),
@@ -181,7 +190,7 @@ METHODS = [
 
 
 @pytest.mark.parametrize("hide", [False, True])
-@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("who", WHO)
 def test_access__depends_on_caller_and_visibility_for_every_method(
     callers: CallerFixture, who: str, hide: bool
 ) -> None:
@@ -190,7 +199,8 @@ def test_access__depends_on_caller_and_visibility_for_every_method(
     call = callers.begin(address, headers, hide_private=hide)
     for method, rest, inside in METHODS:
         public = call(method, f"/job/public{rest}")
-        assert public.status_code == inside, public.text
+        needs_trust = (method, rest) in (LIST, EMPTY)
+        assert public.status_code == (expected if needs_trust and expected != 200 else inside), public.text
         response = call(method, f"/job/private{rest}")
         unknown = call(method, f"/job/unknown{rest}")
         refused = 404 if hide and expected == 403 else expected
@@ -209,7 +219,7 @@ def test_access__depends_on_caller_and_visibility_for_every_method(
 
 
 @pytest.mark.parametrize("hide", [False, True])
-@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("who", WHO)
 def test_status__lists_what_the_caller_may_use(callers: CallerFixture, who: str, hide: bool) -> None:
     """An invalid token gets 401."""
     address, headers, expected = credentials_of(callers, who)
@@ -218,7 +228,34 @@ def test_status__lists_what_the_caller_may_use(callers: CallerFixture, who: str,
         check_problem(response, 401)
     else:
         assert response.status_code == 200
-        assert ("private" in [one["Name"] for one in response.json or ()]) == (expected == 200)
+        listed = {one["Name"]: one for one in response.json or ()}
+        assert ("private" in listed) == (expected == 200)
+        assert ("QueueLength" in listed["public"]) == (expected == 200)
+
+
+@pytest.mark.parametrize("who", ["outsider", "untrusted", "in with unlisted token"])
+def test_public_listing__opens_public_definitions_to_every_caller(callers: CallerFixture, who: str) -> None:
+    """Private ones stay closed. A public definition then costs no look-up of the caller."""
+    address, headers, _ = credentials_of(callers, who)
+    call = callers.begin(address, headers, public_listing=True)
+    for method, rest in (LIST, EMPTY):
+        assert call(method, f"/job/public{rest}").status_code == 200
+        assert call(method, f"/job/private{rest}").status_code == 403
+    (public,) = call("GET", "/jobs/status").json or ()
+    assert "QueueLength" in public
+
+
+def test_public_run__can_be_used_by_anyone_who_has_its_id(callers: CallerFixture) -> None:
+    """Nobody can find the id of another caller's run."""
+    call, other = callers.begin(OUTSIDER), callers.begin(ELSEWHERE)
+    location = call("POST", "/job/public").headers["Location"]
+    assert other("GET", location).status_code == 200
+    assert other("GET", f"{location}/logs").status_code == 409, "it is queued, so it has no log"
+    detail = check_problem(other("GET", "/job/public"), 403)["detail"]
+    assert "needs a trusted caller" in detail
+    check_problem(other("DELETE", "/job/public?status=Queued"), 403)
+    assert call("GET", location).status_code == 200, "nobody has emptied the queue"
+    assert other("DELETE", location).status_code == 200
 
 
 def test_public_definition__costs_no_look_up_of_the_caller(callers: CallerFixture) -> None:
@@ -251,7 +288,7 @@ def test_private_definition__gets_503_if_the_caller_can_not_be_looked_up(callers
                     response = callers.call(method, target, ADDRESSES["insider"], headers, hide_private=hide)
                     assert "could not identify the caller" in check_problem(response, 503)["detail"]
         check_problem(callers.call("POST", "/job/private", OUTSIDER, {"Forwarded": ""}), 403)
-        check_problem(callers.call("GET", "/job/public/no-id", OUTSIDER), 404)
+        check_problem(callers.call("GET", "/job/public/no_id", OUTSIDER), 404)
     finally:
         callers.proxy.heal()
     assert callers.call("POST", "/job/private", ADDRESSES["insider"]).status_code == 202
@@ -280,7 +317,7 @@ def test_access_log__names_client_account_and_field_names(
     with caplog.at_level(logging.INFO, "app.api.access_log"):
         callers.call("POST", "/job/private", PROXY, {"X-Forwarded-For": NETWORK}, data='{"Args": ["hush"]}')
         callers.call("POST", "/job/private", OUTSIDER, {"Authorization": f"Bearer {callers.tokens['listed']}"})
-        callers.call("DELETE", "/job/public/INFO%20forged", OUTSIDER)
+        callers.call("DELETE", "/job/public/INFO:forged", OUTSIDER)
     lines = [record.getMessage() for record in caplog.records if record.name == "app.api.access_log"]
     ((namespace, _),) = callers.settings.trusted_service_accounts
     assert lines[0].endswith(f" fields=Args address={PROXY} forwarded-for={NETWORK} caller=trusted-network")
@@ -289,7 +326,10 @@ def test_access_log__names_client_account_and_field_names(
 
 
 def test_identities__are_cached_for_a_few_seconds(callers: CallerFixture) -> None:
-    """Pods two seconds, tokens ten, invalid ones as well."""
+    """Pods and denied tokens for two seconds, valid tokens for four.
+
+    For a stranger's address, the second addresses are looked up, too.
+    """
     clock = Clock()
     namespace = NamespacedClient(connect(callers.settings.kubeconfig, None))
     identities = Identities(namespace, "jobs", ConcurrencyLimiter(), clock=clock)
@@ -300,20 +340,20 @@ def test_identities__are_cached_for_a_few_seconds(callers: CallerFixture) -> Non
             look_up()
         return len(callers.proxy.requests) - before
 
-    lookups: dict[Callable[[], object], float] = {
-        lambda: identities.find_pod(ip_address(ADDRESSES["insider"])): 2.0,
-        lambda: identities.find_pod(ip_address(OUTSIDER)): 2.0,
-        lambda: identities.find_account(callers.tokens["listed"]): 10.0,
-        lambda: identities.find_account(callers.tokens["forged"]): 10.0,
-    }
+    lookups: list[tuple[Callable[[], object], int, float]] = [
+        (lambda: identities.find_pod(ip_address(ADDRESSES["insider"])), 1, 2.0),
+        (lambda: identities.find_pod(ip_address(OUTSIDER)), 2, 2.0),
+        (lambda: identities.find_account(callers.tokens["listed"]), 1, 4.0),
+        (lambda: identities.find_account(callers.tokens["forged"]), 1, 2.0),
+    ]
     began = clock.now
-    for look_up, seconds in lookups.items():
+    for look_up, calls, seconds in lookups:
         clock.now = began
-        assert [count_calls(look_up), count_calls(look_up)] == [1, 0]
+        assert [count_calls(look_up), count_calls(look_up)] == [calls, 0]
         clock.now = began + seconds - 0.01
         assert count_calls(look_up) == 0
         clock.now = began + seconds
-        assert count_calls(look_up) == 1
+        assert count_calls(look_up) == calls
 
 
 def test_token__is_neither_logged_nor_returned_if_its_review_fails(

@@ -23,6 +23,7 @@ CONFIGURATION = {
                 {"Name": "TOKEN", "SecretRef": {"Name": "the-name-of-a-secret", "Key": "the-key"}},
                 {"Name": "LEVEL", "Value": SECRET},
             ],
+            "EnvironmentsWhitelist": ["LEVEL", "OWN"],
         }
     }
 }

@@ -31,6 +31,7 @@ def bounded(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -
         configuration=json.dumps(DEFINITIONS),
         kubeconfig=str(write_kubeconfig(tmp_path, server, namespace, url=proxy.url)),
         max_queued=2,
+        public_listing=True,
     )
     app = create_app(settings)
     queues = app.extensions["slimfaas-jobs"].queues
@@ -47,7 +48,7 @@ def refusal(response: TestResponse) -> tuple[dict[str, Any], int]:
 def test_full_queue__gets_429_with_its_limit_and_retry_after(bounded: Caller) -> None:
     until_known(lambda: bounded.post("/job/small"))
     problem, retry_after = refusal(bounded.post("/job/small"))
-    assert problem["detail"] == "the queue of this job is full (MaxQueued: 1); nothing has been done"
+    assert problem["detail"] == "the queue of this definition is full (MaxQueued: 1); nothing has been done"
     assert 1 <= retry_after <= 300
     assert len(bounded.get("/job/small").json or ()) == 1
 
@@ -86,6 +87,29 @@ def test_full_queue__returns_a_replay(bounded: Caller) -> None:
     assert again.headers["Location"] == first.headers["Location"]
     assert again.headers["Idempotency-Replayed"] == "true"
     refusal(bounded.post("/job/small", headers={"Idempotency-Key": "order-4712"}))
+
+
+NEVER = '{"Schedule": "0 0 1 1 *"}'
+"""A schedule that makes no run while a test runs."""
+
+
+def test_full_queue__refuses_schedules(bounded: Caller) -> None:
+    """A schedule itself takes no place, and one that a key has made is found all the same."""
+    headers = {"Idempotency-Key": "order-4711"}
+    first = until_known(lambda: bounded.post("/job-schedules/small", NEVER, headers=headers))
+    assert first.status_code == 201
+    assert bounded.post("/job/small").status_code == 202
+    problem, retry_after = refusal(bounded.post("/job-schedules/small", NEVER))
+    assert problem["detail"] == "the queue of this definition is full (MaxQueued: 1); nothing has been done"
+    assert 1 <= retry_after <= 300
+    refusal(bounded.post("/job-schedules/small?dryRun=true", NEVER))
+    again = bounded.post("/job-schedules/small", NEVER, headers=headers)
+    assert (again.status_code, again.headers["Idempotency-Replayed"]) == (201, "true")
+    assert len(bounded.get("/job-schedules/small").json or ()) == 1
+    assert bounded.post("/job-schedules/free", NEVER).status_code == 201
+    assert bounded.post("/job/free").status_code == 202
+    problem, _ = refusal(bounded.post("/job-schedules/free", NEVER))
+    assert "SLIMFAAS_MAX_QUEUED" in problem["detail"]
 
 
 def test_bounded_queue__gets_503_if_the_api_server_was_never_reachable(bounded: Caller, proxy: FaultProxy) -> None:

@@ -1,6 +1,7 @@
 """The probes: `/health` asks no other service, `/ready` asks until runs could be read once."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import requests
 
 from app.common.concurrency_limiter import MAX_CALLS
+from app.kube.call_timeouts import READ_SECONDS
 from tests.http.clients import DEFINITIONS, Caller, RawClient, check_problem
 from tests.support.faults import Fault, FaultProxy, Hold
 from tests.support.servers import Server, write_kubeconfig
@@ -38,7 +40,8 @@ def test_ready__stays_ready_after_runs_could_be_read_once(caller_by_proxy: Calle
     ready = caller_by_proxy.get("/ready").json
     assert ready is not None
     assert ready.pop("Configuration").keys() == {"Status", "LoadTimestamp", "Faults"}
-    assert ready == {"Status": "Ready", "Dispatcher": "following"}
+    assert ready.pop("CronJobs") == {"Status": "Current", "Definitions": 0, "Refused": 0}
+    assert ready == {"Status": "Ready", "Dispatcher": "following", "RefusedTemplates": 0}
 
     proxy.refuse_connections()
     assert caller_by_proxy.get("/ready").status_code == 200
@@ -50,6 +53,7 @@ def running(server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy) -
     return ServiceProcess(write_kubeconfig(tmp_path, server, namespace, url=proxy.url), DEFINITIONS, tmp_path / "log")
 
 
+@pytest.mark.slow
 def test_health__responds_while_requests_wait_for_a_silent_api_server(
     running: ServiceProcess, proxy: FaultProxy
 ) -> None:
@@ -93,12 +97,15 @@ def test_health__responds_while_clients_keep_finished_connections_open(live: Ser
 
 
 def test_post_job__accepts_sixty_connections_at_once(live: ServiceProcess) -> None:
+    """All are accepted while the API server answers in time; none is refused before it has waited for that."""
     together = threading.Barrier(60)
 
-    def call() -> int:
+    def call() -> tuple[int, float]:
         together.wait()
-        return live.post("/job/public").status_code
+        since = time.monotonic()
+        return live.post("/job/public").status_code, time.monotonic() - since
 
     with ThreadPoolExecutor(60) as pool:
-        responses = [pool.submit(call) for _ in range(60)]
-    assert [response.result() for response in responses] == [202] * 60
+        responses = [future.result() for future in [pool.submit(call) for _ in range(60)]]
+    assert {status for status, seconds in responses if seconds < READ_SECONDS} <= {202}
+    assert {status for status, _ in responses} <= {202, 503}

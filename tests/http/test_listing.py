@@ -25,6 +25,30 @@ def queue_run(namespace: NamespacedClient) -> Run:
     return read_run(namespace.create_job(build_job(spec, new_id(), queued_at=datetime.now(UTC), call="test")))
 
 
+def test_listing__is_not_read_again_for_newer_runs_where_it_is_long(
+    server: Server, namespace: str, tmp_path: Path
+) -> None:
+    """Whoever starts runs and reads them at once would otherwise have the API server list all the time."""
+    now = [0.0]
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
+        own = NamespacedClient(connect(str(kubeconfig), namespace))
+        listing = Listing(own, clock=lambda: now[0], short_list=2)
+
+        def lists() -> int:
+            return sum(request.method == "GET" and request.path.endswith("/jobs") for request in proxy.requests)
+
+        runs = [queue_run(own) for _ in range(3)]
+        assert listing.queue_with(runs[0]).position_of(runs[0]) == 1
+        for _ in range(3):
+            run = queue_run(own)
+            assert listing.queue_with(run).position_of(run) == 4
+        assert lists() == 1
+        now[0] = 2.0
+        assert listing.queue_with(run).position_of(run) == 6
+        assert lists() == 2
+
+
 def test_listing__serves_many_concurrent_callers_with_one_list(server: Server, namespace: str, tmp_path: Path) -> None:
     """A run that is newer than the list makes it read again."""
     now = [0.0]

@@ -21,6 +21,7 @@ from schemas.request import Request
 from tests.http.clients import Caller
 from tests.http.dispatching import Run, dispatching, has, make_caller, simulate_run, start, wait_for
 from tests.support.faults import FaultProxy
+from tests.support.selection import slow
 from tests.support.servers import Server, write_kubeconfig
 
 SHELL: dict[str, Any] = {"Image": "busybox:1", "Visibility": "Public", "NumberParallelJob": 8, "BackoffLimit": 0}
@@ -117,7 +118,10 @@ def test_list__shows_runs_by_the_state_of_their_pods(
         )
 
 
-@pytest.mark.parametrize(("count", "selector"), [(100, "batch.kubernetes.io/job-name in"), (101, "slimfaas.dev/job=")])
+@pytest.mark.parametrize(
+    ("count", "selector"),
+    [(100, "batch.kubernetes.io/job-name in"), *slow((101, "slimfaas.dev/job="))],
+)
 def test_list__reads_the_pods_of_many_runs_in_one_list(
     idle: Caller, proxy: FaultProxy, jobs: Jobs, count: int, selector: str
 ) -> None:

@@ -96,7 +96,7 @@ class TestRetries:
     def test_run__fails_only_when_no_retry_is_left(self, busy: Caller) -> None:
         """Until then its status is Pending or Running."""
         location = start(
-            busy, "shell", "sh", "-c", "exit 3", BackoffLimit=1, Environments=simulate_run(seconds=1, exit_code=3)
+            busy, "patient", "sh", "-c", "exit 3", BackoffLimit=1, Environments=simulate_run(seconds=1, exit_code=3)
         )
         *before, last = watch(busy, location, has(Status="Failed"))
         assert {run["Status"] for run in before} <= {"Queued", "Pending", "Running"}

@@ -1,10 +1,12 @@
 """Listing and cancelling over HTTP: parameters, pages, and the calls that each request costs."""
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from app.runs import reader
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import FaultProxy
 
@@ -111,3 +113,35 @@ def test_cancel__returns_the_last_state_then_404(caller: Caller) -> None:
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("DELETE", "?status=Queued"), ("DELETE", "/aaaaaaaaaaaa")])
 def test_runs_of_a_private_definition__get_403(caller: Caller, method: str, path: str) -> None:
     check_problem(caller.call(method, f"/job/private{path}"), 403)
+
+
+def test_list__cuts_long_arguments_that_the_run_shows_whole(caller: Caller) -> None:
+    """20 runs whose arguments take 40 kB each fit into one page."""
+    body = json.dumps({"Args": ["$" * 40_000], "Environments": [{"Name": "A" * 3_000, "Value": "secret"}]})
+    for _ in range(20):
+        assert caller.post("/job/public", body).status_code == 202
+    response = caller.get("/job/public")
+    assert len(response.json) == 20
+    assert len(response.data) < 100_000
+    assert "Link" not in response.headers
+    for run in response.json:
+        assert (run["Args"], run["Truncated"]) == (["$" * 1024], ["Args", "Environments"])
+    whole = caller.get(f"/job/public/{response.json[0]['Id']}").json
+    assert (whole["Args"], whole["Truncated"]) == (["$" * 40_000], [])
+    assert whole["Environments"][-1] == "A" * 3_000
+
+
+def test_list__ends_a_page_before_it_is_too_long(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next page goes on where it ends: no run is left out or shown twice."""
+    monkeypatch.setattr(reader, "MAX_RUNS_BYTES", 2_500)
+    accepted = [caller.post("/job/public", '{"Args": ["' + "a" * 900 + '"]}').json["Id"] for _ in range(4)]
+    pages = follow(caller, "/job/public?status=Queued")
+    assert [run_id for page in pages for run_id in ids(page)] == accepted[::-1]
+    assert [len(page) for page in pages] == [1, 1, 1, 1]
+
+
+def test_list__gives_its_memory_back(caller: Caller) -> None:
+    """Also after a refusal."""
+    for _ in range(100):
+        assert caller.get("/job/public?limit=500").status_code == 200
+        assert caller.get("/job/public?limit=501").status_code == 400

@@ -3,22 +3,29 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.http.clients import DEFINITIONS
 from tests.support.faults import FaultProxy
+from tests.support.ports import find_free_port
+from tests.support.selection import slow
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import LONG_GRACEFUL_TIMEOUT, ServiceProcess
-from tests.support.waiting import DEADLINE_SECONDS
+from tests.support.waiting import DEADLINE_SECONDS, until
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(sys.executable).parent
 COMMANDS = {
     "gunicorn": [sys.executable, "-m", "gunicorn", "wsgi:app"],
+    "serve": [str(SCRIPTS / "slimfaas-jobs"), "serve"],
     "dispatcher": [sys.executable, "-c", "import sys; from app.cli import main; sys.exit(main(['dispatcher']))"],
 }
 GOOD = json.dumps(DEFINITIONS)
@@ -47,10 +54,12 @@ def environment(**variables: str) -> dict[str, str]:
     }
 
 
-def start(command: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def start(
+    command: str, variables: dict[str, str], *, options: Sequence[str] = (), folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        COMMANDS[command],
-        cwd=ROOT,
+        [*COMMANDS[command], *options],
+        cwd=folder,
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -59,7 +68,7 @@ def start(command: str, variables: dict[str, str]) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["serve", *slow("dispatcher")])
 def test_start__with_a_faulty_configuration_prints_every_fault(command: str, kubeconfig: Path) -> None:
     """There is no traceback and no value."""
     variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": json.dumps(FAULTY)}
@@ -79,7 +88,7 @@ def test_start__with_a_faulty_configuration_prints_every_fault(command: str, kub
     assert "secret" not in ended.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["dispatcher", *slow("serve")])
 def test_start__with_faulty_settings_names_all_of_them(command: str, kubeconfig: Path) -> None:
     ended = start(
         command,
@@ -103,13 +112,18 @@ def test_start__with_faulty_settings_names_all_of_them(command: str, kubeconfig:
     ]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["dispatcher", *slow("serve")])
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
         ({}, "no job configuration: set one of SLIMFAAS_JOBS_CONFIGURATION"),
-        ({"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"}, "SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read"),
-        ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
+        *slow(
+            (
+                {"SLIMFAAS_JOBS_CONFIGURATION_FILE": "/does/not/exist"},
+                "SLIMFAAS_JOBS_CONFIGURATION_FILE cannot be read",
+            ),
+            ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD}, "KUBECONFIG isn't set"),
+        ),
         ({"SLIMFAAS_JOBS_CONFIGURATION": GOOD, "KUBECONFIG": "/does/not/exist"}, "/does/not/exist"),
     ],
 )
@@ -124,10 +138,7 @@ def test_start__without_a_needed_setting_prints_one_line(command: str, variables
     "option",
     [
         "--forwarded-allow-ips=*",
-        "--proxy-protocol",
-        "--proxy-protocol=v2",
-        "--protocol=uwsgi",
-        "--header-map=dangerous",
+        *slow("--proxy-protocol", "--proxy-protocol=v2", "--protocol=uwsgi", "--header-map=dangerous"),
     ],
 )
 def test_start__refuses_gunicorn_options_that_let_callers_forge_addresses(kubeconfig: Path, option: str) -> None:
@@ -142,6 +153,59 @@ def test_start__refuses_gunicorn_options_that_let_callers_forge_addresses(kubeco
     assert option.removeprefix("--").partition("=")[0].replace("-", "_") in ended.stderr
 
 
+@pytest.mark.slow
+def test_start__under_another_worker_class_is_refused(kubeconfig: Path) -> None:
+    """It would not bound requests, and none of the service's threads would start."""
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD}
+    ended = start("gunicorn", variables, options=["--worker-class", "sync"])
+    assert ended.returncode not in (0, None)
+    assert "worker_class" in ended.stderr
+
+
+def test_start__without_our_configuration_is_refused(kubeconfig: Path, tmp_path: Path) -> None:
+    """Runs would be accepted, and none would ever begin."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "PYTHONPATH": str(ROOT)}
+    ended = start("gunicorn", variables, options=["--no-control-socket"], folder=empty)
+    assert ended.returncode not in (0, None)
+    assert "start `slimfaas-jobs serve`" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("options", [["--port", "65536"], ["--workers", "0"], ["--port", "1", "--bind", "[::1]:1"]])
+def test_serve__refuses_invalid_options(options: list[str]) -> None:
+    ended = start("serve", {}, options=options)
+    assert ended.returncode == 2
+    assert "slimfaas-jobs serve: error: argument" in ended.stderr
+
+
+def test_serve__starts_in_any_folder_and_answers_both_families(kubeconfig: Path, tmp_path: Path) -> None:
+    """Modules of our names in that folder are not imported, and nobody's address is written as IPv6."""
+    folder = tmp_path / "elsewhere"
+    for name in ("app", "schemas"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise Exception('not this one')")
+    port = find_free_port()
+    variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "GUNICORN_CMD_ARGS": ""}
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*COMMANDS["serve"], "--port", str(port)], cwd=folder, env=environment(**variables), stderr=output
+        )
+    try:
+        until(lambda: process.poll() is not None or "Booting worker" in log.read_text())
+        for host in ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]:
+            assert requests.post(f"http://{host}:{port}/job/private", timeout=DEADLINE_SECONDS).status_code == 403
+        ready = requests.get(f"http://127.0.0.1:{port}/ready", timeout=DEADLINE_SECONDS).json()
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_SECONDS)
+    assert "address=127.0.0.1" in log.read_text()
+    assert "::ffff:" not in log.read_text()
+    assert ready["Dispatcher"] != "off"
+
+
 def test_dispatcher_command__fails_if_the_dispatcher_is_off(kubeconfig: Path) -> None:
     off = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "SLIMFAAS_DISPATCHER": "off"}
     ended = start("dispatcher", off)
@@ -151,7 +215,7 @@ def test_dispatcher_command__fails_if_the_dispatcher_is_off(kubeconfig: Path) ->
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT)])
 def test_dispatcher_command__stops_at_a_signal(kubeconfig: Path, tmp_path: Path, number: signal.Signals) -> None:
     """It gives the lease back and exits with 0."""
     variables = {"KUBECONFIG": str(kubeconfig), "SLIMFAAS_JOBS_CONFIGURATION": GOOD, "PORT": "0"}
@@ -180,6 +244,7 @@ def test_gunicorn__stops_at_sigterm(kubeconfig: Path, tmp_path: Path) -> None:
     assert "Traceback" not in (tmp_path / "log").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_gunicorn__stops_within_its_grace_period_while_the_api_server_is_silent(
     server: Server, namespace: str, tmp_path: Path, proxy: FaultProxy
 ) -> None:

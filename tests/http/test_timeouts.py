@@ -11,6 +11,7 @@ from kubernetes import client
 
 from tests.http.clients import Caller, check_problem, faults
 from tests.http.dispatching import dispatching, has, make_caller, simulate_run, start, wait_for
+from tests.support.selection import slow
 from tests.support.servers import Server, write_kubeconfig
 
 PUBLIC = {"Visibility": "Public"}
@@ -24,6 +25,13 @@ DEFINITIONS = {
             "Image": "busybox:1",
             "Resources": {"Requests": {"cpu": "5k"}},
             "PendingTimeoutSeconds": 1,
+        },
+        "waiting": {
+            **PUBLIC,
+            "Image": "busybox:1",
+            "DependsOn": ["never-there"],
+            "MaxQueued": 1,
+            "QueueTimeoutSeconds": 2,
         },
         "free": {**PUBLIC, "Image": "busybox:1", "Args": ["true"], "PendingTimeoutSeconds": 600},
     }
@@ -45,6 +53,7 @@ def test_timeout__fails_a_run_that_takes_too_long(live_caller: Caller) -> None:
     assert run["Message"]
 
 
+@pytest.mark.slow
 def test_timeout__does_not_include_time_in_the_queue(live_caller: Caller) -> None:
     environments = simulate_run(seconds=3)
     first = start(live_caller, "short", "sleep", "3", Environments=environments)
@@ -59,7 +68,7 @@ def test_timeout__does_not_include_time_in_the_queue(live_caller: Caller) -> Non
     ("definition", "words"),
     [
         ("unpullable", "ImagePull"),
-        pytest.param("homeless", "no pod could be made within 1 s"),
+        *slow(("homeless", 'serviceaccount "nobody" not found')),
         pytest.param("huge", "Unschedulable", marks=pytest.mark.real_only("its node has no bounds")),
     ],
 )
@@ -77,8 +86,24 @@ def test_pending_timeout__fails_a_run_that_can_not_start_and_says_why(
 
 def test_pending_timeout__may_be_shortened_by_a_request_but_not_extended(live_caller: Caller) -> None:
     refused = live_caller.post("/job/unpullable", json.dumps({"PendingTimeoutSeconds": 2, "TimeoutSeconds": 9}))
-    assert faults(refused) == {"/PendingTimeoutSeconds": "above this job's 1"}
+    assert faults(refused) == {"/PendingTimeoutSeconds": "above this definition's maximum of 1"}
     assert live_caller.post("/job/free?dryRun=true", '{"PendingTimeoutSeconds": 599}').status_code == 200
+
+
+@pytest.mark.slow
+def test_queue_timeout__ends_a_run_and_frees_its_place(live_caller: Caller) -> None:
+    """Runs that wait for what is never there filled a bounded queue for ever."""
+    first = start(live_caller, "waiting")
+    check_problem(live_caller.post("/job/waiting"), 429)
+    run = wait_for(live_caller, first, has(Status="Failed"))
+    assert run["Reason"] == "QueueTimeout"
+    assert run["Message"] == "was queued for longer than its QueueTimeoutSeconds (2 s); never-there was not ready"
+    assert (run["StartTimestamp"], run["Attempts"], run["PositionInQueue"]) == (-1, 0, -1)
+    assert run["EndTimestamp"] > run["InQueueTimestamp"]
+    second = start(live_caller, "waiting", QueueTimeoutSeconds=1)
+    assert wait_for(live_caller, second, has(Status="Failed"))["Reason"] == "QueueTimeout"
+    refused = live_caller.post("/job/waiting", '{"QueueTimeoutSeconds": 3}')
+    assert faults(refused) == {"/QueueTimeoutSeconds": "above this definition's maximum of 2"}
 
 
 def test_max_queued__can_not_be_set_by_a_request(live_caller: Caller) -> None:

@@ -71,6 +71,24 @@ def test_validate_server__points_to_the_field_of_the_definition(
     assert all(line.startswith(f"/Configurations/a{pointer}: ") for line in lines), lines
 
 
+def test_validate_server__points_into_a_template(check: Check) -> None:
+    """A field that the API server does not know is a fault, too."""
+    pod = {"containers": [{"name": "main"}], "tolerations": [{"key": "a", "operator": "Perhaps"}], "nodeSelectors": {}}
+    template = {"spec": {"template": {"spec": pod}}}
+
+    code, lines, _ = check({"JobTemplate": template})
+
+    assert code == 1
+    (line,) = lines
+    assert line == "/Configurations/a/JobTemplate/spec/template/spec/nodeSelectors: unknown field"
+    del pod["nodeSelectors"]
+    code, lines, _ = check({"JobTemplate": template})
+    assert code == 1
+    assert all(
+        line.startswith("/Configurations/a/JobTemplate/spec/template/spec/tolerations/0/operator: ") for line in lines
+    ), lines
+
+
 def _grant_service_accounts(server: Server, namespace: str) -> None:
     """Grant what the service's own rights do not include; the embedded cluster needs no rights."""
     if server.token(namespace) is None:

@@ -110,7 +110,7 @@ def sizes(tree: Path) -> dict[str, int]:
     """Return the sizes of an image's parts in bytes."""
     (packages,) = tree.glob("opt/slimfaas-jobs/lib/python3.*/site-packages")
     parts = {
-        "the service": ["app", "schemas", "wsgi.py", "slimfaas_jobs-*", "__pycache__"],
+        "the service": ["app", "schemas", "wsgi.py", "slimfaas_jobs", "slimfaas_jobs-*", "__pycache__"],
         "kubernetes": ["kubernetes", "kubernetes-*"],
     }
     found = {part: sum(_size(path) for name in names for path in packages.glob(name)) for part, names in parts.items()}

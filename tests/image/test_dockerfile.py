@@ -95,7 +95,7 @@ def test_make_image__labels_the_image_with_version_and_revision() -> None:
 
 def test_entrypoint__runs_without_a_shell() -> None:
     """A shell as process 1 would not pass on signals."""
-    assert last_stage().entrypoint[0] == "gunicorn"
+    assert last_stage().entrypoint[0] == "slimfaas-jobs"
     assert json.dumps(list(last_stage().entrypoint)) in (ROOT / "Dockerfile").read_text("utf-8")
 
 

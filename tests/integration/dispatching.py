@@ -10,23 +10,29 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 from kubernetes import client
 
+from app.definitions.registry import Registry
 from app.dispatcher.lease import LeaseTiming
-from app.dispatcher.loop import Dispatcher, read_clock
+from app.dispatcher.loop import Dispatcher, NotificationOptions, read_clock
 from app.domain.names import new_id
 from app.kube import labels
 from app.kube.client import NamespacedClient
 from app.kube.credentials import connect
 from app.kube.manifests import build_job
+from app.runtime import build_notification_options
+from app.settings import Settings
 from schemas.definition import Definition
 from schemas.merge import merge
+from schemas.notify import Notify
 from schemas.request import Request
 from tests.support.faults import FaultProxy
 from tests.support.faults import Request as ApiRequest
@@ -37,6 +43,10 @@ from tests.support.waiting import DEADLINE_SECONDS, until
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 QUICK = LeaseTiming(lease_seconds=2, renew_seconds=0.4, retry_seconds=0.1)
+"""For tests in which a lease expires: on a slow machine a leader may lose such a lease, and lead again."""
+
+STEADY = LeaseTiming(lease_seconds=600, renew_seconds=0.4, retry_seconds=0.1)
+"""For the other tests: no machine is so slow that a leader loses its lease."""
 
 MERGE_PATCH = "application/merge-patch+json"
 
@@ -91,18 +101,23 @@ class ClusterFixture:
         slots: Mapping[str, int],
         *,
         proxy: FaultProxy | None = None,
-        timing: LeaseTiming = QUICK,
+        timing: LeaseTiming = STEADY,
         silence_seconds: float = 60.0,
         clock: Callable[[], float] = read_clock,
+        start_error_seconds: int | None = None,
+        registry: Registry | None = None,
     ) -> Dispatcher:
-        """Create a dispatcher without starting it."""
+        """Create a dispatcher without starting it; it delivers notifications for the definitions of a registry."""
+        connected = self.connect(proxy)
         return Dispatcher(
-            self.connect(proxy),
+            connected,
             lambda: slots,
             instance="test",
             timing=timing,
             clock=clock,
             silence_seconds=silence_seconds,
+            start_error_seconds=start_error_seconds,
+            notifications=None if registry is None else _notify_loopback(connected, registry, self.folder),
         )
 
     @contextmanager
@@ -127,6 +142,10 @@ class ClusterFixture:
         lasts: str | None = None,
         image: str = "busybox:1",
         managed_by: str | None = None,
+        account: str | None = None,
+        initial: Sequence[dict[str, Any]] = (),
+        notifies: bool = False,
+        ttl_seconds: int | None = None,
     ) -> list[str]:
         """Queue runs, and return their names in order.
 
@@ -134,17 +153,32 @@ class ClusterFixture:
             definition: the runs' definition.
             count: the number of runs.
             depends_on: their dependencies.
-            args: their arguments.
+            args: their arguments; the definition's, because a request's are limited in size.
             annotations: override the service's annotations.
             lasts: how long their pods run where containers are not real processes.
             image: their container's image.
             managed_by: their `spec.managedBy`; `None` for Kubernetes' own Job controller.
+            account: their ServiceAccount; `None` for the default one.
+            initial: their init containers.
+            notifies: whether somebody is told when they end.
+            ttl_seconds: how long they are kept after their end.
         """
         names = []
         for _ in range(count):
-            spec = merge(Definition(definition, image, backoff_limit=0), Request(args=args, depends_on=depends_on))
+            given = Definition(
+                definition,
+                image,
+                args=args,
+                backoff_limit=0,
+                service_account_name=account,
+                ttl_seconds_after_finished=ttl_seconds,
+                notify=Notify("https://not.used.example/", frozenset()) if notifies else None,
+            )
+            spec = merge(given, Request(depends_on=depends_on))
             job = build_job(spec, new_id(), queued_at=next(self._queue_times), call="test")
             job["metadata"]["annotations"] |= annotations or {}
+            if initial:
+                job["spec"]["template"]["spec"]["initContainers"] = list(initial)
             if managed_by is not None:
                 job["spec"]["managedBy"] = managed_by
             if lasts or args == LONG:
@@ -198,6 +232,10 @@ class ClusterFixture:
         ours = [event for event in events if event.source.component == labels.COMPONENT]
         return [str(event.reason) for event in sorted(ours, key=lambda event: event.metadata.creation_timestamp)]
 
+    def count_stored(self, wanted: Callable[[ApiRequest], bool]) -> int:
+        """Count the requests that changed something; one that conflicts with another's write stores nothing."""
+        return sum(one.status == HTTPStatus.OK and wanted(one) for one in self.proxy.requests)
+
     def holder(self) -> str:
         """Return the holder of the dispatcher's Lease; empty for none."""
         return self.lease.holder() or ""
@@ -207,11 +245,47 @@ class ClusterFixture:
         return self.lease.is_settled()
 
 
+_LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
+
+
+def make_due(cluster: ClusterFixture, name: str) -> None:
+    """Have the CronJob controller make up for a time that has passed, once it has noted the one before."""
+
+    def is_noted() -> bool:
+        last = cluster.batch.read_namespaced_cron_job(name, cluster.namespace).status.last_schedule_time
+        return last is None or last.year > _LONG_AGO.year
+
+    until(is_noted)
+    status = {"status": {"lastScheduleTime": _LONG_AGO.isoformat()}}
+    cluster.batch.patch_namespaced_cron_job_status(name, cluster.namespace, status)
+
+
 class DispatcherProcess:
     """A dispatcher in another process, which a test can kill or pause."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, slots: Mapping[str, int], timing: LeaseTiming = QUICK) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        namespace: str,
+        slots: Mapping[str, int],
+        timing: LeaseTiming = QUICK,
+        *,
+        receivers: Mapping[str, str] | None = None,
+        instance: str = "process",
+    ) -> None:
+        """Start it.
+
+        Args:
+            kubeconfig: of the API server.
+            namespace: of the runs.
+            slots: by definition.
+            timing: of the Lease.
+            receivers: the URL that the ends of a definition's runs are sent to, by definition.
+            instance: begins its name in the Lease.
+        """
         settings = {
+            "receivers": dict(receivers or {}),
+            "instance": instance,
             "kubeconfig": str(kubeconfig),
             "namespace": namespace,
             "slots": dict(slots),
@@ -248,14 +322,33 @@ class DispatcherProcess:
         assert self._process.wait(DEADLINE_SECONDS) == 0
 
 
+def registry_of(receivers: Mapping[str, str]) -> Registry:
+    """Return definitions whose ends are all sent to these URLs, by name."""
+    outcomes = frozenset({"succeeded", "failed"})
+    return Registry(
+        {name: Definition(name, "busybox:1", notify=Notify(url, outcomes)) for name, url in receivers.items()}
+    )
+
+
+def _notify_loopback(connected: NamespacedClient, registry: Registry, folder: Path) -> NotificationOptions:
+    """Return how notifications are delivered to receivers on loopback, signed with Secrets in a folder."""
+    settings = Settings(
+        configuration="{}", notify_allowed_networks=(IPv4Network("127.0.0.0/8"),), notify_secrets_folder=folder
+    )
+    return build_notification_options(settings, connected, registry)
+
+
 def _dispatch(settings: dict[str, Any]) -> None:
     stopped = [signal.SIGTERM, signal.SIGINT]
     signal.pthread_sigmask(signal.SIG_BLOCK, stopped)
+    connected = NamespacedClient(connect(settings["kubeconfig"], settings["namespace"]))
+    registry = registry_of(settings["receivers"])
     dispatcher = Dispatcher(
-        NamespacedClient(connect(settings["kubeconfig"], settings["namespace"])),
+        connected,
         lambda: dict(settings["slots"]),
-        instance="process",
+        instance=settings["instance"],
         timing=LeaseTiming(**settings["timing"]),
+        notifications=_notify_loopback(connected, registry, Path(settings["kubeconfig"]).parent),
     )
     dispatcher.start()
     signal.sigwait(stopped)

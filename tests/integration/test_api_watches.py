@@ -266,6 +266,7 @@ def test_watch__ends_at_its_timeout(watch):
     assert watch("timeoutSeconds=1").next() is None
 
 
+@pytest.mark.slow
 def test_bookmark__is_sent_shortly_before_the_timeout(watch, store):
     """It has the revision up to which nothing was missed, even if no object of this kind changed."""
     lines = watch(f"timeoutSeconds=3&allowWatchBookmarks=true&resourceVersion={store.revision}")

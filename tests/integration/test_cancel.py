@@ -28,7 +28,7 @@ def canceller(cluster: ClusterFixture) -> Canceller:
 
 
 def cancel(canceller: Canceller, name: str) -> RunView:
-    return canceller.cancel("fib", id_in(name))
+    return canceller.cancel("fib", id_in("fib", name))
 
 
 def deletions(cluster: ClusterFixture) -> list[bytes]:

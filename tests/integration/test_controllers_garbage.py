@@ -21,13 +21,24 @@ def gone(read: Callable[[str, str], Any], name: str, namespace: str) -> bool:
     return False
 
 
+HOLD = "example.com/hold"
+"""A finalizer. It keeps a deleted pod until the test removes it, however long the test takes to look."""
+
+
 @pytest.fixture
 def running_job(apis: Apis, make_job: MakeJob, eventually: Eventually) -> str:
-    """Return a Job with a running pod that takes a while to terminate."""
-    script = "trap 'sleep 0.3; exit 0' TERM; sleep 60 & wait"
-    apis.batch.create_namespaced_job(apis.namespace, make_job("owner", "sh", "-c", script))
+    """Return a Job with a running pod, which stays after its deletion until `release_pod`."""
+    job = make_job("owner", "sh", "-c", "trap 'exit 0' TERM; sleep 60 & wait")
+    job["spec"]["template"].setdefault("metadata", {})["finalizers"] = [HOLD]
+    apis.batch.create_namespaced_job(apis.namespace, job)
     eventually(lambda: apis.job("owner").status.ready == 1)
     return "owner"
+
+
+def release_pod(apis: Apis, eventually: Eventually) -> None:
+    """Let the pod go, once its deletion has begun."""
+    [pod] = eventually(lambda: [pod for pod in apis.pods() if pod.metadata.deletion_timestamp])
+    apis.core.patch_namespaced_pod(pod.metadata.name, apis.namespace, {"metadata": {"finalizers": None}})
 
 
 def test_background__deletes_the_job_then_its_pods(apis: Apis, running_job: str, eventually: Eventually) -> None:
@@ -35,6 +46,7 @@ def test_background__deletes_the_job_then_its_pods(apis: Apis, running_job: str,
     apis.batch.delete_namespaced_job(running_job, apis.namespace, propagation_policy="Background")
     assert gone(apis.batch.read_namespaced_job, running_job, apis.namespace)
     assert len(apis.pods()) == 1
+    release_pod(apis, eventually)
     eventually(lambda: not apis.pods())
 
 
@@ -44,6 +56,7 @@ def test_foreground__deletes_the_pods_then_the_job(apis: Apis, running_job: str,
     deleting = apis.job(running_job)
     assert deleting.metadata.deletion_timestamp
     assert deleting.metadata.finalizers == ["foregroundDeletion"]
+    release_pod(apis, eventually)
     eventually(lambda: gone(apis.batch.read_namespaced_job, running_job, apis.namespace))
     assert apis.pods() == []
 
@@ -54,7 +67,7 @@ def test_orphan__keeps_the_pods_without_owner_or_finalizer(
     """`kubectl delete --cascade=orphan`."""
     apis.batch.delete_namespaced_job(running_job, apis.namespace, propagation_policy="Orphan")
     eventually(lambda: gone(apis.batch.read_namespaced_job, running_job, apis.namespace))
-    [pod] = eventually(lambda: [pod for pod in apis.pods() if not pod.metadata.finalizers])
+    [pod] = eventually(lambda: [pod for pod in apis.pods() if pod.metadata.finalizers == [HOLD]])
     assert pod.metadata.owner_references is None
     assert pod.status.phase == "Running"
 

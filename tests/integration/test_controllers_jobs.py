@@ -1,6 +1,7 @@
 """Jobs from creation to clean-up, as a client of the cluster sees them."""
 
 import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,20 +200,25 @@ class TestEnd:
         self, apis: Apis, make_job: MakeJob, eventually: Eventually
     ) -> None:
         """TtlSecondsAfterFinished counts from the terminal condition."""
-        apis.batch.create_namespaced_job(apis.namespace, make_job("brief", "true", ttlSecondsAfterFinished=1))
-        finished = eventually(lambda: is_true(job := apis.job("brief"), "Complete") and job)
+        manifest = make_job("brief", "true", ttlSecondsAfterFinished=1)
+        manifest["metadata"]["finalizers"] = ["example.com/hold"]
+        apis.batch.create_namespaced_job(apis.namespace, manifest)
+        deleted = eventually(lambda: (job := apis.job("brief")).metadata.deletion_timestamp and job)
+        assert deleted.metadata.deletion_timestamp >= deleted.status.completion_time + datetime.timedelta(seconds=1)
+        apis.batch.patch_namespaced_job("brief", apis.namespace, {"metadata": {"finalizers": None}})
         eventually(lambda: not apis.batch.list_namespaced_job(apis.namespace).items)
         eventually(lambda: not apis.pods())
-        assert datetime.datetime.now(datetime.UTC) >= finished.status.completion_time + datetime.timedelta(seconds=1)
 
     def test_complete__only_when_no_pod_is_terminating(
-        self, apis: Apis, make_job: MakeJob, eventually: Eventually
+        self, apis: Apis, make_job: MakeJob, eventually: Eventually, tmp_path: Path
     ) -> None:
         """As since Kubernetes 1.31."""
-        script = "trap 'sleep 0.5; exit 1' TERM; sleep 60 & wait"
+        go = tmp_path / "go"
+        script = f"trap 'until test -e {go}; do sleep 0.05; done; exit 1' TERM; sleep 60 & wait"
         apis.batch.create_namespaced_job(apis.namespace, make_job("slow", "sh", "-c", script, activeDeadlineSeconds=1))
         target = eventually(lambda: is_true(job := apis.job("slow"), "FailureTarget") and job)
         assert not is_true(target, "Failed")
         assert target.status.terminating == 1
+        go.touch()
         eventually(lambda: is_true(apis.job("slow"), "Failed"))
         assert apis.pods_of("slow") == []

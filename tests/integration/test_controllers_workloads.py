@@ -1,6 +1,7 @@
 """Deployments and StatefulSets: the dependencies of runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,10 +59,11 @@ class TestDeployment:
     """Deployments."""
 
     def test_deployment__is_available_once_its_pods_are_ready(
-        self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
+        self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually, tmp_path: Path
     ) -> None:
         """The condition Available."""
-        probe = {"exec": {"command": ["true"]}, "initialDelaySeconds": 1}
+        up = tmp_path / "up"
+        probe = {"exec": {"command": ["test", "-e", str(up)]}}
         apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "web", 2, probe))
 
         def read() -> Model:
@@ -71,6 +73,7 @@ class TestDeployment:
         assert condition(early, "Available") == ("False", "MinimumReplicasUnavailable")
         assert early.status.ready_replicas is None
         assert early.status.unavailable_replicas == 2
+        up.touch()
         ready = eventually(lambda: (found := read()).status.available_replicas == 2 and found)
         assert condition(ready, "Available") == ("True", "MinimumReplicasAvailable")
         assert condition(ready, "Progressing") == ("True", "NewReplicaSetAvailable")
@@ -100,13 +103,15 @@ class TestDeployment:
         self, apis: Apis, make_workload: MakeWorkload, eventually: Eventually
     ) -> None:
         """AvailableReplicas lags behind readyReplicas."""
-        apis.apps.create_namespaced_deployment(apis.namespace, make_workload("Deployment", "ripe", minReadySeconds=2))
+        manifest = make_workload("Deployment", "ripe", minReadySeconds=500)
+        apis.apps.create_namespaced_deployment(apis.namespace, manifest)
 
         def read() -> Model:
             return apis.apps.read_namespaced_deployment("ripe", apis.namespace)
 
         ready = eventually(lambda: (found := read()).status.ready_replicas == 1 and found)
         assert ready.status.available_replicas is None
+        apis.apps.patch_namespaced_deployment("ripe", apis.namespace, {"spec": {"minReadySeconds": 1}})
         eventually(lambda: read().status.available_replicas == 1)
 
     def test_deployment__new_template_replaces_the_pods(
@@ -157,7 +162,6 @@ class TestStatefulSet:
         """OrderedReady, the default."""
         probe = {"exec": {"command": ["sh", "-c", "sleep 0.2"]}}
         apis.apps.create_namespaced_stateful_set(apis.namespace, make_workload("StatefulSet", "db", 2, probe))
-        eventually(lambda: pod_names(apis) == ["db-0"])
         eventually(lambda: pod_names(apis) == ["db-0", "db-1"])
         first, second = (apis.pod(name) for name in ("db-0", "db-1"))
         ready = next(found for found in first.status.conditions if found.type == "Ready")

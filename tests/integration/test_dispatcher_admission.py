@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.dispatcher.admission_rules import WRITERS
+from app.dispatcher.write import WRITERS
 from app.kube import labels
 from tests.integration.dispatching import LONG, MERGE_PATCH, ClusterFixture, until
 from tests.support.faults import Fault, Refuse, Request
@@ -17,9 +17,7 @@ def is_write_of_runs(request: Request) -> bool:
     return request.method in ("PATCH", "POST") and "/leases" not in request.path and (request.status or 0) < 300
 
 
-def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_slots(
-    cluster: ClusterFixture, seen: Observer
-) -> None:
+def test_dispatcher__more_runs_than_slots__admits_in_queue_order(cluster: ClusterFixture, seen: Observer) -> None:
     """Ten runs, two slots: each starts once, two at a time at most, and at most one place off."""
     names = cluster.queue(count=10)
     with cluster.dispatching({"fib": 2}):
@@ -30,7 +28,7 @@ def test_runs_start_in_the_order_of_their_queue_and_never_more_than_there_are_sl
     assert all(len(seen.pods[name]) == 1 for name in names)
 
 
-def test_a_run_costs_three_writes_at_most(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__each_run__costs_three_writes_at_most(cluster: ClusterFixture, seen: Observer) -> None:
     """Besides its creation, one admission and one Event, also for those that wait long enough to be told why."""
     with cluster.dispatching({"fib": 1}):
         until(cluster.is_settled)
@@ -48,7 +46,7 @@ def test_a_run_costs_three_writes_at_most(cluster: ClusterFixture, seen: Observe
             assert len(mine) <= 2, mine
 
 
-def test_an_idle_dispatcher_makes_no_calls_but_renewals(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__idle__only_renews_the_lease(cluster: ClusterFixture, seen: Observer) -> None:
     """Cost follows change: while nothing happens, only the lease is renewed; queued runs that wait cost nothing."""
     with cluster.dispatching({"fib": 1}):
         cluster.queue(args=LONG)
@@ -60,9 +58,7 @@ def test_an_idle_dispatcher_makes_no_calls_but_renewals(cluster: ClusterFixture,
         assert {request.method for request in cluster.proxy.requests[before:]} == {"PUT"}
 
 
-def test_a_run_waits_for_its_dependency_without_blocking_those_behind_it(
-    cluster: ClusterFixture, seen: Observer
-) -> None:
+def test_dispatcher__unready_dependency__passes_over_the_run(cluster: ClusterFixture, seen: Observer) -> None:
     """One whose dependency isn't ready is passed over, keeps its place, and starts once the dependency is ready."""
     cluster.deploy("db", replicas=0)
     [waiting] = cluster.queue(depends_on=("db",))
@@ -78,7 +74,7 @@ def test_a_run_waits_for_its_dependency_without_blocking_those_behind_it(
     assert seen.most_active["fib"] == 1
 
 
-def test_a_dependency_that_goes_away_holds_back_what_has_not_started(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__dependency_becomes_unready__admits_no_further_run(cluster: ClusterFixture, seen: Observer) -> None:
     """Readiness is judged when a slot becomes free, not when the run was queued."""
     cluster.deploy("db", replicas=1)
     with cluster.dispatching({"fib": 1}):
@@ -87,6 +83,8 @@ def test_a_dependency_that_goes_away_holds_back_what_has_not_started(cluster: Cl
         [dependent] = cluster.queue(depends_on=("db",))
         cluster.scale("db", replicas=0)
         cluster.await_ready("db", 0)
+        # The watch of Deployments may be behind that of Jobs.
+        until(lambda: "WaitingForDependencies" in cluster.reasons(dependent))
         [free] = cluster.queue()
         cluster.delete(running)
         seen.wait(lambda: free in seen.finished)
@@ -95,7 +93,9 @@ def test_a_dependency_that_goes_away_holds_back_what_has_not_started(cluster: Cl
         seen.wait(lambda: dependent in seen.finished)
 
 
-def test_a_run_with_an_unknown_dependency_says_so_and_waits(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__unknown_dependency__keeps_the_run_queued_with_a_reason(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """What doesn't exist isn't ready."""
     [lost] = cluster.queue(depends_on=("nowhere",))
     [other] = cluster.queue()
@@ -106,7 +106,7 @@ def test_a_run_with_an_unknown_dependency_says_so_and_waits(cluster: ClusterFixt
 
 
 @pytest.mark.slow
-def test_runs_of_a_definition_that_left_the_configuration_stay_queued_and_say_so(
+def test_dispatcher__removed_definition__keeps_its_runs_queued_with_a_reason(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
     """They hold no slot, and wait for the definition to come back; those of other definitions go on."""
@@ -122,7 +122,7 @@ def test_runs_of_a_definition_that_left_the_configuration_stay_queued_and_say_so
 
 
 @pytest.mark.parametrize("status", [403, 422])
-def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
+def test_dispatcher__refused_run__is_retried_with_pauses_and_blocks_no_other(
     cluster: ClusterFixture, seen: Observer, status: int
 ) -> None:
     """An admission policy may refuse one run: the others take its turn, and it is tried again with growing pauses."""
@@ -138,7 +138,7 @@ def test_a_run_that_is_refused_blocks_no_other_and_is_not_tried_in_a_tight_loop(
     assert seen.most_active["fib"] == 1
 
 
-def test_when_every_run_is_refused_the_tries_are_few(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__all_runs_refused__makes_few_attempts(cluster: ClusterFixture, seen: Observer) -> None:
     """A policy must not turn into a call per queued run and moment; others lose nothing by it."""
     cluster.queue(count=40)
     fault = cluster.proxy.add(Fault(Refuse(403, "Forbidden", DENIED), method="PATCH", path="/fib-", times=None))
@@ -150,7 +150,7 @@ def test_when_every_run_is_refused_the_tries_are_few(cluster: ClusterFixture, se
         assert len(tries) <= WRITERS - 1 + lasted_seconds / 0.1
 
 
-def test_a_run_that_is_deleted_while_queued_never_starts(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__run_deleted_while_queued__is_never_started(cluster: ClusterFixture, seen: Observer) -> None:
     """Whoever may delete the Job has cancelled the run."""
     with cluster.dispatching({"fib": 1}):
         [running] = cluster.queue(args=LONG)
@@ -163,7 +163,7 @@ def test_a_run_that_is_deleted_while_queued_never_starts(cluster: ClusterFixture
     assert cancelled not in seen.starts
 
 
-def test_a_run_that_is_started_by_hand_takes_a_slot(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__run_started_by_hand__takes_a_slot(cluster: ClusterFixture, seen: Observer) -> None:
     """Nobody asked the dispatcher, but it counts: no other run is admitted beside it."""
     [by_hand] = cluster.queue(args=LONG)
     cluster.suspend(by_hand, False)
@@ -176,7 +176,7 @@ def test_a_run_that_is_started_by_hand_takes_a_slot(cluster: ClusterFixture, see
     assert seen.most_active["fib"] == 1
 
 
-def test_a_run_that_is_suspended_by_hand_holds_its_slot_until_its_pods_are_gone(
+def test_dispatcher__run_suspended_by_hand__holds_its_slot_until_its_pods_are_gone(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
     """Then it is queued again at its old place, after a pause; at no time are there more pods than slots."""
@@ -193,7 +193,7 @@ def test_a_run_that_is_suspended_by_hand_holds_its_slot_until_its_pods_are_gone(
 
 
 @pytest.mark.parametrize("text", ["{}", '["db"'])
-def test_a_dependency_list_that_cannot_be_read_is_never_ready(
+def test_dispatcher__unreadable_dependency_list__keeps_the_run_queued(
     cluster: ClusterFixture, seen: Observer, text: str
 ) -> None:
     """Nobody knows what such a run waits for, so it waits; a list that is mended by hand is taken up."""
@@ -208,7 +208,7 @@ def test_a_dependency_list_that_cannot_be_read_is_never_ready(
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "9" * 400])
-def test_a_time_that_cannot_be_read_gives_the_place_of_the_creation(
+def test_dispatcher__unreadable_queue_time__uses_the_creation_time(
     cluster: ClusterFixture, seen: Observer, text: str
 ) -> None:
     """Garbage in an annotation neither stops the queue nor jumps it."""

@@ -6,13 +6,14 @@ from app.dispatcher.events import TOLD_PER_REASON
 from tests.integration.dispatching import LONG, ClusterFixture, is_new_event, until
 from tests.support.faults import Action, Fault, GoSilent, LoseRequest, LoseResponse, Refuse, Request, Truncate
 from tests.support.observer import Observer
+from tests.support.selection import slow
 
 
 def told(cluster: ClusterFixture) -> list[Request]:
     return [request for request in cluster.proxy.requests if is_new_event(request)]
 
 
-def test_an_event_is_written_once_also_by_the_next_dispatcher(cluster: ClusterFixture, seen: Observer) -> None:
+def test_events__new_leader__does_not_repeat_an_event(cluster: ClusterFixture, seen: Observer) -> None:
     """Why a run waits is news once; a new leader doesn't tell it again, nor does a change that changes no cause."""
     [waiting] = cluster.queue(depends_on=("nowhere",))
     with cluster.dispatching({"fib": 1}):
@@ -25,7 +26,8 @@ def test_an_event_is_written_once_also_by_the_next_dispatcher(cluster: ClusterFi
     assert cluster.reasons(waiting) == ["WaitingForDependencies"]
 
 
-def test_the_first_runs_that_wait_for_one_reason_are_told(cluster: ClusterFixture, seen: Observer) -> None:
+@pytest.mark.slow
+def test_events__many_runs_wait_for_one_reason__go_to_the_first_runs(cluster: ClusterFixture, seen: Observer) -> None:
     """The others are told when they have come that far: a thousand runs that wait are no thousand Events."""
     [running] = cluster.queue(args=LONG)
     names = cluster.queue(count=TOLD_PER_REASON + 3)
@@ -39,9 +41,10 @@ def test_the_first_runs_that_wait_for_one_reason_are_told(cluster: ClusterFixtur
 
 
 @pytest.mark.parametrize(
-    "action", [LoseResponse(), LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany")]
+    "action",
+    [LoseResponse(), *slow(LoseRequest(), Truncate(40), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooMany"))],
 )
-def test_an_event_that_fails_is_written_again(cluster: ClusterFixture, action: Action) -> None:
+def test_events__failed_write__is_repeated_until_stored_once(cluster: ClusterFixture, action: Action) -> None:
     """Until it is stored, once."""
     fault = cluster.proxy.add(Fault(action, when=is_new_event, times=2))
     waiting = cluster.queue(count=2, depends_on=("nowhere",))
@@ -50,7 +53,8 @@ def test_an_event_that_fails_is_written_again(cluster: ClusterFixture, action: A
     assert cluster.proxy.hits(fault) == 2
 
 
-def test_events_that_hang_do_not_keep_the_lease(cluster: ClusterFixture) -> None:
+@pytest.mark.slow
+def test_events__hang_during_shutdown__do_not_keep_the_lease(cluster: ClusterFixture) -> None:
     """A dispatcher that is to stop meanwhile gives it back."""
     cluster.queue(depends_on=("nowhere",))
     hanging = cluster.proxy.add(Fault(GoSilent(), when=is_new_event, times=None))
@@ -59,7 +63,7 @@ def test_events_that_hang_do_not_keep_the_lease(cluster: ClusterFixture) -> None
     assert cluster.holder() == ""
 
 
-def test_an_event_that_is_refused_keeps_no_other_from_being_told(cluster: ClusterFixture) -> None:
+def test_events__refused_write__is_not_repeated_and_blocks_no_other(cluster: ClusterFixture) -> None:
     """Nor is it tried again."""
     [first] = cluster.queue("first", depends_on=("nowhere",))
     refusal = Fault(Refuse(403, "Forbidden"), when=lambda one: is_new_event(one) and first.encode() in one.body)
@@ -71,7 +75,7 @@ def test_an_event_that_is_refused_keeps_no_other_from_being_told(cluster: Cluste
     assert not cluster.reasons(first)
 
 
-def test_without_news_no_event_is_read_or_written(cluster: ClusterFixture, seen: Observer) -> None:
+def test_events__no_waiting_run__are_neither_read_nor_written(cluster: ClusterFixture, seen: Observer) -> None:
     """A dispatcher whose runs all start soon needs none."""
     names = cluster.queue(count=3)
     with cluster.dispatching({"fib": 3}):
@@ -79,7 +83,8 @@ def test_without_news_no_event_is_read_or_written(cluster: ClusterFixture, seen:
     assert not [request for request in cluster.proxy.requests if request.path.endswith("/events")]
 
 
-def test_a_long_queue_does_not_delay_the_news_of_other_definitions(cluster: ClusterFixture) -> None:
+@pytest.mark.slow
+def test_events__long_queue__does_not_delay_other_definitions(cluster: ClusterFixture) -> None:
     """A run is told after the first ones of another definition, not behind all of them."""
     cluster.queue("long", count=75, depends_on=("nowhere",))
     [short] = cluster.queue("short", depends_on=("nowhere",))

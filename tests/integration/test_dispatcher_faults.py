@@ -6,7 +6,7 @@ import pytest
 
 from app.dispatcher.lease import LeaseTiming
 from app.kube import labels
-from tests.integration.dispatching import LONG, ClusterFixture, is_admission, is_new_event, until
+from tests.integration.dispatching import LONG, QUICK, ClusterFixture, is_admission, is_new_event, until
 from tests.support.faults import (
     Action,
     Delay,
@@ -50,10 +50,10 @@ def dispatch_all(cluster: ClusterFixture, seen: Observer, *faults: Fault, silenc
     "action",
     [
         LoseResponse(),
-        Truncate(40),
-        Refuse(409, "Conflict"),
         Delay(after_seconds=0.3),
         *slow(
+            Truncate(40),
+            Refuse(409, "Conflict"),
             LoseRequest(),
             Refuse(429, "TooManyRequests", retry_after_seconds=1),
             Refuse(503, "ServiceUnavailable"),
@@ -61,12 +61,14 @@ def dispatch_all(cluster: ClusterFixture, seen: Observer, *faults: Fault, silenc
     ],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
-def test_every_second_patch_fails(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
+def test_dispatcher__every_second_patch_fails__starts_each_run_once(
+    cluster: ClusterFixture, seen: Observer, action: Action
+) -> None:
     """Whether an admission was stored without an answer, never arrived or was refused: each run starts once."""
     dispatch_all(cluster, seen, Fault(action, method="PATCH", every=2, times=None))
 
 
-def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__response_is_not_a_job__leaves_the_run_in_doubt(cluster: ClusterFixture, seen: Observer) -> None:
     """Whatever has answered in the API server's place: the admission may arrive, and nothing is forgotten for it."""
     odd = cluster.proxy.add(Fault(Refuse(200, "SomeProxy"), when=is_admission, times=2))
     names = cluster.queue(count=RUNS)
@@ -80,21 +82,27 @@ def test_an_answer_that_is_no_run_leaves_the_run_in_doubt(cluster: ClusterFixtur
     assert seen.most_active["fib"] == 1
 
 
-@pytest.mark.parametrize("action", [LoseRequest(), Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound")])
-def test_the_run_cannot_be_read_after_a_conflict(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
+@pytest.mark.parametrize(
+    "action", [LoseRequest(), *slow(Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound"))]
+)
+def test_dispatcher__run_cannot_be_read_after_a_conflict__is_not_started_blindly(
+    cluster: ClusterFixture, seen: Observer, action: Action
+) -> None:
     """A conflict says that the run has changed; as long as nobody can say how, it isn't started blindly."""
     conflicts = Fault(Refuse(409, "Conflict"), method="PATCH", every=2, times=None)
     dispatch_all(cluster, seen, conflicts, Fault(action, method="GET", path="/jobs/", every=2, times=4))
 
 
-def test_a_gateway_that_knows_nothing_makes_no_run_vanish(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__false_404__keeps_the_run(cluster: ClusterFixture, seen: Observer) -> None:
     """A 404 that isn't the truth costs time only: that a run is gone is for the watch to say."""
     dispatch_all(cluster, seen, Fault(Refuse(404, "NotFound"), method="PATCH", times=4))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", [LoseResponse(), Refuse(503, "ServiceUnavailable"), LoseRequest()])
-def test_the_event_is_told_once_after_a_failure(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
+def test_dispatcher__event_write_fails__stores_the_event_once(
+    cluster: ClusterFixture, seen: Observer, action: Action
+) -> None:
     """News that could not be written is written later; news whose answer was lost isn't written twice."""
     cluster.proxy.add(Fault(action, method="POST", path="/events$"))
     [waiting] = cluster.queue(depends_on=("nowhere",))
@@ -104,7 +112,7 @@ def test_the_event_is_told_once_after_a_failure(cluster: ClusterFixture, seen: O
 
 
 @pytest.mark.slow
-def test_events_that_cannot_be_written_hold_up_no_admission(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__events_cannot_be_written__delay_no_admission(cluster: ClusterFixture, seen: Observer) -> None:
     """Telling why runs wait comes second: an Event that gets no answer keeps nobody waiting."""
     cluster.queue(count=5, depends_on=("nowhere",))
     hang = cluster.proxy.add(Fault(GoSilent(), method="POST", path="/events$", times=None))
@@ -117,7 +125,9 @@ def test_events_that_cannot_be_written_hold_up_no_admission(cluster: ClusterFixt
 @pytest.mark.parametrize(
     "action", [LoseResponse(), LoseRequest(), *slow(Refuse(503, "ServiceUnavailable"), Refuse(200, "SomeProxy"))]
 )
-def test_the_lease_survives_a_failed_renewal(cluster: ClusterFixture, seen: Observer, action: Action) -> None:
+def test_dispatcher__failed_renewal__is_repeated_and_keeps_the_term(
+    cluster: ClusterFixture, seen: Observer, action: Action
+) -> None:
     """A renewal that failed is tried again at once, so one or two failures don't interrupt the term."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=0.1)
     with cluster.dispatching(SLOTS, timing=timing) as dispatcher:
@@ -128,12 +138,12 @@ def test_the_lease_survives_a_failed_renewal(cluster: ClusterFixture, seen: Obse
         assert len(lists) == 1, "an interruption would have made it list again"
 
 
-def test_the_lease_that_was_created_without_an_answer_is_ours(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__lease_created_without_a_response__is_its_own(cluster: ClusterFixture, seen: Observer) -> None:
     """Whoever finds the lease under its own name holds it."""
     dispatch_all(cluster, seen, Fault(LoseResponse(), method="POST", path="/leases$"))
 
 
-def test_a_watch_that_fell_silent_is_begun_again(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__silent_watch__is_opened_again(cluster: ClusterFixture, seen: Observer) -> None:
     """A half-open connection looks like a cluster where nothing happens; it is given up after the time of silence."""
     with cluster.dispatching(SLOTS, silence_seconds=1.0):
         [first] = cluster.queue()
@@ -144,7 +154,7 @@ def test_a_watch_that_fell_silent_is_begun_again(cluster: ClusterFixture, seen: 
     assert seen.most_active["fib"] <= 2
 
 
-def test_watches_that_are_cut_again_and_again_miss_nothing(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__watches_cut_again_and_again__miss_no_change(cluster: ClusterFixture, seen: Observer) -> None:
     """Each goes on where it broke, or lists again."""
     names = []
     with cluster.dispatching(SLOTS):
@@ -157,7 +167,7 @@ def test_watches_that_are_cut_again_and_again_miss_nothing(cluster: ClusterFixtu
 
 
 @pytest.mark.parametrize("reason", [(410, "Expired"), (410, "Gone"), (400, "BadRequest"), (403, "Forbidden")])
-def test_a_watch_that_is_refused_is_listed_again(
+def test_dispatcher__refused_watch__lists_again(
     cluster: ClusterFixture, seen: Observer, reason: tuple[int, str]
 ) -> None:
     """When the history to go on from is gone, a list brings what was missed, deletions included."""
@@ -175,7 +185,7 @@ def test_a_watch_that_is_refused_is_listed_again(
     assert seen.most_active["fib"] == 1
 
 
-def test_lists_that_fail_hold_back_every_admission(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__lists_fail__admits_nothing(cluster: ClusterFixture, seen: Observer) -> None:
     """A new leader admits nothing before it has seen everything: what it doesn't see may hold a slot."""
     [running] = cluster.queue(args=LONG)
     cluster.suspend(running, False)
@@ -190,7 +200,7 @@ def test_lists_that_fail_hold_back_every_admission(cluster: ClusterFixture, seen
 
 
 @pytest.mark.slow
-def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__watch_of_dependencies_is_broken__admits_nothing(cluster: ClusterFixture, seen: Observer) -> None:
     """A dependency that was ready may have gone meanwhile: old news admits nobody."""
     cluster.deploy("db", replicas=1)
     with cluster.dispatching({"fib": 1}):
@@ -211,10 +221,12 @@ def test_nothing_is_admitted_while_a_watch_of_dependencies_is_broken(cluster: Cl
         seen.wait(lambda: second in seen.finished)
 
 
-def test_an_api_server_that_is_away_for_a_while(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__api_server_is_away_for_longer_than_the_lease__goes_on_afterwards(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Longer than the lease lasts: runs wait, and go on soon after it is back."""
     names = cluster.queue(count=RUNS)
-    with cluster.dispatching(SLOTS) as dispatcher:
+    with cluster.dispatching(SLOTS, timing=QUICK) as dispatcher:
         seen.wait(lambda: bool(seen.finished))
         cluster.proxy.refuse_connections()
         cluster.proxy.cut_all()
@@ -226,7 +238,9 @@ def test_an_api_server_that_is_away_for_a_while(cluster: ClusterFixture, seen: O
     assert seen.most_active["fib"] <= 2
 
 
-def test_connections_that_are_cut_all_the_time(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__connections_cut_all_the_time__starts_each_run_once(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Every connection is dropped whenever a run has ended."""
     names = cluster.queue(count=RUNS)
     with cluster.dispatching(SLOTS):
@@ -238,7 +252,9 @@ def test_connections_that_are_cut_all_the_time(cluster: ClusterFixture, seen: Ob
     assert seen.most_active["fib"] <= 2
 
 
-def test_an_admission_that_lands_long_after_it_was_given_up(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__admission_arrives_long_after_its_timeout__holds_its_slot_until_settled(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """As long as it may arrive it holds its slot; once the same admission was answered it can only conflict."""
     hold = Hold()
     cluster.proxy.add(Fault(hold, when=is_admission))
@@ -258,7 +274,9 @@ def test_an_admission_that_lands_long_after_it_was_given_up(cluster: ClusterFixt
 
 
 @pytest.mark.slow
-def test_an_admission_that_lands_before_its_doubt_is_settled(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__admission_arrives_before_it_is_settled__takes_its_slot(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """It was late, but it counts: the watch shows it, and no other run gets its slot."""
     hold = Hold()
     cluster.proxy.add(Fault(hold, when=is_admission))
@@ -274,7 +292,9 @@ def test_an_admission_that_lands_before_its_doubt_is_settled(cluster: ClusterFix
     assert seen.most_active["fib"] == 1
 
 
-def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(cluster: ClusterFixture, seen: Observer) -> None:
+def test_dispatcher__late_admission__cannot_start_a_run_whose_dependency_is_gone(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """The doubt is settled by a change that admits nobody, so the run waits for its dependency like any other."""
     cluster.deploy("db", replicas=1)
     hold = Hold()
@@ -295,7 +315,7 @@ def test_a_late_admission_cannot_start_a_run_whose_dependency_is_gone(cluster: C
     assert dependent not in seen.starts
 
 
-def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(cluster: ClusterFixture) -> None:
+def test_dispatcher__stopped_during_an_outage__ends_soon(cluster: ClusterFixture) -> None:
     """Stopping waits for the call under way and for nothing else."""
     proxy: FaultProxy = cluster.proxy
     dispatcher = cluster.dispatcher(SLOTS)
@@ -308,9 +328,7 @@ def test_a_dispatcher_that_is_stopped_in_the_middle_of_an_outage_ends_soon(clust
 
 
 @pytest.mark.parametrize("call", ["admission", *slow("watch", "lease")])
-def test_a_busy_api_server_is_left_alone_for_as_long_as_it_asks(
-    cluster: ClusterFixture, seen: Observer, call: str
-) -> None:
+def test_dispatcher__retry_after__is_respected(cluster: ClusterFixture, seen: Observer, call: str) -> None:
     """Its priority and fairness says when to come back; whoever comes sooner makes it worse."""
 
     def is_meant(request: Request) -> bool:

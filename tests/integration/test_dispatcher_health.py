@@ -11,7 +11,7 @@ def make(cluster: ClusterFixture, clock: Clock) -> Dispatcher:
     return Dispatcher(cluster.connect(), lambda: {"a": 1}, instance="probed", timing=QUICK, heartbeat=Heartbeat(clock))
 
 
-def test_a_dispatcher_that_waits_is_not_stuck(cluster: ClusterFixture) -> None:
+def test_health__waiting_dispatcher__is_not_stuck(cluster: ClusterFixture) -> None:
     """Before its start, while it leads, while the API server is away, and after its end."""
     clock = Clock()
     dispatcher = make(cluster, clock)
@@ -29,7 +29,7 @@ def test_a_dispatcher_that_waits_is_not_stuck(cluster: ClusterFixture) -> None:
     assert not dispatcher.stuck
 
 
-def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(cluster: ClusterFixture) -> None:
+def test_health__blocked_thread__makes_it_stuck_until_it_goes_on(cluster: ClusterFixture) -> None:
     """Be it the one that keeps the lease, though the other beats."""
     clock, hold = Clock(), Hold()
     dispatcher = make(cluster, clock)
@@ -47,7 +47,7 @@ def test_a_thread_that_gets_nowhere_makes_it_stuck_until_it_goes_on(cluster: Clu
         dispatcher.stop()
 
 
-def test_a_list_that_takes_long_is_no_reason_to_be_restarted(cluster: ClusterFixture) -> None:
+def test_health__long_list__is_not_stuck(cluster: ClusterFixture) -> None:
     """Ten thousand runs on a busy API server: a restart would have it begin anew, for ever."""
     clock, hold = Clock(), Hold()
     cluster.proxy.add(Fault(hold, method="GET", path=r"/jobs$"))
@@ -64,12 +64,12 @@ def test_a_list_that_takes_long_is_no_reason_to_be_restarted(cluster: ClusterFix
         dispatcher.stop()
 
 
-def test_a_leader_that_gets_nowhere_leaves_the_lease_to_others(cluster: ClusterFixture) -> None:
+def test_health__stuck_leader__leaves_the_lease_to_others(cluster: ClusterFixture) -> None:
     """With several workers in a pod the probe may meet any: the queue must not wait until it meets this one."""
     clock, hold = Clock(), Hold()
     cluster.proxy.add(Fault(hold, method="PATCH", path=r"/jobs/"))
     cluster.queue("a")
-    stuck, other = make(cluster, clock), cluster.dispatcher({"a": 1})
+    stuck, other = make(cluster, clock), cluster.dispatcher({"a": 1}, timing=QUICK)
     stuck.start()
     try:
         hold.wait_held(1)

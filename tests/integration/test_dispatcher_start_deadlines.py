@@ -1,5 +1,8 @@
 """Runs that hold a slot and don't start: after their time they are given up, and say why."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from app.kube import labels
@@ -9,9 +12,12 @@ from tests.integration.dispatching import LONG, ClusterFixture, until
 from tests.support.faults import Action, Fault, Hold, LoseRequest, LoseResponse, Refuse, Request
 from tests.support.observer import Observer
 from tests.support.selection import slow
+from tests.support.stuck_pods import NO_SECRET, make_stuck_pod, write_mount_event
 
 MISSING = "missing.invalid/app:1"
 """Can't be pulled: no row of the embedded node's table has it, and the real one's refuses it."""
+
+EXECUTES = pytest.mark.embedded_only("the nodes of the real control plane run no processes")
 
 SOON = {labels.PENDING_TIMEOUT_ANNOTATION: "1"}
 
@@ -39,7 +45,7 @@ def why(cluster: ClusterFixture, name: str) -> str:
     return str((cluster.job(name).metadata.annotations or {}).get(labels.GAVE_UP_ANNOTATION, ""))
 
 
-def test_a_run_whose_image_cannot_be_pulled_gives_its_slot_back(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__image_cannot_be_pulled__frees_the_slot(cluster: ClusterFixture, seen: Observer) -> None:
     """It fails and says why; the next one gets the slot, and not before the pod is gone."""
     [stuck] = cluster.queue(annotations=SOON, image=MISSING)
     [next_one] = cluster.queue()
@@ -50,10 +56,58 @@ def test_a_run_whose_image_cannot_be_pulled_gives_its_slot_back(cluster: Cluster
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
     assert "ImagePull" in why(cluster, stuck) or "ErrImage" in why(cluster, stuck)
     assert seen.most_active["fib"] == 1
-    assert sum(map(is_giving_up, cluster.proxy.requests)) == 1
+    assert cluster.count_stored(is_giving_up) == 1
 
 
-def test_without_a_time_it_holds_its_slot(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_error__without_a_deadline__frees_the_slot_after_two_looks(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
+    """Two looks show the same error. A run that gets no pod at all is left alone: that is no such error."""
+    [stuck] = cluster.queue(image=MISSING)
+    [next_one] = cluster.queue()
+    [homeless] = cluster.queue("other", account="nobody")
+    with cluster.dispatching({"fib": 1, "other": 1}, start_error_seconds=2):
+        seen.wait(lambda: next_one in seen.finished)
+        until(lambda: any(is_look(request) and homeless in request.query for request in cluster.proxy.requests))
+    assert reason_of(cluster, stuck) == "DeadlineExceeded"
+    assert "SLIMFAAS_START_ERROR_TIMEOUT_SECONDS is 2" in why(cluster, stuck)
+    assert seen.most_active["fib"] == 1
+    assert sum(is_look(request) and stuck in request.query for request in cluster.proxy.requests) >= 2
+    assert not why(cluster, homeless)
+
+
+def test_start_deadline__reason_for_no_pod_can_not_be_read__ends_the_run_all_the_same(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
+    [homeless] = cluster.queue(annotations=SOON, account="nobody")
+    refused = cluster.proxy.add(Fault(Refuse(403, "Forbidden"), method="GET", path="/events$", times=None))
+    with cluster.dispatching({"fib": 1}):
+        seen.wait(lambda: homeless in seen.finished)
+    assert cluster.proxy.hits(refused) == 1
+    assert why(cluster, homeless) == (
+        "no pod could be made within 1 s (a quota, a missing ServiceAccount, or a policy)"
+    )
+
+
+def test_start_deadline__volumes_cannot_be_mounted__says_why(cluster: ClusterFixture) -> None:
+    """With another controller, so that nobody but the test makes its pod. That controller would end it."""
+    [stuck] = cluster.queue(annotations=SOON, managed_by="example.com/test")
+    pod = make_stuck_pod(
+        cluster.core, cluster.namespace, {"name": stuck, "uid": cluster.job(stuck).metadata.uid}, "fib"
+    )
+    write_mount_event(cluster.core, cluster.namespace, pod)
+    cluster.suspend(stuck, False)
+    started = {"status": {"startTime": "2026-01-01T00:00:00Z"}}
+    cluster.batch.patch_namespaced_job_status(stuck, cluster.namespace, started)
+    with cluster.dispatching({"fib": 1}):
+        until(lambda: why(cluster, stuck))
+    assert why(cluster, stuck) == (
+        "its container has not started within 1 s: FailedMount: its volumes can't be mounted, and Kubernetes tries "
+        f"again: {NO_SECRET}"
+    )
+
+
+def test_start_error__no_limit__holds_the_slot(cluster: ClusterFixture, seen: Observer) -> None:
     """As long as it takes; nobody even looks at its pods."""
     [stuck] = cluster.queue(image=MISSING)
     [given_up] = cluster.queue("other", annotations=SOON, image=MISSING)
@@ -63,7 +117,7 @@ def test_without_a_time_it_holds_its_slot(cluster: ClusterFixture, seen: Observe
     assert not [request for request in cluster.proxy.requests if is_look(request) and stuck in request.query]
 
 
-def test_a_run_that_starts_in_time_is_left_alone(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__run_starts_in_time__is_left_alone(cluster: ClusterFixture, seen: Observer) -> None:
     """Once its container is known to be ready it may run for as long as it likes."""
     [long] = cluster.queue(annotations=SOON, args=LONG)
     [given_up] = cluster.queue("other", annotations=SOON, image=MISSING)
@@ -74,13 +128,61 @@ def test_a_run_that_starts_in_time_is_left_alone(cluster: ClusterFixture, seen: 
     assert not why(cluster, long)
 
 
+def init(name: str, *command: str, image: str = "busybox:1") -> dict[str, Any]:
+    """Return an init container."""
+    return {"name": name, "image": image, "command": list(command)}
+
+
+@EXECUTES
+def test_start_deadline__init_container_runs__leaves_the_run_alone(
+    cluster: ClusterFixture, seen: Observer, tmp_path: Path
+) -> None:
+    """It has started, and may take as long as it likes."""
+    gate = init("setup", "sh", "-c", f"until test -e {tmp_path}/go; do sleep 0.05; done")
+    [patient] = cluster.queue(annotations=SOON, initial=[gate])
+    [stuck] = cluster.queue("other", annotations=SOON, image=MISSING)
+    with cluster.dispatching({"fib": 1, "other": 1}):
+        seen.wait(lambda: stuck in seen.finished)
+        until(lambda: any(is_look(request) and patient in request.query for request in cluster.proxy.requests))
+        assert not why(cluster, patient)
+        (tmp_path / "go").touch()
+        seen.wait(lambda: patient in seen.finished)
+    assert reason_of(cluster, patient) == ""
+
+
+@EXECUTES
+@pytest.mark.parametrize("before", [[], *slow([init("setup", "true")])], ids=["the first", "the second"])
+def test_start_deadline__init_container_has_no_image__names_it(
+    cluster: ClusterFixture, seen: Observer, before: list[dict[str, Any]]
+) -> None:
+    """Also where an earlier one has ended."""
+    [stuck] = cluster.queue(annotations=SOON, initial=[*before, init("fetch", "true", image=MISSING)])
+    with cluster.dispatching({"fib": 1}):
+        seen.wait(lambda: stuck in seen.finished)
+    assert reason_of(cluster, stuck) == "DeadlineExceeded"
+    assert "its container has not started within 1 s" in why(cluster, stuck)
+    assert "the init container fetch" in why(cluster, stuck)
+
+
+@EXECUTES
+@pytest.mark.slow
+def test_start_error__init_container_has_no_image__frees_the_slot(cluster: ClusterFixture, seen: Observer) -> None:
+    [stuck] = cluster.queue(initial=[init("fetch", "true", image=MISSING)])
+    with cluster.dispatching({"fib": 1}, start_error_seconds=2):
+        seen.wait(lambda: stuck in seen.finished)
+    assert "SLIMFAAS_START_ERROR_TIMEOUT_SECONDS is 2" in why(cluster, stuck)
+    assert "the init container fetch" in why(cluster, stuck)
+
+
 @pytest.mark.parametrize(
     "action",
     [LoseResponse(), *slow(LoseRequest(), Refuse(503, "ServiceUnavailable"), Refuse(429, "TooManyRequests"))],
     ids=lambda action: f"{type(action).__name__}-{getattr(action, 'status', '')}",
 )
 @pytest.mark.parametrize("call", ["the write", *slow("the look")])
-def test_a_call_that_fails_is_made_again(cluster: ClusterFixture, seen: Observer, action: Action, call: str) -> None:
+def test_start_deadline__call_fails__is_repeated(
+    cluster: ClusterFixture, seen: Observer, action: Action, call: str
+) -> None:
     """Lost, repeated or refused for the moment: the run is given up all the same, once."""
     [stuck] = cluster.queue(annotations=SOON, image=MISSING)
     fault = cluster.proxy.add(Fault(action, when=is_look if call == "the look" else is_giving_up, times=2))
@@ -90,7 +192,7 @@ def test_a_call_that_fails_is_made_again(cluster: ClusterFixture, seen: Observer
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
 
 
-def test_another_dispatcher_counts_on_from_where_the_cluster_says(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__new_leader__counts_from_the_start_of_the_job(cluster: ClusterFixture, seen: Observer) -> None:
     """The time is the Job's, not the dispatcher's: one that leads later gives it up at once."""
     [stuck] = cluster.queue(annotations=SOON, image=MISSING)
     with cluster.dispatching({"fib": 1}):
@@ -103,7 +205,9 @@ def test_another_dispatcher_counts_on_from_where_the_cluster_says(cluster: Clust
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
 
 
-def test_a_run_that_changes_between_look_and_write_is_judged_anew(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__run_changes_between_read_and_write__is_judged_again(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """The write carries the version that was judged: it conflicts, and the new version is looked at."""
     [stuck] = cluster.queue(annotations=SOON, image=MISSING)
     hold = Hold()
@@ -120,7 +224,7 @@ def test_a_run_that_changes_between_look_and_write_is_judged_anew(cluster: Clust
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
 
 
-def test_what_waits_to_start_costs_no_call_before_its_time(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__before_its_time__makes_no_call(cluster: ClusterFixture, seen: Observer) -> None:
     """Nothing is polled: the time comes from the watch."""
     cluster.queue(annotations={labels.PENDING_TIMEOUT_ANNOTATION: "600"}, image=MISSING)
     [finished] = cluster.queue("other")
@@ -129,7 +233,7 @@ def test_what_waits_to_start_costs_no_call_before_its_time(cluster: ClusterFixtu
     assert not any(map(is_look, cluster.proxy.requests))
 
 
-def test_the_time_is_told_by_the_api_servers_clock(cluster: ClusterFixture) -> None:
+def test_start_deadline__clock__is_the_api_servers(cluster: ClusterFixture) -> None:
     """A node's own clock may be minutes off; the API server's is read off its answers."""
     server = cluster.connect().transport
     server.call("GET", "/version")
@@ -137,7 +241,7 @@ def test_the_time_is_told_by_the_api_servers_clock(cluster: ClusterFixture) -> N
     assert abs(stored.metadata.creation_timestamp.timestamp() - server.clock.now()) < 10
 
 
-def test_an_error_tells_no_time(cluster: ClusterFixture) -> None:
+def test_start_deadline__error_response__does_not_set_the_clock(cluster: ClusterFixture) -> None:
     """A load balancer answers in the API server's place, and by a clock of its own."""
     server = cluster.connect().transport
     server.call("GET", "/version")
@@ -149,7 +253,7 @@ def test_an_error_tells_no_time(cluster: ClusterFixture) -> None:
     assert server.clock.now() - before < 3600
 
 
-def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(cluster: ClusterFixture, seen: Observer) -> None:
+def test_start_deadline__missing_right_to_read_pods__delays_no_other(cluster: ClusterFixture, seen: Observer) -> None:
     """Nor is the API server asked about it again and again."""
     [hidden] = cluster.queue("first", annotations=SOON, image=MISSING)
     [stuck] = cluster.queue("second", annotations=SOON, image=MISSING)
@@ -168,7 +272,9 @@ def test_a_run_that_may_not_be_looked_at_keeps_no_other_waiting(cluster: Cluster
 
 @pytest.mark.slow
 @pytest.mark.parametrize("call", ["the look", "the write"])
-def test_a_run_that_gets_no_answer_keeps_no_other_waiting(cluster: ClusterFixture, seen: Observer, call: str) -> None:
+def test_start_deadline__call_without_a_response__delays_no_other(
+    cluster: ClusterFixture, seen: Observer, call: str
+) -> None:
     """Each of its calls fails: the others have their turn, and it is tried less and less often."""
     [first] = cluster.queue("first", annotations=SOON, image=MISSING)
 

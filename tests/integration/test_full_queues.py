@@ -110,7 +110,7 @@ def test_submit__names_no_definition_where_the_limit_of_all_queues_is_reached(
     assert isinstance(submit(submitter, free), Accepted)
     refused = submit(submitter, free)
     assert isinstance(refused, QueueFullError)
-    assert refused.definition is None
+    assert refused.full.definition is None
 
 
 @pytest.mark.parametrize("refusal", [Refuse(422, "Invalid", "no"), Refuse(403, "Forbidden", "exceeded quota: x")])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -46,11 +47,11 @@ def store():
 
 @pytest.fixture
 def kubectl(store, tmp_path):
-    """Return a function that runs kubectl against a server for that store, and returns its output."""
+    """Return a function that runs kubectl against a server for that store, and returns its output or error."""
     server = ApiServer(store, OneLine())
     server.start()
 
-    def run(*args, stdin=None):
+    def run(*args, stdin=None, fails=False):
         done = subprocess.run(
             [KUBECTL, "--server", server.url, *args],
             input=stdin,
@@ -60,8 +61,8 @@ def kubectl(store, tmp_path):
             check=False,
             env={**os.environ, "HOME": str(tmp_path), "KUBECONFIG": os.devnull},
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == (1 if fails else 0), done.stderr
+        return done.stderr if fails else done.stdout
 
     yield run
     server.stop()
@@ -124,3 +125,30 @@ def test_kubectl__supports_other_common_commands(kubectl):
     kubectl("annotate", "job", "two", "slimfaas.dev/note=x")
     kubectl("label", "job", "two", "tier=x")
     kubectl("patch", "job", "two", "-p", '{"spec":{"suspend":true}}')
+
+
+@pytest.mark.slow
+def test_explain__prints_the_fields_and_their_descriptions(kubectl):
+    """Of an object, of a field that is an object, an array or a map, and of a single value."""
+    job = kubectl("explain", "job")
+    assert "Job represents the configuration of a single job." in job
+    assert re.search(r"^  spec\t<\S*JobSpec>$", job, re.MULTILINE)
+    spec = kubectl("explain", "jobs.spec")
+    assert "FIELD: spec" in spec
+    assert "JobSpec describes how the job execution will look like." in spec
+    assert re.search(r"^  backoffLimit\t<integer>$", spec, re.MULTILINE)
+    assert "Entrypoint array" in kubectl("explain", "pod.spec.containers.command")
+    assert "FIELD: nodeSelector <map[string]string>" in kubectl("explain", "job.spec.template.spec.nodeSelector")
+    assert "FIELDS" in kubectl("explain", "lease.spec")
+    assert 'field "spek" does not exist' in kubectl("explain", "job.spek", fails=True)
+
+
+def test_create_job__says_that_there_is_no_protobuf(kubectl, store):
+    """And the way that it names works."""
+    command = ["create", "job", "new", "--image=busybox:1"]
+    error = kubectl(*command, "--", "true", fails=True)
+    assert "the embedded cluster reads JSON only" in error
+    assert "--dry-run=client -o json | kubectl create -f -" in error
+    manifest = kubectl(*command, "--dry-run=client", "-o", "json", "--", "true")
+    kubectl("create", "-f", "-", stdin=manifest)
+    assert store.get(JOB, "default", "new")["spec"]["template"]["spec"]["containers"][0]["command"] == ["true"]

@@ -10,7 +10,7 @@ import pytest
 from app.dispatcher.lease import LeaseTiming
 from app.dispatcher.loop import Dispatcher
 from app.kube import labels
-from tests.integration.dispatching import LONG, ClusterFixture, DispatcherProcess, until
+from tests.integration.dispatching import LONG, QUICK, ClusterFixture, DispatcherProcess, until
 from tests.support.faults import Fault, FaultProxy, GoSilent, Hold, LoseResponse, Refuse, Request
 from tests.support.observer import Observer
 
@@ -37,7 +37,7 @@ def both(first: Dispatcher, second: Dispatcher) -> Iterator[None]:
         second.stop()
 
 
-def test_of_two_that_start_at_once_one_leads(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__two_start_at_once__one_leads(cluster: ClusterFixture, seen: Observer) -> None:
     """The lease is created once; every run starts once, in order, and never are there more than slots."""
     names = cluster.queue(count=8)
     first, second = cluster.dispatcher(SLOTS), cluster.dispatcher(SLOTS)
@@ -50,7 +50,7 @@ def test_of_two_that_start_at_once_one_leads(cluster: ClusterFixture, seen: Obse
     assert seen.most_active["fib"] == 1
 
 
-def test_a_leader_that_stops_hands_over_at_once(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__stops__hands_over_at_once(cluster: ClusterFixture, seen: Observer) -> None:
     """It gives the lease back, so that nobody has to wait for its end: here an hour."""
     timing = LeaseTiming(lease_seconds=3600)
     first, second = cluster.dispatcher(SLOTS, timing=timing), cluster.dispatcher(SLOTS, timing=timing)
@@ -67,7 +67,7 @@ def test_a_leader_that_stops_hands_over_at_once(cluster: ClusterFixture, seen: O
     assert cluster.holder() == ""
 
 
-def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(cluster: ClusterFixture) -> None:
+def test_leader__stops_after_a_renewal_without_a_response__hands_over_at_once(cluster: ClusterFixture) -> None:
     """It looks at the lease before it gives it back: its own renewal may have been stored."""
     timing = LeaseTiming(lease_seconds=60, renew_seconds=0.1, retry_seconds=60)
     with cluster.dispatching(SLOTS, timing=timing):
@@ -77,9 +77,7 @@ def test_a_leader_that_stops_after_a_renewal_without_an_answer_hands_over_too(cl
     assert cluster.holder() == ""
 
 
-def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(
-    cluster: ClusterFixture, seen: Observer
-) -> None:
+def test_leader__killed__is_followed_when_its_lease_has_expired(cluster: ClusterFixture, seen: Observer) -> None:
     """Its runs go on, its queue is taken over, and nothing starts twice."""
     [running] = cluster.queue(args=LONG)
     names = cluster.queue(count=3)
@@ -100,7 +98,7 @@ def test_a_leader_that_is_killed_is_followed_when_its_lease_has_expired(
 
 
 @pytest.mark.slow
-def test_leaders_that_are_killed_again_and_again(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__killed_again_and_again__starts_each_run_once(cluster: ClusterFixture, seen: Observer) -> None:
     """Wherever they die, each run starts once, and never are there more than slots."""
     names = cluster.queue(count=10)
     for _ in range(3):
@@ -115,7 +113,7 @@ def test_leaders_that_are_killed_again_and_again(cluster: ClusterFixture, seen: 
 
 
 @pytest.mark.slow
-def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__paused_for_longer_than_its_lease__does_not_act_again(cluster: ClusterFixture, seen: Observer) -> None:
     """By its own clock its lease is over; it sees that before it acts, and follows."""
     with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, SLOTS) as leader:
         [first] = cluster.queue()
@@ -132,11 +130,11 @@ def test_a_leader_that_is_paused_and_goes_on_later_does_no_harm(cluster: Cluster
     assert seen.most_active["fib"] == 1
 
 
-def test_a_leader_that_loses_the_api_server_stops_before_the_next_one_begins(
+def test_leader__loses_the_api_server__stops_before_the_next_one_begins(
     cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """At no moment do both lead, and the one that was cut off follows when it is back."""
-    first, second = cluster.dispatcher(SLOTS, proxy=cut_off), cluster.dispatcher(SLOTS)
+    first, second = cluster.dispatcher(SLOTS, proxy=cut_off, timing=QUICK), cluster.dispatcher(SLOTS)
     first.start()
     until(lambda: first.leading)
     second.start()
@@ -159,7 +157,7 @@ def test_a_leader_that_loses_the_api_server_stops_before_the_next_one_begins(
     assert seen.most_active["fib"] == 1
 
 
-def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
+def test_leader__late_admission_of_the_last_leader__takes_no_slot_twice(
     cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """The new leader chooses another run for the only slot; what the old one had under way must conflict.
@@ -170,7 +168,7 @@ def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
     cluster.deploy("db", replicas=1)
     hold = Hold()
     cut_off.add(Fault(hold, method="PATCH", times=None))
-    first, second = cluster.dispatcher(SLOTS, proxy=cut_off), cluster.dispatcher(SLOTS)
+    first, second = cluster.dispatcher(SLOTS, proxy=cut_off, timing=QUICK), cluster.dispatcher(SLOTS)
     first.start()
     until(lambda: first.leading)
     [dependent] = cluster.queue(depends_on=("db",))
@@ -195,12 +193,12 @@ def test_an_admission_of_the_last_leader_that_arrives_late_takes_no_slot_twice(
     assert seen.starts == {other: 1, dependent: 1}
 
 
-def test_a_lease_that_is_lost_while_a_call_is_in_flight(
+def test_leader__loses_the_lease_during_a_call__sends_no_other(
     cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
     """Whatever that call does, no further one follows it, and both leaders' runs together keep to the slots."""
     hold = Hold()
-    first, second = cluster.dispatcher({"fib": 2}, proxy=cut_off), cluster.dispatcher({"fib": 2})
+    first, second = cluster.dispatcher({"fib": 2}, proxy=cut_off, timing=QUICK), cluster.dispatcher({"fib": 2})
     first.start()
     until(cluster.is_settled)
     cut_off.add(Fault(hold, method="PATCH", times=None))
@@ -223,7 +221,7 @@ def test_a_lease_that_is_lost_while_a_call_is_in_flight(
     assert seen.most_active["fib"] <= 2
 
 
-def test_a_leader_whose_clock_jumped_looks_at_everything_anew(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__clock_jumps__lists_everything_again(cluster: ClusterFixture, seen: Observer) -> None:
     """It slept for longer than its lease: even if it gets the lease back at once, somebody may have led meanwhile."""
     slept_seconds = 0.0
     timing = LeaseTiming(lease_seconds=2, renew_seconds=0.05, retry_seconds=0.05)
@@ -245,7 +243,7 @@ def test_a_leader_whose_clock_jumped_looks_at_everything_anew(cluster: ClusterFi
         seen.wait(lambda: second in seen.finished)
 
 
-def test_a_stop_with_an_admission_in_doubt_keeps_the_lease_until_its_end(
+def test_leader__stops_with_an_admission_in_doubt__keeps_the_lease_until_it_expires(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
     """Otherwise the next leader would not know that something may still arrive."""
@@ -260,7 +258,7 @@ def test_a_stop_with_an_admission_in_doubt_keeps_the_lease_until_its_end(
     assert cluster.holder() != ""
 
 
-def test_a_lease_taken_away_by_hand_ends_the_term(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__lease_is_taken_by_hand__ends_the_term(cluster: ClusterFixture, seen: Observer) -> None:
     """Who is written in the lease is respected, as long as its time runs; then the queue goes on."""
     with cluster.dispatching(SLOTS) as dispatcher:
         body = {"spec": {"holderIdentity": "somebody", "leaseDurationSeconds": 1}}
@@ -271,7 +269,7 @@ def test_a_lease_taken_away_by_hand_ends_the_term(cluster: ClusterFixture, seen:
         assert dispatcher.leading
 
 
-def test_a_lease_deleted_by_hand_is_made_again(cluster: ClusterFixture, seen: Observer) -> None:
+def test_leader__lease_is_deleted_by_hand__creates_it_again(cluster: ClusterFixture, seen: Observer) -> None:
     """The queue goes on."""
     with cluster.dispatching(SLOTS):
         cluster.leases.delete_namespaced_lease(labels.LEASE_NAME, cluster.namespace)
@@ -281,7 +279,7 @@ def test_a_lease_deleted_by_hand_is_made_again(cluster: ClusterFixture, seen: Ob
 
 
 @pytest.mark.slow
-def test_a_lease_deleted_by_hand_makes_no_second_leader(cluster: ClusterFixture) -> None:
+def test_leader__lease_is_deleted_by_hand__has_no_second_leader(cluster: ClusterFixture) -> None:
     """Its holder acts until it notices: a candidate that knew the lease waits for it to be made again, or to expire."""
     first, second = cluster.dispatcher(SLOTS), cluster.dispatcher(SLOTS)
     with both(first, second):
@@ -298,7 +296,9 @@ def test_a_lease_deleted_by_hand_makes_no_second_leader(cluster: ClusterFixture)
 
 
 @pytest.mark.slow
-def test_a_deleted_lease_of_a_leader_that_is_gone_expires(cluster: ClusterFixture, seen: Observer) -> None:
+def test_candidate__lease_of_a_dead_leader_is_deleted__waits_until_it_expires(
+    cluster: ClusterFixture, seen: Observer
+) -> None:
     """Who comes next knows that the last one fell silent."""
     with DispatcherProcess(cluster.kubeconfig(), cluster.namespace, SLOTS) as leader:
         until(cluster.holder)
@@ -316,7 +316,9 @@ def test_a_deleted_lease_of_a_leader_that_is_gone_expires(cluster: ClusterFixtur
 
 
 @pytest.mark.parametrize("spec", [None, {"holderIdentity": ""}, {"holderIdentity": "gone"}])
-def test_a_lease_that_says_little_is_free(cluster: ClusterFixture, seen: Observer, spec: dict[str, str] | None) -> None:
+def test_candidate__lease_without_holder_or_duration__takes_it(
+    cluster: ClusterFixture, seen: Observer, spec: dict[str, str] | None
+) -> None:
     """Without a holder, or without a time for which it is held, it keeps nobody away."""
     cluster.leases.create_namespaced_lease(cluster.namespace, {"metadata": {"name": labels.LEASE_NAME}, "spec": spec})
     with cluster.dispatching(SLOTS):
@@ -324,7 +326,7 @@ def test_a_lease_that_says_little_is_free(cluster: ClusterFixture, seen: Observe
         seen.wait(lambda: run in seen.finished)
 
 
-def test_a_lease_of_another_is_waited_for_by_ones_own_clock(cluster: ClusterFixture) -> None:
+def test_candidate__lease_of_another__waits_by_its_own_clock(cluster: ClusterFixture) -> None:
     """What times another clock has written into it is no matter."""
     long_ago = "2020-01-01T00:00:00.000001Z"
     body = {
@@ -337,8 +339,23 @@ def test_a_lease_of_another_is_waited_for_by_ones_own_clock(cluster: ClusterFixt
         assert time.monotonic() - began > 2
 
 
+def test_candidate__lease_written_by_somebody_else__takes_it(cluster: ClusterFixture, seen: Observer) -> None:
+    """The largest number of transitions, a holder with a line break, and annotations that leave no room for more."""
+    body = {
+        "metadata": {
+            "name": labels.LEASE_NAME,
+            "annotations": {"a": "x" * 200_000, labels.INTENT_ANNOTATION: "{" * 60_000},
+        },
+        "spec": {"holderIdentity": "x\nleading as y", "leaseDurationSeconds": 1, "leaseTransitions": 2**31 - 1},
+    }
+    cluster.leases.create_namespaced_lease(cluster.namespace, body)
+    with cluster.dispatching(SLOTS):
+        [run] = cluster.queue()
+        seen.wait(lambda: run in seen.finished)
+
+
 @pytest.mark.slow
-def test_a_candidate_without_rights_asks_less_and_less(cluster: ClusterFixture) -> None:
+def test_candidate__missing_rights__asks_with_growing_pauses(cluster: ClusterFixture) -> None:
     """Nobody but an administrator can help it; once that has happened it leads."""
     refused = cluster.proxy.add(Fault(Refuse(403, "Forbidden"), path="/leases", times=None))
     dispatcher = cluster.dispatcher(SLOTS)

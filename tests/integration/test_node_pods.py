@@ -265,13 +265,6 @@ class TestOutcome:
         run_pod("shout", "true", image="BusyBox:1")
         assert eventually(lambda: waiting_state(apis, "shout")).reason == "InvalidImageName"
 
-    def test_init_containers__are_refused(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
-        """The pod fails with a message, instead of running without them."""
-        init = {"name": "first", "image": "busybox:1", "args": ["true"]}
-        run_pod("init", "true", spec={"initContainers": [init]})
-        pod = eventually(lambda: (pod := apis.pod("init")).status.phase == "Failed" and pod)
-        assert pod.status.reason == "InitContainersNotSupported"
-
 
 class TestRestarts:
     """restartPolicy."""
@@ -398,8 +391,6 @@ class TestReadiness:
     def test_initial_delay__delays_readiness(self, apis: Apis, run_pod: RunPod, eventually: Eventually) -> None:
         """A running pod is not ready before its first probe."""
         run_pod("delayed", "sleep 60", readinessProbe={"exec": {"command": ["true"]}, "initialDelaySeconds": 1})
-        pod = eventually(lambda: (pod := apis.pod("delayed")).status.phase == "Running" and pod)
-        assert not is_ready(pod)
         pod = eventually(lambda: is_ready(pod := apis.pod("delayed")) and pod)
         ready = next(found for found in pod.status.conditions if found.type == "Ready")
         started = pod.status.container_statuses[0].state.running.started_at
@@ -426,8 +417,7 @@ class TestDeletion:
         run_pod("deaf", f"trap '' TERM; echo $$$$ > {tmp_path}/pid; while :; do sleep 0.1; done",
                 spec={"terminationGracePeriodSeconds": 1})  # fmt: skip
         pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
-        apis.core.delete_namespaced_pod("deaf", apis.namespace)
-        deleting = apis.pod("deaf")
+        deleting = apis.core.delete_namespaced_pod("deaf", apis.namespace)
         assert deleting.metadata.deletion_grace_period_seconds == 1
         eventually(lambda: not apis.pods())
         assert not Path(f"/proc/{pid}").exists()

@@ -194,12 +194,30 @@ def test_synced__is_cleared_during_an_outage(cluster: ClusterFixture) -> None:
 def test_watch__resumes_where_it_was_cut(cluster: ClusterFixture) -> None:
     """Changes during the outage arrive without a list: a list of many costs as many, a cut does not."""
     store = ListedStore()
+    # No controller changes these runs, so the last change that the watch has shown stands.
+    cluster.queue(managed_by="example.com/other")
     with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         for _ in range(3):
             cluster.proxy.cut_watches()
-            store.await_item(cluster.queue()[0])
+            until(lambda: not reflector.synced.is_set())
+            until(reflector.synced.is_set)
+            store.await_item(cluster.queue(managed_by="example.com/other")[0])
     assert store.lists == 1
+
+
+def test_watch__lists_again_when_its_last_change_no_longer_stands(cluster: ClusterFixture) -> None:
+    """Etcd may have been restored, and an API server lets the watch go on without a sign of that."""
+    store, held = ListedStore(), Hold()
+    [name] = cluster.queue(managed_by="example.com/other")
+    with reflecting(cluster, store) as reflector:
+        assert reflector.synced.wait(DEADLINE_SECONDS)
+        cluster.proxy.add(Fault(held, when=is_watch))
+        cluster.proxy.cut_watches()
+        held.wait_held()
+        cluster.batch.patch_namespaced_job(name, cluster.namespace, {"metadata": {"annotations": {"a": "b"}}})
+        held.release()
+        until(lambda: store.lists == 2)
 
 
 @pytest.mark.embedded_only("a real server forgets for all tests at once")
@@ -207,12 +225,13 @@ def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
     """The server says so inside the stream, in an ERROR event with code 410, after it has answered 200."""
     with embedded_server(history_size=5) as server, FaultProxy(server.url) as proxy:
         cluster, store, held = ClusterFixture(server, server.create_namespace(), tmp_path, proxy), ListedStore(), Hold()
+        first = cluster.queue(managed_by="example.com/other")
         with reflecting(cluster, store) as reflector:
             assert reflector.synced.wait(DEADLINE_SECONDS)
             proxy.add(Fault(held, when=is_watch))
             proxy.cut_watches()
             held.wait_held()
-            names = cluster.queue(count=20)
+            names = [*first, *cluster.queue(count=20)]
             held.release()
             until(lambda: store.items.keys() == set(names))
     assert store.lists == 2
@@ -221,7 +240,8 @@ def test_watch__lists_again_after_410_gone(tmp_path: Path) -> None:
 def test_watch__is_given_up_when_it_falls_silent(cluster: ClusterFixture) -> None:
     """Nothing at all for longer than a watch lasts means that the connection is dead."""
     store = ListedStore()
-    with reflecting(cluster, store, silence_seconds=0.5) as reflector:
+    cluster.queue(managed_by="example.com/other")
+    with reflecting(cluster, store, silence_seconds=3.0) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         cluster.proxy.silence(watches_only=True)
         [name] = cluster.queue()

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from kubernetes.client import Configuration
 
 from app.api.problems import problem_of
+from app.kube.api_server import ApiServer
 from app.kube.errors import ClusterError, InvalidError, UnreachableError
 from app.kube.transport import ApiTransport
 from app.runs.create import CreateFailedError
@@ -178,7 +178,7 @@ def test_submit__retries_any_run_where_the_connection_was_refused(cluster: Clust
 def test_call__knows_that_nothing_was_sent_to_an_unknown_host_or_a_closed_port() -> None:
     for url in (f"http://127.0.0.1:{find_free_port()}", "http://api-server.invalid"):
         with pytest.raises(UnreachableError) as raised:
-            ApiTransport(Configuration(host=url), "default").call("POST", "/apis")
+            ApiTransport(ApiServer(url), "default").call("POST", "/apis")
         assert (raised.value.outcome_unknown, raised.value.retryable) == (False, True)
 
 

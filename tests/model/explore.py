@@ -1,13 +1,17 @@
-"""Exploring the worlds of `world`: all schedules of a small one, and schedules drawn by a seed in a larger one."""
+"""Exploring worlds: all schedules of a small one, and schedules drawn by a seed in a larger one."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.run import Phase
-from tests.model.world import Action, BrokenPromiseError, Kind, Rules, World
+from tests.model.promises import BrokenPromiseError
+from tests.model.state_key import state_key
+from tests.model.steps import Action, actions, apply
+from tests.model.world import Kind, Rules, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +29,45 @@ class Found:
     broken: str = ""
 
 
-def explore_all(kind: Kind, rules: type[Rules] = Rules, *, most_states: int, most_steps: int = 1 << 30) -> Found:
+def explore_all(
+    kind: Kind,
+    rules: type[Rules] = Rules,
+    *,
+    first_steps: Sequence[Action] = (),
+    most_states: int,
+    most_steps: int = 1 << 30,
+) -> Found:
     """Take every schedule of a world, the shortest first.
 
     Args:
         kind: of world.
         rules: of the dispatchers.
+        first_steps: the steps with which each schedule begins.
         most_states: an exploration that meets more states than these fails: its bounds are too wide.
         most_steps: the longest schedules.
     """
     with kind.bounded():
-        return _explore_all(World(kind, rules), most_states, most_steps)
+        first = World(kind, rules)
+        for action in first_steps:
+            assert action in actions(first), f"{action} is not possible now"
+            apply(first, action)
+        return _explore_all(first, most_states, most_steps)
 
 
 def _explore_all(first: World, most_states: int, most_steps: int) -> Found:
-    seen: dict[int, tuple[int, Action] | None] = {hash(first.key()): None}
-    waiting = deque([(first, hash(first.key()), 0)])
+    seen: dict[int, tuple[int, Action] | None] = {hash(state_key(first)): None}
+    waiting = deque([(first, hash(state_key(first)), 0)])
     while waiting:
         world, key, depth = waiting.popleft()
         if depth >= most_steps:
             continue
-        for action in world.actions():
+        for action in actions(world):
             after = world.copy()
             try:
-                after.apply(action)
+                apply(after, action)
             except BrokenPromiseError as error:
                 return Found(len(seen), [*_path(seen, key), action], str(error))
-            found = hash(after.key())
+            found = hash(state_key(after))
             if found in seen:
                 continue
             seen[found] = (key, action)
@@ -118,7 +134,7 @@ def _explore_one(world: World, draw: random.Random, steps: int, *, completes: bo
     for _ in range(steps):
         usual: list[Action] = []
         rare: list[Action] = []
-        for action in world.actions(without):
+        for action in actions(world, without):
             (rare if action[0] in faults else usual).append(action)
         chosen = rare if rare and (not usual or draw.random() < rarity) else usual
         if not chosen:
@@ -126,7 +142,7 @@ def _explore_one(world: World, draw: random.Random, steps: int, *, completes: bo
         action = chosen[int(draw.random() * len(chosen))]
         schedule.append(action)
         try:
-            world.apply(action)
+            apply(world, action)
         except BrokenPromiseError as error:
             return Found(len(schedule), schedule, str(error))
     if completes:
@@ -143,6 +159,7 @@ _HELPFUL = (
     "arrives late",
     "lists",
     "lists again",
+    "lists what is older",
     "sees",
     "sees the dependency",
     "lease write arrives late",
@@ -161,14 +178,14 @@ def _complete(world: World, schedule: list[Action]) -> None:
     for side in world.sides:
         side.parked = frozenset()
     if not world.ready:
-        world.apply(("dependency changes",))
+        apply(world, ("dependency changes",))
     order = {name: rank for rank, name in enumerate(_HELPFUL)}
     for turn in range(300):
         if all(run.phase is Phase.FINISHED for run in world.runs):
             return
         leads = any(side.leadership.term is not None for side in world.sides)
         useful = sorted(
-            (action for action in world.actions() if action[0] in order and not (leads and action[0] == "takes")),
+            (action for action in actions(world) if action[0] in order and not (leads and action[0] == "takes")),
             key=lambda action: (order[action[0]], str(action)),
         )
         if not useful:
@@ -177,5 +194,5 @@ def _complete(world: World, schedule: list[Action]) -> None:
         quiet = [action for action in useful if action[0] in ("renews", "writes")]
         action = useful[0] if useful[0] not in quiet or not quiet else quiet[turn % len(quiet)]
         schedule.append(action)
-        world.apply(action)
+        apply(world, action)
     raise BrokenPromiseError("promise 1: a run does not come to its end")

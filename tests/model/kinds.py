@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.model.explore import FAULTS
 from tests.model.world import Kind
 
@@ -65,6 +67,29 @@ DRAWN = (
         fresh=False,
         bounds={"SUSPECTED_PER_GROUP": 1, "FENCED_AT_ONCE": 1},
     ),
+    Kind(
+        runs=(*[("a", False)] * 3, *[("b", False)] * 3, ("c", False), ("d", False), ("e", False)),
+        slots={"a": 3, "b": 3, "c": 1, "d": 1, "e": 1},
+        limits=dict.fromkeys(FAULTS, 0) | {"takes": 1, "takes long": 9, "times out": 3, "refused": 2},
+        dispatchers=1,
+        fresh=False,
+        bounds={"WRITERS": 3, "SLOW_WRITERS": 1},
+    ),
+    Kind(
+        runs=(("a", False), ("a", True), ("a", False), ("b", True), ("b", False)),
+        slots={"a": 1, "b": 2},
+        limits=_FAULTS | {"time passes": 1},
+        fresh=False,
+        queue_timeouts=True,
+    ),
+    Kind(
+        runs=(("a", False), ("a", True), ("a", False), ("b", True), ("b", False)),
+        slots={"a": 2, "b": 1},
+        limits=_FAULTS | {"time passes": 3},
+        fresh=False,
+        queue_timeouts=True,
+        start_deadlines=True,
+    ),
 )
 """Of these a schedule's seed chooses one."""
 
@@ -104,6 +129,20 @@ EXHAUSTIVE = {
     ),
     "a first start": _small(_TWO, 1, fresh=True, arrives_late=9, dependency_changes=1),
     "a restore": _small(_TWO, 1, saved=1, restored=1),
+    "one leader, a restore, a run that ends": _small(_TWO, 1, dispatchers=1, takes=1, saved=1, restored=1, ends=1),
     "three runs, two slots": _small(_THREE, 2, dependency_changes=1),
+    "a time in the queue that ends": replace(
+        _small(_TWO, 1, dispatchers=1, takes=1, times_out=1, arrives_late=9, dependency_changes=1, time_passes=1),
+        queue_timeouts=True,
+    ),
+    "a time in the queue that ends, two leaders": replace(
+        _small((("a", False),) * 2, 1, arrives_late=9, time_passes=1), queue_timeouts=True
+    ),
+    "a start that takes too long": replace(
+        _small((("a", False),) * 2, 1, dispatchers=1, takes=1, ends=1, time_passes=2), start_deadlines=True
+    ),
+    "a start that takes too long, two leaders": replace(
+        _small((("a", False),), 1, time_passes=2), start_deadlines=True
+    ),
 }
 """Worlds of which every schedule is explored, to its end."""

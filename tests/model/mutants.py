@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from app.dispatcher.admission_rules import Purpose, Term
+from app.dispatcher import fence, next_admission, start_deadline
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
-from app.dispatcher.run_store import RunStore
+from app.dispatcher.queue_deadlines import QueueDeadlines
+from app.dispatcher.queues import Queues
+from app.dispatcher.term import Standing, Term
+from app.dispatcher.write import Purpose
+from app.domain.attempt import Attempt
 from app.domain.run import Phase, queue_key
+from app.kube import manifests
+from tests.model.steps import Action
 from tests.model.world import Rules
 
 NOTHING: frozenset[Pin] = frozenset()
@@ -32,6 +38,7 @@ class Mutant:
         name: of the attribute.
         replacement: makes the new attribute of the old one.
         world: the one of `EXHAUSTIVE` that finds it; empty: drawn schedules do.
+        first_steps: the steps in that world after which every schedule is explored, if all of them would take long.
         kind: the one of `DRAWN` in which it is found soonest; negative: the seed chooses.
         first_seed: the search begins there; a schedule soon after it is known to find the mutant.
     """
@@ -42,6 +49,7 @@ class Mutant:
     name: str
     replacement: Callable[[Any], Any]
     world: str = ""
+    first_steps: tuple[Action, ...] = ()
     kind: int = -1
     first_seed: int = 0
 
@@ -94,15 +102,24 @@ def _landing_without(part: Callable[[Term], frozenset[Pin]]) -> Callable[[Any], 
     return lambda old: lambda self: old(self) - part(self)
 
 
+def _without_version(old: Any) -> Any:
+    def build(resource_version: int, why: str) -> Any:
+        patch = old(resource_version, why)
+        del patch["metadata"]["resourceVersion"]
+        return patch
+
+    return build
+
+
 def _fresh_version(_old: Any) -> Any:
-    def sendable(self: Term, view: Any, slots: Any, due: Any) -> Any:
-        fresh = {pin.uid for pin in self.intended}
-        for pin in self.intended:
+    def sendable(term: Term, view: Any, slots: Any, is_due: Any) -> Any:
+        fresh = {pin.uid for pin in term.intended}
+        for pin in term.intended:
             run = view.get(pin.uid)
             if run is not None and run.phase is Phase.QUEUED and run.uid in fresh and view.may_start(run):
-                yield False, run, self._write(Purpose.ADMIT, run)
-        if not self.intended:
-            yield from _old(self, view, slots, due)
+                yield True, run, Purpose.ADMIT
+        if not term.intended:
+            yield from _old(term, view, slots, is_due)
 
     return sendable
 
@@ -110,14 +127,14 @@ def _fresh_version(_old: Any) -> Any:
 def _adopts_any_lease(old: Any) -> Any:
     def look(self: Claim, seen: Any) -> Claim:
         if self.held and seen is not None:
-            return self._replace(base=seen, unanswered=frozenset())
+            return self._replace(base=seen, unanswered_writes=frozenset())
         return old(self, seen)  # type: ignore[no-any-return]
 
     return look
 
 
 def _keeps_term_after_conflict(_old: Any) -> Any:
-    return lambda self: self.unsure()
+    return lambda self: self.lost_answer()
 
 
 def _unanswered_is_refused(_old: Any) -> Any:
@@ -126,7 +143,7 @@ def _unanswered_is_refused(_old: Any) -> Any:
 
 def _trusts_unknown(_old: Any) -> Any:
     def listed(self: Term, view: Any) -> Term:
-        return self._replace(is_listed=True, predecessor_known=True).prune(view)
+        return self._replace(is_listed=True, suspects_collected=True).prune(view)
 
     return listed
 
@@ -142,10 +159,10 @@ def _sends_without_slot(old: Any) -> Any:
         def get(self, key: Any, default: Any = 0) -> Any:
             return 99
 
-    def next_write(self: Term, view: Any, slots: Mapping[str, int], resting: Any, due: Any) -> Any:
-        return old(self, view, Plenty(slots), resting, due)
+    def choose_write(term: Term, view: Any, slots: Mapping[str, int], is_resting: Any, is_due: Any) -> Any:
+        return old(term, view, Plenty(slots), is_resting, is_due)
 
-    return next_write
+    return choose_write
 
 
 def _settles_once(old: Any) -> Any:
@@ -154,7 +171,7 @@ def _settles_once(old: Any) -> Any:
     def refused(self: Term, write: Any) -> Term:
         ended = old(self, write)
         if write.purpose is Purpose.ADMIT:
-            return ended._replace(possibly_admitted=ended.possibly_admitted - {write.pin})  # type: ignore[no-any-return]
+            return ended._replace(in_doubt=ended.in_doubt - {write.pin})  # type: ignore[no-any-return]
         return ended  # type: ignore[no-any-return]
 
     return refused
@@ -163,7 +180,7 @@ def _settles_once(old: Any) -> Any:
 def _conflict_settles(old: Any) -> Any:
     def conflicts(self: Term, write: Any) -> Term:
         ended = old(self, write)
-        return ended._replace(possibly_admitted=ended.possibly_admitted - {write.pin})  # type: ignore[no-any-return]
+        return ended._replace(in_doubt=ended.in_doubt - {write.pin})  # type: ignore[no-any-return]
 
     return conflicts
 
@@ -173,7 +190,7 @@ def _prunes_by_uid(old: Any) -> Any:
 
     def listed(self: Term, view: Any) -> Term:
         ended = old(self, view)
-        return ended._replace(possibly_admitted=NOTHING)  # type: ignore[no-any-return]
+        return ended._replace(in_doubt=NOTHING)  # type: ignore[no-any-return]
 
     return listed
 
@@ -186,8 +203,8 @@ def _serves_by_queue_only(old: Any) -> Any:
 
 
 def _keeps_what_has_no_slot(_old: Any) -> Any:
-    def sendable_soon(self: Term, view: Any, *_others: Any) -> Any:
-        return {pin: run for pin in self.intended if (run := view.get(pin.uid)) is not None}
+    def sendable_soon(term: Term, view: Any, *_others: Any) -> Any:
+        return {pin: run for pin in term.intended if (run := view.get(pin.uid)) is not None}
 
     return sendable_soon
 
@@ -195,7 +212,7 @@ def _keeps_what_has_no_slot(_old: Any) -> Any:
 def _first_of_each_definition(_old: Any) -> Any:
     """The first ones of each definition, whatever they wait for."""
 
-    def first_queued(self: RunStore, most: int) -> Iterator[Any]:
+    def first_queued(self: Queues, most: int) -> Iterator[Any]:
         for definition in self.definitions():
             runs = [*self.startable_runs(definition), *self.blocked_runs(definition)]
             yield from sorted(runs, key=queue_key)[:most]
@@ -204,8 +221,19 @@ def _first_of_each_definition(_old: Any) -> Any:
 
 
 def _fences_one_round(old: Any) -> Any:
-    return lambda self, view: old(self, view)._replace(unfenced={})
+    return lambda view, suspected, unfenced: (old(view, suspected, unfenced)[0], {})
 
+
+_SENT_AND_LEASE_DELETED: tuple[Action, ...] = (
+    ("takes", 0),
+    ("lease write answered", 0),
+    ("lists", 0),
+    ("renews", 0),
+    ("lease write answered", 0),
+    ("writes", 0),
+    ("Lease deleted",),
+)
+"""The first leader has sent an admission, and the Lease that names it is gone."""
 
 MUTANTS = {
     "no-intent": Mutant(
@@ -214,20 +242,24 @@ MUTANTS = {
         Leadership,
         "prepare_renewal",
         _sends_without_intent,
+        kind=10,
+        first_seed=10,
     ),
     "no-inheritance": Mutant(
-        "A successor treats what the intent names as possibly admitted.",
+        "A successor treats what the intent names as in doubt.",
         "promise",
         Term,
         "begin",
-        _begins_with(possibly_admitted=NOTHING),
+        _begins_with(in_doubt=NOTHING),
     ),
     "forgets-inheritance": Mutant(
-        "An intent names what is possibly admitted for as long as it is.",
+        "An intent names what is in doubt for as long as it is.",
         "promise",
         Term,
         "named",
-        _named_without(lambda term: term.possibly_admitted - term.sent()),
+        _named_without(lambda term: term.in_doubt - term.sent()),
+        kind=3,
+        first_seed=20,
     ),
     "forgets-sent": Mutant(
         "An intent names what is in flight.",
@@ -235,7 +267,8 @@ MUTANTS = {
         Term,
         "named",
         _named_without(lambda term: term.sent()),
-        kind=5,
+        kind=10,
+        first_seed=40,
     ),
     "forgets-intended": Mutant(
         "An intent names what an earlier one names and is not sent yet.",
@@ -247,17 +280,18 @@ MUTANTS = {
     "fresh-version": Mutant(
         "A patch carries the version that stands in the Lease, not the one last seen.",
         "promise",
-        Term,
+        next_admission,
         "_sendable",
         _fresh_version,
-        kind=5,
+        kind=9,
+        first_seed=10,
     ),
     "doubts-hold-no-slot": Mutant(
-        "What is possibly admitted holds its slot.",
+        "What is in doubt holds its slot.",
         "promise 2",
         Term,
         "landing",
-        _landing_without(lambda term: term.possibly_admitted - term.sent()),
+        _landing_without(lambda term: term.in_doubt - term.sent()),
     ),
     "flights-hold-no-slot": Mutant(
         "What is in flight holds its slot.", "promise 2", Term, "landing", _landing_without(lambda term: term.sent())
@@ -265,15 +299,15 @@ MUTANTS = {
     "sends-without-slot": Mutant(
         "A write is handed over only while there is a slot for it.",
         "promise 2",
-        Term,
-        "next_write",
+        next_admission,
+        "choose_write",
         _sends_without_slot,
     ),
     "unanswered-is-refused": Mutant(
         "A write without an answer may have been carried out.",
         "promise 2",
         Term,
-        "unanswered",
+        "lost_answer",
         _unanswered_is_refused,
         world="one leader, late and refused writes",
     ),
@@ -308,7 +342,12 @@ MUTANTS = {
         lambda _old: False,
     ),
     "lists-before": Mutant(
-        "The runs are listed after the Lease was taken.", "promise", Rules, "lists_after_taking", lambda _old: False
+        "The runs are listed after the Lease was taken.",
+        "promise",
+        Rules,
+        "lists_after_taking",
+        lambda _old: False,
+        kind=8,
     ),
     "adopts-any-lease": Mutant(
         "A Lease that somebody else has written ends the term.",
@@ -317,6 +356,7 @@ MUTANTS = {
         "look",
         _adopts_any_lease,
         kind=5,
+        first_seed=100,
     ),
     "trusts-unknown": Mutant(
         "After a predecessor without an intent the first queued runs are fenced.",
@@ -324,7 +364,8 @@ MUTANTS = {
         Term,
         "listed",
         _trusts_unknown,
-        kind=8,
+        kind=9,
+        first_seed=130,
     ),
     "forgets-unknown": Mutant(
         "Until they are, the intent says that it is not complete.",
@@ -333,11 +374,12 @@ MUTANTS = {
         "complete",
         lambda _old: property(lambda _self: True),
         world="three leaders, a Lease that is deleted",
+        first_steps=_SENT_AND_LEASE_DELETED,
     ),
     "ready-when-chosen": Mutant(
         "Dependencies are judged again when a write is handed over.",
         "promise 3",
-        RunStore,
+        Queues,
         "may_start",
         _may_start_always,
     ),
@@ -348,15 +390,64 @@ MUTANTS = {
         "listed",
         lambda old: lambda self, view: old(self, view)._replace(is_confirmed=True),
         kind=6,
-        first_seed=400,
+        first_seed=240,
+    ),
+    "keeps-confirmed": Mutant(
+        "Nothing is sent after a watch broke before the Lease was written once more.",
+        "promise",
+        Leadership,
+        "unconfirm",
+        lambda _old: lambda self: self,
+        kind=6,
+        first_seed=1300,
+    ),
+    "resumes-blindly": Mutant(
+        "A watch that broke goes on only if the last change that it has shown still stands.",
+        "promise",
+        Rules,
+        "checks_resumed_watches",
+        lambda _old: False,
+        world="one leader, a restore, a run that ends",
     ),
     "first-come-only": Mutant(
         "The definition that was served longest ago goes first.", "promise 5", Term, "hand_over", _serves_by_queue_only
     ),
+    "untried-take-all": Mutant(
+        "Definitions that have not been tried do not hold every writer.",
+        "promise 5",
+        next_admission,
+        "_count_free_writers",
+        lambda old: lambda term: old(term) | {Standing.UNTRIED: old(term)[Standing.HEALTHY]},
+        kind=3,
+    ),
+    "several-while-slow": Mutant(
+        "Only healthy definitions have several writes in flight.",
+        "promise 5",
+        next_admission,
+        "_may_have_several",
+        lambda _old: lambda term: term.healthy | term.failing,
+    ),
+    "many-while-slow": Mutant(
+        "Definitions with slow writes have several only as far as the slow writers go.",
+        "promise 5",
+        next_admission,
+        "_may_have_several",
+        lambda _old: lambda term: term.healthy,
+        kind=11,
+    ),
+    "gives-up-nothing": Mutant(
+        "Slow writes that hold all writers are given up where another definition waits.",
+        "promise 5",
+        next_admission,
+        "give_up_slow_writes",
+        lambda _old: lambda term, *_others: term,
+        kind=11,
+        first_seed=300,
+    ),
     "keeps-room": Mutant(
         "An intended run that has no slot any more takes no room from others.",
         "promise 5",
-        Term,
+        next_admission,
         "_sendable_soon",
         _keeps_what_has_no_slot,
         kind=9,
@@ -364,17 +455,59 @@ MUTANTS = {
     "fences-one-group": Mutant(
         "After an unknown predecessor the first queued runs of each group are fenced.",
         "promise",
-        RunStore,
+        Queues,
         "first_queued",
         _first_of_each_definition,
         kind=10,
+        first_seed=500,
+    ),
+    "ends-any-version": Mutant(
+        "A run is ended in the queue only in the version in which it is known as queued.",
+        "promise 1",
+        manifests,
+        "build_queue_timeout",
+        _without_version,
+        world="a time in the queue that ends",
+    ),
+    "ends-early": Mutant(
+        "A run is ended in the queue only when its time there is over.",
+        "promise 1",
+        QueueDeadlines,
+        "overdue",
+        lambda _old: lambda self, _now: iter([uid for _, uid in self._keys]),
+        world="a time in the queue that ends",
+    ),
+    "gives-up-any-version": Mutant(
+        "A run is given up only in the version in which it has not started.",
+        "promise 1",
+        manifests,
+        "build_start_timeout",
+        _without_version,
+        world="a start that takes too long",
+    ),
+    "gives-up-started": Mutant(
+        "A run whose container has started is not given up.",
+        "promise 1",
+        Attempt,
+        "has_started",
+        lambda _old: property(lambda _self: False),
+        world="a start that takes too long",
+    ),
+    "gives-up-early": Mutant(
+        "A run is given up only when its time to start is over.",
+        "promise 1",
+        start_deadline,
+        "_deadline",
+        lambda old: lambda awaited, since, why, **more: replace(old(awaited, since, why, **more), due=0),
+        world="a start that takes too long",
     ),
     "fences-one-round": Mutant(
         "Nothing of a definition is admitted while runs of it are still to be fenced.",
         "promise",
-        Term,
-        "_suspect_next",
+        fence,
+        "suspect_next",
         _fences_one_round,
         kind=10,
+        first_seed=500,
     ),
 }

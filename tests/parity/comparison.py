@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from tests.parity.differences import BY_CONTROLLERS, DIFFERENCES
 from tests.parity.sides import Facts
 
+PLAYED_AGAIN = "played again"
+"""The property of a test whose servers differed the first time and not the last: how often it was played again."""
+
 _KNOWN = [re.compile(pattern) for pattern in (BY_CONTROLLERS, *(one.path for one in DIFFERENCES if one.path))]
 
 

@@ -32,17 +32,22 @@ DIFFERENCES: tuple[Difference, ...] = (
         "It is for one user on one machine.",
     ),
     Difference(
+        "It reads no Protobuf, which `kubectl create job NAME` and the like send: 415, and a command that works.",
+        "`kubectl apply` and `kubectl create -f` send JSON, which every kind has.",
+    ),
+    Difference(
         "Each TokenReview verifies the token; kube-apiserver caches the result for 10 seconds.",
         "A cache would save little, and tests would have to wait.",
     ),
     Difference(
-        "It serves twelve kinds: Pods, Jobs, Deployments, StatefulSets and what they need.",
+        "It serves seventeen kinds: Pods, Jobs, CronJobs, Deployments, StatefulSets, Roles, and what they need.",
         "The service and `kubectl` need no others.",
     ),
     Difference(
         "Objects have no `managedFields`, and there is no server-side apply.",
         "Nothing here uses the owner of a field.",
-        r":(.*\.)?metadata\.managedFields|^TokenReview:metadata$",  # a review's metadata contains nothing else
+        # The metadata of reviews contains nothing else.
+        r":(.*\.)?metadata\.managedFields|^(TokenReview|SubjectAccessReview):metadata$",
         (create(JOBS, job()),),
     ),
     Difference(
@@ -78,11 +83,15 @@ DIFFERENCES: tuple[Difference, ...] = (
         "The readiness of a dependency depends only on the Deployment's own status.",
     ),
     Difference(
-        "Indexed Jobs, pod failure policies and success policies are stored, but not executed.",
+        "Indexed Jobs and success policies are stored, but not executed.",
         "The service creates no such Jobs.",
     ),
     Difference(
-        "Containers are processes of the user, without isolation, volumes, init containers or liveness probes.",
+        "The action `RestartAllContainers` of a container's restart rule is stored, but not executed.",
+        "The service creates no such containers.",
+    ),
+    Difference(
+        "Containers are processes of the user, without isolation, volumes, hooks or liveness probes.",
         "No container runtime is needed.",
     ),
     Difference(

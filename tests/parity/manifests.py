@@ -43,6 +43,32 @@ def job(*changes: tuple[str, Any]) -> Json:
     )
 
 
+def cron_job(*changes: tuple[str, Any]) -> Json:
+    """Return a suspended CronJob, so that no controller changes it."""
+    return changed(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "$NAME"},
+            "spec": {
+                "schedule": "0 0 * * *",
+                "suspend": True,
+                "jobTemplate": {
+                    "spec": {
+                        "template": {
+                            "spec": {
+                                "restartPolicy": "Never",
+                                "containers": [{"name": "main", "image": "busybox:1", "args": ["true"]}],
+                            }
+                        }
+                    }
+                },
+            },
+        },
+        *changes,
+    )
+
+
 def pod(*changes: tuple[str, Any]) -> Json:
     """Return a pod that no scheduler binds."""
     return changed(

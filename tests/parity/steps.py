@@ -8,6 +8,7 @@ from tests.parity.sides import JSON, MERGE, Json, Query, Session
 Step = Callable[[Session], None]
 
 JOBS = "/apis/batch/v1/namespaces/$NS/jobs"
+CRON_JOBS = "/apis/batch/v1/namespaces/$NS/cronjobs"
 PODS = "/api/v1/namespaces/$NS/pods"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/$NS/deployments"
 STATEFUL_SETS = "/apis/apps/v1/namespaces/$NS/statefulsets"

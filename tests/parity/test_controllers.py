@@ -6,12 +6,13 @@ tell it what happens to a pod. The pods here use both.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 import pytest
 
-from tests.parity.conftest import COMPARES, Play
+from tests.parity.conftest import COMPARES, AssertAlike
 from tests.parity.manifests import changed
 from tests.parity.sides import Json, Session
 from tests.parity.steps import DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS, Step, create, delete, delete_all, patch
@@ -196,12 +197,17 @@ def each_once(states: Sequence[State], name: str) -> list[Any]:
     return [value for value, _ in groupby(state.get(name) for state in states)]
 
 
-def check(play: Play, step: Step, *, same: str | None = None) -> None:
-    """Run a case on both servers; they must agree, and the part named `same` must have the same sequence of values."""
-    real, embedded = play(step)
-    assert agree(real, embedded), f"real: {real}\nembedded: {embedded}"
-    if same:
-        assert each_once(real, same) == each_once(embedded, same)
+def compare_states(real: Sequence[State], embedded: Sequence[State], same: str | None = None) -> list[str]:
+    """Return what differs between two state sequences; the part named `same` must have the same sequence of values."""
+    alike = agree(real, embedded) and (same is None or each_once(real, same) == each_once(embedded, same))
+    return [] if alike else [f"real: {real}", f"embedded: {embedded}"]
+
+
+def on_exit_code(action: str, operator: str, code: int) -> tuple[str, Any]:
+    """Return a pod failure policy of one rule."""
+    return "spec.podFailurePolicy", {
+        "rules": [{"action": action, "onExitCodes": {"operator": operator, "values": [code]}}]
+    }
 
 
 JOB_STORIES: dict[str, list[Step]] = {
@@ -211,6 +217,13 @@ JOB_STORIES: dict[str, list[Step]] = {
     "failure after a retry": [a_job(("spec.backoffLimit", 1), code=3), until(JOBS, has("Failed"))],
     "failure of a container that may restart": [
         a_job(("spec.backoffLimit", 0), ("spec.template.spec.restartPolicy", "OnFailure"), code=3),
+        until(JOBS, has("Failed"))],
+    "failure that a policy ends at once": [
+        a_job(on_exit_code("FailJob", "In", 3), code=3), until(JOBS, has("Failed"))],
+    "failure that a policy counts": [
+        a_job(on_exit_code("Count", "NotIn", 4), ("spec.backoffLimit", 0), code=3), until(JOBS, has("Failed"))],
+    "failure that a policy ignores, until the deadline": [
+        a_job(on_exit_code("Ignore", "In", 3), ("spec.backoffLimit", 0), ("spec.activeDeadlineSeconds", 4), code=3),
         until(JOBS, has("Failed"))],
     "deadline": [a_job(("spec.activeDeadlineSeconds", 1), seconds=LASTING), until(JOBS, has("Failed"))],
     "a missing image, until the deadline": [
@@ -223,6 +236,16 @@ JOB_STORIES: dict[str, list[Step]] = {
         RESUME, until(JOBS, counts(active=1, ready=1)),
         SUSPEND, until(JOBS, has("Suspended")), until(JOBS, counts(terminating=0)),
         RESUME, until(JOBS, counts(active=1, ready=1))],
+    "suspended, ended without a pod": [
+        a_job(("spec.suspend", True)), until(JOBS, has("Suspended")),
+        patch(JOBS, {"spec": {"suspend": False, "parallelism": 0, "activeDeadlineSeconds": 1}}),
+        until(JOBS, has("Failed"))],
+    "suspended, ended without a pod, suspended again before that": [
+        a_job(("spec.suspend", True)), until(JOBS, has("Suspended")),
+        patch(JOBS, {"spec": {"suspend": False, "parallelism": 0, "activeDeadlineSeconds": 600}}),
+        until(JOBS, has("Suspended", "False")), SUSPEND, until(JOBS, has("Suspended")),
+        RESUME, until(JOBS, has("Suspended", "False")),
+        patch(JOBS, {"spec": {"activeDeadlineSeconds": 1}}), until(JOBS, has("Failed"))],
     "deleted after its TTL": [a_job(("spec.ttlSecondsAfterFinished", 0)), until_gone(JOBS)],
     "deleted in the foreground": [a_job(seconds=LASTING), until(JOBS, counts(ready=1)), delete(JOBS, FOREGROUND),
         until_gone(JOBS)],
@@ -236,9 +259,9 @@ JOB_STORIES: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", JOB_STORIES.values(), ids=JOB_STORIES.keys())
-def test_job_controller__has_the_same_sequence_of_states(play: Play, steps: list[Step]) -> None:
+def test_job_controller__has_the_same_sequence_of_states(assert_alike: AssertAlike, steps: list[Step]) -> None:
     """Conditions and counts."""
-    check(play, record_states(JOBS, job_state, *steps), same="conditions")
+    assert_alike(partial(compare_states, same="conditions"), record_states(JOBS, job_state, *steps))
 
 
 def scale(collection: str, replicas: int) -> Step:
@@ -273,9 +296,11 @@ WORKLOAD_STORIES = {
 
 
 @pytest.mark.parametrize(("collection", "steps"), WORKLOAD_STORIES.values(), ids=WORKLOAD_STORIES.keys())
-def test_workload_controllers__have_the_same_sequence_of_states(play: Play, collection: str, steps: list[Step]) -> None:
+def test_workload_controllers__have_the_same_sequence_of_states(
+    assert_alike: AssertAlike, collection: str, steps: list[Step]
+) -> None:
     """Of the fields that the readiness of dependencies uses."""
-    check(play, record_states(collection, workload_state, *steps))
+    assert_alike(compare_states, record_states(collection, workload_state, *steps))
 
 
 POD_STORIES: dict[str, list[Step]] = {
@@ -286,6 +311,6 @@ POD_STORIES: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", POD_STORIES.values(), ids=POD_STORIES.keys())
-def test_pod__has_the_same_sequence_of_states(play: Play, steps: list[Step]) -> None:
+def test_pod__has_the_same_sequence_of_states(assert_alike: AssertAlike, steps: list[Step]) -> None:
     """Of the fields that the status of a run uses."""
-    check(play, record_states(PODS, pod_state, *steps))
+    assert_alike(compare_states, record_states(PODS, pod_state, *steps))

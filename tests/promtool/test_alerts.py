@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.promtool.build import PromtoolUnavailable, find_promtool
+from tests.support.selection import slow
 from tests.support.waiting import DEADLINE_SECONDS
 
 HERE = Path(__file__).resolve().parent
@@ -69,22 +70,24 @@ def test_alerts__fire_when_they_should(promtool: Path, folder: Path) -> None:
     ("right", "wrong"),
     [
         ("< 1 or absent", "< 0 or absent"),
-        (" or absent(slimfaas_jobs_dispatcher_leading)", ""),
         ("for: 2m", "for: 0m"),
-        ("for: 15m", "for: 5m"),
-        (
-            "< max by (namespace, definition) (slimfaas_jobs_slots)",
-            "<= max by (namespace, definition) (slimfaas_jobs_slots)",
+        *slow(
+            (" or absent(slimfaas_jobs_dispatcher_leading)", ""),
+            ("for: 15m", "for: 5m"),
+            (
+                "< max by (namespace, definition) (slimfaas_jobs_slots)",
+                "<= max by (namespace, definition) (slimfaas_jobs_slots)",
+            ),
+            ("> 3600", "> 7200"),
+            ('outcome=~"refused|unanswered"', 'outcome="refused"'),
+            ("[10m])) > 3", "[10m])) > 0"),
+            ("(slimfaas_jobs_runs_in_doubt) > 0", "(slimfaas_jobs_runs_in_doubt) > 2"),
+            ('code=~"5..|unreachable|unanswered"', 'code=~"[45].."'),
+            ('{reason!="ended"}', ""),
+            ("(slimfaas_jobs_configuration_refused) > 0", "(slimfaas_jobs_configuration_refused) > 1"),
+            ('code=~"5..",call!~"health.*"', 'code=~"5.."'),
+            ("> 0.97", "> 0.9"),
         ),
-        ("> 3600", "> 7200"),
-        ('outcome=~"refused|unanswered"', 'outcome="refused"'),
-        ("[10m])) > 3", "[10m])) > 0"),
-        ("(slimfaas_jobs_runs_in_doubt) > 0", "(slimfaas_jobs_runs_in_doubt) > 2"),
-        ('code=~"5..|unreachable|unanswered"', 'code=~"[45].."'),
-        ('{reason!="ended"}', ""),
-        ("(slimfaas_jobs_configuration_refused) > 0", "(slimfaas_jobs_configuration_refused) > 1"),
-        ('code=~"5..",call!~"health.*"', 'code=~"5.."'),
-        ("> 0.97", "> 0.9"),
     ],
 )
 def test_alerts__samples_reveal_a_wrong_rule(promtool: Path, folder: Path, right: str, wrong: str) -> None:

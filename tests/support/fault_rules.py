@@ -188,7 +188,14 @@ class Hold:
             self._changed.notify_all()
 
 
-Action = LoseRequest | LoseResponse | Truncate | Delay | Trickle | Refuse | GoSilent | Hold
+@dataclass(frozen=True)
+class Call:
+    """Forward the request, and call a function when its response has arrived, before it is passed on."""
+
+    act: Callable[[], object]
+
+
+Action = LoseRequest | LoseResponse | Truncate | Delay | Trickle | Refuse | GoSilent | Hold | Call
 
 
 @dataclass(frozen=True)

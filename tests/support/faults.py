@@ -32,6 +32,7 @@ import h11
 from tests.support.fault_links import CONNECT_SECONDS, Dropped, Link, LinkState, Server, shut
 from tests.support.fault_rules import (
     Action,
+    Call,
     Delay,
     Fault,
     GoSilent,
@@ -49,6 +50,7 @@ from tests.support.waiting import DEADLINE_SECONDS
 
 __all__ = [
     "Action",
+    "Call",
     "Delay",
     "Fault",
     "FaultProxy",
@@ -355,3 +357,5 @@ def _inject_before_response(link: Link, action: Action | None) -> None:
         case GoSilent(forward=True):
             link.silent = True
             link.wait_until_open()
+        case Call():
+            action.act()

@@ -26,6 +26,11 @@ class DispatcherLease:
         lease = self._read()
         return None if lease is None else lease.spec.holder_identity or ""
 
+    def version(self) -> str | None:
+        """Return the resourceVersion of the Lease; `None` if there is no Lease yet."""
+        lease = self._read()
+        return None if lease is None else str(lease.metadata.resource_version)
+
     def is_settled(self) -> bool:
         """Return whether the leader has listed all runs, and no earlier leader may have admissions under way.
 

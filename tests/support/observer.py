@@ -149,7 +149,8 @@ class Observer:
         definition = (metadata.get("labels") or {}).get("slimfaas.dev/job", "")
         conditions = (job.get("status") or {}).get("conditions") or ()
         ended = any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
-        suspended = bool(job["spec"].get("suspend"))
+        # A run that was ended in the queue is not suspended, but can have no pod.
+        suspended = bool(job["spec"].get("suspend")) or job["spec"].get("parallelism") == 0
         with self._changed:
             if not suspended and self._suspended.get(uid, True):
                 self.starts[name] = self.starts.get(name, 0) + 1

@@ -32,6 +32,9 @@ of `RBAC`."""
 TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 """The cluster-wide right to create TokenReviews."""
 
+AUTH_DELEGATOR = _K8S / "components" / "rbac-authorization" / "rbac.yaml"
+"""The cluster-wide right to review tokens and access."""
+
 SERVICE_ACCOUNT = "slimfaas"
 DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
 
@@ -114,11 +117,33 @@ def grant(server: Server, namespace: str, file: Path) -> None:
 
 
 @contextmanager
+def delegated(server: Server, namespace: str) -> Iterator[None]:
+    """Give the service in a namespace the right of `AUTH_DELEGATOR`; the embedded cluster does not authorize."""
+    if server.ca_file is None:
+        yield
+        return
+    rights = client.RbacAuthorizationV1Api(server.admin)
+    binding = yaml.safe_load(AUTH_DELEGATOR.read_text("utf-8"))
+    binding["metadata"]["name"] += f"-{namespace}"
+    binding["subjects"][0]["namespace"] = namespace
+    rights.create_cluster_role_binding(binding)
+    try:
+        yield
+    finally:
+        rights.delete_cluster_role_binding(binding["metadata"]["name"])
+
+
+@contextmanager
 def embedded_server(*, history_size: int = Options().history_size) -> Iterator[Server]:
     """Start an embedded cluster in this process; a watch can resume over `history_size` changes of each kind."""
     # Failed pods are retried quickly; the default is 10 s and more.
     with Cluster(Options(back_off_seconds=0.02, history_size=history_size)) as cluster:
-        yield _Embedded(cluster)
+        yield serve(cluster)
+
+
+def serve(cluster: Cluster) -> Server:
+    """Use an embedded cluster that the caller starts and stops."""
+    return _Embedded(cluster)
 
 
 class _Embedded:

@@ -46,6 +46,7 @@ class Program:
             **{name: value for name, value in os.environ.items() if not name.startswith(("SLIMFAAS", "GUNICORN"))},
             "KUBECONFIG": str(kubeconfig),
             "SLIMFAAS_JOBS_CONFIGURATION": json.dumps(configuration),
+            "SLIMFAAS_PUBLIC_LISTING": "true",  # the tests' own requests come from loopback, which is not trusted
             **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,6 +111,7 @@ class ServiceProcess(Program):
         configuration: the job configuration.
         log: the file for its output.
         prefix: a command that executes the service's command in the same process.
+        address: the address that it listens on; empty: every one.
         environment: further environment variables.
     """
 
@@ -120,11 +122,14 @@ class ServiceProcess(Program):
         log: Path,
         *,
         prefix: Sequence[str] = (),
+        address: str = "",
         **environment: str,
     ) -> None:
         self.port = find_free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {"PORT": str(self.port), **environment}
+        if address:
+            environment["GUNICORN_CMD_ARGS"] = f"--bind {address}:{self.port}"
         command = [*prefix, sys.executable, "-m", "gunicorn", "wsgi:app"]
         super().__init__(command, kubeconfig, configuration, log, **environment)
 
@@ -139,7 +144,7 @@ class ServiceProcess(Program):
         while not self._is_ready():
             assert self.running, f"the service exited:\n{self.log_text}"
             assert time.monotonic() < deadline, f"the service is not ready:\n{self.log_text}"
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def _is_ready(self) -> bool:
         try:

@@ -12,9 +12,13 @@ DEADLINE_SECONDS = 120.0
 
 
 def until(condition: Callable[[], Any], *, seconds: float = DEADLINE_SECONDS, pause_seconds: float = 0.01) -> Any:
-    """Wait until a condition returns a true value, and return that value; fail the test after `seconds`."""
+    """Wait until a condition returns a true value, and return that value; fail the test after `seconds`.
+
+    The pauses grow up to 50 ms: most conditions ask an API server, whose processor time other tests need.
+    """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s; last value: {found!r}"
         time.sleep(pause_seconds)
+        pause_seconds = max(pause_seconds, min(pause_seconds * 1.5, 0.05))
     return found

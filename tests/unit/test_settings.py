@@ -25,6 +25,8 @@ def test_from_environment__has_defaults_for_all_but_the_configuration() -> None:
         dispatcher=True,
         trusted_networks=(),
         max_streams=25,
+        max_queued=10_000,
+        start_error_timeout_seconds=600,
         instance="slimfaas-jobs",
         port=5000,
     )
@@ -38,7 +40,9 @@ def test_from_environment__reads_every_variable() -> None:
         "SLIMFAAS_DISPATCHER": "off",
         "SLIMFAAS_TRUSTED_NETWORKS": "10.0.0.0/8, fd00::/8,192.168.1.7,",
         "SLIMFAAS_MAX_STREAMS": "8",
-        "SLIMFAAS_MAX_QUEUED": "10000",
+        "SLIMFAAS_MAX_QUEUED": "500",
+        "SLIMFAAS_MAX_SCHEDULES": "7",
+        "SLIMFAAS_START_ERROR_TIMEOUT_SECONDS": "90",
         "SLIMFAAS_LOG_FORMAT": "JSON",
         "SLIMFAAS_LOG_LEVEL": "debug",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
@@ -46,6 +50,11 @@ def test_from_environment__reads_every_variable() -> None:
         "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS": "shop:web, *:admin,shop:*",
         "SLIMFAAS_TOKEN_AUDIENCE": "https://jobs.example",
         "SLIMFAAS_HIDE_PRIVATE": "True",
+        "SLIMFAAS_ALLOWED_ORIGINS": "https://Portal.example:8443, http://[::1]",
+        "SLIMFAAS_ALLOWED_HOSTS": "Jobs.example,10.0.0.7",
+        "SLIMFAAS_PATH_PREFIX": "/batch/v1",
+        "SLIMFAAS_PROBE_PORT": "8081",
+        "SLIMFAAS_PUBLIC_LISTING": "TRUE",
         "HOSTNAME": "slimfaas-0",
         "PORT": "8080",
     }
@@ -56,7 +65,9 @@ def test_from_environment__reads_every_variable() -> None:
         dispatcher=False,
         trusted_networks=tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.168.1.7/32"))),
         max_streams=8,
-        max_queued=10000,
+        max_queued=500,
+        max_schedules=7,
+        start_error_timeout_seconds=90,
         log_format="json",
         log_level="DEBUG",
         traces=True,
@@ -64,9 +75,24 @@ def test_from_environment__reads_every_variable() -> None:
         trusted_service_accounts=(("shop", "web"), ("*", "admin"), ("shop", "*")),
         token_audience="https://jobs.example",
         hide_private=True,
+        allowed_origins=("https://portal.example:8443", "http://[::1]"),
+        allowed_hosts=("jobs.example", "10.0.0.7"),
+        path_prefix="/batch/v1",
+        probe_port=8081,
+        public_listing=True,
         instance="slimfaas-0",
         port=8080,
     )
+
+
+def test_from_environment__takes_0_as_no_bound_of_the_queues() -> None:
+    assert Settings.from_environment({**MINIMAL, "SLIMFAAS_MAX_QUEUED": "0"}).max_queued is None
+    assert Settings.from_environment({**MINIMAL, "SLIMFAAS_MAX_QUEUED": "1"}).max_queued == 1
+
+
+def test_from_environment__start_error_timeout_of_0__ends_no_run() -> None:
+    settings = Settings.from_environment({**MINIMAL, "SLIMFAAS_START_ERROR_TIMEOUT_SECONDS": "0"})
+    assert settings.start_error_timeout_seconds is None
 
 
 def test_from_environment__takes_empty_variables_as_unset() -> None:
@@ -82,10 +108,20 @@ def test_from_environment__takes_empty_variables_as_unset() -> None:
         "SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS",
         "SLIMFAAS_TOKEN_AUDIENCE",
         "SLIMFAAS_HIDE_PRIVATE",
+        "SLIMFAAS_PUBLIC_LISTING",
         "SLIMFAAS_MAX_STREAMS",
         "SLIMFAAS_MAX_QUEUED",
+        "SLIMFAAS_MAX_QUEUED_BYTES",
+        "SLIMFAAS_MAX_SCHEDULES",
+        "SLIMFAAS_START_ERROR_TIMEOUT_SECONDS",
+        "SLIMFAAS_KEY_SECRET",
         "SLIMFAAS_LOG_FORMAT",
         "SLIMFAAS_LOG_LEVEL",
+        "SLIMFAAS_ALLOWED_ORIGINS",
+        "SLIMFAAS_ALLOWED_HOSTS",
+        "SLIMFAAS_PATH_PREFIX",
+        "SLIMFAAS_PROBE_PORT",
+        "SCRIPT_NAME",
         "HOSTNAME",
         "PORT",
     )
@@ -122,6 +158,18 @@ def test_from_environment__refuses_two_configurations() -> None:
 
 
 INVALID = [
+    *(
+        ("SLIMFAAS_ALLOWED_ORIGINS", text, "no path, no wildcards")
+        for text in ("*", "null", "jobs.example", "https://a/", "https://*.a", "ftp://a", "https://a https://b")
+    ),
+    *(("SLIMFAAS_ALLOWED_HOSTS", text, "no port, no wildcards") for text in ("*", "a:80", "https://a", "*.a", "a/b")),
+    *(
+        ("SLIMFAAS_PATH_PREFIX", text, "no slash at its end")
+        for text in ("/x/", "//x", "/x//y", "/..", "/x/../y", "/x y", "/x\n", "/x?y", "javascript:x", "/x%2e", "x/y")
+    ),
+    ("SLIMFAAS_PROBE_PORT", "0", "from 1 to 65535"),
+    ("SLIMFAAS_PROBE_PORT", "5000", "another port than PORT"),
+    ("SCRIPT_NAME", "/batch", "SLIMFAAS_PATH_PREFIX"),
     ("PORT", "http", "65535"),
     ("PORT", "-1", "65535"),
     ("PORT", "65536", "65535"),
@@ -136,10 +184,16 @@ INVALID = [
     ("SLIMFAAS_LOG_LEVEL", "critical", "debug, info, warning or error"),
     ("SLIMFAAS_LOG_LEVEL", "20", "debug, info, warning or error"),
     ("SLIMFAAS_MAX_STREAMS", "-1", "from 0 to 1000"),
-    ("SLIMFAAS_MAX_QUEUED", "0", "from 1 to 999999999"),
-    ("SLIMFAAS_MAX_QUEUED", "-1", "from 1 to 999999999"),
-    ("SLIMFAAS_MAX_QUEUED", "1000000000", "from 1 to 999999999"),
+    ("SLIMFAAS_MAX_QUEUED_BYTES", "1000", "from 1048576 to 1099511627776"),
+    ("SLIMFAAS_KEY_SECRET", "short", "16 to 1024 visible ASCII characters"),
+    ("SLIMFAAS_KEY_SECRET", "with a space in it", "16 to 1024 visible ASCII characters"),
+    ("SLIMFAAS_MAX_QUEUED", "-1", "from 0 to 999999999"),
+    ("SLIMFAAS_START_ERROR_TIMEOUT_SECONDS", "-1", "from 0 to 999999999"),
+    ("SLIMFAAS_MAX_QUEUED", "1000000000", "from 0 to 999999999"),
+    ("SLIMFAAS_MAX_QUEUED", "none", "from 0 to 999999999"),
     ("SLIMFAAS_MAX_STREAMS", "1001", "from 0 to 1000"),
+    ("SLIMFAAS_MAX_SCHEDULES", "-1", "from 0 to 1000"),
+    ("SLIMFAAS_MAX_SCHEDULES", "1001", "from 0 to 1000"),
     ("SLIMFAAS_MAX_STREAMS", "many", "from 0 to 1000"),
     ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.1/8", "CIDR blocks"),
     ("SLIMFAAS_TRUSTED_NETWORKS", "10.0.0.0/8 192.168.0.0/16", "CIDR blocks"),
@@ -151,6 +205,7 @@ INVALID = [
     ("SLIMFAAS_TRUSTED_SERVICE_ACCOUNTS", "Shop:web", "namespace:name"),
     ("SLIMFAAS_TOKEN_AUDIENCE", "two words", "ASCII"),
     ("SLIMFAAS_HIDE_PRIVATE", "yes", "true or false"),
+    ("SLIMFAAS_PUBLIC_LISTING", "on", "true or false"),
 ]
 
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from importlib import metadata
 from itertools import groupby
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from apispec import APISpec
 from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed
-from werkzeug.routing import Rule
 
 from app.api.openapi import error_examples
 from app.api.openapi.fields import make_plugin
@@ -30,7 +28,21 @@ document (RFC 9457).
 
 _BEARER = "ServiceAccountToken"
 
-_PATH_ARGUMENT = re.compile(r"<(?:(?P<converter>\w+):)?(?P<name>\w+)>")
+_PATH_ARGUMENT = re.compile(r"<(?:\w+:)?(?P<name>\w+)>")
+
+_REST = "<rest:"
+"""Marks a route that takes any number of further segments. OpenAPI has no such parameter, and generated clients encode
+the slashes in a value. So these routes are described in the text of the operation whose view they share."""
+
+_TAGS = {
+    "Runs": "Start, read, list and cancel runs, and read their logs.",
+    "Schedules": "Start runs at fixed times.",
+    "Definitions": "What may be started, and how busy it is.",
+    "Description": "This description.",
+    "Page": "The page for people.",
+    "Probes": "For the kubelet and Prometheus.",
+}
+"""The groups of operations, in the order of the page."""
 
 
 def build_document(app: Flask) -> dict[str, Any]:
@@ -44,38 +56,42 @@ def build_document(app: Flask) -> dict[str, Any]:
         version=_version(),
         openapi_version="3.1.1",
         plugins=[make_plugin()],
-        info={"description": _DESCRIPTION},
+        info={
+            "description": _DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+            "contact": {"name": "SlimFaas Jobs", "url": "https://github.com/SlimPlanet/slimfaas-jobs"},
+        },
         servers=[{"url": "/"}],
+        tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     spec.components.security_scheme(
         _BEARER,
         {
             "type": "http",
             "scheme": "bearer",
-            "description": "The token of a Kubernetes ServiceAccount, for private definitions. Public definitions need "
-            "no token, nor do callers whose address is trusted.",
+            "description": "The token of a Kubernetes ServiceAccount, for private definitions; where the cluster's RBAC"
+            " decides, any token that the API server accepts. Starting and using single runs of public definitions "
+            "needs no token, nor do callers whose address is trusted.",
         },
     )
-    rules = list(app.url_map.iter_rules())
-    templates = _templates(rules)
-    allowed: dict[str, set[str]] = {}
+    rules = [rule for rule in app.url_map.iter_rules() if _REST not in rule.rule]
+    declared: dict[str, set[str]] = {}
     for rule in rules:
-        allowed.setdefault(templates[rule.rule][0], set()).update(rule.methods or ())
-    for rule in rules:
-        if "<rest:" in rule.rule:  # also matches longer paths
-            prefix = templates[rule.rule][0] + "/"
+        declared.setdefault(_path_of(rule.rule)[0], set()).update(rule.methods or ())
+    allowed = {
+        path: set().union(*(methods for other, methods in declared.items() if _covers(other, path)))
+        for path in declared
+    }
+    for rule in app.url_map.iter_rules():
+        if _REST in rule.rule:  # also matches longer paths
+            prefix = _path_of(rule.rule.partition(_REST)[0])[0]
             for path in allowed:
                 allowed[path] |= (rule.methods or set()) if path.startswith(prefix) else set()
     operations: dict[str, dict[str, Any]] = {path: {} for path in allowed}
     for rule in rules:
         operation = get_operation(app.view_functions[rule.endpoint])
-        path, parameters = templates[rule.rule]
-        described = _describe(operation, parameters, allowed[path])
-        if rest := re.search(r"<rest:(\w+)>", rule.rule):  # the same view with a path
-            described["operationId"] = f"{rule.endpoint}.{rest[1]}"
-            described["summary"] += f", with a {rest[1]}"
-        else:
-            described["operationId"] = rule.endpoint
+        path, parameters = _path_of(rule.rule)
+        described = {"operationId": rule.endpoint, **_describe(operation, parameters, allowed[path])}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             operations[path][method.lower()] = described
     for path, methods in operations.items():
@@ -90,30 +106,20 @@ def _version() -> str:
         return "0"
 
 
-def _templates(rules: Sequence[Rule]) -> dict[str, tuple[str, list[Parameter]]]:
-    """Return the path template and the parameters of every route.
+def _path_of(rule: str) -> tuple[str, list[Parameter]]:
+    """Return the path template and the path parameters of a route, or of the beginning of one."""
+    parameters = [path_parameter(match["name"]) for match in _PATH_ARGUMENT.finditer(rule)]
+    names = iter(parameters)
+    return _PATH_ARGUMENT.sub(lambda _: f"{{{next(names).name}}}", rule), parameters
 
-    In OpenAPI, two templates that differ only in parameter names are the same path. If a route that takes the rest of a
-    path collides with another route, it takes over that route's parameter name.
-    """
-    names: dict[str, str] = {}
-    templates = {}
-    for rule in sorted(rules, key=lambda rule: "<rest:" in rule.rule):
-        parameters = [path_parameter(match["name"]) for match in _PATH_ARGUMENT.finditer(rule.rule)]
-        pieces = _PATH_ARGUMENT.split(rule.rule)[:: _PATH_ARGUMENT.groups + 1]
-        shape = "{}".join(pieces)
-        if shape not in names:
-            names[shape] = "".join(
-                piece + (f"{{{parameters[index].name}}}" if index < len(parameters) else "")
-                for index, piece in enumerate(pieces)
-            )
-        path = names[shape]
-        named = re.findall(r"\{(\w+)\}", path)
-        templates[rule.rule] = (
-            path,
-            [replace(parameter, name=name) for parameter, name in zip(parameters, named, strict=True)],
-        )
-    return templates
+
+def _covers(template: str, path: str) -> bool:
+    """Return whether a path template also matches another one: `/job/{name}/{id}` matches `/job/{name}/definition`."""
+    ours, others = template.split("/"), path.split("/")
+    return len(ours) == len(others) and all(
+        one == other or (one.startswith("{") and not other.startswith("{"))
+        for one, other in zip(ours, others, strict=True)
+    )
 
 
 def _describe(operation: Operation, path_parameters: Sequence[Parameter], allowed: Iterable[str]) -> dict[str, Any]:
@@ -127,10 +133,10 @@ def _describe(operation: Operation, path_parameters: Sequence[Parameter], allowe
         described["description"] = operation.text
     if operation.body is not None:
         examples = {name: {"value": value} for name, value in operation.body_examples.items()}
-        content = {"application/json": {"schema": operation.body, "examples": examples}}
-        described["requestBody"] = {"required": False, "content": content}
-    if operation.requires_access or operation.varies_by_caller:
-        described["security"] = [{}, {_BEARER: []}]
+        content = {operation.body_type: {"schema": operation.body, "examples": examples}}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    # An empty list says that the operation needs no credentials; without it the description would not say.
+    described["security"] = [{}, {_BEARER: []}] if operation.requires_access or operation.varies_by_caller else []
     for success in operation.successes:
         described["responses"][str(success.status)] = _describe_success(success)
     for status, response in _describe_problems(operation, allowed):
@@ -150,7 +156,7 @@ def _describe_success(success: SuccessResponse) -> dict[str, Any]:
     if success.schema is not None:
         schema: Any = {"type": "array", "items": success.schema} if success.many else success.schema
         if success.alternative is not None:
-            schema = {"anyOf": [success.schema, success.alternative]}
+            schema = {"oneOf": [success.schema, success.alternative]}
         example = success.schema().dump(success.example, many=success.many)
         response["content"] = {"application/json": {"schema": schema, "example": example}}
     elif success.content_type:
@@ -179,6 +185,7 @@ def _sentence(text: str) -> str:
 
 
 _HEADER_TEXTS = {
+    "Accept-Encoding": "The content coding that a body may have.",
     "Allow": "The methods that the path supports.",
     "Retry-After": "Seconds to wait before a retry.",
     "WWW-Authenticate": "How to authenticate.",
@@ -189,7 +196,8 @@ def _describe_problems(operation: Operation, allowed: Iterable[str]) -> Iterator
     """Yield the problem responses of an operation by status, with one example per error."""
     access_errors = error_examples.ACCESS if operation.requires_access else ()
     not_allowed = MethodNotAllowed(valid_methods=sorted(allowed))
-    errors = (*access_errors, *operation.errors, not_allowed, *error_examples.ALWAYS)
+    browser_errors = () if operation.tag == "Probes" else error_examples.BROWSER
+    errors = (*access_errors, *browser_errors, *operation.errors, not_allowed, *error_examples.ALWAYS)
     examples = [problem_of(error) for error in errors]
     examples += PARSE_ERRORS.values()
     for status, group in groupby(sorted(examples, key=lambda problem: problem.status), lambda problem: problem.status):

@@ -10,23 +10,41 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from app.runs.cancel import EmptyResult
-from app.runs.submit import Accepted
 from schemas.definition import Variable
-from schemas.definition_status import DefinitionSchema, DefinitionView, DependencySchema, DependencyView
+from schemas.definition_status import (
+    DefinitionScheduleSchema,
+    DefinitionScheduleView,
+    DefinitionSchema,
+    DefinitionView,
+    DependencySchema,
+    DependencyView,
+    RunningJobSchema,
+    RunningJobView,
+)
+from schemas.definition_view import RequestBoundsSchema, RequestBoundsView
 from schemas.request import Request, RequestSchema, ResourcesSchema, VariableSchema
 from schemas.run import AcceptedSchema, EmptiedSchema, Resources, RunSchema, RunView
 from schemas.run import ResourcesSchema as RunResourcesSchema
+from schemas.schedule_change import ScheduleChangeSchema
+from schemas.schedule_view import CreatedSchedule, CreatedScheduleSchema, ScheduleView, ScheduleViewSchema
+from schemas.schedules import Schedule, ScheduleSchema
 
 _DESCRIBED_BY: dict[type[Schema], type] = {
     RequestSchema: Request,
+    ScheduleSchema: Schedule,
     ResourcesSchema: Request,
     VariableSchema: Variable,
-    AcceptedSchema: Accepted,
+    AcceptedSchema: RunView,
     RunSchema: RunView,
     RunResourcesSchema: Resources,
     EmptiedSchema: EmptyResult,
     DefinitionSchema: DefinitionView,
     DependencySchema: DependencyView,
+    RunningJobSchema: RunningJobView,
+    DefinitionScheduleSchema: DefinitionScheduleView,
+    RequestBoundsSchema: RequestBoundsView,
+    ScheduleViewSchema: ScheduleView,
+    CreatedScheduleSchema: CreatedSchedule,
 }
 """The class whose docstring describes the fields of a schema that have no description in their metadata."""
 
@@ -55,7 +73,9 @@ class _Converter(OpenAPIConverter):
         instance = schema() if isinstance(schema, type) else schema
         cls = type(instance)
         converted: dict[str, Any] = super().schema2jsonschema(schema)  # type: ignore[no-untyped-call] # untyped in apispec
-        described = _attributes(_DESCRIBED_BY[cls]) if cls in _DESCRIBED_BY else {}
+        described: dict[str, str] = {}
+        for described_schema in (base for base in reversed(cls.__mro__) if base in _DESCRIBED_BY):
+            described |= _attributes(_DESCRIBED_BY[described_schema])
         for name, field in instance.fields.items():
             key = field.data_key or name
             if name in described:
@@ -65,8 +85,6 @@ class _Converter(OpenAPIConverter):
             del converted["additionalProperties"]
             optional = [name for name, field in instance.fields.items() if field.metadata.get("optional")]
             converted["required"] = [f.data_key or name for name, f in instance.fields.items() if name not in optional]
-        for alias, key in getattr(cls, "aliases", {}).items():
-            _add_alias(converted, alias, key)
         return converted
 
 
@@ -74,17 +92,8 @@ class _Plugin(MarshmallowPlugin):
     Converter = _Converter
 
 
-def _add_alias(schema: dict[str, Any], alias: str, key: str) -> None:
-    """Allow an alias for a required key; exactly one of the two must be present."""
-    schema["properties"][alias] = schema["properties"][key] | {"description": f"The same as `{key}`."}
-    schema["required"].remove(key)
-    if not schema["required"]:
-        del schema["required"]
-    schema.setdefault("allOf", []).append({"oneOf": [{"required": [key]}, {"required": [alias]}]})
-
-
 def _is_request(schema: type[Schema]) -> bool:
-    return schema.__module__ == RequestSchema.__module__
+    return schema.__module__ == RequestSchema.__module__ or issubclass(schema, ScheduleSchema | ScheduleChangeSchema)
 
 
 def _component_name(schema: Schema | type[Schema]) -> str:

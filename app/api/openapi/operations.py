@@ -111,6 +111,8 @@ class Operation:
         parameters: its query and header parameters; the path's follow from the route (`parameters.path_parameter`).
         body: the schema of the request body; `None` if a body is ignored.
         body_examples: example bodies by name.
+        body_required: whether a request without a body is refused.
+        body_type: the media type of the body.
         requires_access: whether the caller needs access to a definition (`app.api.access_control`).
         varies_by_caller: whether the response depends on the caller, though every caller gets one.
     """
@@ -123,6 +125,8 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: type[Schema] | None = None
     body_examples: Mapping[str, Any] = field(default_factory=dict)
+    body_required: bool = False
+    body_type: str = "application/json"
     requires_access: bool = False
     varies_by_caller: bool = False
 

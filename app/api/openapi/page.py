@@ -85,29 +85,17 @@ def _digest(text: str) -> str:
 
 def _read_operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every operation in the document's order, with what the template needs beyond the document."""
-    methods = [(path, *method) for path, item in document["paths"].items() for method in item.items()]
-    known = {operation["operationId"]: (path, operation) for path, _, operation in methods}
-    for path, method, operation in methods:
-        shown_path, parameters = path, operation["parameters"]
-        base_id, _, argument = operation["operationId"].rpartition(".")
-        base_path, base = known.get(base_id, ("", None))
-        if base:
-            # The same operation at a longer path: only the added parameter is shown, and by its own name. In the
-            # document it has another parameter's name, because OpenAPI allows only one name per path.
-            [added] = [parameter for parameter in parameters if parameter not in base["parameters"]]
-            shown_path = path.replace(f"{{{added['name']}}}", f"{{{argument}}}")
-            parameters = [{**added, "name": argument}]
-        yield {
-            **operation,
-            "path": shown_path,
-            "method": method.upper(),
-            "curl": _curl(path, method.upper(), operation),
-            "variant_of": {"operationId": base_id, "path": base_path} if base else None,
-            "parameters": parameters,
-            "on_definition": path.startswith("/job/{name}"),
-            "successes": {status: response for status, response in operation["responses"].items() if status < "400"},
-            "errors": dict(_read_errors(operation)),
-        }
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield {
+                **operation,
+                "path": path,
+                "method": method.upper(),
+                "curl": _curl(path, method.upper(), operation),
+                "on_definition": "{name}" in path,
+                "successes": {status: one for status, one in operation["responses"].items() if status < "400"},
+                "errors": dict(_read_errors(operation)),
+            }
 
 
 def _group_by_tag(operations: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -163,7 +151,7 @@ def _curl(path: str, method: str, operation: Mapping[str, Any]) -> str:
     words = ["curl"] if method == "GET" else ["curl", "-X", method]
     for media in operation.get("requestBody", {}).get("content", {}).values():
         body = next(iter(media["examples"].values()))["value"]
-        words = ["curl", "-d", shlex.quote(json.dumps(body))]
+        words = [*(["curl"] if method == "POST" else words), "-d", shlex.quote(json.dumps(body))]
     # Always quoted: the query has characters that are special to a shell, and so may the server's URL (`[::1]`).
     return " ".join([*words, f"'{_SERVER}{path}{'?' if query else ''}{'&'.join(query)}'"])
 
@@ -207,8 +195,8 @@ def _kind_words(schema: Mapping[str, Any]) -> Iterator[str | Markup]:
         name = reference.rpartition("/")[2]
         yield Markup('<a href="#schema-{0}">{0}</a>').format(name)
         return
-    if "anyOf" in schema:
-        yield Markup(" or ").join(_kind(one) for one in schema["anyOf"])
+    if "oneOf" in schema:
+        yield Markup(" or ").join(_kind(one) for one in schema["oneOf"])
     elif "enum" in schema:
         yield Markup(" or ").join(Markup("<code>{}</code>").format(value) for value in schema["enum"])
     elif "const" in schema:

@@ -1,29 +1,37 @@
-"""The parameters that several operations share."""
+"""The parameters and responses that several operations share."""
 
-from app.api.openapi.operations import Header, Parameter
+from dataclasses import replace
+
+from app.api.openapi.operations import Header, Parameter, SuccessResponse
 
 _PATH_PARAMETERS = {
     "name": Parameter(
         name="name",
         location="path",
-        text="The name of the definition.",
-        schema={"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 30},
+        text="The name of the definition. Capitals count as lower case.",
+        schema={"type": "string", "pattern": "^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?$", "maxLength": 30},
         example="fibonacci",
     ),
     "run_id": Parameter(
         name="id",
         location="path",
-        text="The run's id, from the response that accepted it.",
-        schema={"type": "string", "pattern": "^[a-z2-7]{12}$"},
+        text="The run's id, from the response that accepted it. Without such a request, the name of its Job.",
+        schema={"type": "string", "pattern": "^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$"},
         example="flskh5ipglrj",
     ),
-    "path": Parameter(
-        name="path",
+    "file": Parameter(
+        name="file",
         location="path",
-        text="Passed to the run, decoded, as `SLIMFAAS_JOB_PATH`. It may have any number of segments, which OpenAPI "
-        "cannot express.",
-        schema={"type": "string", "minLength": 1},
-        example="reports",
+        text="The name of a file of the page.",
+        schema={"type": "string", "pattern": r"^[a-z]+\.[a-z]+$"},
+        example="app.js",
+    ),
+    "schedule_id": Parameter(
+        name="id",
+        location="path",
+        text="The schedule's id, from the response that created it or from the list.",
+        schema={"type": "string", "pattern": "^[a-z2-7]{8}([a-z2-7]{4})?$"},
+        example="mzxw6ytboi4q",
     ),
 }
 
@@ -38,16 +46,23 @@ DRY_RUN = Parameter(
     name="dryRun",
     location="query",
     text="`true`: check everything but store nothing.",
-    schema={"type": "string", "enum": ["true", "false"], "default": "false"},
-    example="false",
+    schema={"type": "boolean", "default": False},
 )
 
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     location="header",
     text="Requests with the same key and the same content start only one run, as long as that run exists in the "
-    "cluster. Visible ASCII characters except commas and backslashes; double quotes around the key are ignored.",
+    "cluster. Use a random UUID. Visible ASCII characters except commas and backslashes; double quotes around the key "
+    "are ignored.",
     schema={"type": "string", "pattern": r"^[!#-+.-\[\]-~-]{1,255}$"},
+    example="7f8d2c1e-5b0a-4c3e-9d6f-2a1b8c4e0f37",
+)
+
+SCHEDULE_KEY = replace(
+    IDEMPOTENCY_KEY,
+    text="Requests with the same key and the same content create only one schedule, as long as that schedule exists. "
+    "The form of the key is that of a run's.",
 )
 
 PREFER = Parameter(
@@ -90,6 +105,31 @@ TRACESTATE = Parameter(
 PREFERENCE_APPLIED = Header(
     text="The wait that was applied; absent if the request asked for none, or too many others wait.",
     example="wait=10",
+    always=False,
+)
+
+REVALIDATED = {
+    "ETag": Header(text="Changes when the content does.", example='"5f1d7a84db00d2fc"'),
+    "Cache-Control": Header(text="Caches must revalidate the content each time.", example="no-cache"),
+}
+"""The headers of content that caches may keep."""
+
+NOT_MODIFIED = SuccessResponse(
+    status=304, text="The content still has the ETag in `If-None-Match`.", headers=REVALIDATED
+)
+
+MAX_STALE = Parameter(
+    name="Cache-Control",
+    location="header",
+    text="`max-stale=N`: the caller polls. The response may be N seconds old, at most 120, so that all callers that "
+    "poll share one list a second.",
+    schema={"type": "string"},
+    example="max-stale=60",
+)
+
+AGE = Header(
+    text="How old the response is, in seconds, if the request has `Cache-Control: max-stale`.",
+    example="2",
     always=False,
 )
 

@@ -1,7 +1,7 @@
 """The preference `Prefer: wait=N` (RFC 7240), and the responses to requests that have it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from flask import Request, Response
 
@@ -12,11 +12,9 @@ from schemas.run import RunSchema, RunView
 MAX_WAIT_SECONDS = 300
 """The longest wait. A longer one is reduced to this, and `Preference-Applied` says so."""
 
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_ELEMENTS = re.compile(rf"(?:{_QUOTED}|[^,\"])+")
-"""An element of a comma-separated list; commas within quotes do not separate."""
-
-_WAIT = re.compile(rf"[ \t]*wait[ \t]*(?:=[ \t]*(?P<value>{_QUOTED}|[^;\" \t]*))?[ \t]*(?:;.*)?", re.IGNORECASE)
+_PIECES = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[^,"]+|,', re.DOTALL)
+"""A comma that ends an element of a list, a quoted text (to the end of the header, if its second quote is missing), or
+anything else. Each character is looked at once: backtracking would let one header hold the process for seconds."""
 
 _run_schema = RunSchema()
 
@@ -26,15 +24,34 @@ def parse_wait(header: str) -> int | None:
 
     The first `wait` counts (RFC 7240, section 2). Unknown and malformed preferences are ignored.
     """
-    for element in _ELEMENTS.findall(header):
-        if found := _WAIT.fullmatch(element):
-            value = re.sub(r"\\(.)", r"\1", (found["value"] or "").strip('"'))
-            if not re.fullmatch("[0-9]+", value):
-                return None
-            # The length is compared first: Python refuses to convert thousands of digits.
-            digits = value.lstrip("0") or "0"
-            return MAX_WAIT_SECONDS if len(digits) > len(str(MAX_WAIT_SECONDS)) else min(int(digits), MAX_WAIT_SECONDS)
+    for element in _split_list(header):
+        name, _, value = element.partition(";")[0].partition("=")
+        if name.strip(" \t").lower() == "wait":
+            return _read_seconds(value.strip(" \t"))
     return None
+
+
+def _split_list(header: str) -> Iterator[str]:
+    """Yield the elements of a comma-separated list; commas within quotes do not separate."""
+    pieces: list[str] = []
+    for piece in _PIECES.findall(header):
+        if piece == ",":
+            yield "".join(pieces)
+            pieces.clear()
+        else:
+            pieces.append(piece)
+    yield "".join(pieces)
+
+
+def _read_seconds(text: str) -> int | None:
+    """Return a number of seconds, at most `MAX_WAIT_SECONDS`; `None` if the text is not a number, quoted or not."""
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = re.sub(r"\\(.)", r"\1", text[1:-1])
+    if not (text.isascii() and text.isdigit()):
+        return None
+    # The length is compared first: Python refuses to convert thousands of digits.
+    digits = text.lstrip("0") or "0"
+    return MAX_WAIT_SECONDS if len(digits) > len(str(MAX_WAIT_SECONDS)) else min(int(digits), MAX_WAIT_SECONDS)
 
 
 def read_wait(request: Request) -> int | None:

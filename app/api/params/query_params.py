@@ -5,17 +5,21 @@ from urllib.parse import urlencode
 from flask import Request
 from werkzeug.exceptions import BadRequest
 
+from app.kube.parsing import read_time
 from app.runs.pagination import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
     ListQuery,
     NotAContinuationError,
-    RunPage,
+    QueueKey,
     read_continuation,
     write_continuation,
 )
 from schemas.faults import printable, unknown_field
-from schemas.run import Status
+from schemas.run import Notification, Status
+
+LISTED_NOTIFICATIONS = [state.value for state in Notification if state is not Notification.NONE]
+"""The states of notifications by which runs can be listed."""
 
 
 def check_parameters(request: Request, *known: str) -> None:
@@ -36,12 +40,14 @@ def read_list_query(request: Request) -> ListQuery:
     Raises:
         BadRequest: a parameter is unknown or has an invalid value.
     """
-    check_parameters(request, "limit", "continue", "status")
+    check_parameters(request, "limit", "continue", "status", "notification", "finishedSince")
     limit, before = read_integer(request, "limit", least=1, most=MAX_LIMIT), read_single(request, "continue")
     return ListQuery(
         limit=DEFAULT_LIMIT if limit is None else limit,
         before=None if before is None else _read_continuation(before),
         statuses=frozenset(map(_read_status, request.args.getlist("status"))),
+        notifications=frozenset(map(_read_notification, request.args.getlist("notification"))),
+        finished_since=_read_moment(request, "finishedSince"),
     )
 
 
@@ -83,13 +89,18 @@ def read_boolean(request: Request, name: str) -> bool:
     return text == "true"
 
 
-def next_page_header(request: Request, page: RunPage) -> dict[str, str]:
-    """Return the `Link` header (RFC 8288) to the next page, which keeps limit and filter; empty after the last page."""
-    if page.next is None:
+def next_page_header(request: Request, following: QueueKey | None) -> dict[str, str]:
+    """Return the `Link` header (RFC 8288) to the next page, which keeps limit and filter.
+
+    Args:
+        request: for a page.
+        following: where the next page begins; `None`: there is none, and so no header.
+    """
+    if following is None:
         return {}
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "continue"]
-    query = urlencode([*kept, ("continue", write_continuation(page.next))])
-    return {"Link": f'<{request.path}?{query}>; rel="next"'}
+    query = urlencode([*kept, ("continue", write_continuation(following))])
+    return {"Link": f'<{request.script_root}{request.path}?{query}>; rel="next"'}
 
 
 def check_only_queued(request: Request) -> None:
@@ -108,6 +119,21 @@ def _read_continuation(text: str) -> tuple[int, str]:
         return read_continuation(text)
     except NotAContinuationError as error:
         raise BadRequest("continue: invalid; take it from the Link header of the previous page") from error
+
+
+def _read_moment(request: Request, name: str) -> int | None:
+    """Return a time in microseconds since the epoch; `None` if the parameter is absent."""
+    text = read_single(request, name)
+    moment = read_time(text)
+    if moment is None and text is not None:
+        raise BadRequest(f"{name}: must be a time such as 2026-01-31T13:00:00Z (RFC 3339, with a time zone)")
+    return moment
+
+
+def _read_notification(text: str) -> Notification:
+    if text not in LISTED_NOTIFICATIONS:
+        raise BadRequest(f"notification: must be one of {', '.join(LISTED_NOTIFICATIONS)}")
+    return Notification(text)
 
 
 def _read_status(text: str) -> Status:

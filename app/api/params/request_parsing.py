@@ -1,19 +1,20 @@
-"""Reads the body, the headers and the URL of a request exactly as sent; refuses what cannot be read exactly."""
+"""Reads the body and the headers of a request exactly as sent; refuses what cannot be read exactly."""
 
 import re
+from typing import Any
 
 from flask import Request
 from gunicorn.http.errors import ParseException  # type: ignore[import-untyped] # gunicorn has no annotations
-from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, ClientDisconnected, RequestEntityTooLarge, UnsupportedMediaType
 
-from app.common.http_limits import MAX_CHUNKS, TooManyChunksError
+from app.common.http_limits import MAX_BODY_BYTES, MAX_CHUNKS, TooManyChunksError
 from app.domain.request_context import RequestContext
 from app.telemetry.logs import request_id
 from app.telemetry.spans import current_context
 from app.telemetry.trace_context import read_trace_context
 
-MAX_BODY_BYTES = 64 * 1024
-"""The largest body that a request may have."""
+_SMALL_BODY_BYTES = 8 * 1024
+"""A body of at most this size takes less than the thread that reads it."""
 
 _INCOMPLETE = "the body is incomplete or malformed"
 
@@ -24,15 +25,37 @@ _RAW_KEY = re.compile(r"[!#-+\--\[\]-~]+", re.ASCII)
 _QUOTED_KEY = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"', re.ASCII)
 
 
+class EncodedBodyError(UnsupportedMediaType):
+    """The body has a content coding, such as gzip. Decoding it could take any amount of memory."""
+
+    description = "the body has a Content-Encoding: send it without one, as plain JSON"
+
+    def get_headers(self, *arguments: Any) -> list[tuple[str, str]]:
+        """Return the headers, with the codings that are supported (RFC 9110, section 15.5.16)."""
+        return [*super().get_headers(*arguments), ("Accept-Encoding", "identity")]
+
+
+def large_body_size(request: Request) -> int:
+    """Return how many bytes a large body may have, as far as the headers tell; 0: it is small, or will be refused."""
+    size = request.content_length
+    if size is None:
+        size = MAX_BODY_BYTES if request.headers.get("Transfer-Encoding") else 0
+    return size if _SMALL_BODY_BYTES < size <= MAX_BODY_BYTES else 0
+
+
 def read_body(request: Request) -> bytes:
     """Read the whole body.
 
     Werkzeug alone would truncate a chunked body at the limit, and accept one that ended too early.
 
     Raises:
+        EncodedBodyError: the body is compressed, or encoded in another way.
         RequestEntityTooLarge: the body is larger than `MAX_BODY_BYTES`.
         BadRequest: the body ended early, the client stopped sending, or the chunks are malformed or too many.
     """
+    codings = request.headers.get("Content-Encoding", "").split(",")
+    if any(coding.strip(" \t").lower() not in ("", "identity") for coding in codings):
+        raise EncodedBodyError
     request.max_content_length = MAX_BODY_BYTES + 1  # one more byte tells a body at the limit from a larger one
     try:
         body = request.get_data(cache=False)
@@ -98,29 +121,3 @@ def read_request_context(request: Request) -> RequestContext:
     sent_trace = read_trace_context(headers.get("traceparent"), headers.get("tracestate"))
     # If this service records spans, the parent of the run is our span, not the caller's.
     return RequestContext(request_id.get(), current_context() or sent_trace)
-
-
-def check_target(request: Request) -> None:
-    """Refuse a request target whose path or query the run would not receive exactly as sent.
-
-    The run receives the path decoded, so an encoded slash would look like any other slash.
-
-    Raises:
-        BadRequest: the target has a NUL, bytes that are not UTF-8, an encoded slash or a fragment.
-    """
-    target: str = request.environ.get("RAW_URI", "")  # set by gunicorn: the target as in the request line
-    path: str = request.environ["PATH_INFO"]  # decoded; each byte is one Latin-1 character (PEP 3333)
-    if "#" in target:
-        raise BadRequest("the URL has a fragment (#), which a request must not contain")
-    if "%2f" in target.partition("?")[0].lower():
-        raise BadRequest("the path has an encoded slash (%2F), which decoding would turn into a plain slash")
-    if "\0" in path or not _is_utf8(path.encode("latin-1")) or not request.query_string.isascii():
-        raise BadRequest("the URL has a NUL or bytes that are not UTF-8")
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True

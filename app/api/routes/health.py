@@ -8,12 +8,15 @@ from app.api.openapi import error_examples
 from app.api.openapi.operations import Operation, SuccessResponse, describe
 from app.api.responses import json_response
 from app.definitions.config_watcher import ConfigurationState
+from app.definitions.cronjob_watcher import CronJobsState
 from app.health import Health, StuckError
-from schemas.ready import ReadySchema
+from schemas.readiness_response import ReadySchema
 
 _EXAMPLE = {
     "dispatcher": "leading",
     "configuration": {"status": "Current", "load_timestamp": 1764064800000, "faults": 0},
+    "cronjobs": {"status": "Current", "definitions": 2, "refused": 0},
+    "refused_templates": 0,
 }
 
 _LIVE = Operation(
@@ -27,14 +30,19 @@ _LIVE = Operation(
 _READY = Operation(
     tag="Probes",
     summary="Check readiness",
-    text="Asks the API server until it has succeeded once. After that the response is always 200.",
+    text="Asks the API server until it has succeeded once, and the CronJobs with definitions have been read. After "
+    "that the response is always 200.",
     successes=(SuccessResponse(text="The process is ready.", schema=ReadySchema, example=_EXAMPLE),),
     errors=error_examples.API_SERVER[:1],
 )
 
 
 def health_blueprint(
-    health: Health, dispatcher_state: Callable[[], str], configuration_state: Callable[[], ConfigurationState]
+    health: Health,
+    dispatcher_state: Callable[[], str],
+    configuration_state: Callable[[], ConfigurationState],
+    cronjobs_state: Callable[[], CronJobsState],
+    refused_templates: Callable[[], int],
 ) -> Blueprint:
     """Build the routes.
 
@@ -42,6 +50,8 @@ def health_blueprint(
         health: checks this process.
         dispatcher_state: returns `leading`, `following` or `off`.
         configuration_state: returns whether the latest configuration is in force, and why not.
+        cronjobs_state: returns the same of CronJobs.
+        refused_templates: returns how many templates the API server does not accept.
     """
     blueprint = Blueprint("health", __name__)
     ready_schema = ReadySchema()
@@ -62,6 +72,12 @@ def health_blueprint(
             "load_timestamp": int(state.loaded_at * 1000),
             "faults": len(state.faults),
         }
-        return json_response(ready_schema.dump({"dispatcher": dispatcher_state(), "configuration": configuration}))
+        response = {
+            "dispatcher": dispatcher_state(),
+            "configuration": configuration,
+            "cronjobs": cronjobs_state(),
+            "refused_templates": refused_templates(),
+        }
+        return json_response(ready_schema.dump(response))
 
     return blueprint

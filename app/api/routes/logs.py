@@ -3,7 +3,7 @@
 import errno
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Request, Response, request
 from werkzeug.exceptions import BadRequest
@@ -12,9 +12,18 @@ from app.api.access_control import AccessControl
 from app.api.openapi import error_examples
 from app.api.openapi.operations import Header, Operation, Parameter, SuccessResponse, describe
 from app.api.params.client_disconnected import make_disconnect_check
-from app.api.params.query_params import check_parameters, read_boolean, read_integer
+from app.api.params.query_params import check_parameters, read_boolean, read_integer, read_single
+from app.auth.actions import Action
 from app.common.concurrency_limiter import ConcurrencyLimiter
-from app.runs.logs.reader import BrokenLogError, LogOptions, LogReader, NoLogError, UnknownAttemptError
+from app.runs.logs.reader import (
+    BrokenLogError,
+    LogOptions,
+    LogReader,
+    NoLogError,
+    UnknownAttemptError,
+    UnknownContainerError,
+)
+from app.runs.reader import RunReader
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +60,14 @@ _READ = Operation(
             )
         ),
         Parameter(
+            name="container",
+            location="query",
+            text="The log of this container or init container of the run, as its definition's template names it. "
+            "Without it: of the run's own container.",
+            schema={"type": "string"},
+            example="fibonacci",
+        ),
+        Parameter(
             name="previous",
             location="query",
             text="The log of the attempt before the last one. Not together with `follow` or `attempt`.",
@@ -75,6 +92,7 @@ _READ = Operation(
         BadRequest("follow: must be true or false"),
         *error_examples.RUN,
         UnknownAttemptError("the run has no attempt 3"),
+        UnknownContainerError("the run has no such container; it has: fibonacci, fetch-data"),
         NoLogError("the run is queued: it has no pod yet"),
         *error_examples.WAITING,
         *error_examples.API_SERVER,
@@ -83,23 +101,29 @@ _READ = Operation(
 )
 
 
-def logs_blueprint(access_control: AccessControl, logs: LogReader, limiter: ConcurrencyLimiter) -> Blueprint:
+def logs_blueprint(
+    access_control: AccessControl, logs: LogReader, runs: RunReader, limiter: ConcurrencyLimiter
+) -> Blueprint:
     """Build the route."""
     blueprint = Blueprint("logs", __name__, url_prefix="/job")
 
     @blueprint.get("/<name>/<run_id>/logs")
     @describe(_READ)
     def read(name: str, run_id: str) -> Response:
-        definition = access_control.require(name)
+        access = access_control.require(name, Action.READ_LOG, key=run_id)
+        definition = access.definition
         options = _read_options(request)
+        if access.owner is not None:
+            with limiter.acquire():
+                runs.check_owner(definition.name, run_id, access.owner)
         if request.method == "HEAD":
             with limiter.acquire():
                 logs.check(definition.name, run_id, options)
             return _respond(iter(()))
-        disconnected, trusted = make_disconnect_check(request), definition.visibility != "Public"
-        pieces = logs.read(definition.name, run_id, options, disconnected, trusted=trusted)
+        disconnected, trust = make_disconnect_check(request), access_control.trust_in_caller(definition)
+        pieces = logs.read(definition.name, run_id, options, disconnected, trust=trust)
         first = next(pieces)  # errors are raised here, while the response can still get their status
-        response = _respond(_send(itertools.chain([first], pieces), f"{name}/{run_id}"))
+        response = _respond(_send(itertools.chain([first], pieces), f"{definition.name}/{run_id}", disconnected))
         response.call_on_close(pieces.close)
         return response
 
@@ -110,12 +134,13 @@ def _respond(pieces: Iterator[bytes]) -> Response:
     return Response(pieces, headers=_HEADERS, content_type="text/plain; charset=utf-8")
 
 
-def _send(pieces: Iterator[bytes], run: str) -> Iterator[bytes]:
+def _send(pieces: Iterator[bytes], run: str, disconnected: Callable[[], bool]) -> Iterator[bytes]:
     """Yield the pieces. If the log breaks off, abort the connection, so that the client cannot take it for complete."""
     try:
         yield from pieces
     except BrokenLogError as error:
-        log.warning("the log of %s broke off: %s", run, error)
+        if not disconnected():  # else it was ended because the client has left
+            log.warning("the log of %s broke off: %s", run, error)
         # The only exception for which gunicorn closes the connection at once and logs no traceback.
         raise ConnectionResetError(errno.ECONNRESET, str(error)) from error
 
@@ -126,7 +151,7 @@ def _read_options(request: Request) -> LogOptions:
     Raises:
         BadRequest: a parameter is unknown, repeated, invalid, or excluded by another one.
     """
-    check_parameters(request, *_INTEGERS, *_BOOLEANS)
+    check_parameters(request, *_INTEGERS, *_BOOLEANS, "container")
     integers = {name: read_integer(request, name, least=least, most=_MAX_INT32) for name, least in _INTEGERS.items()}
     options = LogOptions(
         tail_lines=integers["tailLines"],
@@ -134,6 +159,7 @@ def _read_options(request: Request) -> LogOptions:
         attempt=integers["attempt"],
         previous=read_boolean(request, "previous"),
         follow=read_boolean(request, "follow"),
+        container=read_single(request, "container"),
     )
     if options.previous and (options.follow or options.attempt is not None):
         raise BadRequest("previous: can't be combined with follow or attempt")

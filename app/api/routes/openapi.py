@@ -1,37 +1,34 @@
 """`/openapi.json` and `/docs`: the API's description, for programs and for people."""
 
-import hashlib
 import json
 import re
-from functools import cache
+from functools import cache, lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Request, Response, current_app, request
 
-from app.api.openapi.operations import Header, Operation, SuccessResponse, describe
+from app.api.openapi.operations import Operation, SuccessResponse, describe
+from app.api.openapi.parameters import NOT_MODIFIED, REVALIDATED
+from app.api.responses import revalidated_response
 
 if TYPE_CHECKING:
     from app.api.openapi.page import Page
 
-_HEADERS = {
-    "ETag": Header(text="Changes when the content does.", example='"5f1d7a84db00d2fc"'),
-    "Cache-Control": Header(text="Caches must revalidate the content each time.", example="no-cache"),
-}
-_NOT_MODIFIED = SuccessResponse(status=304, text="The content still has the ETag in `If-None-Match`.", headers=_HEADERS)
 _DOCUMENT = Operation(
     tag="Description",
     summary="Read the OpenAPI document",
     text="OpenAPI 3.1. It contains nothing about the definitions.",
     successes=(
-        SuccessResponse(text="The document.", content_type="application/json", headers=_HEADERS),
-        _NOT_MODIFIED,
+        SuccessResponse(text="The document.", content_type="application/json", headers=REVALIDATED),
+        NOT_MODIFIED,
     ),
 )
 _PAGE = Operation(
     tag="Description",
     summary="Read this page",
     text="The OpenAPI document as one HTML page, which loads nothing else. Its examples use the URL of the request.",
-    successes=(SuccessResponse(text="The page.", content_type="text/html", headers=_HEADERS), _NOT_MODIFIED),
+    successes=(SuccessResponse(text="The page.", content_type="text/html", headers=REVALIDATED), NOT_MODIFIED),
 )
 
 _SERVER_URL = re.compile(
@@ -39,16 +36,28 @@ _SERVER_URL = re.compile(
 )
 """A URL without characters that are special to HTML or, within single quotes, to a shell."""
 
+_PREFIX = b"@PATH-PREFIX@"
+"""Stands for the path of the API in the built document, because each client may reach the service at another one."""
+
 _DEFAULT_SERVER_URL = "http://localhost:5000"
 
 
 def openapi_blueprint() -> Blueprint:
-    """Build the routes. The document and the page are built at the first request and kept."""
-    blueprint = Blueprint("description", __name__)
+    """Build the routes. The document and the page are built at the first request and kept.
+
+    One thread at a time builds: each would take several MiB for it, and `cache` alone would let all begin.
+    """
+    blueprint, building = Blueprint("description", __name__), Lock()
 
     @cache
     def document() -> bytes:
-        return json.dumps(_build_document(), ensure_ascii=False).encode() + b"\n"
+        described = {**_build_document(), "servers": [{"url": _PREFIX.decode()}]}
+        return json.dumps(described, ensure_ascii=False).encode() + b"\n"
+
+    @lru_cache(maxsize=1)
+    def document_below(prefix: str) -> bytes:
+        """Return the document for a path prefix; the same bytes for all clients that are still reading them."""
+        return document().replace(_PREFIX, prefix.encode() or b"/")
 
     @cache
     def page() -> "Page":
@@ -56,16 +65,25 @@ def openapi_blueprint() -> Blueprint:
 
         return render(_build_document())
 
+    @lru_cache(maxsize=1)
+    def page_at(url: str) -> bytes:
+        """Return the page for a server; see `document_below`."""
+        return page().for_server(url)
+
     @blueprint.get("/openapi.json")
     @describe(_DOCUMENT)
     def read_document() -> Response:
-        return _respond(document(), "application/json")
+        with building:
+            content = document_below(request.script_root)
+        return revalidated_response(content, "application/json")
 
     @blueprint.get("/docs")
     @describe(_PAGE)
     def read_page() -> Response:
-        response = _respond(page().for_server(read_server_url(request)), "text/html; charset=utf-8")
-        response.headers["Content-Security-Policy"] = page().policy
+        with building:
+            content, policy = page_at(read_server_url(request)), page().policy
+        response = revalidated_response(content, "text/html; charset=utf-8")
+        response.headers["Content-Security-Policy"] = policy
         return response
 
     return blueprint
@@ -86,12 +104,3 @@ def _build_document() -> dict[str, Any]:
 
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined] # werkzeug types only the proxy
     return build_document(app)
-
-
-def _respond(content: bytes, content_type: str) -> Response:
-    response = Response(content, content_type=content_type)
-    response.headers["Cache-Control"] = "no-cache"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.set_etag(hashlib.sha256(content).hexdigest()[:16])
-    response.make_conditional(request)
-    return response

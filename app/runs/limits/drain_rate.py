@@ -4,7 +4,7 @@ import math
 from collections import deque
 
 _WINDOW_SECONDS = 60.0
-"""How far back departures from a queue are looked at."""
+"""Departures from a queue count for this long."""
 
 _LONGEST_RETRY_SECONDS = 300
 

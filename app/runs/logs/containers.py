@@ -1,4 +1,4 @@
-"""The attempts of a run as far as logs are concerned: each start of its container, in any of its pods."""
+"""The attempts of a run as far as logs are concerned: each start of one of its containers, in any of its pods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,9 +16,10 @@ from app.kube.client import NamespacedClient
 from app.kube.errors import ClusterError, InvalidError
 from app.kube.job_watch import watch_job
 from app.kube.parsing import read_run, terminal_condition
-from app.runs.limits.long_requests import LongRequestLimiter
+from app.runs.limits.long_requests import STRANGER, LongRequestLimiter, Trust
 from app.runs.logs.containers import Container, containers_after, containers_of, is_over
 from app.runs.reader import RunReader, UnknownRunError
+from schemas.run_container import run_container
 
 _SILENCE_SECONDS = 10.0
 """How long a log that is complete already may deliver nothing."""
@@ -40,6 +41,17 @@ class NoLogError(ServiceError):
     @property
     def detail(self) -> str:
         """Why there is no log."""
+        return str(self)
+
+
+class UnknownContainerError(ServiceError):
+    """The run has no such container; the message names those that it has."""
+
+    kind = ErrorKind.NOT_FOUND
+
+    @property
+    def detail(self) -> str:
+        """The containers whose logs can be read."""
         return str(self)
 
 
@@ -68,6 +80,8 @@ class LogOptions:
         attempt: the number of the attempt, from 1 on; `None`: the last one.
         previous: the attempt before the last one.
         follow: go on with new lines until the chosen attempt ends. If no attempt was chosen: until the run ends.
+        container: the name of a container or init container of the run; `None`: the run's own. An attempt is then a
+            start of that container.
     """
 
     tail_lines: int | None = None
@@ -75,6 +89,7 @@ class LogOptions:
     attempt: int | None = None
     previous: bool = False
     follow: bool = False
+    container: str | None = None
 
 
 class LogReader:
@@ -96,7 +111,7 @@ class LogReader:
         self._choose(self._runs.find(definition, run_id), options)
 
     def read(
-        self, definition: str, run_id: str, options: LogOptions, gone: Callable[[], bool], *, trusted: bool = False
+        self, definition: str, run_id: str, options: LogOptions, gone: Callable[[], bool], *, trust: Trust = STRANGER
     ) -> Generator[bytes]:
         """Read a log; what is wrong is raised before the first piece, which is empty, and then only `BrokenLogError`.
 
@@ -105,46 +120,48 @@ class LogReader:
             run_id: its id.
             options: what is wanted of its log.
             gone: see `LongRequestLimiter.acquire`.
-            trusted: see `LongRequestLimiter.acquire`.
+            trust: see `LongRequestLimiter.acquire`.
 
         Raises:
             TooManyLongRequestsError: too many logs are read, or runs waited for.
             UnknownRunError: there is no such run.
+            UnknownContainerError: it has no such container.
             UnknownAttemptError: it has no such attempt, or the kubelet has dropped its log.
             NoLogError: there is no log yet, or none any more.
-            ClusterError: the API server can't be asked.
+            ClusterError: the call to the API server failed.
             BrokenLogError: it ends too early: the API server broke off, or this process is to stop.
         """
-        with self._streams.acquire(gone, trusted=trusted) as cancel_token:
+        with self._streams.acquire(gone, trust=trust) as cancel_token:
             container = self._choose(self._runs.find(definition, run_id), options)
             try:
-                yield from self._pass_on(definition, container, options, cancel_token)
+                yield from self._pass_on(container, options, cancel_token)
             except InvalidError as error:
                 raise NoLogError(error.message) from error
             while options.follow:
-                following = self._await_next(
-                    definition, run_id, container, cancel_token, any_pod=options.attempt is None
-                )
+                any_pod = options.attempt is None
+                following = self._await_next(definition, run_id, container, cancel_token, any_pod=any_pod)
                 if following is None:
                     return
                 container = following
-                yield from self._pass_on_surely(definition, container, cancel_token)
+                yield from self._pass_on_surely(container, cancel_token)
 
     def _choose(self, job: Json, options: LogOptions) -> Container:
-        containers = containers_of(self._runs.every_attempt_at(read_run(job)))
+        name = choose_container(job, options.container)
+        containers = containers_of(self._runs.every_attempt_at(read_run(job), name))
         if not containers:
             raise NoLogError(self._why_no_pod(job))
         number = options.attempt or (len(containers) - 1 if options.previous else len(containers))
         if not 1 <= number <= len(containers):
             which = "no attempt before the last one" if options.previous else f"no attempt {options.attempt}"
-            raise UnknownAttemptError(f"the run has {which}; there is a log of {len(containers)}")
+            raise UnknownAttemptError(f"the run has {which}; attempts that still exist: {len(containers)}")
         container = containers[number - 1]
         if not container.is_kept():
             raise UnknownAttemptError(f"the log of attempt {number} is no longer kept")
         if not container.has_begun():
-            trouble = container.pod.trouble
-            words = ": ".join(filter(None, (trouble.reason, trouble.message))) if trouble else container.pod.phase
-            raise NoLogError(f"the run's container has not started: {words}")
+            waiting = container.pod.waiting_reason
+            words = ": ".join(filter(None, (waiting.reason, waiting.message))) if waiting else container.pod.phase
+            which = "the run's container" if options.container is None else f"the container {name}"
+            raise NoLogError(f"{which} has not started: {words}")
         return container
 
     def _why_no_pod(self, job: Json) -> str:
@@ -153,11 +170,9 @@ class LogReader:
             return "the run's pods are gone, and their logs with them"
         return view.message or "the run has no pod yet"
 
-    def _pass_on(
-        self, definition: str, container: Container, options: LogOptions, cancel_token: CancelToken
-    ) -> Iterator[bytes]:
+    def _pass_on(self, container: Container, options: LogOptions, cancel_token: CancelToken) -> Iterator[bytes]:
         """Yield the log of one attempt. The first piece is empty and says that the log is open."""
-        query: dict[str, str | int] = {"container": definition}
+        query: dict[str, str | int] = {"container": container.pod.container}
         given = {"tailLines": options.tail_lines, "sinceSeconds": options.since_seconds}
         query |= {name: value for name, value in given.items() if value is not None}
         if not container.is_last():
@@ -179,12 +194,12 @@ class LogReader:
                 raise
             raise BrokenLogError(error.message) from error
 
-    def _pass_on_surely(self, definition: str, container: Container, cancel_token: CancelToken) -> Iterator[bytes]:
+    def _pass_on_surely(self, container: Container, cancel_token: CancelToken) -> Iterator[bytes]:
         """Yield the whole log of a later attempt. Opening it is retried."""
         give_up_at = time.monotonic() + _LAG_SECONDS
         while True:
             try:
-                yield from self._pass_on(definition, container, LogOptions(follow=True), cancel_token)
+                yield from self._pass_on(container, LogOptions(follow=True), cancel_token)
                 return
             except ClusterError as error:
                 self._wait_for_retry(error, give_up_at, cancel_token)
@@ -212,7 +227,7 @@ class LogReader:
             try:
                 # Read the Job before its pods: once it has ended, no other pods follow.
                 job = self._runs.find(definition, run_id)
-                containers = containers_of(self._runs.every_attempt_at(read_run(job)))
+                containers = containers_of(self._runs.every_attempt_at(read_run(job), container.pod.container))
                 if is_over(container, containers):
                     give_up_at = time.monotonic() + _LAG_SECONDS
                     later = [
@@ -238,6 +253,30 @@ class LogReader:
         if cancel_token.is_set or time.monotonic() > give_up_at:
             raise BrokenLogError(error.message) from error
         cancel_token.wait(jittered(_RETRY_SECONDS))
+
+
+def choose_container(job: Json, wanted: str | None) -> str:
+    """Return the name of the container whose log is wanted.
+
+    Only the containers that the Job defines have logs for callers. Those that webhooks add belong to the platform, and
+    may print what it keeps from callers.
+
+    Args:
+        job: the run's.
+        wanted: a name; `None`: the run's own container.
+
+    Raises:
+        UnknownContainerError: the Job has no such container or init container.
+    """
+    template: Json = job["spec"]["template"]
+    if wanted is None:
+        return str(run_container(template, read_run(job).definition)["name"])
+    names = [
+        str(one["name"]) for field in ("containers", "initContainers") for one in template["spec"].get(field) or ()
+    ]
+    if wanted not in names:
+        raise UnknownContainerError(f"the run has no such container; it has: {', '.join(names)}")
+    return wanted
 
 
 def _checked(container: Container) -> Container:

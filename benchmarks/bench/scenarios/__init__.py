@@ -4,7 +4,18 @@ from collections.abc import Callable, Iterable
 
 from benchmarks.bench.cluster import BenchCluster
 from benchmarks.bench.report import Row
-from benchmarks.bench.scenarios import accepted, admitted, burst, calls, handover, memory, start
+from benchmarks.bench.scenarios import (
+    accepted,
+    admitted,
+    burst,
+    calls,
+    dependencies,
+    drained,
+    handover,
+    memory,
+    neighbours,
+    start,
+)
 
 SCENARIOS: dict[str, Callable[[BenchCluster], Iterable[Row]]] = {
     "start": start.measure,
@@ -12,6 +23,9 @@ SCENARIOS: dict[str, Callable[[BenchCluster], Iterable[Row]]] = {
     "accepted": accepted.measure,
     "burst": burst.measure,
     "admitted": admitted.measure,
+    "drained": drained.measure,
+    "neighbours": neighbours.measure,
+    "dependencies": dependencies.measure,
     "memory": memory.measure,
     "handover": handover.measure,
 }

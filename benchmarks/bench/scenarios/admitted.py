@@ -16,15 +16,17 @@ def measure(cluster: BenchCluster) -> Iterator[Row]:
     """Time admissions while more and more other runs are queued."""
     with cluster.namespace() as namespace, cluster.replica(namespace) as service:
         wait_leading(service)
-        _time(cluster, service, namespace, 1)  # the first run opens connections
+        time_admissions(cluster, service, namespace, 1)  # the first run opens connections
         queued = 0
         for length in cluster.sizes.queues:
             cluster.fill(namespace, length - queued)
             queued = length
-            yield from _rows(length, *_time(cluster, service, namespace, cluster.sizes.admissions))
+            yield from _rows(length, *time_admissions(cluster, service, namespace, cluster.sizes.admissions))
 
 
-def _time(cluster: BenchCluster, service: ServiceProcess, namespace: str, count: int) -> tuple[list[float], int]:
+def time_admissions(
+    cluster: BenchCluster, service: ServiceProcess, namespace: str, count: int
+) -> tuple[list[float], int]:
     """Return the seconds from each 202 to the event of the admission, and the number of runs without that event.
 
     The event may arrive before the 202; that counts as 0 seconds.

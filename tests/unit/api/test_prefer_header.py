@@ -65,6 +65,30 @@ def test_parse_wait__uses_the_first_of_several() -> None:
     assert parse_wait("wait=x, wait=6") is None
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        '"' + '\\"' * 500_000,
+        '"' + '\\"' * 500_000 + "\\",
+        "wait" + " " * 1_000_000 + "x",
+        "wait=" + " " * 1_000_000 + "x",
+        "wait=" + '"' * 1_000_001,
+        ",".join(["wait" + " " * 8000 + "x"] * 100),
+    ],
+    ids=[
+        "quote without an end",
+        "the same with a backslash at the end",
+        "spaces",
+        "spaces in the value",
+        "quotes",
+        "many elements",
+    ],
+)
+def test_parse_wait__looks_at_each_character_once(header: str) -> None:
+    """Backtracking would take hours here, and seconds with the longest header that the server accepts."""
+    assert parse_wait(header) is None
+
+
 @given(st.text(max_size=200))
 def test_parse_wait__accepts_any_text(header: str) -> None:
     seconds = parse_wait(header)

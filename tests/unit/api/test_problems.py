@@ -26,8 +26,10 @@ from app.kube.errors import (
     error_of,
 )
 from app.runs.create import CreateFailedError, KeyReusedError, KeyTakenError
+from app.runs.limits.queue_counter import QueueFull
 from app.runs.limits.queue_limiter import QueueFullError, QueueUnknownError
 from app.runs.reader import UnknownRunError
+from app.runs.submit import TemplateRefusedError
 from schemas.documents import NotJson
 from schemas.faults import Fault, Refused
 from tests.http.clients import check_problem
@@ -62,11 +64,12 @@ def test_problem__has_the_same_shape_for_every_status(status: int) -> None:
         (BusyError("no place"), 503),
         (CreateFailedError(UnavailableError("away"), in_doubt=True), 503),
         (QueueUnknownError("x"), 503),
-        (QueueFullError("x", 7, 4), 429),
-        (QueueFullError(None, 7, 4), 429),
+        (QueueFullError(QueueFull("x", 7, 4)), 429),
+        (QueueFullError(QueueFull(None, 7, 4)), 429),
         (CreateFailedError(QuotaError("secret words"), in_doubt=False), 429),
         (KeyReusedError("x"), 422),
         (KeyTakenError("x"), 409),
+        (TemplateRefusedError("secret words"), 409),
         *((kind("secret words"), 503) for kind in (ClusterError, NotFoundError, AlreadyExistsError, ConflictError)),
         *((kind("secret words"), 503) for kind in (ExpiredError, ForbiddenError, ThrottledError, UnavailableError)),
         (UnreachableError("secret words"), 503),

@@ -92,9 +92,10 @@ def test_workload_version__is_ready_only_if_every_condition_holds(
 
 
 def test_read_version__ignores_other_leases_kinds_and_namespaces() -> None:
-    lease = {"spec": {"holderIdentity": "a_1"}}
+    annotations = {labels.INTENT_ANNOTATION: "intent"}
+    lease = {"metadata": {"annotations": annotations}, "spec": {"holderIdentity": "a_1"}}
     assert read("leases", labels.LEASE_NAME, lease) == LeaseVersion(
-        revision=7, seen_at=1.0, name=labels.LEASE_NAME, holder="a_1"
+        revision=7, seen_at=1.0, name=labels.LEASE_NAME, holder="a_1", intent="intent"
     )
     assert read("leases", "another", lease) is None
     assert read("events", labels.LEASE_NAME, lease) is None

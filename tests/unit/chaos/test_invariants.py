@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 
 from tests.chaos.callers import CallRecord
-from tests.chaos.history import LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion
+from tests.chaos.history import NOBODY, Branch, LeaseVersion, PodVersion, RunVersion, Version, WorkloadVersion
 from tests.chaos.invariants import NOTICED_SECONDS, Counts, check_invariants
 
 SLOTS = {"one": 1, "two": 2}
@@ -17,6 +17,7 @@ class HistoryBuilder:
 
     def __init__(self) -> None:
         self.versions: list[Version] = []
+        self.branches: list[Branch] = []
         self.records: list[CallRecord] = []
         self.now = 0.0
         self._revisions = count(1)
@@ -28,7 +29,8 @@ class HistoryBuilder:
 
     def call(self, mark: str, *answers: str, definition: str = "one", keyed: bool = True, in_doubt: int = 0) -> None:
         """Add a call and the run names of its responses."""
-        self.records.append(CallRecord(mark, definition, keyed, accepted=list(answers), in_doubt=in_doubt))
+        asked_at = dict.fromkeys(answers, self.now)
+        self.records.append(CallRecord(mark, definition, keyed, list(answers), asked_at, in_doubt=in_doubt))
 
     def run(self, name: str, definition: str = "one", mark: str = "", depends_on: tuple[str, ...] = ()) -> None:
         """Create a suspended run."""
@@ -76,7 +78,19 @@ class HistoryBuilder:
 
     def count(self) -> Counts:
         """Check the invariants."""
-        return check_invariants(self.versions, self.records, SLOTS)
+        return check_invariants([*self.branches, Branch(tuple(self.versions))], self.records, SLOTS)
+
+    def snapshot(self) -> int:
+        """Return the last revision."""
+        return self.versions[-1].revision
+
+    def restore(self, revision: int) -> None:
+        """Restore etcd to what it held at a revision."""
+        self.now += 1.0
+        self.branches.append(Branch(tuple(self.versions), ended_at=self.now))
+        self.versions = [version for version in self.versions if version.revision <= revision]
+        self._revisions = count(revision + 1)
+        self._last = {version.name: version for version in self.versions if isinstance(version, RunVersion)}
 
 
 @pytest.fixture
@@ -258,3 +272,80 @@ def test_stale_starts__counts_a_start_shortly_after_a_dependency_became_unready(
     history.set_ready("database", ready=True)
     history.start("fourth")
     assert not history.count().early
+
+
+def test_restore__undoes_what_was_stored_after_its_snapshot(history: HistoryBuilder) -> None:
+    """A run that was accepted meanwhile is not lost by the service."""
+    snapshot = history.snapshot()
+    history.call("call-third", "third")
+    history.run("third")
+    history.start("third")
+    history.restore(snapshot)
+    assert not history.count().broken
+    assert (history.count().undone, history.count().restores, history.count().accepted) == (["third"], 1, 3)
+
+
+def test_restore__undoes_no_start_twice(history: HistoryBuilder) -> None:
+    """A run that was started after the snapshot is started again, and that counts once."""
+    history.call("call-third", "third")
+    history.run("third")
+    snapshot = history.snapshot()
+    history.start("third")
+    history.end("third")
+    history.restore(snapshot)
+    assert len(history.count().lost) == 1
+    history.start("third")
+    history.end("third")
+    assert not history.count().broken
+    assert history.count().undone == []
+
+
+def test_lost__counts_a_run_that_was_promised_after_the_restore_that_undid_it(history: HistoryBuilder) -> None:
+    snapshot = history.snapshot()
+    history.run("third")
+    history.restore(snapshot)
+    history.call("call-third", "third")
+    assert len(history.count().lost) == 1
+
+
+def test_lost__counts_a_run_that_no_branch_has(history: HistoryBuilder) -> None:
+    history.call("call-third", "third")
+    history.restore(history.snapshot())
+    assert len(history.count().lost) == 1
+
+
+def test_over__counts_what_was_active_before_and_after_a_restore(history: HistoryBuilder) -> None:
+    """What a restore undid holds no slot any more, but it counts until then."""
+    snapshot = history.snapshot()
+    for name in ("third", "fourth"):
+        history.call(f"call-{name}", name)
+        history.run(name)
+        history.start(name)
+    history.restore(snapshot)
+    assert len(history.count().over) == 1
+    history.branches.clear()
+    history.records[2:] = []
+    history.call("call-fifth", "fifth")
+    history.run("fifth")
+    history.start("fifth")
+    assert not history.count().over
+
+
+def test_doubled__counts_a_start_that_a_restore_undid(history: HistoryBuilder) -> None:
+    snapshot = history.snapshot()
+    history.call("call-third", "third")
+    history.run("third")
+    history.start("third")
+    history.change("third", suspended=True)
+    history.start("third")
+    history.restore(snapshot)
+    assert len(history.count().doubled) == 1
+
+
+def test_leaders__counts_each_election_once(history: HistoryBuilder) -> None:
+    """Neither a restore nor an edit by hand elects anybody."""
+    history.elect("b")
+    history.restore(history.snapshot())
+    history.elect(NOBODY)
+    history.elect("b")
+    assert history.count().leaders == 2

@@ -4,7 +4,7 @@ from collections import Counter
 
 from hypothesis import given, strategies
 
-from tests.chaos.kinds import HANDOVERS, KILLS, LINKS, OUTAGES, READINESS_CHANGES, Kind
+from tests.chaos.kinds import HANDOVERS, HANGS, KILLS, LEASE_EDITS, LINKS, OUTAGES, READINESS_CHANGES, Kind
 from tests.chaos.schedule import FULL, SHORT, Size, gate_name, make_schedule
 
 SEEDS = strategies.integers(0, 2**32)
@@ -27,6 +27,9 @@ def test_make_schedule__has_the_numbers_of_its_size(seed: int, size: Size) -> No
     assert sum(kinds[kind] for kind in LINKS) == size.links
     assert kinds[Kind.STOP_API_SERVER] + kinds[Kind.KILL_API_SERVER] == size.restarts
     assert kinds[Kind.PAUSE_ETCD] == size.pauses
+    assert kinds[Kind.RESTORE_ETCD] == size.restores
+    assert sum(kinds[kind] for kind in HANGS) == size.hangs
+    assert sum(kinds[kind] for kind in LEASE_EDITS) == size.lease_edits
     assert kinds[Kind.BECOME_READY] == size.gates
     assert kinds[Kind.BECOME_UNREADY] == kinds[Kind.BECOME_READY_AGAIN] == len(size.unready_periods)
     assert len({call.mark for call in schedule.calls}) == size.runs
@@ -45,8 +48,8 @@ def test_make_schedule__each_gate_becomes_ready_once(seed: int, size: Size) -> N
     assert {name for call in schedule.calls if call.definition == "gated" for name in call.depends_on} <= gates
 
 
-@given(SEEDS, SIZES, strategies.sampled_from([KILLS, LINKS]))
-def test_make_schedule__has_every_kind_of_kill_and_network_fault(
+@given(SEEDS, SIZES, strategies.sampled_from([KILLS, LINKS, LEASE_EDITS]))
+def test_make_schedule__has_every_kind_of_kill_network_fault_and_edit(
     seed: int, size: Size, kinds: tuple[Kind, ...]
 ) -> None:
     assert {fault.kind for fault in make_schedule(seed, size).faults} >= set(kinds)
@@ -58,6 +61,5 @@ def test_full_size__has_the_documented_numbers() -> None:
 
 
 def test_kinds__each_belongs_to_exactly_one_group() -> None:
-    assert sorted((*KILLS, *HANDOVERS, *LINKS, *OUTAGES, *READINESS_CHANGES), key=lambda kind: kind.name) == sorted(
-        Kind, key=lambda kind: kind.name
-    )
+    groups = (KILLS, HANDOVERS, LINKS, HANGS, LEASE_EDITS, OUTAGES, READINESS_CHANGES)
+    assert Counter(kind for group in groups for kind in group) == Counter(Kind)

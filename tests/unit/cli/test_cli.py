@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,10 @@ def test_validate__reports_unreadable_files_and_the_faults_of_the_others(validat
     code, lines, _ = validate(tmp_path / "missing", binary, bad)
 
     assert code == 1
-    assert len(lines) == 2 + len(BAD_FAULTS)
-    for line, file in zip(lines, [tmp_path / "missing", binary], strict=False):
-        assert line.startswith(f"{file}: (the whole document): cannot be read")
+    missing, not_text, *faults = lines
+    assert missing == f"{tmp_path / 'missing'}: No such file or directory"
+    assert not_text.startswith(f"{binary}: not UTF-8 text: ")
+    assert len(faults) == len(BAD_FAULTS)
 
 
 def test_validate__reads_standard_input_for_a_dash(validate: Validate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +148,7 @@ def test_validate__accepts_our_own_manifests(validate: Validate) -> None:
     assert validate(*files) == (0, [], "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["validate"], ["unknown"], ["validate", "--unknown", "x"]])
+@pytest.mark.parametrize("arguments", [["validate"], ["unknown"], ["validate", "--unknown", "x"]])
 def test_main__exits_with_2_and_the_usage_for_invalid_arguments(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +156,20 @@ def test_main__exits_with_2_and_the_usage_for_invalid_arguments(
         main(arguments)
     assert ended.value.code == 2
     assert "usage: slimfaas-jobs" in capsys.readouterr().err
+
+
+def test_main__prints_its_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert {"validate", "dispatcher", "version"} <= set(printed.err.split())
+    assert "required" not in printed.err
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["version"]])
+def test_main__prints_the_version(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"slimfaas-jobs {metadata.version('slimfaas-jobs')}\n"
 
 
 def test_main__names_the_commands_in_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,3 +304,138 @@ def test_validate__skips_pipes_and_devices_in_folders(validate: Validate, tmp_pa
     (tmp_path / "lost.yaml").symlink_to(tmp_path / "nowhere")
     code, (line,), _ = validate(tmp_path)
     assert (code, "lost.yaml" in line) == (1, True)
+
+
+def test_validate__warns_of_a_public_definition_that_holds_a_secret(validate: Validate, tmp_path: Path) -> None:
+    """A warning leaves the exit code at 0."""
+    entry = {
+        "Image": "busybox:1",
+        "Visibility": "Public",
+        "Environments": [{"Name": "TOKEN", "SecretRef": {"Name": "api", "Key": "token"}}],
+    }
+    file = write(tmp_path, json.dumps({"Configurations": {"a": entry}}), "jobs.json")
+    code, lines, errors = validate(file)
+    assert (code, lines) == (0, [])
+    assert errors.startswith(
+        f"warning: {file}: /Configurations/a/Visibility: anyone who reaches the service may start runs that hold "
+        "a Secret (TOKEN), with Args of their choice; "
+    )
+    assert errors.count("\n") == 1
+
+
+def test_validate__tells_differences_to_slimfaas_on_demand(validate: Validate, tmp_path: Path) -> None:
+    file = write(tmp_path, json.dumps({"Configurations": {"a": {"Image": "busybox:1"}}}), "jobs.json")
+    assert validate(file) == (0, [], "")
+    code, lines, errors = validate(file, "--from-slimfaas")
+    assert (code, lines) == (0, [])
+    assert errors.startswith(f"warning: {file}: /Configurations/a/TtlSecondsAfterFinished: absent: ")
+
+
+CRONJOB = """\
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: resize
+  namespace: shop
+  annotations:
+    SlimFaas/Job: "true"
+    SlimFaas/NumberParallelJob: "2"
+spec:
+  suspend: true
+  schedule: "0 0 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          containers:
+            - name: main
+              image: busybox:1
+"""
+
+
+def test_validate__accepts_a_valid_definition_in_a_cronjob(validate: Validate, tmp_path: Path) -> None:
+    assert validate(write(tmp_path, CRONJOB)) == (0, [], "")
+
+
+def test_validate__skips_cronjobs_without_the_annotation(validate: Validate, tmp_path: Path) -> None:
+    file = write(
+        tmp_path, CRONJOB.replace('SlimFaas/Job: "true"', "other: x").replace("suspend: true", "suspend: false")
+    )
+    assert validate(file)[0] == 1
+    assert validate("--allow-none", file) == (0, [], "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "fault"),
+    [
+        (
+            'Job: "2"',
+            'Job: "two"',
+            12,
+            "/metadata/annotations/SlimFaas~1NumberParallelJob: must be an integer",
+        ),
+        ("name: resize", "name: re.size", 8, "/metadata/name: a definition's name is a DNS label"),
+        ("suspend: true", "suspend: false", 14, "/spec/suspend: must be true"),
+        ("suspend: true", "x: true", 13, "/spec/suspend: must be true"),
+        (
+            "image: busybox:1",
+            "image: 'busy box'",
+            23,
+            "/spec/jobTemplate/spec/template/spec/containers/0/image: ",
+        ),
+        (
+            "- name: main",
+            "- restartPolicy: 1",
+            22,
+            "/spec/jobTemplate/spec/template/spec/containers/0",
+        ),
+    ],
+)
+def test_validate__names_the_part_and_line_of_a_cronjobs_fault(
+    validate: Validate, tmp_path: Path, old: str, new: str, line: int, fault: str
+) -> None:
+    file = write(tmp_path, CRONJOB.replace(old, new))
+    code, lines, _ = validate("--format", "json", file)
+    found = json.loads("\n".join(lines))
+    assert code == 1
+    assert any(f"{one['pointer']}: {one['message']}".startswith(fault) and one["line"] == line for one in found), found
+    assert {one["place"] for one in found} == {f"CronJob shop/{'re.size' if 're.size' in new else 'resize'}"}
+
+
+@pytest.mark.parametrize(("namespace", "conflicts"), [("shop", True), (None, True), ("other", False)])
+def test_validate__warns_of_a_cronjob_whose_name_the_configuration_has(
+    validate: Validate, tmp_path: Path, namespace: str | None, conflicts: bool
+) -> None:
+    """The configuration wins in a service that has both."""
+    metadata = {"namespace": namespace} if namespace else {}
+    configuration = yaml.safe_dump(
+        config_map(
+            "jobs", {"Configurations": {"resize": {"Image": "busybox:1"}, "b": {"Image": "busybox:1"}}}, **metadata
+        )
+    )
+    code, lines, errors = validate(write(tmp_path, f"{CRONJOB}---\n{configuration}"))
+    assert (code, lines) == (0, [])
+    assert (
+        "warning: " in errors and "CronJob shop/resize: /metadata/name: the configuration in" in errors
+    ) is conflicts
+
+
+def test_validate__checks_cronjobs_in_lists_and_in_json(validate: Validate, tmp_path: Path) -> None:
+    cronjob = list(yaml.safe_load_all(CRONJOB))[1]
+    del cronjob["kind"]
+    cronjob["spec"]["suspend"] = False
+    file = write(tmp_path, json.dumps({"kind": "CronJobList", "items": [cronjob]}), "list.json")
+    code, (line,), _ = validate(file)
+    assert (code, line.startswith(f"{file}: CronJob shop/resize: /spec/suspend: must be true")) == (1, True)
+
+
+def test_validate__ends_where_aliases_make_a_cronjob_endless(validate: Validate, tmp_path: Path) -> None:
+    anchors = "\n".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9) if n else 'a'}]" for n in range(12))
+    text = f"{anchors}\nkind: CronJob\nmetadata: {{name: a, annotations: {{SlimFaas/Job: 'true'}}}}\n"
+    code, (line,), _ = validate(write(tmp_path, f"{text}spec: {{suspend: true, jobTemplate: *x11}}\n"))
+    assert (code, "larger than 131072 bytes" in line) == (1, True)

@@ -83,3 +83,30 @@ def test_get__shares_one_look_up_among_concurrent_callers() -> None:
     for thread in threads:
         thread.join()
     assert (found, asked) == ([7] * 8, [1])
+
+
+def test_get__keeps_each_result_for_its_own_time() -> None:
+    clock = Clock()
+    cache = SingleFlightCache[bool](
+        ConcurrencyLimiter(), seconds=5.0, seconds_of=lambda allowed: 5.0 if allowed else 2.0, clock=clock
+    )
+    assert cache.get("allowed", lambda: True)
+    assert not cache.get("denied", lambda: False)
+    clock.now += 1.9
+    assert not cache.get("denied", lambda: True)
+    clock.now += 0.1
+    assert cache.get("denied", lambda: True)
+    assert cache.get("allowed", lambda: False)
+
+
+def test_get__drops_the_oldest_results_beyond_a_number_of_bytes() -> None:
+    """A result that alone is larger is not kept."""
+    cache = SingleFlightCache[str](ConcurrencyLimiter(), seconds=60.0, size_of=len, max_bytes=10)
+    for key in ("a", "b"):
+        cache.get(key, lambda: "12345")
+    assert cache.get("a", lambda: "new") == "12345"
+    cache.get("c", lambda: "1")
+    assert cache.get("a", lambda: "new") == "new"
+    assert cache.get("c", lambda: "new") == "1"
+    assert cache.get("huge", lambda: "x" * 11) == "x" * 11
+    assert cache.get("huge", lambda: "new") == "new"

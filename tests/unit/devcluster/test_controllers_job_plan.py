@@ -31,7 +31,8 @@ def make_pod(uid: str, phase: str = "Running", ended_at: datetime = NOW, **metad
         status["containerStatuses"] = [{"name": "c", "state": {"terminated": {"finishedAt": to_time(ended_at)}}}]
     else:
         status["conditions"] = [{"type": "Ready", "status": "True"}]
-    metadata = {"finalizers": [TRACKING_FINALIZER], "creationTimestamp": to_time(NOW), **metadata}
+    own = {"namespace": "ns", "finalizers": [TRACKING_FINALIZER], "creationTimestamp": to_time(NOW)}
+    metadata = {**own, **metadata}
     return {"metadata": {"name": uid, "uid": uid, **metadata}, "spec": {"nodeName": "n"}, "status": status}
 
 
@@ -103,6 +104,43 @@ class TestSteps:
         done = decide(make_job(waiting.status, parallelism=2, completions=2, backoffLimit=0), ended)
         assert condition_types(done) == ["FailureTarget", "Failed"]
         assert [event.reason for event in done.events] == ["BackoffLimitExceeded"]
+
+    def test_failed_pod__that_the_policy_ignores_is_released_and_replaced_but_not_counted(self) -> None:
+        """An evicted pod uses up no retry."""
+        pod = make_pod("a", "Failed")
+        pod["status"]["conditions"] = [{"type": "DisruptionTarget", "status": "True"}]
+        conditions = [{"type": "DisruptionTarget", "status": "True"}]
+        policy = {"rules": [{"action": "Ignore", "onPodConditions": conditions}]}
+
+        plan = decide(make_job(backoffLimit=0, podFailurePolicy=policy, podReplacementPolicy="Failed"), pod)
+
+        assert (plan.release, plan.status["uncountedTerminatedPods"]) == ([pod], {})
+        assert (condition_types(plan), plan.requeue_after_seconds) == ([], 10)
+        later = decide(
+            make_job(plan.status, backoffLimit=0, podFailurePolicy=policy),
+            failures=plan.failures,
+            now=NOW + timedelta(seconds=10),
+        )
+        assert later.create == 1
+
+    def test_failed_pod__that_the_policy_fails_ends_the_job(self) -> None:
+        """Whatever its backoffLimit."""
+        pod = make_pod("a", "Failed")
+        pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] = 42
+        policy = {
+            "rules": [
+                {"action": "Ignore", "onExitCodes": {"containerName": "other", "operator": "In", "values": [42]}},
+                {"action": "FailJob", "onExitCodes": {"operator": "NotIn", "values": [1, 2]}},
+            ]
+        }
+
+        plan = decide(make_job(podFailurePolicy=policy), pod)
+
+        (condition,) = plan.status["conditions"]
+        assert (condition["type"], condition["reason"]) == ("FailureTarget", "PodFailurePolicy")
+        expected = "Container c for pod ns/a failed with exit code 42 matching FailJob rule at index 1"
+        assert condition["message"] == expected
+        assert plan.status["uncountedTerminatedPods"] == {"failed": ["a"]}
 
     def test_restarts__count_against_the_limit_with_on_failure(self) -> None:
         """With OnFailure, a container's restarts are the Job's retries; with Never, they are not."""

@@ -24,7 +24,7 @@ def state(status: str, message: str = "") -> dict[str, str]:
     return {"Id": "abc", "Name": "fibonacci-slimfaas-job-abc", "Status": status, "Message": message}
 
 
-def test_every_change_of_a_run_is_shown_once(
+def test_follow__each_change_of_a_run__is_printed_once(
     service: responses.RequestsMock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a run waits for is printed when it changes, until the run has ended."""
@@ -40,14 +40,14 @@ def test_every_change_of_a_run_is_shown_once(
     assert shown == ["Queued     waits for x", "Queued     waits for a slot", "Succeeded"]
 
 
-def test_a_run_that_is_refused_fails_the_demo(service: responses.RequestsMock, tmp_path: Path) -> None:
+def test_run_job__refused_run__fails(service: responses.RequestsMock, tmp_path: Path) -> None:
     """Without a 202 there is nothing to show."""
     service.post(f"{URL}/job/fibonacci", status=503, body="away")
     with pytest.raises(DemoError, match="not accepted"):
         run_job(URL, tmp_path / "kubeconfig")
 
 
-def test_a_run_that_fails_fails_the_demo(service: responses.RequestsMock, tmp_path: Path) -> None:
+def test_run_job__failed_run__fails_with_its_message(service: responses.RequestsMock, tmp_path: Path) -> None:
     """A failed run is no result, and its message is passed on."""
     service.post(f"{URL}/job/fibonacci", status=202, headers={"Location": "/job/fibonacci/abc"}, json={})
     service.get(RUN, json=state("Failed", "BackoffLimitExceeded"))
@@ -55,7 +55,7 @@ def test_a_run_that_fails_fails_the_demo(service: responses.RequestsMock, tmp_pa
         run_job(URL, tmp_path / "kubeconfig")
 
 
-def test_a_run_that_can_not_be_read_fails_the_demo(service: responses.RequestsMock) -> None:
+def test_follow__run_that_cannot_be_read__fails(service: responses.RequestsMock) -> None:
     """An error of the service is passed on."""
     service.get(RUN, status=404, body="there is no such run")
     with pytest.raises(DemoError, match="404 there is no such run"):

@@ -1,6 +1,7 @@
 """What `make dev` refuses, and what it prints."""
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from devcluster import dev, launch
+from schemas.configuration import parse_configuration
 
 URL = "http://127.0.0.1:30021"
 
@@ -64,9 +66,11 @@ def test_describe__own_definitions__names_a_command_for_each_public_one(tmp_path
     jobs.write_text(json.dumps({"Configurations": definitions}), "utf-8")
     text = dev.describe(URL, tmp_path / "kubeconfig", jobs, None)
     assert f"curl -X POST {URL}/job/report\n" in text
+    assert f"export SLIMFAAS_URL={URL}\n" in text
+    assert re.search(r"slimfaas-jobs run report --follow$", text, re.MULTILINE)
     assert "/job/hidden" not in text
     assert text.count("hidden") == 1
-    assert f"{URL}/docs\n" in text
+    assert f"Open {URL}/ui in a browser" in text
     assert f"curl {URL}/jobs/status\n" in text
     assert "<" not in text
 
@@ -81,10 +85,31 @@ def test_describe__run_that_exists__is_named_by_its_id(tmp_path: Path) -> None:
 
 
 def test_changes__runs__are_told_once_with_a_command() -> None:
-    """The log of one that has ended, else how it stands; Jobs of others are nothing to tell."""
-    before = {"report-slimfaas-job-aaa": "started", "report-slimfaas-job-bbb": "queued"}
-    after = before | {"report-slimfaas-job-aaa": "failed", "a-slimfaas-job-ccc": "queued", "other": "started"}
+    """The log of one that has ended, else how it stands."""
+    before = {("report", "aaa"): "started", ("report", "bbb"): "queued"}
+    after = before | {("report", "aaa"): "failed", ("a", "ccc"): "queued"}
     assert list(dev.changes(URL, before, after)) == [
         f"report aaa failed     curl {URL}/job/report/aaa/logs",
         f"a ccc queued     curl {URL}/job/a/ccc",
     ]
+
+
+@pytest.mark.parametrize("state", ["queued", "started"])
+def test_changes__run_that_is_cancelled__is_told_once(state: str) -> None:
+    """It may be seen while it ends, or be gone at once. A run that has ended before is removed without a line."""
+    run, ended = ("report", "aaa"), {("report", "bbb"): "succeeded"}
+    assert list(dev.changes(URL, {run: state, **ended}, {})) == ["report aaa cancelled"]
+    assert list(dev.changes(URL, {run: state}, {run: "cancelled"})) == ["report aaa cancelled"]
+    assert list(dev.changes(URL, {run: "cancelled"}, {})) == []
+
+
+def test_identify__takes_the_id_from_the_name_of_a_job() -> None:
+    assert dev.identify("report-slimfaas-job-flskh5ipglrj", "report") == ("report", "flskh5ipglrj")
+    assert dev.identify("report-abcdefgh-29453760", "report") == ("report", "report-abcdefgh-29453760")
+
+
+def test_demo_jobs__have_a_schedule_of_every_minute(tmp_path: Path) -> None:
+    (schedule,) = parse_configuration(launch.write_demo_jobs(tmp_path, every_minute=True).read_text("utf-8"))[
+        "fibonacci"
+    ].schedules
+    assert schedule.cron == "* * * * *"

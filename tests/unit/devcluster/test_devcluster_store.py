@@ -251,6 +251,22 @@ def test_watch__expires_from_a_dropped_revision(how):
     assert store.subscribe(CONFIG_MAP, None, store.revision).wait(0) == []
 
 
+def test_copy__has_the_objects_and_the_revision_and_changes_on_its_own():
+    """As etcd is restored from a snapshot: later revisions are used again, and earlier watches have to list."""
+    store = Store()
+    start = store.revision
+    store.create(CONFIG_MAP, config("before"))
+    copy = store.copy()
+    assert copy.revision == store.revision
+    assert copy.list(CONFIG_MAP, None) == store.list(CONFIG_MAP, None)
+    assert raised(copy.subscribe(CONFIG_MAP, None, start).wait, 0).status == 410
+
+    in_both = [one.create(CONFIG_MAP, config("after"))["metadata"]["resourceVersion"] for one in (store, copy)]
+    assert in_both[0] == in_both[1]
+    copy.delete(CONFIG_MAP, "default", "before")
+    assert store.get(CONFIG_MAP, "default", "before")
+
+
 def test_delete__with_finalizers_waits_for_the_last_one():
     """The delete only marks the object; the owners of the finalizers release it."""
     store = Store()

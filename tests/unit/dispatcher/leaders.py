@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from app.dispatcher.admission_rules import Write
 from app.dispatcher.admissions import Admissions
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.intent import Intent
 from app.dispatcher.lease import SeenLease
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.start_latency import StartLatency
+from app.dispatcher.write import Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Run
 from app.kube.errors import ClusterError
@@ -21,7 +22,13 @@ class Leader:
         self.slots = slots
         self.told: list[tuple[Run, PendingReason, str]] = []
         self.admissions = Admissions(
-            "me", ChangeSignal(), self.clock, self.clock, StartLatency(self.clock), lambda *told: self.told.append(told)
+            "me",
+            ChangeSignal(),
+            self.clock,
+            self.clock,
+            StartLatency(self.clock),
+            RunEnds(self.clock, lambda _end: None),
+            lambda *told: self.told.append(told),
         )
         self.lease_version = 0
         self.admissions.leadership, intent = self.admissions.leadership.prepare_take()

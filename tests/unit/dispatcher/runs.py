@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 
 from hypothesis import strategies as st
 
-from app.dispatcher.run_store import ChangeSignal, RunStore
+from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.run_store import RunStore
 from app.domain.readiness import Readiness, Unready
 from app.domain.run import DependsOn, PendingStart, Phase, Run
 
@@ -23,6 +24,8 @@ def make_run(
     phase: Phase = Phase.QUEUED,
     pending_start: PendingStart | None = None,
     created_at: int = 0,
+    queue_deadline: int | None = None,
+    schedule: str = "",
 ) -> Run:
     """Make a run; the number is its uid, its name and, unless given, its time."""
     queued_at = number if queued_at is None else queued_at
@@ -36,6 +39,9 @@ def make_run(
         phase,
         pending_start,
         created_at=created_at,
+        queue_timeout_seconds=None if queue_deadline is None else 60,
+        queue_deadline=queue_deadline,
+        requested_schedule=schedule if phase is Phase.QUEUED else "",
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.dispatcher.admission_rules import Purpose, Write
+from app.dispatcher.write import Purpose, Write
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, UnavailableError
@@ -26,6 +26,24 @@ def test_admissions__send_nothing_after_a_broken_watch_until_the_lease_is_writte
     assert leader.admissions.take_write(leader.slots) is None
     leader.write_intent()
     assert leader.admissions.take_write(leader.slots) is not None
+
+
+@pytest.mark.parametrize("is_acknowledged", [True, False])
+def test_admissions__let_a_new_run_wait_for_the_first_write_of_the_job_controller(is_acknowledged: bool) -> None:
+    """Otherwise that write makes the admission conflict. The wait ends with it, or by itself."""
+    leader = Leader({"a": 1}, [])
+    leader.admissions.runs.put(replace(make_run(1, version=2), acknowledged=False))
+    leader.now_seconds += 0.4
+    leader.write_intent()
+    assert leader.admissions.take_write(leader.slots) is None
+    if is_acknowledged:
+        leader.admissions.runs.put(make_run(1, version=3))
+    else:
+        leader.now_seconds += 0.2
+    leader.write_intent()
+    write = leader.admissions.take_write(leader.slots)
+    assert write is not None
+    assert write.pin.version == (3 if is_acknowledged else 2)
 
 
 @pytest.mark.parametrize("breaks_first", [True, False])
@@ -112,7 +130,6 @@ def test_admissions__ignore_a_view_of_an_earlier_term() -> None:
     earlier = leader.admissions.runs
     earlier.replace([make_run(1, version=50)], 50)
     leader.admissions.end_term()
-    leader.admissions.open_view()
     leader.admissions.leadership, intent = leader.admissions.leadership.prepare_take()
     leader.store_lease(intent)
     earlier.replace([make_run(1, version=40)], 40)

@@ -7,10 +7,11 @@ import pytest
 
 from app.common.types import Json
 from app.dispatcher.admissions import Admissions
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.election import Election
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.lease import LeaseTiming, build_lease
-from app.dispatcher.run_store import ChangeSignal
+from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.start_latency import StartLatency
 from app.kube.errors import ClusterError, ConflictError, NotFoundError, UnavailableError
 
@@ -80,7 +81,8 @@ class Candidate:
         self.now = 100.0
         self.leases = FakeLeases()
         signal, start_latency = ChangeSignal(), StartLatency(self.clock)
-        self.admissions = Admissions("me", signal, self.clock, self.clock, start_latency, lambda *_told: None)
+        ends = RunEnds(self.clock, lambda _end: None)
+        self.admissions = Admissions("me", signal, self.clock, self.clock, start_latency, ends, lambda *_told: None)
         leases: Any = self.leases
         self.election = Election(leases, self.admissions, signal, LeaseTiming(), self.clock)
 
@@ -118,6 +120,19 @@ def test_stand__begins_a_new_term_after_a_lost_response_and_an_outage(candidate:
     assert candidate.leads_within(3)
 
 
+def test_stand__does_not_lead_while_a_policy_removes_the_intent(candidate: Candidate) -> None:
+    """It fails as other writes do, and leads once the policy is gone."""
+
+    def remove_intent() -> None:
+        assert candidate.leases.lease is not None
+        del candidate.leases.lease["metadata"]["annotations"]
+
+    candidate.leases.after_store = remove_intent
+    assert not candidate.leads_within(3)
+    candidate.leases.after_store = lambda: None
+    assert candidate.leads_within(3)
+
+
 def test_stand__begins_a_new_term_after_a_pause_during_its_write(candidate: Candidate) -> None:
     """The process sleeps for longer than the Lease lasts while its first write is stored."""
 
@@ -143,7 +158,7 @@ def test_stand__keeps_the_pins_of_a_term_that_is_over_before_it_leads(candidate:
     candidate.leases.after_store = lambda: None
     assert candidate.leads_within(3)
     assert candidate.admissions.term is not None
-    assert candidate.admissions.term.possibly_admitted == pins
+    assert candidate.admissions.term.in_doubt == pins
 
 
 def test_stand__pauses_while_every_write_conflicts(candidate: Candidate) -> None:

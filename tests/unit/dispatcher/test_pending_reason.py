@@ -5,14 +5,15 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.admission_rules import Term
+from app.dispatcher.next_admission import choose_runs
+from app.dispatcher.term import Term
 from app.domain.pending_reason import PendingReason, explain, find_pending_reason
 from app.domain.run import DependsOn, Phase
 from tests.unit.dispatcher.runs import DEPENDENCIES, WORKLOADS, make_run, store_of, unready_from
 
 
 @given(st.sampled_from(DEPENDENCIES), st.integers(0, 4), st.integers(0, 4), st.sets(st.sampled_from(WORKLOADS)))
-def test_a_run_waits_for_nothing_exactly_when_it_would_be_chosen(
+def test_pending_reason__is_none_exactly_if_the_run_would_be_chosen(
     depends_on: DependsOn, admitted: int, limit: int, ready: set[str]
 ) -> None:
     """What is said and what is done come from the same rules."""
@@ -20,11 +21,11 @@ def test_a_run_waits_for_nothing_exactly_when_it_would_be_chosen(
     reason = find_pending_reason(run, admitted, {"a": limit}, unready_from(ready)(depends_on))
     others = [make_run(number, phase=Phase.ADMITTED) for number in range(10, 10 + admitted)]
     term = Term(is_listed=True)
-    chosen = term.choose(store_of([run, *others], ready), {"a": limit}, lambda _definition: False)
+    chosen = choose_runs(term, store_of([run, *others], ready), {"a": limit}, lambda _definition: False)
     assert (reason is PendingReason.NOTHING) == (chosen == [run])
 
 
-def test_a_run_that_is_held_or_managed_elsewhere_says_so() -> None:
+def test_pending_reason__held_or_managed_elsewhere__says_so() -> None:
     """Before anything that may change by itself."""
     held = replace(make_run(1, depends_on=("db",)), held=True, managed_elsewhere=True)
     elsewhere = replace(held, held=False)

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.queue_metrics import QueueMetrics
-from app.dispatcher.run_store import ChangeSignal, RunStore
+from app.dispatcher.run_store import RunStore
 from app.domain.run import Phase
 from app.telemetry.exposition import write_metrics
 from tests.support.clock import Clock
@@ -23,7 +24,7 @@ def store(*runs: object) -> tuple[RunStore, ChangeSignal]:
     return found, signal
 
 
-def test_the_queue_is_shown_by_definition_and_only_while_it_is_known() -> None:
+def test_queue_metrics__show_the_queue_by_definition_while_it_is_known() -> None:
     """Queued, active, slots and the age of the first; a definition that is gone counts as unknown."""
     clock = Clock()
     runs, signal = store(

@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from app.dispatcher.run_store import ChangeSignal, RunStore, WorkloadStore, _Group
+from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.queues import _Group
+from app.dispatcher.run_store import RunStore
+from app.dispatcher.workload_store import WorkloadStore
 from app.domain.run import DependsOn, PendingStart, Phase, Run, queue_key
 from app.domain.workload import Workload
 from tests.unit.dispatcher.runs import DEFINITIONS, DEPENDENCIES, WORKLOADS, make_run, store_of
 
 NUMBERS = range(6)
+SCHEDULES = ("nightly", "hourly")
 AWAITED = PendingStart(0, 60, has_failed=False)
 
 
@@ -33,6 +38,7 @@ class Cluster(RuleBasedStateMachine):
         self.answers: list[Run] = []
         self.ready: set[str] = set()
         self.parked: set[str] = set()
+        self.refused: frozenset[str] | None = frozenset()
         self.keys: dict[str, tuple[int, str]] = {}
 
     @initialize()
@@ -61,9 +67,19 @@ class Cluster(RuleBasedStateMachine):
         queued_at=st.integers(0, 3),
         phase=st.sampled_from(Phase),
         awaits=st.booleans(),
+        deadline=st.sampled_from([None, 0, 1, 2]),
+        schedule=st.sampled_from(["", *SCHEDULES]),
     )
     def change(
-        self, number: int, definition: str, depends_on: DependsOn, queued_at: int, phase: Phase, awaits: bool
+        self,
+        number: int,
+        definition: str,
+        depends_on: DependsOn,
+        queued_at: int,
+        phase: Phase,
+        awaits: bool,
+        deadline: int | None,
+        schedule: str,
     ) -> None:
         """Somebody creates a run, or changes anything of it."""
         run = make_run(
@@ -74,6 +90,8 @@ class Cluster(RuleBasedStateMachine):
             queued_at=queued_at,
             phase=phase,
             pending_start=AWAITED if awaits and phase is Phase.ADMITTED else None,
+            queue_deadline=deadline if phase is Phase.QUEUED else None,
+            schedule=schedule,
         )
         self.write("PUT", run)
 
@@ -90,6 +108,9 @@ class Cluster(RuleBasedStateMachine):
         """The watch tells the next changes."""
         for change, run in self.log[self.told : self.told + count]:
             (self.store.remove if change == "DELETED" else self.store.put)(run)
+            if self.store.get(run.uid) is None:  # it may come back with the next change, and is not parked then
+                self.parked.discard(run.uid)
+                self.keys.pop(run.uid, None)
         self.told = min(len(self.log), self.told + count)
 
     @rule(count=st.integers(1, 4))
@@ -141,6 +162,20 @@ class Cluster(RuleBasedStateMachine):
             if key is not None:
                 self.keys[uid] = key
 
+    @rule(refused=st.none() | st.frozensets(st.sampled_from(SCHEDULES)))
+    def refuse(self, refused: frozenset[str] | None) -> None:
+        """Definitions cease to allow what schedules ask for, allow it again, or nobody knows."""
+        self.store.refuse_schedules(refused)
+        self.refused = refused
+
+    def refuses(self, run: Run) -> bool:
+        """Whether a run is of a refused schedule."""
+        return run.requested_schedule != "" and (self.refused is None or run.requested_schedule in self.refused)
+
+    def is_excluded(self, run: Run) -> bool:
+        """Whether a run is parked, or of a refused schedule."""
+        return run.uid in self.parked or self.refuses(run)
+
     @invariant()
     def the_queues_are_what_the_runs_say(self) -> None:
         """Sorted and complete, counts are right, and nothing is left over."""
@@ -152,16 +187,24 @@ class Cluster(RuleBasedStateMachine):
         for definition in DEFINITIONS:
             mine = [run for run in held if run.definition == definition]
             queued = [run for run in mine if run.phase is Phase.QUEUED]
-            free = sorted((run for run in queued if run.uid not in self.parked), key=self.key_of)
+            free = sorted((run for run in queued if not self.is_excluded(run)), key=self.key_of)
             assert self.store.active(definition) == sum(run.phase is Phase.ADMITTED for run in mine)
             assert self.store.queued(definition) == len(queued)
             assert list(self.store.startable_runs(definition)) == [run for run in free if self.is_ready(run)]
             assert list(self.store.blocked_runs(definition)) == [run for run in free if not self.is_ready(run)]
-            assert {run.uid for run in self.store.runs_set_aside(definition)} == {
-                run.uid for run in queued if run.uid in self.parked
+            assert {run.uid for run in self.store.excluded_runs(definition)} == {
+                run.uid for run in queued if self.is_excluded(run)
             }
+            assert all(self.store.may_start(run) == (self.is_ready(run) and not self.refuses(run)) for run in queued)
             assert (definition in self.store.startable()) == any(map(self.is_ready, free))
         assert all(run.phase is not Phase.FINISHED for run in held)
+        for now in range(3):
+            overdue = sorted(
+                (run.queue_deadline, run.uid)
+                for run in held
+                if (run.queue_deadline or now) < now + 1 and run.queue_deadline is not None
+            )
+            assert [run.uid for run in self.store.overdue(now)] == [uid for _, uid in overdue]
         starting = {run.uid: run for run in self.store.starting()}
         assert starting == {run.uid: run for run in held if run.pending_start is not None}
 
@@ -184,10 +227,10 @@ class Cluster(RuleBasedStateMachine):
 
 
 TestRunStore = Cluster.TestCase
-TestRunStore.settings = settings(max_examples=150, stateful_step_count=40)
+TestRunStore.settings = settings(max_examples=settings.default.max_examples * 3 // 2, stateful_step_count=40)
 
 
-def test_an_answer_counts_before_the_watch_shows_it() -> None:
+def test_run_store__response__counts_before_the_watch_shows_it() -> None:
     """A run just admitted holds its slot at once; the old news of it that follows changes nothing."""
     store = RunStore(ChangeSignal())
     store.replace([make_run(1)], 1)
@@ -196,7 +239,7 @@ def test_an_answer_counts_before_the_watch_shows_it() -> None:
     assert (store.queued("a"), store.active("a")) == (0, 1)
 
 
-def test_an_answer_does_not_bring_back_a_run_that_is_gone() -> None:
+def test_run_store__late_response__does_not_bring_back_a_deleted_run() -> None:
     """Its deletion came first over the watch; the answer to our patch is older than that."""
     store = RunStore(ChangeSignal())
     store.replace([make_run(1)], 1)
@@ -205,7 +248,7 @@ def test_an_answer_does_not_bring_back_a_run_that_is_gone() -> None:
     assert not list(store.definitions())
 
 
-def test_an_old_list_does_not_undo_an_answer() -> None:
+def test_run_store__older_list__does_not_undo_a_response() -> None:
     """A list that was made before our patch, and told after it, doesn't free the slot."""
     store = RunStore(ChangeSignal())
     store.replace([make_run(1)], 1)
@@ -214,7 +257,7 @@ def test_an_old_list_does_not_undo_an_answer() -> None:
     assert store.active("a") == 1
 
 
-def test_an_old_deletion_does_not_remove_what_came_back() -> None:
+def test_run_store__older_deletion__does_not_remove_a_run_that_came_back() -> None:
     """A run that lost its labels and got them back is there."""
     store = RunStore(ChangeSignal())
     store.replace([make_run(1)], 1)
@@ -319,3 +362,26 @@ def test_workload_store__reports_every_name_that_has_changed() -> None:
     store.remove(deployment)
     assert changed == ["db", "db", "db"]
     assert store.get("db") is None
+
+
+def test_put__keeps_equal_lists_of_dependencies_once() -> None:
+    """10,000 runs with long lists have to fit into the memory of the pod."""
+    store = RunStore(ChangeSignal())
+    names = ["a" * 200, "b" * 200]
+    for number in range(3):
+        store.put(make_run(number, depends_on=(*names,)))
+    lists = [found.depends_on for number in range(3) if (found := store.get(f"uid-{number}"))]
+    assert len(lists) == 3
+    assert all(one is lists[0] for one in lists)
+
+
+@pytest.mark.parametrize("refused", [None, frozenset(), frozenset({"a-x"}), frozenset({"a-x", "a-y"})])
+def test_first_queued__has_the_first_ones_of_each_schedule(refused: frozenset[str] | None) -> None:
+    """Whichever schedules another dispatcher left out: the first ones of all others are among them."""
+    schedules = ("", "a-x", "a-y", "a-z")
+    runs = [make_run(number, schedule=schedules[number // 5]) for number in range(20)]
+    store = store_of(runs)
+    with store._signal.lock:
+        store.refuse_schedules(refused)
+    found = {run.uid for run in store.first_queued(2)}
+    assert found == {f"uid-{number}" for number in range(20) if number % 5 < 2}

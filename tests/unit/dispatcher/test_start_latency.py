@@ -25,20 +25,20 @@ def admitted(name: str) -> Run:
     return replace(make_run(1, definition=name), phase=Phase.ADMITTED)
 
 
-def test_the_first_sign_counts_once() -> None:
+def test_start_latency__first_sign_of_a_start__counts_once() -> None:
     """However often it is shown."""
     clock = Clock()
     latency = StartLatency(clock)
     one = admitted("starts-once")
     latency.admitted(one)
-    latency.see(one)
+    latency.observe(one)
     clock.now += 2.5
     for version in (2, 3):
-        latency.see(replace(one, started=True, resource_version=version))
+        latency.observe(replace(one, started=True, resource_version=version))
     assert measured("starts-once") == (1, 2.5)
 
 
-def test_a_run_that_is_over_before_anybody_saw_it_run_counts_if_it_succeeded() -> None:
+def test_start_latency__run_ends_unseen__counts_if_it_succeeded() -> None:
     """One that failed may never have started."""
     clock = Clock()
     latency = StartLatency(clock)
@@ -46,14 +46,14 @@ def test_a_run_that_is_over_before_anybody_saw_it_run_counts_if_it_succeeded() -
         one = admitted(name)
         latency.admitted(one)
         clock.now += 1
-        latency.see(replace(one, phase=Phase.FINISHED, started=started))
-        latency.see(replace(one, started=True))
+        latency.observe(replace(one, phase=Phase.FINISHED, started=started))
+        latency.observe(replace(one, started=True))
     assert measured("starts-succeeds") == (1, 1)
     assert measured("starts-fails") == (0, 0)
 
 
 @pytest.mark.parametrize("how", ["gone", "term is over", "admitted by another"])
-def test_what_cannot_be_known_is_not_measured(how: str) -> None:
+def test_start_latency__unknown_start__is_not_measured(how: str) -> None:
     """And nothing of it is kept."""
     latency = StartLatency(Clock())
     one = admitted(f"starts-{how.replace(' ', '-')}")
@@ -63,5 +63,5 @@ def test_what_cannot_be_known_is_not_measured(how: str) -> None:
         latency.forget(one.uid)
     if how == "term is over":
         latency.clear()
-    latency.see(replace(one, started=True, resource_version=9))
+    latency.observe(replace(one, started=True, resource_version=9))
     assert measured(one.definition) == (0, 0)

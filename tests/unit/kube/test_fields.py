@@ -7,6 +7,7 @@ import pytest
 from app.kube.errors import warnings_in
 from app.kube.field_paths import definition_pointer
 from app.kube.manifests import build_job
+from schemas.configuration import parse_value
 from schemas.definition import Definition, Variable
 from schemas.merge import merge
 from schemas.request import Request
@@ -65,3 +66,37 @@ def test_definition_pointer__subtracts_our_own_variables() -> None:
 def test_warnings_in__parses_warning_headers(headers: list[str], texts: list[str]) -> None:
     """As the API server writes them; what a terminal would obey is taken out."""
     assert warnings_in(headers) == texts
+
+
+@pytest.mark.parametrize(
+    ("job_field", "pointer"),
+    [
+        ("spec.template.spec.tolerations[0].operator", "/JobTemplate/spec/template/spec/tolerations/0/operator"),
+        ("spec.template.spec.volumes[1].name", "/JobTemplate/spec/template/spec/volumes/1/name"),
+        ("spec.template.spec.containers[1].image", "/JobTemplate/spec/template/spec/containers/1/image"),
+        ("spec.template.spec.containers[0].image", "/JobTemplate/spec/template/spec/containers/0/image"),
+        ("spec.template.spec.containers[1].resources.limits[cpu]", "/Resources/Limits/cpu"),
+        ("spec.template.spec.containers[1].env[1].name", ""),
+        ("spec.template.spec.containers[1].env[2].name", "/JobTemplate/spec/template/spec/containers/1/env/0/name"),
+        ("spec.template.spec.containers[1].env[3].name", "/Environments/0"),
+        ("spec.backoffLimit", "/BackoffLimit"),
+        ("spec.podFailurePolicy.rules[0]", "/JobTemplate/spec/podFailurePolicy/rules/0"),
+        ("metadata.labels", "/JobTemplate/metadata/labels"),
+        ("", ""),
+    ],
+)
+def test_definition_pointer__finds_the_place_that_says_the_field(job_field: str, pointer: str) -> None:
+    """In the template, or beside it. The run's container is the second one."""
+    containers = [
+        {"name": "helper", "image": "busybox:1"},
+        {"name": "main", "image": "busybox:1", "env": [{"name": "A", "value": "1"}]},
+    ]
+    entry = {
+        "JobTemplate": {"spec": {"template": {"spec": {"containers": containers}}}},
+        "BackoffLimit": 3,
+        "Resources": {"Limits": {"cpu": "1"}},
+        "Environments": [{"Name": "B", "Value": "2"}],
+    }
+    definition = parse_value({"Configurations": {"main": entry}})["main"]
+
+    assert definition_pointer(job_field, definition.template) == pointer

@@ -47,8 +47,14 @@ def test_build_job__of_a_minimal_definition() -> None:
             "parallelism": 1,
             "completions": 1,
             "backoffLimit": 1,
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
             "template": {
-                "metadata": {"labels": LABELS},
+                "metadata": {
+                    "labels": LABELS,
+                    "annotations": {"kubectl.kubernetes.io/default-container": "report"},
+                },
                 "spec": {
                     "restartPolicy": "Never",
                     "automountServiceAccountToken": False,
@@ -119,6 +125,7 @@ def test_build_job__of_a_definition_that_sets_everything() -> None:
                 "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
                 "slimfaas.dev/depends-on": '["db", "cache"]',
                 "slimfaas.dev/call": "mark",
+                "SlimFaas/DependsOn": "db,cache",
                 "slimfaas.dev/pending-timeout-seconds": "30",
             },
         },
@@ -130,7 +137,13 @@ def test_build_job__of_a_definition_that_sets_everything() -> None:
             "activeDeadlineSeconds": 600,
             "ttlSecondsAfterFinished": 60,
             "template": {
-                "metadata": {"labels": LABELS, "annotations": {"SlimFaas/DefaultTrust": "Untrusted"}},
+                "metadata": {
+                    "labels": LABELS,
+                    "annotations": {
+                        "kubectl.kubernetes.io/default-container": "report",
+                        "SlimFaas/DefaultTrust": "Untrusted",
+                    },
+                },
                 "spec": {
                     "restartPolicy": "OnFailure",
                     "serviceAccountName": "reporter",
@@ -173,13 +186,34 @@ def test_build_job__of_a_definition_that_sets_everything() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("visibility", "annotations"), [("Public", {"SlimFaas/DefaultTrust": "Untrusted"}), ("Private", None)]
-)
-def test_build_job__marks_only_pods_of_public_definitions_as_untrusted(visibility: Any, annotations: Any) -> None:
+@pytest.mark.parametrize(("visibility", "trust"), [("Public", "Untrusted"), ("Private", None)])
+def test_build_job__marks_only_pods_of_public_definitions_as_untrusted(visibility: Any, trust: str | None) -> None:
     """A run of a public definition must not call private ones; one of a private definition may."""
     job = job_of(Definition("report", "team/app:1", visibility=visibility))
-    assert job["spec"]["template"]["metadata"].get("annotations") == annotations
+    assert job["spec"]["template"]["metadata"]["annotations"].get("SlimFaas/DefaultTrust") == trust
+
+
+@pytest.mark.parametrize(
+    ("visibility", "seconds", "depends_on", "label", "annotation"),
+    [
+        ("Private", 60, ("db",), NAME, "db"),
+        ("Private", 0, ("db", "cache"), NAME, "db,cache"),
+        ("Private", 60, (), NAME, None),
+        ("Private", None, ("db",), None, None),
+        ("Public", 60, ("db",), None, "db"),
+    ],
+)
+def test_build_job__tells_slimfaas_of_runs_that_are_removed_after_their_end(
+    visibility: Any, seconds: int | None, depends_on: tuple[str, ...], label: str | None, annotation: str | None
+) -> None:
+    """A kept one would keep functions awake, and addresses trusted. Callers of public ones must not gain trust."""
+    definition = Definition(
+        "report", "team/app:1", visibility=visibility, ttl_seconds_after_finished=seconds, depends_on=depends_on
+    )
+    job = job_of(definition)
+    assert job["spec"]["template"]["metadata"]["labels"].get("slimfaas-job-name") == label
+    assert job["metadata"]["annotations"].get("SlimFaas/DependsOn") == annotation
+    assert job["metadata"]["labels"] == LABELS
 
 
 def test_build_job__writes_false_and_zero_but_nothing_absent() -> None:

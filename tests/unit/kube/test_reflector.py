@@ -1,5 +1,6 @@
 """When a watch counts as broken. The other behaviour of the reflector is tested against an API server."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -7,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.kube.errors import ClusterError, ExpiredError, UnavailableError
+from app.common.backoff import Backoff
+from app.kube import reflector as reflector_module
+from app.kube.errors import ClusterError, ExpiredError, ForbiddenError, NotFoundError, UnavailableError
 from app.kube.reflector import Reflector
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 class FakeClient:
@@ -82,7 +86,7 @@ def test_on_break__is_called_only_after_a_failure(errors: list[ClusterError | No
     )
     client.reflector = reflector
     reflector.start()
-    reflector.join(10)
+    reflector.join(DEADLINE_SECONDS)
     assert synced_at_breaks == [False] * breaks
 
 
@@ -100,5 +104,27 @@ def test_stop__keeps_a_list_that_ends_later_from_the_store() -> None:
 
     untyped.pages = pages_until_stopped
     reflector.start()
-    reflector.join(10)
+    reflector.join(DEADLINE_SECONDS)
     assert (client.lists, store.lists) == (1, 0)
+
+
+@pytest.mark.parametrize("error", [ForbiddenError("no right"), NotFoundError("no such kind")])
+def test_on_refused__is_told_instead_of_an_outage_and_the_pauses_are_longer(
+    error: ClusterError, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For a collection that the process can do without."""
+    monkeypatch.setattr(reflector_module, "_REFUSED_BACKOFF", Backoff(first_seconds=0.02, last_seconds=0.04))
+    refused: list[ClusterError] = []
+    client = FakeClient([error, error, UnavailableError("the connection is lost"), None])
+    resource: Any = SimpleNamespace(path="/cronjobs", label_selector="")
+    untyped: Any = client
+    reflector: Reflector[Any] = Reflector(
+        untyped, resource, lambda item: item, FakeStore(), name="test", on_refused=refused.append
+    )
+    client.reflector = reflector
+    with caplog.at_level(logging.WARNING):
+        reflector.start()
+        reflector.join(DEADLINE_SECONDS)
+    assert refused == [error, error]
+    assert client.lists == 4  # at first, and after each error
+    assert [record.getMessage() for record in caplog.records] == ["the watch of test fails: the connection is lost"]

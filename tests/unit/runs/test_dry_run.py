@@ -30,6 +30,7 @@ def test_redact__removes_references_to_secrets_and_injected_values() -> None:
         ],
         "envFrom": [{"secretRef": {"name": "the-secret"}}],
         "volumeMounts": [{"name": "the-secret", "mountPath": "/s"}],
+        "lifecycle": {"preStop": {"httpGet": {"httpHeaders": [{"name": "Authorization", "value": "its-value"}]}}},
     }
     pod = {
         "containers": [own, injected],
@@ -38,12 +39,15 @@ def test_redact__removes_references_to_secrets_and_injected_values() -> None:
         "imagePullSecrets": [{"name": "the-secret"}],
         "restartPolicy": "Never",
     }
-    job = {"metadata": {"name": "j", "managedFields": []}, "spec": {"suspend": True, "template": {"spec": pod}}}
+    annotations = {"vault.hashicorp.com/agent-inject-secret-a": "the-secret", "slimfaas.dev/call": "c"}
+    template = {"metadata": {"annotations": annotations}, "spec": pod}
+    metadata = {"name": "j", "managedFields": [], "annotations": annotations}
+    job = {"metadata": metadata, "spec": {"suspend": True, "template": template}}
 
     shown = redact(job, merge(definition, request), request)
 
     assert not any(word in str(shown) for word in SECRETS)
-    assert shown["metadata"] == {"name": "j"}
+    assert shown["metadata"] == {"name": "j", "annotations": {"slimfaas.dev/call": "c"}}
     assert shown["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     ours, added = shown["spec"]["template"]["spec"]["containers"]
     assert ours["env"] == [

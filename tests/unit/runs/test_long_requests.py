@@ -1,12 +1,13 @@
 """How many long requests there may be, and when each is told to end."""
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 
 from app.kube.cancel_token import CancelToken
-from app.runs.limits.long_requests import LongRequestLimiter, TooManyLongRequestsError
+from app.runs.limits.long_requests import LongRequestLimiter, TooManyLongRequestsError, Trust
 from tests.support.threads import no_threads
 from tests.support.waiting import DEADLINE_SECONDS
 
@@ -25,7 +26,7 @@ def count_accepted(limiter: LongRequestLimiter, stack: ExitStack, *, trusted: bo
     """Start long requests until one is refused; returns how many were not."""
     for count in range(100):
         try:
-            stack.enter_context(limiter.acquire(stay, trusted=trusted))
+            stack.enter_context(limiter.acquire(stay, trust=Trust(known=trusted)))
         except TooManyLongRequestsError:
             return count
     pytest.fail("none is refused")
@@ -50,6 +51,32 @@ def test_acquire__keeps_a_quarter_for_trusted_and_for_other_callers(*, crowd: bo
     with ExitStack() as stack:
         assert count_accepted(limiter, stack, trusted=crowd) == 19
         assert count_accepted(limiter, stack, trusted=not crowd) == 6
+
+
+def test_acquire__looks_a_caller_up_only_where_strangers_have_no_place() -> None:
+    """Whoever turns out to be trusted gets a place of trusted callers."""
+    limiter = LongRequestLimiter(25, reserve=lambda: True)
+    look_ups: list[bool] = []
+
+    def find(*, trusted: bool) -> bool:
+        look_ups.append(trusted)
+        return trusted
+
+    def count(*, trusted: bool) -> int:
+        entered = 0
+        with suppress(TooManyLongRequestsError):
+            while True:
+                stack.enter_context(limiter.acquire(stay, trust=Trust(find=partial(find, trusted=trusted))))
+                entered += 1
+        return entered
+
+    with ExitStack() as stack:
+        assert count(trusted=False) == 19
+        assert look_ups == [False]
+        assert count(trusted=True) == 6
+        assert look_ups == [False, *[True] * 6]
+        assert count(trusted=False) == 0
+        assert look_ups == [False, *[True] * 6]  # nobody could get a place
 
 
 def test_acquire__keeps_nothing_where_all_callers_are_of_one_kind() -> None:

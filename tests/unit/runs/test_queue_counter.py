@@ -1,12 +1,23 @@
 """The count of queued runs, in whatever order the watch and the requests that store runs report them."""
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from app.domain.run import DependsOn
 from app.kube.reflector import SILENCE_SECONDS
 from app.runs.limits.drain_rate import DrainRate
-from app.runs.limits.queue_counter import QueueCounter, QueuedJob, QueueFull, QueueLimits, Reservation
+from app.runs.limits.queue_counter import (
+    Limit,
+    QueueCounter,
+    QueueFull,
+    QueueLimits,
+    Reservation,
+    read_queued_job,
+)
+from app.runs.limits.queue_usage import QueuedJob, QueueUsage
+from benchmarks.target import build_sample
 from tests.support.clock import Clock
 
 NAMES = [f"run-{number}" for number in range(5)]
@@ -24,7 +35,7 @@ def admitted(name: str) -> QueuedJob:
 
 def reserve(counter: QueueCounter, name: str) -> Reservation:
     """Reserve a place where no limit is set."""
-    reservation = counter.reserve("fib", name, NO_LIMITS)
+    reservation = counter.reserve(queued(name), NO_LIMITS)
     assert isinstance(reservation, Reservation)
     return reservation
 
@@ -113,8 +124,8 @@ def test_reserve__needs_no_other_place_for_a_queued_or_reserved_run() -> None:
     counter = QueueCounter(Clock())
     counter.replace([queued("a")], 1)
     reserve(counter, "b")
-    assert counter.reserve("fib", "a", FULL) == Reservation(None, "a")
-    repeated = counter.reserve("fib", "b", FULL)
+    assert counter.reserve(queued("a"), FULL) == Reservation(None, "a")
+    repeated = counter.reserve(queued("b"), FULL)
     assert isinstance(repeated, Reservation)
     repeated.release()
     assert counter.length("fib") == 2, "the first request still stores b"
@@ -136,9 +147,9 @@ def test_reserve__refuses_a_run_beyond_a_limit(limits: QueueLimits, reached: tup
     counter = QueueCounter(Clock())
     counter.replace([queued("a"), QueuedJob("other", "other", queued=True)], 1)
     reserve(counter, "b")
-    would = counter.find_reached_limit("fib", limits)
+    would = counter.find_reached_limit(queued("c"), limits)
     assert counter.length("fib") == 2, "looking reserves nothing"
-    result = counter.reserve("fib", "c", limits)
+    result = counter.reserve(queued("c"), limits)
     if reached is None:
         assert would is None
         assert isinstance(result, Reservation)
@@ -190,3 +201,67 @@ def test_retry_after_seconds__is_the_time_in_which_one_run_leaves(
     for departure in departures:
         drain.note(departure)
     assert drain.retry_after_seconds(now) == seconds
+
+
+def large(name: str, definition: str = "fib", depends_on: tuple[str, ...] = ()) -> QueuedJob:
+    return QueuedJob(name, definition, True, size_kib=100, depends_on=depends_on)
+
+
+def full_for(counter: QueueCounter, job: QueuedJob, limits: QueueLimits) -> tuple[Limit, str | None] | None:
+    full = counter.find_reached_limit(job, limits)
+    return None if full is None else (full.kind, full.definition)
+
+
+def test_reserve__bounds_what_runs_take_in_etcd() -> None:
+    """The size is limited for one definition and for all together. A run that leaves the queue frees its size."""
+    limits = QueueLimits(None, None, kib_of_definition=250, kib_of_all=350)
+    counter = QueueCounter(Clock())
+    counter.replace([large("a"), large("b")], 1)
+    assert full_for(counter, large("c"), limits) == (Limit.SIZE, "fib")
+    assert isinstance(counter.reserve(large("d", "other"), limits), Reservation)
+    assert full_for(counter, large("e", "third"), limits) == (Limit.SIZE, None)
+    counter.put(admitted("a"))
+    assert full_for(counter, large("c"), limits) is None
+    counter.release("d")
+    counter.remove(queued("b"))
+    assert full_for(counter, large("c"), QueueLimits(None, None, kib_of_all=100)) is None
+
+
+def test_reserve__bounds_what_different_lists_of_dependencies_take_in_memory() -> None:
+    """Equal lists are kept once. A run without a list of its own is never refused for the lists of others."""
+    names = tuple(f"w{number}" + "a" * 200 for number in range(5))
+    limits = QueueLimits(None, None, dependency_bytes=8000)
+    counter = QueueCounter(Clock())
+    counter.replace([], 1)
+    assert isinstance(counter.reserve(large("a", depends_on=names), limits), Reservation)
+    assert isinstance(counter.reserve(large("b", depends_on=(*names,)), limits), Reservation)
+    assert isinstance(counter.reserve(large("c", depends_on=names[::-1]), limits), Reservation)
+    assert full_for(counter, large("d", depends_on=names[1:]), limits) == (Limit.DEPENDENCIES, None)
+    assert full_for(counter, large("d"), limits) is None
+    assert full_for(counter, large("d", depends_on=names), limits) is None
+    counter.put(admitted("c"))
+    assert full_for(counter, large("d", depends_on=names[1:]), limits) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 9), st.sampled_from([None, (), ("x",), ("x", "y")]))))
+def test_usage__is_empty_again_when_all_runs_have_left(given_runs: list[tuple[str, int, DependsOn]]) -> None:
+    """Nothing is kept of definitions and lists that no run has: Jobs may name any."""
+    usage = QueueUsage()
+    added = [
+        usage.add(QueuedJob(str(number), definition, True, size_kib, depends_on))
+        for number, (definition, size_kib, depends_on) in enumerate(given_runs)
+    ]
+    for job in added:
+        usage.remove(job)
+    assert (usage.total_kib, usage.dependency_bytes, *usage.runs, *usage.size_kib) == (0, 0)
+    assert vars(usage)["_lists"] == {}
+
+
+def test_read_queued_job__measures_a_job_and_its_dependencies() -> None:
+    """What the watch shows, and what a request is about to store."""
+    job = build_sample("abcdefghijkl")
+    read = read_queued_job(job)
+    assert (read.definition, read.queued, read.depends_on) == ("fibonacci", True, ("fibonacci1",))
+    assert 1 <= read.size_kib <= 3
+    job["spec"]["template"]["spec"]["containers"][0]["args"] = ["$" * 100_000]
+    assert 98 <= read_queued_job(job).size_kib <= 101

@@ -3,6 +3,7 @@
 import threading
 from contextlib import suppress
 from typing import Any, cast
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -34,7 +35,8 @@ def test_submit__reads_one_large_body_at_a_time(monkeypatch: pytest.MonkeyPatch,
         raise NotJson("")
 
     monkeypatch.setattr(submit, "read_request", read)
-    submitter = submit.Submitter(cast(NamespacedClient, None), cast(QueueLimiter, None))
+    client = cast(NamespacedClient, create_autospec(NamespacedClient))
+    submitter = submit.Submitter(client, cast(QueueLimiter, None))
 
     def call() -> None:
         with suppress(NotJson):

@@ -52,12 +52,39 @@ ACCEPTED: list[tuple[str, Any, str, Any]] = [
     ("Resources", {"Limits": {"nvidia.com/gpu": "1"}}, "limits", {"nvidia.com/gpu": "1"}),
     ("Resources", {"Limits": {"ephemeral-storage": "1G"}}, "limits", {"ephemeral-storage": "1G"}),
     ("Resources", {"Limits": {"hugepages-2Mi": "4Mi"}}, "limits", {"hugepages-2Mi": "4Mi"}),
+    ("Resources", None, "requests", {}),
+    ("DependsOn", None, "depends_on", ()),
     ("DependsOn", [], "depends_on", ()),
     ("DependsOn", ["b", "a.b-1", "a" * 253], "depends_on", ("b", "a.b-1", "a" * 253)),
+    ("Environments", None, "environments", ()),
     ("Environments", [], "environments", ()),
+    *(
+        (
+            "Environments",
+            [{"Name": "A", key: "", "SecretRef": SECRET}],
+            "environments",
+            (Variable("A", source={"secretKeyRef": {"name": "api", "key": "token"}}),),
+        )
+        for key in ("Value", "value")
+    ),
+    *(
+        (
+            "Environments",
+            [{"Name": "A", "ResourceFieldRef": {"ContainerName": container, "Resource": "limits.cpu"}}],
+            "environments",
+            (Variable("A", source={"resourceFieldRef": {"resource": "limits.cpu"}}),),
+        )
+        for container in ("", "job", "Job")
+    ),
     ("Environments", [{"Name": "A", "Value": "$(B) x"}], "environments", (Variable("A", "$(B) x"),)),
     ("Environments", [{"Name": "A", "Value": ""}], "environments", (Variable("A", ""),)),
     ("Environments", [{"name": "a.b-c_1", "value": "x"}], "environments", (Variable("a.b-c_1", "x"),)),
+    *(
+        ("Environments", [{"Name": name, "Value": "x"}], "environments", (Variable(name, "x"),))
+        for name in ("Logging:LogLevel:Default", "1A", "A B", "..a", " ", "~")
+    ),
+    ("Environments", [{"Name": "B"}, {"name": "C"}], "environments", (Variable("B", ""), Variable("C", ""))),
+    ("EnvironmentsWhitelist", ["Logging:*", "A B"], "environments_whitelist", ("Logging:*", "A B")),
     ("Environments", [{"Name": "A", "value": "é\n"}], "environments", (Variable("A", "é\n"),)),
     (
         "Environments",
@@ -96,6 +123,11 @@ ACCEPTED: list[tuple[str, Any, str, Any]] = [
     ("NumberParallelJob", 1, "number_parallel_job", 1),
     ("NumberParallelJob", INT32_MAX, "number_parallel_job", INT32_MAX),
     ("MaxQueued", 1, "max_queued", 1),
+    ("QueueTimeoutSeconds", 1, "queue_timeout_seconds", 1),
+    ("EnvironmentsWhitelist", [], "environments_whitelist", ()),
+    ("EnvironmentsWhitelist", ["A.b-c_*", "*"], "environments_whitelist", ("A.b-c_*", "*")),
+    ("Overridable", [], "overridable", frozenset()),
+    ("Overridable", ["Image", "Args"], "overridable", frozenset({"Args", "Image"})),
     ("TimeoutSeconds", INT32_MAX, "timeout_seconds", INT32_MAX),
     ("PendingTimeoutSeconds", 1, "pending_timeout_seconds", 1),
     ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
@@ -163,8 +195,8 @@ NOT_A_RESOURCE = (
 )
 NOT_A_WORKLOAD = "not the name of a Deployment or StatefulSet (a DNS subdomain)"
 NOT_A_VARIABLE = (
-    "not the name of an environment variable (letters, digits, -, . and _, no digit first), "
-    "or one that begins with SLIMFAAS_"
+    "not the name of an environment variable (printable ASCII characters without =), "
+    "or one that begins with SLIMFAAS_JOB_"
 )
 NOT_AN_ACCOUNT = "not the name of a ServiceAccount (a DNS subdomain)"
 NOT_ADDABLE = (
@@ -175,9 +207,34 @@ NOT_A_CAPABILITY = "not a Linux capability (written without CAP_), or ALL"
 NOT_A_PROFILE_TYPE = 'must be one of RuntimeDefault, Localhost; the Pod Security Standard "baseline" forbids Unconfined'
 NOT_A_PROFILE = "not a relative path (letters, digits, -, _ and . between slashes, and no ..)"
 NEVER_PRIVILEGED = 'runs are never privileged: the Pod Security Standard "baseline" forbids it'
-ONE_OF = "needs exactly one of Value, SecretRef, ConfigMapRef, FieldRef and ResourceFieldRef"
+ONE_OF = "needs at most one of Value, SecretRef, ConfigMapRef, FieldRef and ResourceFieldRef"
+
+NOT_A_PATTERN = "not a pattern of variable names (printable ASCII characters without =)"
+NOT_OVERRIDABLE = (
+    "not a field of a request: Args, BackoffLimit, DependsOn, Environments, Image, PendingTimeoutSeconds, "
+    "QueueTimeoutSeconds, Resources, RestartPolicy, TimeoutSeconds, TtlSecondsAfterFinished"
+)
 
 REFUSED: list[tuple[str, Any, str, str]] = [
+    ("QueueTimeoutSeconds", 0, "/QueueTimeoutSeconds", "must be at least 1"),
+    ("EnvironmentsWhitelist", "A", "/EnvironmentsWhitelist", "must be an array"),
+    ("EnvironmentsWhitelist", ["A", "A"], "/EnvironmentsWhitelist", "has an item twice"),
+    *(
+        ("EnvironmentsWhitelist", [name], "/EnvironmentsWhitelist/0", NOT_A_PATTERN)
+        for name in ("", "A=x", "É", "A\n", 1)
+    ),
+    ("Overridable", ["Args", "Args"], "/Overridable", "has an item twice"),
+    *(("Overridable", [name], "/Overridable/0", NOT_OVERRIDABLE) for name in ("args", "Command", "", None)),
+    *(
+        (
+            "Resources",
+            {"Limits": {resource: amount}},
+            f"/Resources/Limits/{resource}",
+            f"a limit of 0 means no limit for {resource}, so it cannot be set",
+        )
+        for resource in ("cpu", "memory", "ephemeral-storage")
+        for amount in ("0", "0m")
+    ),
     ("Image", "", "/Image", "must not be empty"),
     ("Image", None, "/Image", "must be a string"),
     ("Image", 1, "/Image", "must be a string"),
@@ -221,17 +278,28 @@ REFUSED: list[tuple[str, Any, str, str]] = [
     ("Environments", ["A=x"], "/Environments/0", "must be an object"),
     ("Environments", [{"Value": "x"}], "/Environments/0", "needs exactly one Name"),
     ("Environments", [{"Name": "A", "name": "A", "Value": "x"}], "/Environments/0", "needs exactly one Name"),
-    ("Environments", [{"Name": "A"}], "/Environments/0", ONE_OF),
     ("Environments", [{"Name": "A", "Value": "x", "value": "x"}], "/Environments/0", ONE_OF),
     ("Environments", [{"Name": "A", "Value": "x", "SecretRef": SECRET}], "/Environments/0", ONE_OF),
+    ("Environments", [{"Name": "A", "value": "x", "SecretRef": SECRET}], "/Environments/0", ONE_OF),
+    ("Environments", [{"Name": "A", "Value": "", "value": "x"}], "/Environments/0", ONE_OF),
+    (
+        "Environments",
+        [{"Name": "A", "Value": "", "SecretRef": SECRET, "ConfigMapRef": SECRET}],
+        "/Environments/0",
+        ONE_OF,
+    ),
+    (
+        "Environments",
+        [{"Name": "A", "ResourceFieldRef": {"ContainerName": "sidecar", "Resource": "limits.cpu"}}],
+        "/Environments/0/ResourceFieldRef/ContainerName",
+        "not the run's container, which has the definition's name; leave ContainerName out",
+    ),
     ("Environments", [{"Name": "A", "Value": 5}], "/Environments/0/Value", "must be a string"),
     ("Environments", [{"Name": "A", "Value": None}], "/Environments/0/Value", "must be a string"),
-    ("Environments", [{"Name": "1A", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
     ("Environments", [{"Name": "A\n", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
     ("Environments", [{"Name": "A=x", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
     ("Environments", [{"Name": "", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
-    ("Environments", [{"Name": ".", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
-    ("Environments", [{"Name": "..a", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
+    ("Environments", [{"Name": "É", "Value": "x"}], "/Environments/0/Name", NOT_A_VARIABLE),
     ("Environments", [{"name": "SLIMFAAS_JOB_ID", "Value": "x"}], "/Environments/0/name", NOT_A_VARIABLE),
     (
         "Environments",
@@ -441,7 +509,7 @@ def test_parse_configuration__applies_the_documented_defaults() -> None:
         limits={},
         depends_on=(),
         environments=(),
-        backoff_limit=1,
+        backoff_limit=None,
         visibility="Private",
         number_parallel_job=1,
         max_queued=None,
@@ -508,7 +576,8 @@ def test_parse_configuration__accepts_short_dns_labels_as_names(name: str) -> No
     ("name", "step"),
     [
         ("", ""),
-        ("A", "A"),
+        ("A-", "A-"),
+        ("\u212a", "\u212a"),
         ("a" * 31, "a" * 31),
         ("-a", "-a"),
         ("a-", "a-"),
@@ -518,6 +587,7 @@ def test_parse_configuration__accepts_short_dns_labels_as_names(name: str) -> No
         ("a\n", "a\n"),
         ("é", "é"),
         ("a-slimfaas-job-b", "a-slimfaas-job-b"),
+        ("a-SlimFaas-Job-b", "a-SlimFaas-Job-b"),
     ],
 )
 def test_parse_configuration__refuses_other_names(name: str, step: str) -> None:
@@ -526,6 +596,19 @@ def test_parse_configuration__refuses_other_names(name: str, step: str) -> None:
 
     assert pointer == f"/Configurations/{step}"
     assert "DNS label of at most 30 characters" in message
+
+
+def test_parse_configuration__takes_names_in_lower_case_and_keeps_their_pointers() -> None:
+    definitions = parse_configuration('{"Configurations": {"Fibonacci": {"Image": "a"}}}')
+    assert list(definitions) == [definitions["fibonacci"].name] == ["fibonacci"]
+    assert definitions["fibonacci"].pointer("Image") == "/Configurations/Fibonacci/Image"
+
+
+def test_parse_configuration__refuses_two_names_that_differ_only_in_case() -> None:
+    document = json.dumps({"Configurations": {name: {"Image": "a"} for name in ("fib", "Fib", "FIB")}})
+    assert faults_of(document) == [
+        (f"/Configurations/{name}", "the same name as fib: capitals count as lower case") for name in ("FIB", "Fib")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -568,6 +651,18 @@ def test_parse_configuration__refuses_documents_of_another_form(document: str, p
     assert any(where == pointer and what.startswith(message) for where, what in faults_of(document))
 
 
+def test_parse_configuration__accepts_a_byte_order_mark() -> None:
+    """Some editors write one, and `slimfaas-jobs validate` has always accepted it."""
+    assert parse_configuration('\ufeff{"Configurations": {}}') == {}
+    assert len(faults_of('\ufeff\ufeff{"Configurations": {}}')) == 1  # a second one is no longer one
+
+
+def test_parse_configuration__refuses_a_part_of_a_byte() -> None:
+    [(pointer, message)] = faults_in(Resources={"Requests": {"memory": "100m", "cpu": "100m"}})
+    assert pointer.endswith("/Resources/Requests/memory")
+    assert "100Mi" in message
+
+
 def test_parse_configuration__accepts_an_empty_configuration_with_a_schema() -> None:
     """$schema is for editors."""
     assert parse_configuration('{"$schema": "https://example.com/x.json", "Configurations": {}}') == {}
@@ -582,14 +677,14 @@ def test_parse_configuration__keeps_the_order_of_the_definitions() -> None:
 def test_parse_configuration__reports_all_faults_at_once() -> None:
     """Those of the schema, those beyond the schema and those of ambiguous JSON, of all definitions."""
     document = """{"Configurations": {
-        "Bad": {"Image": "x"},
+        "Bad-": {"Image": "x"},
         "one": {"Image": "UPPER", "Visiblity": "Public", "BackoffLimit": -1, "BackoffLimit": -1,
                 "Resources": {"Requests": {"cpu": "2", "memory": "lots"}, "Limits": {"cpu": "1"}}},
         "two": {"Environments": [{"Name": "A", "Value": "x"}, {"Name": "A", "Value": 1}]}
     }}"""
 
     assert [pointer for pointer, _ in faults_of(document)] == [
-        "/Configurations/Bad",
+        "/Configurations/Bad-",
         "/Configurations/one/BackoffLimit",
         "/Configurations/one/BackoffLimit",
         "/Configurations/one/Image",
@@ -693,3 +788,12 @@ def test_parse_configuration__sorts_faults_and_drops_duplicates() -> None:
 
     assert list(refused.value.faults) == sorted(set(refused.value.faults))
     assert all(isinstance(fault, Fault) for fault in refused.value.faults)
+
+
+def test_parse_configuration__bounds_the_dependencies_of_a_definition() -> None:
+    """Every run carries them in an annotation, which anybody could have written, so they are read within bounds."""
+    assert len(read(DependsOn=[f"w{number}" for number in range(64)]).depends_on) == 64
+    pointer = "/DependsOn"
+    assert faults_in(DependsOn=[f"w{number}" for number in range(65)]) == [(pointer, "must have at most 64 items")]
+    long = [f"{number}" + "a" * 250 for number in range(17)]
+    assert faults_in(DependsOn=long) == [(pointer, "the names have 4274 bytes together, more than 4096")]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.images import is_allowed, is_image, is_image_pattern, matches
+from schemas.images import is_allowed, is_image, is_image_pattern, matches, split_tag
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 # Few letters, so that patterns and images meet often.
@@ -155,6 +155,20 @@ def test_is_image_pattern__refuses_patterns_that_no_image_can_match(pattern: str
     assert not is_image_pattern(pattern)
 
 
+@pytest.mark.parametrize(
+    ("text", "repository"),
+    [
+        ("app", "app"),
+        ("app:1", "app"),
+        ("localhost:5000/app", "localhost:5000/app"),
+        ("localhost:5000/app:*@sha256:0", "localhost:5000/app"),
+        ("app@sha256:0", "app"),
+    ],
+)
+def test_split_tag__splits_at_the_tag_or_digest(text: str, repository: str) -> None:
+    assert split_tag(text) == (repository, text.removeprefix(repository))
+
+
 def test_is_allowed__always_accepts_the_definitions_own_image() -> None:
     assert is_allowed("app:1", default="app:1", whitelist=())
     assert is_allowed("app:1", default="app:1", whitelist=("other:*",))
@@ -175,18 +189,18 @@ def test_is_allowed__always_accepts_the_definitions_own_image() -> None:
     ids=lambda image: image[:6],
 )
 def test_is_image__takes_linear_time(image: str) -> None:
-    """No catastrophic backtracking."""
-    started = time.perf_counter()
+    """No catastrophic backtracking, which would take minutes of processor time."""
+    started = time.thread_time()
 
     assert not is_image(image)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 5
 
 
 def test_matches__takes_linear_time_with_many_stars() -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
 
     assert not matches("*a" * 255 + "*b", "a" * 512)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize(("length", "accepted"), [(512, True), (513, False)])

@@ -9,8 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from schemas.configuration import load_schema, parse_configuration
-from schemas.definition import build_definition
-from schemas.request import RequestSchema
+from schemas.definition import build_definition, is_definition_name
+from schemas.request import REQUEST_FIELDS, RequestSchema
 from schemas.security import build_security_context
 
 SEED = Path(__file__).parents[2] / "data" / "seed"
@@ -21,18 +21,23 @@ FIELDS = {
     "Resources",
     "DependsOn",
     "Environments",
+    "EnvironmentsWhitelist",
+    "Overridable",
     "BackoffLimit",
     "Visibility",
     "NumberParallelJob",
     "MaxQueued",
     "TimeoutSeconds",
     "PendingTimeoutSeconds",
+    "QueueTimeoutSeconds",
     "TtlSecondsAfterFinished",
+    "Notify",
     "RestartPolicy",
     "Args",
     "Command",
     "ServiceAccountName",
     "SecurityContext",
+    "JobTemplate",
 }
 
 
@@ -131,7 +136,9 @@ def test_json_schema__declares_the_security_defaults_in_force() -> None:
     assert build_security_context(defaults) == build_security_context({})
 
 
-def test_json_schema__forbids_unknown_fields_in_every_object() -> None:
+def test_json_schema__forbids_unknown_fields_in_every_object_but_those_of_kubernetes() -> None:
+    """Kubernetes has more fields than the schema describes, and newer versions have others."""
+
     def closed(node: Any) -> Iterator[bool]:
         if isinstance(node, dict):
             if "properties" in node:
@@ -142,7 +149,8 @@ def test_json_schema__forbids_unknown_fields_in_every_object() -> None:
             for inner in node:
                 yield from closed(inner)
 
-    assert all(closed(SCHEMA))
+    own = {name: part for name, part in SCHEMA["$defs"].items() if not name.startswith("template")}
+    assert all(closed({**SCHEMA, "$defs": own}))
 
 
 def test_json_schema__accepts_the_documented_configuration_in_a_plain_validator() -> None:
@@ -155,10 +163,44 @@ def test_request_schema__has_only_fields_of_a_definition() -> None:
 
     assert overridable == FIELDS - {
         "ImagesWhitelist",
+        "EnvironmentsWhitelist",
+        "Overridable",
         "Visibility",
         "NumberParallelJob",
         "MaxQueued",
+        "Notify",
         "Command",
         "ServiceAccountName",
         "SecurityContext",
+        "JobTemplate",
     }
+
+
+def test_json_schema__lists_exactly_the_fields_of_a_request_as_overridable() -> None:
+    fields = SCHEMA["$defs"]["definition"]["properties"]["Overridable"]["items"]
+    assert fields["enum"] == list(REQUEST_FIELDS)
+    assert fields["errorMessage"] == f"not a field of a request: {', '.join(fields['enum'])}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "A-1",
+        "a" * 30,
+        "a" * 31,
+        "",
+        "-a",
+        "a-",
+        "a_b",
+        "a.b",
+        "a\n",
+        "\u212a",
+        "x-slimfaas-job-y",
+        "x-SlimFaas-job-y",
+    ],
+)
+def test_is_definition_name__agrees_with_the_json_schema(name: str) -> None:
+    names = SCHEMA["properties"]["Configurations"]["propertyNames"]
+    pattern = {**names, "pattern": names["pattern"].replace("$", r"\Z")}
+    assert is_definition_name(name) == Draft202012Validator(pattern).is_valid(name)

@@ -21,7 +21,11 @@ def test_find_line__returns_the_line_of_a_pointer(pointer: str, line: int) -> No
     assert find_line(DOCUMENT, pointer) == line
 
 
-@pytest.mark.parametrize("document", ["{", "", "[" * 5000, '{"a":\t1,\n\t"b": 2}', "\0"])
+@pytest.mark.parametrize(
+    "document",
+    ["{", "", "[" * 5000, '{"a":\t1,\n\t"b": 2}', "\0"],
+    ids=["open", "empty", "deep", "tabs", "control character"],
+)
 def test_find_line__raises_nothing_for_json_that_is_not_yaml(document: str) -> None:
     assert find_line(document, "/b") in (0, 1)
 

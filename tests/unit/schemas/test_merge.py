@@ -1,6 +1,7 @@
 """`schemas.merge`: a request is applied to a definition exactly, or refused with all its faults."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 
 from schemas.definition import Definition, Variable
+from schemas.dependencies import WORKLOAD_NAME_LENGTH
 from schemas.faults import Fault, Refused
 from schemas.merge import RunSpec, merge
-from schemas.request import WORKLOAD_NAME_LENGTH, Request, read_request
+from schemas.request import Request, read_request
 from schemas.security import SecurityContext
 from tests.unit.schemas.parsing import parse_request
 
@@ -23,6 +25,7 @@ DEFINITION = Definition(
     limits={"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": "2"},
     depends_on=("db", "cache"),
     environments=(Variable("FIRST", "1"), TOKEN, Variable("LAST", "$(FIRST)")),
+    environments_whitelist=("FIRST", "TOKEN", "A", "B", "Z"),
     backoff_limit=3,
     visibility="Public",
     number_parallel_job=2,
@@ -62,6 +65,7 @@ def test_merge__returns_the_definition_for_an_empty_request() -> None:
         backoff_limit=3,
         timeout_seconds=600,
         pending_timeout_seconds=None,
+        queue_timeout_seconds=None,
         ttl_seconds_after_finished=60,
         restart_policy="OnFailure",
         visibility="Public",
@@ -82,13 +86,14 @@ def test_merge__returns_the_definition_for_an_empty_request() -> None:
         ("DependsOn", ["other"], "depends_on", ("other",)),
         ("DependsOn", [], "depends_on", ()),
         ("BackoffLimit", 0, "backoff_limit", 0),
-        ("BackoffLimit", 100, "backoff_limit", 100),
+        ("BackoffLimit", 3, "backoff_limit", 3),
         ("TimeoutSeconds", 1, "timeout_seconds", 1),
         ("TimeoutSeconds", 600, "timeout_seconds", 600),
         ("PendingTimeoutSeconds", 1, "pending_timeout_seconds", 1),
         ("PendingTimeoutSeconds", 2**31 - 1, "pending_timeout_seconds", 2**31 - 1),
         ("TtlSecondsAfterFinished", 0, "ttl_seconds_after_finished", 0),
-        ("TtlSecondsAfterFinished", 7200, "ttl_seconds_after_finished", 7200),
+        ("TtlSecondsAfterFinished", 60, "ttl_seconds_after_finished", 60),
+        ("QueueTimeoutSeconds", 2**31 - 1, "queue_timeout_seconds", 2**31 - 1),
         ("RestartPolicy", "Never", "restart_policy", "Never"),
     ],
 )
@@ -97,25 +102,101 @@ def test_merge__replaces_only_the_given_field(field: str, value: Any, attribute:
     assert run(**{field: value}) == replace(UNCHANGED, **{attribute: expected}, literal_args=field == "Args")
 
 
-def test_merge__lowers_timeouts_and_refuses_higher_ones() -> None:
-    bounded = replace(DEFINITION, pending_timeout_seconds=30)
+def test_merge__refuses_numbers_above_the_definitions() -> None:
+    bounded = replace(DEFINITION, pending_timeout_seconds=30, queue_timeout_seconds=90)
+    above = {
+        "BackoffLimit": 4,
+        "PendingTimeoutSeconds": 31,
+        "QueueTimeoutSeconds": 91,
+        "TimeoutSeconds": 601,
+        "TtlSecondsAfterFinished": 61,
+    }
     with pytest.raises(Refused) as refused:
-        merge(bounded, parse_request(b'{"TimeoutSeconds": 601, "PendingTimeoutSeconds": 31}'))
+        merge(bounded, parse_request(json.dumps(above).encode()))
     assert [(fault.pointer, fault.message) for fault in refused.value.faults] == [
-        ("/PendingTimeoutSeconds", "above this job's 30"),
-        ("/TimeoutSeconds", "above this job's 600"),
+        (f"/{field}", f"above this definition's maximum of {value - 1}") for field, value in above.items()
     ]
+
+
+@pytest.mark.parametrize(("retries", "is_accepted"), [(0, True), (6, True), (7, False), (2**31 - 1, False)])
+def test_merge__bounds_retries_by_kubernetes_default_if_the_definition_sets_none(
+    retries: int, is_accepted: bool
+) -> None:
+    definition = Definition(name="job", image="a")
+
+    assert merge(definition, Request()).backoff_limit == 1
+    if is_accepted:
+        assert merge(definition, Request(backoff_limit=retries)).backoff_limit == retries
+    else:
+        with pytest.raises(Refused, match="/BackoffLimit: above this definition's maximum of 6"):
+            merge(definition, Request(backoff_limit=retries))
+
+
+def test_merge__takes_any_time_if_the_definition_sets_none() -> None:
+    """Without one a run has no limit and is kept for ever, so every time is lower."""
+    longest = 2**31 - 1
+    spec = merge(
+        Definition(name="job", image="a"),
+        Request(
+            timeout_seconds=longest,
+            pending_timeout_seconds=longest,
+            queue_timeout_seconds=longest,
+            ttl_seconds_after_finished=longest,
+        ),
+    )
+    assert spec.timeout_seconds == spec.pending_timeout_seconds == spec.queue_timeout_seconds == longest
+    assert spec.ttl_seconds_after_finished == longest
+
+
+ALL_FIELDS: dict[str, Any] = {
+    "Args": [],
+    "BackoffLimit": 1,
+    "DependsOn": [],
+    "Environments": [{"Name": "A", "Value": ""}],
+    "Image": "team/app:1",
+    "PendingTimeoutSeconds": 1,
+    "QueueTimeoutSeconds": 1,
+    "Resources": {"Limits": {"cpu": "1"}},
+    "RestartPolicy": "OnFailure",
+    "TimeoutSeconds": 1,
+    "TtlSecondsAfterFinished": 1,
+}
+
+
+def test_merge__refuses_every_field_that_is_not_overridable() -> None:
+    none = replace(DEFINITION, overridable=frozenset())
+    with pytest.raises(Refused) as refused:
+        merge(none, parse_request(json.dumps(ALL_FIELDS).encode()))
+    message = "not among the fields that Overridable of the definition lets requests set"
+    assert [(fault.pointer, fault.message) for fault in refused.value.faults] == [
+        (f"/{field}", message) for field in ALL_FIELDS
+    ]
+
+
+@pytest.mark.parametrize("field", ALL_FIELDS)
+def test_merge__applies_the_fields_that_are_overridable(field: str) -> None:
+    body = json.dumps({field: ALL_FIELDS[field]}).encode()
+    open_definition = replace(DEFINITION, overridable=None)
+    limited = replace(DEFINITION, overridable=frozenset({field}))
+
+    assert merge(limited, parse_request(body)) == merge(open_definition, parse_request(body))
+
+
+def test_merge__lets_a_request_leave_everything_as_it_is_if_nothing_is_overridable() -> None:
+    """Also with empty lists and objects, which change nothing."""
+    none = replace(DEFINITION, overridable=frozenset())
+    body = b'{"Environments": [], "Resources": {"Limits": {}}, "Image": "", "DependsOn": null}'
+    assert merge(none, parse_request(body)) == merge(none, Request())
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        ("evil/app:1", "not an image that this job allows"),
-        ("team/app", "not an image that this job allows"),
+        ("evil/app:1", "not an image that this definition allows"),
+        ("team/app", "not an image that this definition allows"),
         ("team/app:5000/evil", "not an image reference; write it like registry/repository:tag"),
-        ("team/tools/x/y", "not an image that this job allows"),
-        ("team/app:1@sha256:" + "a" * 64, "not an image that this job allows"),
-        ("", "not an image reference; write it like registry/repository:tag"),
+        ("team/tools/x/y", "not an image that this definition allows"),
+        ("team/app:1@sha256:" + "a" * 64, "not an image that this definition allows"),
         ("team/app:", "not an image reference; write it like registry/repository:tag"),
         ("team/app:1\n", "not an image reference; write it like registry/repository:tag"),
         ("team/app:*", "not an image reference; write it like registry/repository:tag"),
@@ -161,6 +242,7 @@ def test_merge__allows_as_many_dependencies_as_the_definition_has() -> None:
         ({"Limits": {"cpu": "999m"}}, {}, {"cpu": "999m"}),
         ({"Limits": {"memory": "1073741824"}}, {}, {"memory": "1073741824"}),
         ({"Limits": {"nvidia.com/gpu": "1"}}, {}, {"nvidia.com/gpu": "1"}),
+        ({"Limits": {"nvidia.com/gpu": "0"}}, {}, {"nvidia.com/gpu": "0"}),
         ({"Requests": {"ephemeral-storage": "1e9"}}, {"ephemeral-storage": "1e9"}, {}),
         ({"Requests": {"ephemeral-storage": "512Ki"}}, {"ephemeral-storage": "512Ki"}, {}),
         ({"Requests": {"cpu": "200m"}, "Limits": {"cpu": "200m"}}, {"cpu": "200m"}, {"cpu": "200m"}),
@@ -192,26 +274,39 @@ def test_merge__lowers_an_inherited_resource_request_with_its_limit(
 @pytest.mark.parametrize(
     ("resources", "pointer", "message"),
     [
-        ({"Requests": {"cpu": "501m"}}, "/Resources/Requests/cpu", "above this job's 500m"),
-        ({"Requests": {"cpu": "500.000001m"}}, "/Resources/Requests/cpu", "above this job's 500m"),
-        ({"Limits": {"memory": "1025Mi"}}, "/Resources/Limits/memory", "above this job's 1Gi"),
-        ({"Limits": {"memory": "1.1e9"}}, "/Resources/Limits/memory", "above this job's 1Gi"),
-        ({"Limits": {"cpu": "1E"}}, "/Resources/Limits/cpu", "above this job's 1"),
-        ({"Limits": {"nvidia.com/gpu": "3"}}, "/Resources/Limits/nvidia.com~1gpu", "above this job's 2"),
+        ({"Requests": {"cpu": "501m"}}, "/Resources/Requests/cpu", "above this definition's maximum of 500m"),
+        ({"Requests": {"cpu": "500.000001m"}}, "/Resources/Requests/cpu", "above this definition's maximum of 500m"),
+        ({"Limits": {"memory": "1025Mi"}}, "/Resources/Limits/memory", "above this definition's maximum of 1Gi"),
+        ({"Limits": {"memory": "1.1e9"}}, "/Resources/Limits/memory", "above this definition's maximum of 1Gi"),
+        ({"Limits": {"cpu": "1E"}}, "/Resources/Limits/cpu", "above this definition's maximum of 1"),
+        (
+            {"Limits": {"nvidia.com/gpu": "3"}},
+            "/Resources/Limits/nvidia.com~1gpu",
+            "above this definition's maximum of 2",
+        ),
         (
             {"Requests": {"nvidia.com/gpu": "1"}},
             "/Resources/Requests/nvidia.com~1gpu",
-            "not among the Requests of this job",
+            "not among the Requests of this definition",
         ),
         (
             {"Limits": {"ephemeral-storage": "1"}},
             "/Resources/Limits/ephemeral-storage",
-            "not among the Limits of this job",
+            "not among the Limits of this definition",
         ),
-        ({"Limits": {"CPU": "1"}}, "/Resources/Limits/CPU", "not among the Limits of this job"),
-        ({"Limits": {"cpu\n": "1"}}, "/Resources/Limits/cpu\n", "not among the Limits of this job"),
+        ({"Limits": {"CPU": "1"}}, "/Resources/Limits/CPU", "not among the Limits of this definition"),
+        ({"Limits": {"cpu\n": "1"}}, "/Resources/Limits/cpu\n", "not among the Limits of this definition"),
         ({"Requests": {"cpu": "-1"}}, "/Resources/Requests/cpu", "a quantity must not be negative"),
         ({"Requests": {"cpu": "0.1n"}}, "/Resources/Requests/cpu", "finer than 1n, which Kubernetes would round"),
+        *(
+            (
+                {"Limits": {resource: amount}},
+                f"/Resources/Limits/{resource}",
+                f"a limit of 0 means no limit for {resource}, so it cannot be set",
+            )
+            for resource in ("cpu", "memory")
+            for amount in ("0", "+0", "0m", "0.0", ".0", "0Ki", "0e9", "0n")
+        ),
         ({"Requests": {"cpu": ""}}, "/Resources/Requests/cpu", "not a quantity; write it like 500m, 2, 1.5 or 512Mi"),
         (
             {"Requests": {"cpu": "1\n"}},
@@ -240,13 +335,6 @@ def test_merge__replaces_variables_in_place_and_appends_new_ones() -> None:
         Variable("Z", "z", literal=True),
         Variable("A", "", literal=True),
     )
-
-
-def test_merge__replaces_a_reference_by_a_literal_value() -> None:
-    """The caller never sees the Secret."""
-    spec = run(Environments=[{"Name": "TOKEN", "Value": "mine"}])
-
-    assert spec.environments[1] == Variable("TOKEN", "mine", literal=True)
 
 
 def test_merge__keeps_all_variables_for_an_empty_list() -> None:
@@ -352,3 +440,43 @@ def test_merge__takes_a_dependency_with_the_longest_name_that_a_workload_may_hav
     longest = "a" * WORKLOAD_NAME_LENGTH
     assert run(DependsOn=[longest]).depends_on == (longest,)
     assert [pointer for pointer, _ in faults_in(DependsOn=[longest + "a"])] == ["/DependsOn/0"]
+
+
+def test_merge__bounds_the_bytes_of_dependencies_by_those_of_the_definition() -> None:
+    """The dispatcher keeps them in memory for as long as the run is queued. The definition's own it keeps once."""
+    long = [f"{number}" + "a" * 200 for number in range(6)]
+    assert run(DependsOn=long[:5]).depends_on == tuple(long[:5])
+    assert faults_in(DependsOn=long) == [("/DependsOn", "the names have 1206 bytes together, more than 1024")]
+    definition = replace(DEFINITION, depends_on=tuple(long))
+    body = json.dumps({"DependsOn": long[::-1]}).encode()
+    assert merge(definition, parse_request(body)).depends_on == tuple(long[::-1])
+
+
+@pytest.mark.parametrize(
+    ("body", "accepted"),
+    [
+        ({"Args": ["a" * 65_000]}, True),
+        ({"Args": ["\u00e9" * 32_000]}, True),
+        ({"Args": ["<a/>" * 2_000, "x" * 40_000]}, True),
+        ({"Args": ["$" * 48_000]}, True),
+        ({"Args": ["$" * 50_000]}, False),
+        ({"Args": ["<" * 17_000]}, False),
+        ({"Environments": [{"Name": "A", "Value": "&" * 17_000}]}, False),
+        ({"Environments": [{"Name": f"V{number}", "Value": ""} for number in range(500)]}, True),
+        ({"Environments": [{"Name": f"V{number}", "Value": ""} for number in range(2_000)]}, False),
+        ({"Environments": [{"Name": "A" * 60_000, "Value": ""}]}, False),
+        ({"Args": [""] * 21_000}, True),
+        ({"Args": ["\x01"] * 12_000}, False),
+    ],
+)
+def test_merge__bounds_what_a_request_adds_to_its_job(body: dict[str, Any], accepted: bool) -> None:
+    """A body has at most 64 KiB. Some texts grow to a multiple of that when they are stored or served."""
+    definition, request = replace(DEFINITION, environments_whitelist=("*",)), parse_request(json.dumps(body).encode())
+    if accepted:
+        merge(definition, request)
+        return
+    with pytest.raises(Refused) as refused:
+        merge(definition, request)
+    [fault] = refused.value.faults
+    assert fault.pointer == ""
+    assert re.fullmatch(r"Args, .* would take \d+ bytes in the cluster, more than 98304: .*", fault.message)

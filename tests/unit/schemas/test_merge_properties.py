@@ -5,6 +5,7 @@ The tests compute the limits with rational arithmetic and regular expressions, n
 
 import json
 import re
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.unit.schemas.parsing import parse_request
 MILLI, MICRO = Fraction(1, 10**3), Fraction(1, 10**6)
 FACTORS: dict[str, int | Fraction] = {"": 1, "m": MILLI, "u": MICRO, "k": 1000, "M": 10**6, "Ki": 1024, "Mi": 2**20}
 RESOURCES = ["cpu", "memory", "nvidia.com/gpu"]
+UNLIMITED_BY_ZERO = ["cpu", "memory"]
 QUANTITY = re.compile(r"([0-9.]+)(?:([eE][+-]?[0-9]+)|([a-zA-Z]*))")
 
 
@@ -28,6 +30,11 @@ def amount(text: str) -> Fraction:
     match = QUANTITY.fullmatch(text)
     assert match
     return Fraction(match[1] + (match[2] or "")) * FACTORS[match[3] or ""]
+
+
+def is_whole(resource: str, text: str) -> bool:
+    """Whether an amount is no part of a byte."""
+    return resource != "memory" or amount(text).denominator == 1
 
 
 QUANTITIES = st.one_of(
@@ -43,6 +50,7 @@ IMAGES = st.builds(
 PATTERNS = st.lists(IMAGES | st.sampled_from(["*", "*:*", "team/*", "team/*:*", "*/app:1", "team/app:*"]), max_size=3)
 NAMES = st.sampled_from(["A", "B", "C", "TOKEN"])
 TEXTS = st.text(max_size=5).filter(lambda text: "\0" not in text) | st.sampled_from(["$(TOKEN)", "$$(A)", ""])
+OVERRIDABLE = ["Args", "Image", "DependsOn", "Resources", "Environments", "BackoffLimit", "RestartPolicy"]
 WORKLOADS = st.lists(st.sampled_from(["db", "cache", "a.b"]), max_size=3, unique=True)
 
 
@@ -53,9 +61,9 @@ def definitions(draw: st.DrawFn) -> Definition:
     limits: dict[str, str] = {}
     for resource in RESOURCES:
         low, high = sorted(draw(st.tuples(QUANTITIES, QUANTITIES)), key=amount)
-        if draw(st.booleans()):
+        if draw(st.booleans()) and is_whole(resource, low):
             requests[resource] = low
-        if draw(st.booleans()):
+        if draw(st.booleans()) and is_whole(resource, high) and (amount(high) or resource not in UNLIMITED_BY_ZERO):
             limits[resource] = high
     variables = st.dictionaries(
         NAMES, TEXTS.map(lambda text: {"Value": text}) | st.just({"SecretRef": {"Name": "api", "Key": "token"}})
@@ -73,6 +81,12 @@ def definitions(draw: st.DrawFn) -> Definition:
                     "BackoffLimit": st.integers(0, 5),
                     "TimeoutSeconds": st.integers(1, 5),
                     "PendingTimeoutSeconds": st.integers(1, 5),
+                    "QueueTimeoutSeconds": st.integers(1, 5),
+                    "EnvironmentsWhitelist": st.lists(
+                        st.sampled_from(["A", "B", "*", "T*", "PATH", "P*"]), max_size=3, unique=True
+                    ),
+                    "Overridable": st.lists(st.sampled_from(OVERRIDABLE), unique=True),
+                    "ServiceAccountName": st.just("reporter"),
                     "TtlSecondsAfterFinished": st.integers(0, 5),
                     "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
                     "Args": st.lists(TEXTS, max_size=2),
@@ -96,7 +110,12 @@ def read_variable(entry: dict[str, str]) -> tuple[str, str]:
 
 
 VARIABLES = st.lists(
-    st.builds(write_variable, st.booleans(), NAMES | st.sampled_from(["NEW", "SLIMFAAS_JOB_ID", "slimfaas_x"]), TEXTS),
+    st.builds(
+        write_variable,
+        st.booleans(),
+        NAMES | st.sampled_from(["NEW", "SLIMFAAS_JOB_ID", "SLIMFAAS_WS_URL", "PATH"]),
+        TEXTS,
+    ),
     max_size=3,
     unique_by=lambda entry: read_variable(entry)[0],
 )
@@ -117,6 +136,7 @@ REQUESTS = st.fixed_dictionaries(
         "BackoffLimit": st.integers(0, 9),
         "TimeoutSeconds": st.integers(1, 9),
         "PendingTimeoutSeconds": st.integers(1, 9),
+        "QueueTimeoutSeconds": st.integers(1, 9),
         "TtlSecondsAfterFinished": st.integers(0, 9),
         "RestartPolicy": st.sampled_from(["Never", "OnFailure"]),
     },
@@ -137,6 +157,29 @@ def approved(image: str, definition: Definition) -> bool:
     return image == definition.image or any(re.fullmatch(pattern, image) for pattern in patterns)
 
 
+def settable(name: str, definition: Definition) -> bool:
+    """Whether a request may set a variable."""
+    holds_secret = definition.service_account_name or any(one.source for one in definition.environments)
+    whitelist = definition.environments_whitelist
+    steers = name == "PATH"  # the only such name of the strategies
+    if name.startswith("SLIMFAAS_JOB_") or any(one.name == name and one.source for one in definition.environments):
+        return False
+    if whitelist is None:
+        return not (holds_secret or steers)
+    if steers:
+        return name in whitelist
+    return any(re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) for pattern in whitelist)
+
+
+def overridable(body: dict[str, Any], definition: Definition) -> bool:
+    """Whether a request may set all the fields that it sets."""
+    empty = {"Environments": [], "Resources": {}}
+    changed = {field for field, value in body.items() if field not in empty or value != empty[field]}
+    if not any((body.get("Resources") or {}).values()):
+        changed.discard("Resources")
+    return definition.overridable is None or changed <= definition.overridable
+
+
 def within(definition: Definition, body: dict[str, Any]) -> bool:
     """Whether a request of the strategy above is within the definition, rule by rule."""
     given_amounts = body.get("Resources", {})
@@ -148,10 +191,19 @@ def within(definition: Definition, body: dict[str, Any]) -> bool:
         and all(name in definition.limits for name in limits)
         and all(amount(text) <= amount(definition.requests[name]) for name, text in requests.items())
         and all(amount(text) <= amount(definition.limits[name]) for name, text in limits.items())
+        and all(amount(text) or name not in UNLIMITED_BY_ZERO for name, text in limits.items())
+        and all(is_whole(name, text) for name, text in (*requests.items(), *limits.items()))
         and all(amount(text) <= amount(effective_limits.get(name, text)) for name, text in requests.items())
         and body.get("TimeoutSeconds", 1) <= (definition.timeout_seconds or 2**31)
         and body.get("PendingTimeoutSeconds", 1) <= (definition.pending_timeout_seconds or 2**31)
-        and not any(read_variable(entry)[0].startswith("SLIMFAAS_") for entry in body.get("Environments", []))
+        and body.get("QueueTimeoutSeconds", 1) <= (definition.queue_timeout_seconds or 2**31)
+        and body.get("BackoffLimit", 0) <= (6 if definition.backoff_limit is None else definition.backoff_limit)
+        and (
+            definition.ttl_seconds_after_finished is None
+            or body.get("TtlSecondsAfterFinished", 0) <= definition.ttl_seconds_after_finished
+        )
+        and all(settable(read_variable(entry)[0], definition) for entry in body.get("Environments", []))
+        and overridable(body, definition)
     )
 
 
@@ -179,7 +231,8 @@ def test_merge__never_exceeds_the_definition(definition: Definition, body: dict[
     )
     names = [variable.name for variable in spec.environments]
     assert len(names) == len(set(names))
-    assert not any(name.startswith("SLIMFAAS_") for name in names)
+    assert not any(name.startswith("SLIMFAAS_JOB_") for name in names)
+    assert all(variable in spec.environments for variable in definition.environments if variable.source is not None)
     assert all(variable in definition.environments for variable in spec.environments if variable.source is not None)
     assert all(variable.literal for variable in spec.environments if variable not in definition.environments)
 
@@ -193,7 +246,9 @@ def test_merge__applies_accepted_values_exactly(definition: Definition, body: di
     assert spec.literal_args == ("Args" in body)
     assert spec.image == body.get("Image", definition.image)
     assert spec.depends_on == tuple(body.get("DependsOn", definition.depends_on))
-    assert spec.backoff_limit == body.get("BackoffLimit", definition.backoff_limit)
+    assert spec.backoff_limit == body.get(
+        "BackoffLimit", 1 if definition.backoff_limit is None else definition.backoff_limit
+    )
     assert spec.ttl_seconds_after_finished == body.get("TtlSecondsAfterFinished", definition.ttl_seconds_after_finished)
     assert spec.timeout_seconds == body.get("TimeoutSeconds", definition.timeout_seconds)
     assert spec.pending_timeout_seconds == body.get("PendingTimeoutSeconds", definition.pending_timeout_seconds)
@@ -218,9 +273,10 @@ def test_merge__accepts_the_definitions_own_values(definition: Definition) -> No
         "Image": definition.image,
         "DependsOn": list(definition.depends_on),
         "Resources": {"Requests": dict(definition.requests), "Limits": dict(definition.limits)},
-        "BackoffLimit": definition.backoff_limit,
+        "BackoffLimit": 1 if definition.backoff_limit is None else definition.backoff_limit,
         "RestartPolicy": definition.restart_policy,
     }
 
+    definition = replace(definition, overridable=None)
     assert attempt(definition, body) == attempt(definition, {})
     assert attempt(definition, {}) is not None

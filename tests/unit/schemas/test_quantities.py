@@ -2,13 +2,14 @@
 
 import contextlib
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schemas.quantities import NotAQuantity, parse_quantity
+from schemas.quantities import NotAQuantity, parse_amount, parse_limit, parse_quantity
 
 NANO = 10**9
 LARGEST = 2**63 - 1
@@ -146,3 +147,20 @@ def test_parse_quantity__distinguishes_neighbouring_amounts(smaller: str, larger
 def test_parse_quantity__refuses_what_kubernetes_would_refuse_round_or_cap(text: str, reason: str) -> None:
     with pytest.raises(NotAQuantity, match=reason):
         parse_quantity(text)
+
+
+@pytest.mark.parametrize("text", ["100m", "0.5", "100500m", "1.5", "1u", "5e-1", "1n"])
+@pytest.mark.parametrize("resource", ["memory", "ephemeral-storage", "hugepages-2Mi"])
+@pytest.mark.parametrize("parse", [parse_amount, parse_limit])
+def test_parse_amount__refuses_a_part_of_a_byte(parse: Callable[[str, str], int], resource: str, text: str) -> None:
+    """Kubernetes takes `100m` of memory for one byte, and only warns."""
+    with pytest.raises(NotAQuantity, match=f"not a whole number of bytes; {resource} is counted in bytes"):
+        parse(resource, text)
+
+
+@pytest.mark.parametrize(
+    ("resource", "text"),
+    [("cpu", "100m"), ("cpu", "0.5"), ("memory", "0.1Gi"), ("memory", "1000m"), ("memory", "1e3"), ("memory", "0.5k")],
+)
+def test_parse_amount__accepts_what_can_be_meant(resource: str, text: str) -> None:
+    assert parse_amount(resource, text) == parse_quantity(text)

@@ -71,6 +71,7 @@ def test_merge__runs_the_documented_definition_without_a_body() -> None:
         backoff_limit=1,
         timeout_seconds=None,
         pending_timeout_seconds=None,
+        queue_timeout_seconds=None,
         ttl_seconds_after_finished=36000,
         restart_policy="Never",
         visibility="Public",
@@ -103,6 +104,7 @@ def test_merge__applies_the_second_documented_body() -> None:
         backoff_limit=1,
         timeout_seconds=None,
         pending_timeout_seconds=None,
+        queue_timeout_seconds=None,
         ttl_seconds_after_finished=100,
         restart_policy="Never",
         visibility="Public",
@@ -119,7 +121,7 @@ def test_merge__refuses_the_second_documented_body_without_a_whitelist() -> None
     with pytest.raises(Refused) as refused:
         merge(strict, parse_request(read("request-full.json").encode()))
 
-    assert refused.value.faults == (Fault("/Image", "not an image that this job allows"),)
+    assert refused.value.faults == (Fault("/Image", "not an image that this definition allows"),)
 
 
 def test_environments__accept_the_documented_lower_case_keys() -> None:

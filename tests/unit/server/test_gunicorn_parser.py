@@ -1,10 +1,12 @@
 """`app.server.gunicorn_parser`: how much of a request is read before the application asks for it."""
 
 import socket
+import time
 from contextlib import suppress
 
 import pytest
 from gunicorn.config import Config  # type: ignore[import-untyped] # it has no annotations
+from gunicorn.http.errors import LimitRequestHeaders  # type: ignore[import-untyped]
 
 from app.server.gunicorn_parser import Parser
 
@@ -36,3 +38,28 @@ def test_parser__leaves_a_large_body_in_the_socket(framing: str) -> None:
             while True:
                 left += len(service.recv(_MAX_READ))
         assert sent - left <= _MAX_READ
+
+
+@pytest.mark.parametrize("read", [3, 0])
+def test_finish_body__skips_what_the_application_has_not_read(read: int) -> None:
+    """The next request on the connection follows, and the socket keeps its timeout."""
+    client, service = socket.socketpair()
+    with client, service:
+        service.settimeout(7.0)
+        client.sendall(b"POST /first HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET /second HTTP/1.1\r\n\r\n")
+        parser = Parser(Config(), service, ("127.0.0.1", 1))
+        request = next(parser)
+        assert request.body.read(read) == b"abc"[:read]
+        assert parser.finish_body(deadline=time.monotonic() + 60)
+        assert service.gettimeout() == 7.0
+        assert next(parser).path == "/second"
+
+
+def test_parser__refuses_a_head_that_is_too_long__though_all_of_it_has_arrived() -> None:
+    """Gunicorn compares the size only while the end is missing."""
+    client, service = socket.socketpair()
+    with client, service:
+        parser = Parser(Config(), service, ("127.0.0.1", 1))
+        parser.unreader.unread(b"GET / HTTP/1.1\r\n" + (b"A: " + b"b" * 8000 + b"\r\n") * 5 + b"\r\n")
+        with pytest.raises(LimitRequestHeaders):
+            next(parser)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.server.probe_server import ProbeServer
+from app.server.listen import listen
+from app.server.probe_server import ProbePaths, ProbeServer
 from tests.http.clients import RawClient
 from tests.support.threads import no_threads
 
@@ -18,7 +19,7 @@ def respond_ok(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 @pytest.fixture
 def server() -> Iterator[ProbeServer]:
-    probes = ProbeServer(respond_ok, 0)
+    probes = ProbeServer(respond_ok, listen(0))
     yield probes
     probes.close()
 
@@ -81,3 +82,33 @@ def test_probe_server__does_not_repeat_a_malformed_request(server: ProbeServer) 
     with RawClient(server.port) as wire:
         received = wire.send(b"GET / HTTP/1.1 <evil>\r\n\r\n").receive(10_000)
     assert json.loads(received) == {"type": "about:blank", "title": "Bad Request", "status": 400}
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/health", 200), ("/ready?a=b", 200), ("/metrics", 404), ("/job/a", 404), ("/health/", 404)],
+)
+def test_probe_paths__serve_the_probes_and_nothing_else(path: str, status: int) -> None:
+    probes = ProbeServer(ProbePaths(respond_ok), listen(0))
+    try:
+        with RawClient(probes.port) as wire:
+            response = wire.send(f"GET {path} HTTP/1.1\r\n\r\n".encode()).answer()
+            assert response.status == status
+            if status == 404:
+                assert json.loads(response.read())["detail"] == "this port serves /health and /ready only"
+    finally:
+        probes.close()
+
+
+def test_probe_server__shares_its_listener_with_another() -> None:
+    """As the workers of one gunicorn do. None may wait for a connection that another one has accepted."""
+    listener = listen(0)
+    listener.setblocking(False)
+    both = [ProbeServer(respond_ok, listener) for _ in range(2)]
+    try:
+        for _ in range(20):
+            with RawClient(both[0].port) as wire:
+                assert wire.send(b"GET / HTTP/1.1\r\n\r\n").answer().status == 200
+    finally:
+        for one in both:
+            one.close()

@@ -2,7 +2,15 @@
 
 import pytest
 
-from app.server.request_lanes import PROBE_THREADS, READ_THREADS, START_THREADS, Kind, RequestLanes, kind_of
+from app.server.request_lanes import (
+    METRICS_THREADS,
+    PROBE_THREADS,
+    READ_THREADS,
+    START_THREADS,
+    Kind,
+    RequestLanes,
+    kind_of,
+)
 
 LONG = 5
 
@@ -29,7 +37,9 @@ def add(lanes: RequestLanes[int], kind: Kind, count: int) -> list[int]:
     [
         (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", Kind.PROBE),
         (b"HEAD /ready HTTP/1.1\r\n\r\n", Kind.PROBE),
-        (b"GET /metrics?name[]=a HTTP/1.1\r\nUser-Agent: kube-probe/1.37\r\n\r\n", Kind.PROBE),
+        (b"GET /metrics?name[]=a HTTP/1.1\r\nUser-Agent: kube-probe/1.37\r\n\r\n", Kind.METRICS),
+        (b"HEAD /metrics HTTP/1.1\r\n\r\n", Kind.METRICS),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\n", Kind.READ),
         (b"POST /job/fibonacci HTTP/1.1\r\nHost: a\r\n", Kind.START),
         (b"GET /job/fibonacci HTTP/1.1\r\nHost: a\r\n\r\n", Kind.READ),
         (b"DELETE /job/fibonacci/flskh5ipglrj HTTP/1.1\r\n\r\n", Kind.READ),
@@ -49,13 +59,18 @@ def test_kind_of__reads_the_first_bytes(sent: bytes, kind: Kind) -> None:
     assert kind_of(sent) is kind
 
 
-@pytest.mark.parametrize("crowd", [Kind.START, Kind.READ])
+@pytest.mark.parametrize("crowd", [Kind.START, Kind.READ, Kind.METRICS])
 def test_next__keeps_threads_for_the_other_lanes(lanes: RequestLanes[int], crowd: Kind) -> None:
     """However many requests of one kind there are."""
     other = Kind.READ if crowd is Kind.START else Kind.START
     threads = {Kind.START: START_THREADS, Kind.READ: READ_THREADS}
-    assert len(add(lanes, crowd, 1000)) == threads[crowd] + LONG
-    assert len(add(lanes, other, 1000)) == threads[other]
+    if crowd is Kind.METRICS:
+        assert len(add(lanes, crowd, 1000)) == METRICS_THREADS
+        assert len(add(lanes, other, 1000)) == threads[other] + LONG
+    else:
+        assert len(add(lanes, crowd, 1000)) == threads[crowd] + LONG
+        assert len(add(lanes, other, 1000)) == threads[other]
+        assert len(add(lanes, Kind.METRICS, 1000)) == METRICS_THREADS
     assert len(add(lanes, Kind.PROBE, 1000)) == PROBE_THREADS
 
 

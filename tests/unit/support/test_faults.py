@@ -15,6 +15,7 @@ import requests
 from urllib3.exceptions import ProtocolError
 
 from tests.support.faults import (
+    Call,
     Delay,
     Fault,
     FaultProxy,
@@ -265,6 +266,22 @@ def test_hold__request_is_forwarded_on_release(server: ApiServer, proxy: FaultPr
     hold.release()
     proxy.wait_for(lambda request: request.body == b"early" and request.status == 200)
     assert server.stored == [("/jobs", b"late"), ("/jobs", b"early")]
+
+
+def test_call__happens_when_the_write_is_stored_and_before_its_response(
+    server: ApiServer, proxy: FaultProxy, client: requests.Session
+) -> None:
+    seen = list[int]()
+    answered = threading.Event()
+
+    def act() -> None:
+        seen.append(len(server.stored))
+        assert not answered.wait(SOON_SECONDS)
+
+    proxy.add(Fault(Call(act), method="POST"))
+    assert client.post(f"{proxy.url}/jobs", b"first").content == b"first"
+    answered.set()
+    assert seen == [1]
 
 
 def test_hold__closing_the_proxy_discards_the_request(server: ApiServer, client: requests.Session) -> None:

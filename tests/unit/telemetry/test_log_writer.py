@@ -130,7 +130,9 @@ for number in range(200):
 """
 
 
-@pytest.mark.parametrize("end", ["", "logging.shutdown(); os._exit(0)"], ids=["returns", "as gunicorn.conf.py ends"])
+@pytest.mark.parametrize(
+    "end", ["", "logging.shutdown(); os._exit(0)"], ids=["returns", "as app/server/gunicorn_conf.py ends"]
+)
 def test_end_of_the_process__loses_no_line(end: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM + end], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True

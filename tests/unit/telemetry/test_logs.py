@@ -1,5 +1,6 @@
 """Log lines: JSON that parses whatever is said, and one place that sets up who writes them."""
 
+import http.client
 import json
 import logging
 import subprocess
@@ -26,7 +27,9 @@ def record(message: str, *arguments: object, **more: object) -> logging.LogRecor
 @given(
     HOSTILE, HOSTILE, st.dictionaries(HOSTILE, HOSTILE | st.integers() | st.none() | st.floats() | st.lists(HOSTILE))
 )
-def test_every_line_is_one_json_object_of_ascii(message: str, argument: str, fields: dict[str, object]) -> None:
+def test_json_lines__any_message_and_fields__are_one_ascii_object_each(
+    message: str, argument: str, fields: dict[str, object]
+) -> None:
     """Whatever words, arguments and fields there are, and whether or not the arguments fit the words."""
     line = JsonFormatter().format(record(message, argument, fields=fields))
     assert line.isascii()
@@ -38,19 +41,59 @@ def test_every_line_is_one_json_object_of_ascii(message: str, argument: str, fie
 
 
 @given(HOSTILE)
-def test_a_message_comes_back_as_it_was_said(text: str) -> None:
+def test_text_lines__any_message__has_nothing_that_a_terminal_obeys(text: str) -> None:
+    """No line break that begins a second line, no terminal sequence, no change of direction."""
+    request_id.set("")
+    line = TextFormatter().format(record("%s", text))
+    assert line.isprintable()
+    assert line.isascii() == text.isascii() or not text.isprintable()
+
+
+def test_text_lines__ordinary_message__is_shown_unchanged() -> None:
+    """Escaped where it has to be, and otherwise as it is."""
+    line = TextFormatter().format(record("following %s", "Zoë\n2026-01-01 INFO app leading as evil\x1b[2J"))
+    assert line.endswith(r"following Zoë\n2026-01-01 INFO app leading as evil\x1b[2J")
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_format__long_text__is_cut(formatter: logging.Formatter) -> None:
+    """Whoever may write a Lease, say, chooses the name of its holder: a MiB, and another one each second."""
+    request_id.set("one")
+    try:
+        raise ValueError("y" * 10**6)
+    except ValueError:
+        line = formatter.format(record("following %s", "x" * 10**6, fields={"z": "z" * 10**6}, exc_info=sys.exc_info()))
+    finally:
+        request_id.set("")
+    assert len(line) < 4 * 33_000
+    assert "one" in line
+    assert "characters left out" in line
+
+
+def test_text_lines__traceback__cannot_pass_for_a_line() -> None:
+    """An exception may quote what somebody has written."""
+    try:
+        raise ValueError("why\n2026-01-01 INFO app forged\x1b[2J")
+    except ValueError:
+        lines = TextFormatter().format(record("failed", exc_info=sys.exc_info())).split("\n")
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert all(line.isprintable() for line in lines)
+
+
+@given(HOSTILE)
+def test_json_lines__any_message__is_read_back_unchanged(text: str) -> None:
     """But for halves of surrogate pairs, which not every reader takes."""
     parsed = json.loads(JsonFormatter().format(record("%s", text)))
     assert parsed["message"] == text.encode("utf-8", "replace").decode()
 
 
-def test_fields_of_a_line_can_not_pass_for_others() -> None:
+def test_json_lines__extra_field_with_a_reserved_name__changes_nothing() -> None:
     """A field that has a name of ours changes nothing."""
     parsed = json.loads(JsonFormatter().format(record("said", fields={"level": "DEBUG", "status": 202})))
     assert (parsed["level"], parsed["status"], parsed["message"]) == ("INFO", 202, "said")
 
 
-def test_a_trace_is_a_field() -> None:
+def test_json_lines__traceback__is_one_field() -> None:
     """The lines of a trace are one value."""
     try:
         raise ValueError("why\nhere")
@@ -60,7 +103,22 @@ def test_a_trace_is_a_field() -> None:
     assert json.loads(line)["exception"].endswith("ValueError: why\nhere\n")
 
 
-def test_the_request_id_is_in_both_forms() -> None:
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()], ids=["json", "text"])
+def test_format__shows_no_header_value_and_no_credential(formatter: logging.Formatter) -> None:
+    """The errors of HTTP libraries quote the header that they refuse."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.putrequest("GET", "/")
+    value = "Bearer abc-secret\nsecret"
+    try:
+        connection.putheader("authorization", value)
+    except ValueError:
+        line = formatter.format(record("sent Authorization: Bearer xyz.secret_1234567 twice", exc_info=sys.exc_info()))
+    assert "secret" not in line
+    assert "sent Authorization: Bearer (not shown) twice" in line
+    assert "Invalid header value (not shown)" in line
+
+
+def test_log_lines__during_a_request__have_its_id_in_both_formats() -> None:
     """While a call is answered; before and after there is none."""
     request_id.set("")  # Flask's client may have left the one of another test
     assert "request" not in TextFormatter().format(record("said"))
@@ -73,7 +131,7 @@ def test_the_request_id_is_in_both_forms() -> None:
         request_id.reset(token)
 
 
-def test_debug_is_for_our_own_lines() -> None:
+def test_log_level__debug__applies_to_our_own_loggers_only() -> None:
     """Libraries write answers of the API server there."""
     configuration = configuration_of_logs("text", "DEBUG")
     assert configuration["loggers"]["app"]["level"] == "DEBUG"
@@ -90,7 +148,7 @@ logging.getLogger("somebody.else").info("a word")
 """
 
 
-def test_warnings_and_the_ends_of_threads_are_lines_like_others() -> None:
+def test_json_lines__warnings_and_failed_threads__have_the_same_format() -> None:
     """Nothing of what a running process says falls out of the form."""
     ended = subprocess.run(
         [sys.executable, "-c", SAYS_ALL], capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=True

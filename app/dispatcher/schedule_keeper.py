@@ -1,0 +1,606 @@
+"""Keeps the CronJobs of schedules equal to the configuration, while this process leads.
+
+Every write can be repeated, and can be made by two leaders at once: the name of a CronJob follows from the schedule, so
+it is created once; a replacement carries the resourceVersion, and a deletion the uid and the resourceVersion, of what
+the leader has read. What somebody else has changed or deleted is told, and left as it is until the configuration
+changes. docs/adr/0023-schedules.md has the reasons.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import NamedTuple
+
+from app.common.backoff_table import BackoffTable
+from app.common.outage_logger import OutageLogger
+from app.common.types import Json
+from app.domain.schedule import Known, Step, StoredSchedule, plan_steps
+from app.kube import labels
+from app.kube.client import NamespacedClient
+from app.kube.errors import (
+    AlreadyExistsError,
+    ClusterError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    NotFoundError,
+    QuotaError,
+)
+from app.kube.manifests import build_event
+from app.kube.schedule_records import (
+    Target,
+    apply_target,
+    build_edit_mark,
+    build_refusal,
+    configured_targets,
+    definition_of,
+    describe_refusal,
+    is_schedule,
+    read_stored_schedule,
+    requested_target,
+)
+from app.kube.schedules import read_origin
+from app.kube.shared_watch import Follower, SharedWatch
+from schemas.definition import Definition
+from schemas.faults import Refused
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 1.0
+"""How often the thread checks whether this process leads. This makes no call."""
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LAST_PAUSE_SECONDS = 300.0
+"""How long a schedule is left alone after a failed write. A refusal may last."""
+
+_LAST_OUTAGE_SECONDS = 30.0
+"""The longest pause while the API server does not answer."""
+
+_ALL = "all schedules"
+
+_REFUSALS_TO_BELIEVE = 2
+"""After so many refusals in a row before the first list, CronJobs may not be read. A single one may be a mistake, such
+as that of an API server that has just started."""
+
+
+class ScheduleKeeper:
+    """Creates, changes and removes the CronJobs of schedules. Has a thread of its own.
+
+    It watches CronJobs only while there are schedules, or once after each change of the definitions.
+
+    Args:
+        client: of the namespace.
+        watch: of all CronJobs of the namespace; `None`: it opens its own.
+        definitions: returns the definitions in force.
+        is_undecided: whether it is unknown if there is a definition of a name (`Registry.is_undecided`). Its schedules
+            stay as they are.
+        is_leading: whether this process leads.
+        instance: of this process, for Events.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        client: NamespacedClient,
+        watch: SharedWatch | None,
+        definitions: Callable[[], Sequence[Definition]],
+        is_undecided: Callable[[str], bool],
+        is_leading: Callable[[], bool],
+        instance: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client = client
+        self._watch = watch or SharedWatch(client, client.cronjobs, name="cronjobs", on_refused=self._log_refused)
+        self._definitions = definitions
+        self._is_undecided = is_undecided
+        self._is_leading = is_leading
+        self._instance = instance
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._is_woken = True
+        self._gate: _Gate | None = None
+        self._stopped = False
+        self._read_outage = OutageLogger(
+            log, "the CronJobs of schedules can't be read (k8s/base/rbac.yaml has the right)"
+        )
+        self._outage = OutageLogger(
+            log, "the CronJobs of schedules can't be written (k8s/base/rbac.yaml has the rights)"
+        )
+        self._event_outage = OutageLogger(log, "Events on schedules can't be written")
+        self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Compare everything again: the definitions may have changed."""
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify()
+
+    def stop(self) -> None:
+        """Ask the thread to end after its current call; returns at once."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+
+    @property
+    def refused_requests(self) -> frozenset[str] | None:
+        """The CronJobs of the schedules of requests that their definitions do not allow now; `None`: not known yet.
+
+        When other definitions come into force, it is unknown until the schedules were compared with them.
+        """
+        gate = self._gate
+        return gate.refused if gate is not None and gate.definitions == list(self._definitions()) else None
+
+    # The thread.
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                if self._is_leading():
+                    self._lead()
+            except Exception:
+                log.exception("the schedules could not be kept; the thread starts again")
+            with self._changed:
+                if not self._stopped:
+                    self._changed.wait(_LOOK_SECONDS)
+
+    def _lead(self) -> None:
+        term = _Term(self._changed, self._judge)
+        self._is_woken = True
+        try:
+            while self._is_leading() and not self._stopped:
+                self._follow(term)
+                seconds = self._take_step(term)
+                self._gate = self._find_gate(term)
+                with self._changed:
+                    if seconds > 0 and not (self._is_woken or self._stopped or term.has_news):
+                        self._changed.wait(min(seconds, _LOOK_SECONDS))
+                    term.has_news = False
+        finally:
+            self._gate = None
+            self._watch.leave(term.follower)
+
+    def _find_gate(self, term: "_Term") -> "_Gate | None":
+        """Find out which schedules of requests are refused; read them again if their definitions have changed since.
+
+        Returns:
+            What is known, or `None`: some are still to be compared with the definitions in force. Without the right to
+            read CronJobs, nothing can be known, and none are refused.
+        """
+        definitions = list(self._definitions())
+        in_force = {one.name: one for one in definitions}
+        with self._changed:
+            if not term.joined:  # there were none when the definitions changed last
+                return _Gate(term.definitions, frozenset())
+            if not term.is_filled:
+                return _Gate(definitions, frozenset()) if term.refusals >= _REFUSALS_TO_BELIEVE else None
+            requested = [stored for stored in term.stored.values() if not stored.configured]
+            is_outdated = any(
+                one.judged_by is not (in_force.get(one.definition) or self._is_undecided(one.definition))
+                for one in requested
+            )
+            lists_again = is_outdated and not term.is_listing
+            if lists_again:
+                term.is_listing = True
+        if lists_again:
+            self._watch.list_again()  # what requests have asked for is not kept in memory
+        return None if is_outdated else _Gate(definitions, frozenset(one.name for one in requested if one.refusal))
+
+    def _follow(self, term: "_Term") -> None:
+        """Read the definitions if they have changed, and the CronJobs for as long as that is called for."""
+        with self._changed:
+            is_woken, self._is_woken = self._is_woken, False
+        definitions = list(self._definitions())
+        if is_woken or definitions != term.definitions:
+            targets = configured_targets({one.name: one for one in definitions})
+            with self._changed:
+                term.definitions, term.targets = definitions, targets
+            if not term.joined:
+                term.joined = True
+                self._watch.join(term.follower)
+        elif term.joined and term.is_idle():
+            self._watch.leave(term.follower)
+            term.leave()
+
+    def _take_step(self, term: "_Term") -> float:
+        """Take the next step; return for how many seconds nothing is due."""
+        self._tell_deletions(term)
+        now = self._clock()
+        if term.backoffs.is_waiting(_ALL, now):
+            return term.backoffs.seconds_left(now)
+        with self._changed:
+            if not term.is_filled:
+                return _LOOK_SECONDS
+            waiting = {name for name in (*term.targets, *term.stored) if term.backoffs.is_waiting(name, now)}
+            wanted = {name: target.applied for name, target in term.targets.items()}
+            known = Known(term.checked, term.deleted, self._is_undecided)
+            steps = plan_steps(wanted, term.stored, known, waiting)
+        if not steps:
+            return term.backoffs.seconds_left(now)
+        name = min(steps, key=lambda name: (term.failed_at.get(name, float("-inf")), name))  # others come before it
+        try:
+            self._carry_out(term, name, steps[name])
+        except (NotFoundError, ConflictError) as error:
+            log.debug("the CronJob %s of a schedule has changed meanwhile: %s", name, error)
+            term.fail(name, now)  # the watch shows how
+        except (InvalidError, DeniedError, QuotaError) as error:
+            self._note_write_refused(term, name, error)
+        except ClusterError as error:
+            self._outage.failed(error)
+            now, at_least = self._clock(), error.retry_after_seconds or 0.0
+            at_most = _LAST_OUTAGE_SECONDS if error.retryable else _LAST_PAUSE_SECONDS
+            term.fail(name, now, at_least=at_least, at_most=at_most)
+            if term.stuck_at not in ("", name):  # two in a row: the fault is not that of one schedule
+                term.backoffs.fail(_ALL, now, at_least=at_least, at_most=at_most)
+            term.stuck_at = name
+        else:
+            self._outage.recovered()
+            term.backoffs.succeed(_ALL)
+            term.stuck_at = ""
+            term.failed_at.pop(name, None)
+            if name not in term.taken:
+                term.backoffs.succeed(name)
+                term.refused.pop(name, None)
+        return 0.0
+
+    def _carry_out(self, term: "_Term", name: str, step: Step) -> None:
+        match step:
+            case Step.CREATE:
+                self._create(term, term.targets[name])
+            case Step.APPLY:
+                self._apply(term, name)
+            case Step.CHECK:
+                self._check(term, name)
+            case Step.SUSPEND:
+                self._suspend(term, name)
+            case Step.REMOVE:
+                self._remove(term, term.stored[name])
+
+    def _create(self, term: "_Term", target: Target) -> None:
+        try:
+            created = self._client.create_cronjob(target.build())
+        except AlreadyExistsError:
+            existing = self._client.get_cronjob(target.name)
+            if is_schedule(existing):
+                term.keep(self._judge(existing))
+                return
+            self._note_taken(term, target, existing)
+            return
+        term.taken.pop(target.name, None)
+        term.deleted.pop(target.name, None)
+        self._note_written(term, created)
+        log.info("the CronJob %s of a schedule was created", target.name)
+
+    def _apply(self, term: "_Term", name: str) -> None:
+        cronjob, stored = self._read(term, name)
+        target = self._target_of(term, cronjob)
+        if target is None or (stored.applied == target.applied and not stored.refusal_noted):
+            return
+        self._note_written(term, self._client.replace_cronjob(apply_target(cronjob, target)))
+        if stored.edited_digest:
+            log.warning("the CronJob %s of a schedule was changed: what somebody else had edited is replaced", name)
+        else:
+            log.info("the CronJob %s of a schedule was changed", name)
+
+    def _check(self, term: "_Term", name: str) -> None:
+        """Find out whether somebody else has changed what the service wrote.
+
+        The API server completes what is written, and webhooks may change it. So it is asked what would come of writing
+        the same again, and that is compared with what is there.
+        """
+        cronjob, stored = self._read(term, name)
+        target = self._target_of(term, cronjob)
+        if target is None or stored.applied != target.applied:
+            return
+        if self._is_as_written(term, cronjob, stored, target):
+            term.checked[name] = (stored.applied, stored.spec_digest)
+            if stored.edited_digest:
+                term.keep(self._judge(self._client.patch_cronjob(name, build_edit_mark(stored, None))))
+                log.info("the CronJob %s of a schedule is again as it was asked for", name)
+        elif stored.edited_digest != stored.spec_digest:
+            marked = self._client.patch_cronjob(name, build_edit_mark(stored, stored.spec_digest))
+            term.keep(self._judge(marked))
+            self._tell(name, stored.uid, "ScheduleEdited", _EDITED, stored.spec_digest)
+
+    def _is_as_written(self, term: "_Term", cronjob: Json, stored: StoredSchedule, target: Target) -> bool:
+        if term.checked.get(stored.name) == (stored.applied, stored.spec_digest):
+            return True
+        try:
+            expected = self._client.replace_cronjob(apply_target(cronjob, target), dry_run=True)
+        except InvalidError as error:  # such as a webhook that does not support dry runs
+            log.debug("the CronJob %s of a schedule can't be checked: %s", stored.name, error)
+            return True
+        return read_stored_schedule(expected).spec_digest == stored.spec_digest
+
+    def _suspend(self, term: "_Term", name: str) -> None:
+        _, stored = self._read(term, name)
+        if stored.refusal and not stored.suspended:
+            term.keep(self._judge(self._client.patch_cronjob(name, build_refusal(stored))))
+            message = f"it makes no runs until its definition allows it again: {stored.refusal}"
+            self._tell(name, stored.uid, "ScheduleRefused", message, stored.refusal)
+
+    def _remove(self, term: "_Term", stored: StoredSchedule) -> None:
+        term.own_deletions.add(stored.uid)
+        try:
+            self._client.delete_cronjob(stored.name, uid=stored.uid, resource_version=stored.resource_version)
+        except NotFoundError:
+            log.debug("the CronJob %s of a schedule is gone already", stored.name)
+        term.note_deletion(stored)
+        log.info("the CronJob %s of a schedule was removed; its runs stay", stored.name)
+
+    def _read(self, term: "_Term", name: str) -> tuple[Json, StoredSchedule]:
+        """Read a schedule as it is now.
+
+        Raises:
+            NotFoundError: it is gone, or being deleted, or is no schedule any more.
+        """
+        cronjob = self._client.get_cronjob(name)
+        stored = self._judge(cronjob)
+        if stored is None or stored.being_deleted:
+            raise NotFoundError(f"the CronJob {name} is no schedule any more")
+        term.keep(stored)
+        return cronjob, stored
+
+    def _target_of(self, term: "_Term", cronjob: Json) -> Target | None:
+        if read_origin(cronjob) != "http":
+            return term.targets.get(cronjob["metadata"]["name"])
+        definition = self._find(definition_of(cronjob))
+        try:
+            return requested_target(cronjob, definition) if definition else None
+        except Refused:
+            return None
+
+    def _find(self, name: str) -> Definition | None:
+        return next((one for one in self._definitions() if one.name == name), None)
+
+    def _judge(self, cronjob: Json) -> StoredSchedule | None:
+        """Make the record of a CronJob; `None`: it is no schedule. Whatever is in it, this raises nothing."""
+        if not is_schedule(cronjob):
+            return None
+        if read_origin(cronjob) != "http":
+            return read_stored_schedule(cronjob)
+        name = definition_of(cronjob)
+        definition = self._find(name)
+        if definition is None:
+            is_undecided = self._is_undecided(name)
+            refusal = "" if is_undecided else f"there is no definition {name}"
+            return read_stored_schedule(cronjob, refusal=refusal, judged_by=is_undecided)
+        try:
+            wanted = requested_target(cronjob, definition).applied
+        except Refused as error:
+            return read_stored_schedule(cronjob, refusal=describe_refusal(error), judged_by=definition)
+        return read_stored_schedule(cronjob, wanted=wanted, judged_by=definition)
+
+    # Telling.
+
+    def _note_written(self, term: "_Term", cronjob: Json) -> None:
+        stored = self._judge(cronjob)
+        if stored is not None:
+            term.checked[stored.name] = (stored.applied, stored.spec_digest)
+            term.keep(stored, written=True)
+
+    def _note_taken(self, term: "_Term", target: Target, existing: Json) -> None:
+        term.fail(target.name, self._clock())
+        uid = existing["metadata"]["uid"]
+        if term.taken.get(target.name) != uid:
+            term.taken[target.name] = uid
+            self._tell(target.name, uid, "ScheduleNameTaken", _TAKEN, target.applied)
+
+    def _note_write_refused(self, term: "_Term", name: str, error: ClusterError) -> None:
+        term.fail(name, self._clock())
+        if term.refused.get(name) != error.message:
+            term.refused[name] = error.message
+            log.error("the API server does not accept the CronJob %s of a schedule: %s", name, error.message)
+
+    def _tell_deletions(self, term: "_Term") -> None:
+        with self._changed:
+            untold, term.untold = term.untold, []
+        for stored in untold:
+            self._tell(stored.name, stored.uid, "ScheduleDeleted", _DELETED, stored.applied)
+
+    def _tell(self, name: str, uid: str, reason: str, message: str, mark: str) -> None:
+        """Log what others have done to a CronJob, and write an Event on it, once for each mark."""
+        log.warning("the CronJob %s of a schedule: %s (%s)", name, message, reason)
+        digest = sha256(f"{uid} {reason} {mark}".encode()).hexdigest()[:16]
+        event = build_event(
+            name=f"{name}.{digest}",
+            namespace=self._client.name,
+            about=name,
+            about_kind="CronJob",
+            uid=uid,
+            reason=reason,
+            message=message,
+            kind="Warning",
+            at=datetime.now(UTC),
+            reporter=self._instance,
+        )
+        try:
+            self._client.create_event(event)
+            self._event_outage.recovered()
+        except AlreadyExistsError:
+            log.debug("the Event %s on the CronJob %s is there already", reason, name)
+        except ClusterError as error:
+            self._event_outage.failed(error)
+
+    def _log_refused(self, error: ClusterError) -> None:
+        """Log that the CronJobs may not be read, unless there is nothing to keep."""
+        if any(definition.schedules for definition in self._definitions()):
+            self._read_outage.failed(error)
+
+
+_EDITED = (
+    "somebody has edited it; it is left as it is until the schedule or its definition changes. To undo the edit, "
+    f"remove its annotation {labels.SCHEDULE_APPLIED_ANNOTATION}"
+)
+_DELETED = (
+    "somebody has deleted it; it is made again when the schedule or its definition changes, or by the next leader. To "
+    "end a schedule, remove it from the configuration; to pause one, suspend it"
+)
+_TAKEN = "it has the name of a schedule, and was not made by this service; rename it, so that the schedule can be made"
+
+
+class _Gate(NamedTuple):
+    """Which schedules of requests are refused under which definitions."""
+
+    definitions: list[Definition]
+    refused: frozenset[str]
+
+
+class _Seen(NamedTuple):
+    """A CronJob as the watch brings it: its name, and its record; `None`: it is no schedule."""
+
+    name: str
+    stored: StoredSchedule | None
+
+
+class _Term:
+    """What the leader knows in one term. The store of the watch.
+
+    Args:
+        changed: notified of changes; its lock guards what the watch writes.
+        judge: makes a record of a CronJob.
+
+    Attributes:
+        definitions: those in force when `targets` was made.
+        targets: what the configuration asks for, by the name of the CronJob.
+        joined: whether the CronJobs are watched.
+        is_filled: whether they have been read since.
+        is_listing: whether they are to be read again, because definitions have changed.
+        refusals: how often the API server has refused to let them be read since they were read last.
+        has_news: whether the watch has brought something.
+        stored: the schedules that exist, by the name of the CronJob.
+        checked: see `Known`.
+        deleted: see `Known`.
+        untold: the schedules whose deletion is still to be told.
+        own_deletions: the uids of CronJobs that this service has deleted, or whose deletion had begun before the term.
+        taken: the uid of the CronJob that has a schedule's name, by that name.
+        refused: the API server's words about a write that it did not accept, by the name of the CronJob.
+        backoffs: by the name of the CronJob.
+        failed_at: when the last write of each CronJob failed, unless one has succeeded since.
+        stuck_at: the CronJob whose write was the last one, if the API server did not carry it out; empty: it did.
+    """
+
+    def __init__(self, changed: threading.Condition, judge: Callable[[Json], StoredSchedule | None]) -> None:
+        self._changed = changed
+        self.follower: Follower[_Seen] = Follower(lambda item: _Seen(item["metadata"]["name"], judge(item)), self)
+        self.follower.on_refused = self._note_refused
+        self.definitions: list[Definition] = []
+        self.targets: Mapping[str, Target] = {}
+        self.joined = False
+        self.is_filled = False
+        self.is_listing = False
+        self.refusals = 0
+        self.has_news = False
+        self.stored: dict[str, StoredSchedule] = {}
+        self.checked: dict[str, tuple[str, str]] = {}
+        self.deleted: dict[str, str] = {}
+        self.untold: list[StoredSchedule] = []
+        self.own_deletions: set[str] = set()
+        self.taken: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self.backoffs = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
+        self.failed_at: dict[str, float] = {}
+        self.stuck_at = ""
+        self._own_writes: dict[str, int] = {}  # resourceVersions that the watch has not shown yet, by name
+
+    def is_idle(self) -> bool:
+        """Return whether there is nothing to keep."""
+        with self._changed:
+            return self.is_filled and not self.targets and not self.stored and not self.untold
+
+    def leave(self) -> None:
+        """Begin anew when CronJobs are watched again."""
+        with self._changed:
+            self.joined = self.is_filled = self.is_listing = False
+            self.refusals = 0
+            self.stored = {}
+
+    def fail(self, name: str, now: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> None:
+        """Leave a schedule alone for a while, because a write has failed; see `BackoffTable`."""
+        self.backoffs.fail(name, now, at_least=at_least, at_most=at_most)
+        self.failed_at[name] = now
+
+    def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> None:
+        """Hold a schedule as it was read or written, unless the watch has shown a later version."""
+        if stored is None:
+            return
+        with self._changed:
+            known = self.stored.get(stored.name)
+            if known is None or int(known.resource_version) <= int(stored.resource_version):
+                self.stored[stored.name] = stored
+                if written:
+                    self._own_writes[stored.name] = int(stored.resource_version)
+
+    def note_deletion(self, stored: StoredSchedule) -> None:
+        """Hold a schedule that was just deleted no longer as one that exists."""
+        with self._changed:
+            self.stored.pop(stored.name, None)
+
+    # The store of the watch.
+
+    def replace(self, records: Iterable[_Seen], version: int) -> None:
+        """Hold these schedules and no others, but for what was written after the list was made."""
+        with self._changed:
+            before = self.stored
+            self.stored = {seen.name: seen.stored for seen in records if seen.stored is not None}
+            if not self.is_filled:
+                self.own_deletions |= {one.uid for one in self.stored.values() if one.being_deleted}
+            for name, stored in before.items():
+                if name in self.stored:
+                    continue
+                if self._own_writes.get(name, 0) > version:
+                    self.stored[name] = stored
+                else:
+                    self._note_gone(stored)
+            self.is_filled, self.is_listing, self.refusals = True, False, 0
+            self._notify()
+
+    def put(self, record: _Seen) -> None:
+        """Hold this schedule, which may be new or changed."""
+        with self._changed:
+            known = self.stored.get(record.name)
+            if record.stored is None:
+                if known is not None:
+                    del self.stored[record.name]  # somebody has taken its labels away
+                    self._notify()
+                return
+            if known is not None and int(known.resource_version) > int(record.stored.resource_version):
+                return
+            self._own_writes.pop(record.name, None)
+            self.stored[record.name] = record.stored
+            self._notify()
+
+    def remove(self, record: _Seen) -> None:
+        """Hold this schedule no longer."""
+        with self._changed:
+            self.taken.pop(record.name, None)
+            self.failed_at.pop(record.name, None)
+            if record.name in self.targets:
+                self.backoffs.succeed(record.name)  # whose name it was, it is free now
+            known = self.stored.get(record.name)
+            if record.stored is not None and (known is None or known.uid == record.stored.uid):
+                self.stored.pop(record.name, None)
+                self._note_gone(record.stored)
+            self._notify()
+
+    def _note_gone(self, record: StoredSchedule) -> None:
+        if record.uid in self.own_deletions:
+            self.own_deletions.discard(record.uid)
+        elif record.configured and record.name in self.targets:
+            self.deleted[record.name] = self.targets[record.name].applied
+            self.untold.append(record)
+
+    def _note_refused(self, _error: ClusterError) -> None:
+        with self._changed:
+            self.refusals += 1
+            self._notify()
+
+    def _notify(self) -> None:
+        self.has_news = True
+        self._changed.notify()

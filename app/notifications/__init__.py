@@ -1,0 +1,1 @@
+"""Notifications: what a receiver is sent when a run ends, and how it is reached. Nothing here is loaded without one."""
