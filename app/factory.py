@@ -157,6 +157,7 @@ def _add_probe_routes(app: Flask, runtime: Runtime) -> None:
             lambda: watcher.state,
             runtime.cronjobs_state,
             lambda: len(templates.refused),
+            runtime.ignored_gates,
         )
     )
     app.register_blueprint(metrics_blueprint(runtime.registry, hide_private=runtime.settings.hide_private))

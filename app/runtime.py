@@ -149,6 +149,10 @@ class Runtime:
             return "off"
         return "leading" if self.dispatcher.leading else "following"
 
+    def ignored_gates(self) -> int:
+        """Return how many runs this process' dispatcher has seen that Kueue had started before they were admitted."""
+        return 0 if self.dispatcher is None else self.dispatcher.ignored_gates
+
 
 def build_runtime(settings: Settings) -> Runtime:
     """Build the parts of a process, without any call to the API server and without a thread.

@@ -17,6 +17,7 @@ from schemas.dependencies import MAX_NAMES_BYTES, count_bytes
 from schemas.documents import NotJson, parse
 from schemas.faults import Fault, Refused, pointer_to, unknown_field
 from schemas.images import is_image, is_image_pattern
+from schemas.kueue import kueue_faults
 from schemas.notify import notify_faults
 from schemas.quantities import NotAQuantity, parse_amount, parse_limit, parse_quantity
 from schemas.security import security_faults
@@ -212,6 +213,7 @@ def _semantic_faults(value: object) -> Iterator[Fault]:
         yield from _resource_faults((*path, "Resources"), entry.get("Resources") if isinstance(entry, dict) else None)
         yield from _dependency_faults(path, entry)
         yield from _environment_faults(path, name, entry)
+        yield from kueue_faults(path, entry)
         yield from notify_faults((*path, "Notify"), entry.get("Notify") if isinstance(entry, dict) else None)
         yield from security_faults(
             (*path, "SecurityContext"), entry.get("SecurityContext") if isinstance(entry, dict) else None

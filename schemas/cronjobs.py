@@ -30,6 +30,9 @@ _FIELDS = {
     f"{_PREFIX}DefaultVisibility": "Visibility",
     f"{_PREFIX}NumberParallelJob": "NumberParallelJob",
     f"{_PREFIX}DependsOn": "DependsOn",
+    f"{_PREFIX}Queue": "Queue",
+    f"{_PREFIX}Priority": "Priority",
+    f"{_PREFIX}PrioritiesWhitelist": "PrioritiesWhitelist",
 }
 """The configuration's field by annotation."""
 
@@ -208,6 +211,8 @@ def _read_annotation(field: str, text: str) -> object:
             return _VISIBILITIES.get(text.lower(), text)
         case "NumberParallelJob":
             return int(text) if re.fullmatch("[0-9]{1,10}", text) else text
+        case "Queue" | "Priority":
+            return text
         case _:
             return [item for part in text.split(",") if (item := part.strip())]
 

@@ -94,6 +94,9 @@ class Definition:
         args: the arguments of runs whose request gives none; `None`: the image's own.
         service_account_name: the account whose token the pod gets; `None`: the default account, without a token.
         security_context: the security settings of the pod; a template has its own.
+        queue: the LocalQueue of Kueue that runs are handed to when they are admitted; `None`: Kubernetes starts them.
+        priority: the WorkloadPriorityClass of runs whose request names none; `None`: Kueue's default.
+        priorities_whitelist: the other ones that a request may name.
         template: the Job that runs are made from; `None`: one of a single container that the other fields describe. The
             other fields are those of the definition as a whole, wherever they are said.
         schedules: when runs are started without a call; each is checked against the other fields.
@@ -124,6 +127,9 @@ class Definition:
     args: tuple[str, ...] | None = None
     service_account_name: str | None = None
     security_context: SecurityContext = field(default_factory=SecurityContext)
+    queue: str | None = None
+    priority: str | None = None
+    priorities_whitelist: tuple[str, ...] = ()
     template: Template | None = None
     schedules: tuple["Schedule", ...] = ()
     source: Source = "Configuration"
@@ -188,6 +194,8 @@ def build_definition(
         given["notify"] = build_notify(entry["Notify"])
     if "EnvironmentsWhitelist" in entry:
         given["environments_whitelist"] = tuple(entry["EnvironmentsWhitelist"])
+    if "PrioritiesWhitelist" in entry:
+        given["priorities_whitelist"] = tuple(entry["PrioritiesWhitelist"])
     if "Overridable" in entry:
         given["overridable"] = frozenset(entry["Overridable"])
     return Definition(name=lower_name(name), written_name=name, image=entry["Image"], template=template, **given)
@@ -204,6 +212,8 @@ _PLAIN_FIELDS = {
     "TtlSecondsAfterFinished": "ttl_seconds_after_finished",
     "RestartPolicy": "restart_policy",
     "ServiceAccountName": "service_account_name",
+    "Queue": "queue",
+    "Priority": "priority",
 }
 
 

@@ -35,6 +35,9 @@ class RequestBoundsView:
         queue_timeout_seconds: the same for the queue.
         ttl_seconds_after_finished: the same for how long Kubernetes keeps a finished run.
         restart_policy: `Never` or `OnFailure`.
+        queue: the LocalQueue of Kueue that runs are handed to; empty: none.
+        priority: the WorkloadPriorityClass of runs whose request names none; empty: Kueue's default.
+        priorities_whitelist: the others that a request may name.
         permitted: what the caller may do with every run and schedule, sorted.
         permitted_on_own: what the caller may do only with those that it has made itself, sorted.
     """
@@ -59,6 +62,9 @@ class RequestBoundsView:
     queue_timeout_seconds: int | None
     ttl_seconds_after_finished: int | None
     restart_policy: str
+    queue: str
+    priority: str
+    priorities_whitelist: tuple[str, ...]
     permitted: tuple[str, ...]
     permitted_on_own: tuple[str, ...]
 
@@ -95,6 +101,9 @@ def read_bounds(
         queue_timeout_seconds=definition.queue_timeout_seconds,
         ttl_seconds_after_finished=definition.ttl_seconds_after_finished,
         restart_policy=definition.restart_policy,
+        queue=definition.queue or "",
+        priority=definition.priority or "",
+        priorities_whitelist=definition.priorities_whitelist,
         permitted=tuple(sorted(permitted)),
         permitted_on_own=tuple(sorted(permitted_on_own)),
     )
@@ -134,5 +143,8 @@ class RequestBoundsSchema(Schema):
     queue_timeout_seconds = fields.Integer(allow_none=True, data_key="QueueTimeoutSeconds")
     ttl_seconds_after_finished = fields.Integer(allow_none=True, data_key="TtlSecondsAfterFinished")
     restart_policy = fields.String(data_key="RestartPolicy", validate=validate.OneOf(("Never", "OnFailure")))
+    queue = fields.String(data_key="Queue")
+    priority = fields.String(data_key="Priority")
+    priorities_whitelist = fields.List(fields.String(), data_key="PrioritiesWhitelist")
     permitted = _permissions("Permitted")
     permitted_on_own = _permissions("PermittedOnOwn")

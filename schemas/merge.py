@@ -21,6 +21,7 @@ from schemas.dependencies import MAX_REQUEST_NAMES, MAX_REQUEST_NAMES_BYTES, cou
 from schemas.environment_rules import environment_faults
 from schemas.faults import Fault, pointer_to, refuse_request
 from schemas.images import is_allowed, is_image
+from schemas.kueue import NO_QUEUE_TIMEOUT
 from schemas.notify import DEFAULT_MAX_UNDELIVERED
 from schemas.quantities import NotAQuantity, parse_amount, parse_limit, parse_quantity
 from schemas.request import Request, overridden_fields
@@ -59,6 +60,8 @@ class RunSpec:
         template: the definition's.
         notifies: whether somebody is told when the run ends, before Kubernetes may delete it.
         max_undelivered: how many ended runs of the definition may wait for that.
+        queue: the definition's LocalQueue of Kueue; `None`: Kubernetes starts the run once it is admitted.
+        priority: the WorkloadPriorityClass that Kueue ranks the run by; `None`: Kueue's default.
     """
 
     definition: str
@@ -82,6 +85,8 @@ class RunSpec:
     template: Template | None = None
     notifies: bool = False
     max_undelivered: int = DEFAULT_MAX_UNDELIVERED
+    queue: str | None = None
+    priority: str | None = None
 
 
 def merge(definition: Definition, request: Request, faults_before: Iterable[Fault] = ()) -> RunSpec:
@@ -103,6 +108,7 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     faults += environment_faults(definition, request.environments)
     faults += _bound_faults(definition, request)
     faults += _restart_faults(definition, request)
+    faults += _kueue_faults(definition, request)
     faults += _overridable_faults(definition, request)
     faults += _size_faults(request)
     if faults:
@@ -131,6 +137,8 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
         template=definition.template,
         notifies=definition.notify is not None,
         max_undelivered=definition.notify.max_undelivered if definition.notify else DEFAULT_MAX_UNDELIVERED,
+        queue=definition.queue,
+        priority=_given(request.priority, definition.priority),
     )
 
 
@@ -205,6 +213,14 @@ def _restart_faults(definition: Definition, request: Request) -> Iterator[Fault]
     template = definition.template
     if template is not None and template.forbids_restart and request.restart_policy not in (None, "Never"):
         yield Fault("/RestartPolicy", "this definition's podFailurePolicy needs Never")
+
+
+def _kueue_faults(definition: Definition, request: Request) -> Iterator[Fault]:
+    allowed = (definition.priority, *definition.priorities_whitelist)
+    if request.priority is not None and request.priority not in allowed:
+        yield Fault("/Priority", "not a priority that this definition allows")
+    if request.queue_timeout_seconds is not None and definition.queue is not None:
+        yield Fault("/QueueTimeoutSeconds", NO_QUEUE_TIMEOUT)
 
 
 def _overridable_faults(definition: Definition, request: Request) -> Iterator[Fault]:

@@ -59,3 +59,10 @@ class ReadySchema(Schema):
             "no run, and the log names them and the fields; the other definitions are not concerned."
         },
     )
+    ignored_kueue_gates = fields.Integer(
+        data_key="IgnoredKueueGates",
+        metadata={
+            "description": "How many runs Kueue has started before they were admitted, since the process that responds "
+            "was started. More than 0: Kueue is older than 0.19, or its feature AdmissionGatedBy is off."
+        },
+    )

@@ -32,6 +32,7 @@ class Request:
         queue_timeout_seconds: lowers the definition's, or sets it if the definition has none.
         ttl_seconds_after_finished: lowers the definition's, or sets it if the definition has none.
         restart_policy: replaces the definition's.
+        priority: a WorkloadPriorityClass of Kueue that the definition allows.
     """
 
     args: tuple[str, ...] | None = None
@@ -46,6 +47,7 @@ class Request:
     queue_timeout_seconds: int | None = None
     ttl_seconds_after_finished: int | None = None
     restart_policy: RestartPolicy | None = None
+    priority: str | None = None
 
 
 def overridden_fields(request: Request) -> tuple[str, ...]:
@@ -57,6 +59,7 @@ def overridden_fields(request: Request) -> tuple[str, ...]:
         "Environments": bool(request.environments),
         "Image": request.image is not None,
         "PendingTimeoutSeconds": request.pending_timeout_seconds is not None,
+        "Priority": request.priority is not None,
         "QueueTimeoutSeconds": request.queue_timeout_seconds is not None,
         "Resources": bool(request.requests or request.limits),
         "RestartPolicy": request.restart_policy is not None,
@@ -116,11 +119,14 @@ def _valid_fields(schema: StrictSchema, error: ValidationError) -> dict[str, Any
     return {name: value for name, value in error.valid_data.items() if schema.fields[name].data_key not in faulty}
 
 
+_ABSENT = (("image", ""), ("priority", ""))
+
+
 def build_request(loaded: Mapping[str, Any]) -> Request:
-    """Build the immutable request. Clients of SlimFaas send `null`, and an empty `Image`, for fields not given."""
+    """Build the immutable request. Clients send `null`, an empty `Image` or `Priority` for fields not given."""
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in loaded.items()}
     resources = plain.pop("resources", None) or {}
-    given = {key: value for key, value in plain.items() if value is not None and (key, value) != ("image", "")}
+    given = {key: value for key, value in plain.items() if value is not None and (key, value) not in _ABSENT}
     return Request(**given, **resources)
 
 
@@ -207,6 +213,7 @@ class RequestSchema(StrictSchema):
     pending_timeout_seconds = Seconds(data_key="PendingTimeoutSeconds")
     queue_timeout_seconds = Seconds(data_key="QueueTimeoutSeconds")
     ttl_seconds_after_finished = Count(data_key="TtlSecondsAfterFinished")
+    priority = Text(data_key="Priority", metadata={"description": "Empty: the definition's."})
     restart_policy = Text(
         data_key="RestartPolicy",
         validate=validate.OneOf(("Never", "OnFailure"), error="must be one of {choices}"),

@@ -82,5 +82,5 @@ def _key_fault(key: str) -> str:
     if key in _KUBERNETES_KEYS or key.startswith(_KUBERNETES_PREFIX):
         return "Kubernetes sets this on Jobs and their pods; leave it out"
     if key.startswith(_KUEUE_PREFIX):
-        return "would let Kueue start runs beside the queue; leave it out"
+        return "the service sets this on its runs, by Queue and Priority of the definition; leave it out"
     return ""

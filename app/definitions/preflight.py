@@ -17,6 +17,7 @@ from schemas.request import Request
 
 _ACCOUNT = "ServiceAccount"
 _WORKLOAD = "Deployment or StatefulSet"
+_LOCAL_QUEUE = "LocalQueue of Kueue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def _list_references(definition: Definition, path: str) -> Iterator[tuple[str, s
     """Yield the objects that a run needs to start: the definition's pointer, the kind and the name."""
     if definition.service_account_name is not None:
         yield f"{path}/ServiceAccountName", _ACCOUNT, definition.service_account_name
+    if definition.queue is not None:
+        yield f"{path}/Queue", _LOCAL_QUEUE, definition.queue
     for index, name in enumerate(definition.depends_on):
         yield f"{path}/DependsOn/{index}", _WORKLOAD, name
 
@@ -110,7 +113,10 @@ def _exists(client: NamespacedClient, kind: str, name: str) -> bool:
     if kind == _WORKLOAD:
         return bool(client.find_workloads(name))
     try:
-        client.get_service_account(name)
+        if kind == _LOCAL_QUEUE:
+            client.get_local_queue(name)
+        else:
+            client.get_service_account(name)
     except NotFoundError:
         return False
     return True

@@ -10,6 +10,7 @@ from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
 from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.definition_backoff import DefinitionBackoff
+from app.dispatcher.ignored_gates import IgnoredGates
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
@@ -63,6 +64,9 @@ class Admissions:
         start_latency: measures every admission.
         ends: notices every end of a run.
         tell: see `Tell`.
+
+    Attributes:
+        ignored_gates: notices runs that Kueue starts by itself.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Admissions:
         self._start_latency = start_latency
         self._ends = ends
         self._tell = tell
+        self.ignored_gates = IgnoredGates(clock)
         self._outage = OutageLogger(
             log,
             "no run can be admitted: the API server is unreachable, throttles the service, or denies it a right",
@@ -240,9 +245,10 @@ class Admissions:
                 self._settling.succeed(write.pin)
             _count({Purpose.ADMIT: "admitted", Purpose.FENCE: "fenced"}.get(write.purpose))
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
-            log.info("admitted %s", run.name)
+            log.info("admitted %s%s", run.name, " and handed it to Kueue" if write.to_kueue else "")
             self._refusals.succeed(run.uid)
-            self._start_latency.admitted(run)
+            if not write.to_kueue:
+                self._start_latency.admitted(run)
 
     def _failed(self, write: Write, error: ClusterError) -> None:
         assert self.term is not None
@@ -314,6 +320,7 @@ class Admissions:
     def _on_change(self, before: Run | None, after: Run | None) -> None:
         """Record that a run was added, changed or removed."""
         self._ends.change(before, after)
+        self.ignored_gates.observe(before, after)
         if after is not None:
             self._start_latency.observe(after)
         if after is None or after.phase is Phase.FINISHED:

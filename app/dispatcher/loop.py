@@ -126,6 +126,11 @@ class Dispatcher:
         threads = [*self._threads, *self._components.writers.threads, *self._components.notifier_threads()]
         return not (all(thread.is_alive() for thread in threads) and self._heartbeat.is_alive())
 
+    @property
+    def ignored_gates(self) -> int:
+        """How many runs Kueue has started before they were admitted, as far as this dispatcher has seen."""
+        return 0 if self._components is None else self._components.admissions.ignored_gates.count
+
     def start(self) -> None:
         """Start to stand for election, and to dispatch when elected; returns at once."""
         # The identity is made here and not earlier: workers that are forked from one process need different ones.

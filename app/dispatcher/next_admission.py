@@ -225,7 +225,7 @@ def _candidates(
         definition = run.definition
         most = WRITERS - 1 if definition in several else 1
         if in_flight[definition] < most and not is_resting(definition):
-            write = Write(purpose, pin_of(run), definition, run.name, term.number)
+            write = Write(purpose, pin_of(run), definition, run.name, term.number, to_kueue=bool(run.local_queue))
             yield Candidate(in_flight[definition], term.served.get(definition, -1), is_new, queue_key(run), write)
 
 

@@ -9,7 +9,7 @@ from app.telemetry import metrics
 class StartLatency:
     """Measures from an admission of ours to when the watch shows that the run's pod runs, or has succeeded.
 
-    Runs that others have admitted, or that end otherwise before they start, are not measured.
+    Runs that others have admitted, that wait for Kueue, or that end before they start, are not measured.
 
     Args:
         clock: seconds that never go back.

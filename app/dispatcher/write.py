@@ -18,7 +18,7 @@ class Purpose(Enum):
     """What a call about a run is for."""
 
     ADMIT = "admit"
-    """Start the run: `suspend: false`."""
+    """Start the run, or hand it to Kueue."""
     FENCE = "fence"
     """Change the run's version and nothing else, so that an admission of the earlier version conflicts."""
     READ = "read"
@@ -34,6 +34,7 @@ class Write(NamedTuple):
         definition: the name of the run's definition.
         name: the name of the run's Job.
         term: the number of the term in which it was chosen.
+        to_kueue: whether an admission hands the run to Kueue.
     """
 
     purpose: Purpose
@@ -41,6 +42,7 @@ class Write(NamedTuple):
     definition: str
     name: str
     term: int
+    to_kueue: bool = False
 
 
 def pin_of(run: Run) -> Pin:

@@ -64,6 +64,9 @@ class Run:
         queue_deadline: until when it may be queued, microseconds since the epoch, by the cluster's clock; `None` as
             before.
         end: how it ended; `None`: it is not finished.
+        local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
+        with_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
+        gate_ignored: whether Kueue has started it before it was admitted.
         requested_schedule: the name of the CronJob that has made it, if a request has made that; else empty.
     """
 
@@ -83,6 +86,9 @@ class Run:
     queue_timeout_seconds: int | None = None
     queue_deadline: int | None = None
     end: RunEnd | None = None
+    local_queue: str = ""
+    with_kueue: bool = False
+    gate_ignored: bool = False
     requested_schedule: str = ""
 
 

@@ -37,6 +37,7 @@ class NamespacedClient:
         self._core = f"/api/v1/namespaces/{self.name}"
         self._apps = f"/apis/apps/v1/namespaces/{self.name}"
         self._leases = f"/apis/coordination.k8s.io/v1/namespaces/{self.name}/leases"
+        self._kueue = f"/apis/kueue.x-k8s.io/v1beta2/namespaces/{self.name}"
         self.runs = ResourceSelector(self._jobs, labels.RUNS_SELECTOR)
         self._cronjobs = f"/apis/batch/v1/namespaces/{self.name}/cronjobs"
         self.cronjobs = ResourceSelector(self._cronjobs)
@@ -67,6 +68,11 @@ class NamespacedClient:
         if len(jobs) > _NAMES_IN_URL:
             return ResourceSelector(f"{self._core}/pods", labels.runs_selector(definition))
         return ResourceSelector(f"{self._core}/pods", labels.pods_selector(jobs))
+
+    def kueue_workloads_of(self, uids: Sequence[str]) -> ResourceSelector:
+        """Select Kueue's Workloads of some Jobs, by the Jobs' uids; all, if naming them would make the URL too long."""
+        selector = "" if len(uids) > _NAMES_IN_URL else labels.workloads_selector(uids)
+        return ResourceSelector(f"{self._kueue}/workloads", selector)
 
     def pages(
         self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS
@@ -212,6 +218,10 @@ class NamespacedClient:
     def get_service_account(self, name: str) -> Json:
         """Read a ServiceAccount."""
         return self.transport.call("GET", _path(f"{self._core}/serviceaccounts", name))
+
+    def get_local_queue(self, name: str) -> Json:
+        """Read a LocalQueue of Kueue."""
+        return self.transport.call("GET", _path(f"{self._kueue}/localqueues", name))
 
     def running_pods_at(self, address: str) -> list[Json]:
         """Return the running pods whose first address this is, in one call.

@@ -111,6 +111,22 @@ INTENT_ANNOTATION = "slimfaas.dev/intent"
 HOLD_ANNOTATION = "slimfaas.dev/hold"
 """On runs, set by people: a queued run that has it is not started. Any value counts but `false`."""
 
+LOCAL_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""On the Jobs of runs that Kueue starts once they are admitted: its LocalQueue. Set by us for a definition's `Queue`,
+or by Kueue where the namespace has a LocalQueue called `default`. https://kueue.sigs.k8s.io/docs/tasks/run/jobs/"""
+
+PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+"""On the same Jobs: Kueue's WorkloadPriorityClass."""
+
+GATE_ANNOTATION = "kueue.x-k8s.io/admission-gated-by"
+"""On every run, from its creation: keeps Kueue from starting it before it is admitted. It can't be added later."""
+
+GATE = "slimfaas.dev/dispatcher"
+"""The value of `GATE_ANNOTATION`."""
+
+WORKLOAD_JOB_LABEL = "kueue.x-k8s.io/job-uid"
+"""On Kueue's Workloads: the uid of the Job."""
+
 COMPONENT = "slimfaas-jobs-dispatcher"
 """Who reports the Events on runs."""
 
@@ -130,3 +146,8 @@ def runs_selector(definition: str) -> str:
 def pods_selector(jobs: Iterable[str]) -> str:
     """Select the pods of some Jobs; there must be at least one."""
     return f"{JOB_NAME_LABEL} in ({','.join(jobs)})"
+
+
+def workloads_selector(uids: Iterable[str]) -> str:
+    """Select Kueue's Workloads of some Jobs, by the Jobs' uids; there must be at least one."""
+    return f"{WORKLOAD_JOB_LABEL} in ({','.join(uids)})"

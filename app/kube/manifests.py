@@ -183,9 +183,10 @@ def _build_template(spec: RunSpec, name: str, ours: Sequence[Variable]) -> Json:
         job["podFailurePolicy"] = _IGNORE_DISRUPTIONS
     return {
         "metadata": {
-            "labels": {**(metadata.get("labels") or {}), **own_labels},
+            "labels": {**(metadata.get("labels") or {}), **own_labels, **_kueue_labels(spec)},
             "annotations": {
                 **(metadata.get("annotations") or {}),
+                labels.GATE_ANNOTATION: labels.GATE,  # Kueue may take a run without a Queue, too
                 labels.DEPENDS_ON_ANNOTATION: json.dumps(spec.depends_on),
                 **_annotations_for_slimfaas(spec),
                 **_timeouts(spec),
@@ -194,6 +195,11 @@ def _build_template(spec: RunSpec, name: str, ours: Sequence[Variable]) -> Json:
         },
         "spec": job,
     }
+
+
+def _kueue_labels(spec: RunSpec) -> dict[str, str]:
+    values = {labels.LOCAL_QUEUE_LABEL: spec.queue, labels.PRIORITY_LABEL: spec.priority}
+    return {label: value for label, value in values.items() if value is not None}
 
 
 _IGNORE_DISRUPTIONS: Json = {
@@ -335,9 +341,18 @@ def unescape(text: str) -> str:
     return text.replace("$$", "$")
 
 
-def build_admission(resource_version: int) -> Json:
-    """Build the merge patch that admits a run, provided that its resourceVersion is still this one."""
-    return {"metadata": {"resourceVersion": str(resource_version)}, "spec": {"suspend": False}}
+def build_admission(resource_version: int, *, to_kueue: bool) -> Json:
+    """Build the merge patch that admits a run, provided that its resourceVersion is still this one.
+
+    Args:
+        resource_version: in which the run is queued.
+        to_kueue: whether Kueue starts the run. Its gate is then removed. Kueue would stop a Job that somebody else has
+            started. Other runs keep their gate: it can't be added again, should one of them be given to Kueue later.
+    """
+    metadata: Json = {"resourceVersion": str(resource_version)}
+    if to_kueue:
+        return {"metadata": {**metadata, "annotations": {labels.GATE_ANNOTATION: None}}}
+    return {"metadata": metadata, "spec": {"suspend": False}}
 
 
 def build_fence(resource_version: int, mark: str) -> Json:

@@ -24,6 +24,9 @@ from schemas.run import Notification
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 """The value of `spec.managedBy` that says the same as none."""
 
+_MULTIKUEUE = "kueue.x-k8s.io/multikueue"
+"""The value that Kueue sets for a LocalQueue whose runs may run in other clusters."""
+
 
 def read_run(job: Json) -> Run:
     """Read a Job with our labels."""
@@ -32,8 +35,9 @@ def read_run(job: Json) -> Run:
     phase = phase_of(job)
     created_at = read_time(metadata.get("creationTimestamp")) or 0
     held = annotations.get(labels.HOLD_ANNOTATION, "false") != "false"
-    managed_elsewhere = job["spec"].get("managedBy", _JOB_CONTROLLER) != _JOB_CONTROLLER
-    is_ours_to_end = phase is Phase.QUEUED and not held and not managed_elsewhere
+    local_queue = _local_queue_of(job)
+    managed_elsewhere = job["spec"].get("managedBy", _JOB_CONTROLLER) not in _managers(local_queue)
+    is_ours_to_end = phase is Phase.QUEUED and not held and not managed_elsewhere and not local_queue
     queue_timeout = _read_seconds(annotations.get(labels.QUEUE_TIMEOUT_ANNOTATION)) if is_ours_to_end else None
     return Run(
         uid=metadata["uid"],
@@ -52,8 +56,36 @@ def read_run(job: Json) -> Run:
         queue_timeout_seconds=queue_timeout,
         queue_deadline=None if queue_timeout is None else _queued_since(job, created_at) + queue_timeout * 1_000_000,
         end=_read_end(job) if phase is Phase.FINISHED else None,
+        local_queue=local_queue,
+        with_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
+        gate_ignored=bool(local_queue)
+        and phase is Phase.ADMITTED
+        and not job["spec"].get("suspend")
+        and _is_gated(job),
         requested_schedule=_read_requested_schedule(metadata["labels"]) if phase is Phase.QUEUED else "",
     )
+
+
+def _local_queue_of(job: Json) -> str:
+    """Return Kueue's LocalQueue that a run is handed to when it is admitted; empty: none."""
+    return sys.intern(str((job["metadata"].get("labels") or {}).get(labels.LOCAL_QUEUE_LABEL) or ""))
+
+
+def _is_gated(job: Json) -> bool:
+    """Return whether a run still has the gate that keeps Kueue from starting it."""
+    return bool((job["metadata"].get("annotations") or {}).get(labels.GATE_ANNOTATION))
+
+
+def _managers(local_queue: str) -> tuple[str, ...]:
+    """Return the values of `spec.managedBy` of Jobs that are ours to admit."""
+    return (_JOB_CONTROLLER, _MULTIKUEUE) if local_queue else (_JOB_CONTROLLER,)
+
+
+def _is_suspended(job: Json) -> bool:
+    """Return whether a Job is suspended and has no pod."""
+    status: Json = job.get("status") or {}
+    resumed = find_condition(job, ("Suspended",), "False") is not None
+    return bool(job["spec"].get("suspend")) and not (resumed or status.get("active") or status.get("terminating"))
 
 
 def _read_requested_schedule(own: Json) -> str:
@@ -152,15 +184,16 @@ def phase_of(job: Json) -> Phase:
     """Return the phase of a Job.
 
     A run that was suspended again holds its slot until its pods are gone. That there are none is certain only when the
-    Job controller has said that it is suspended: its counts come up to a second late.
+    Job controller has said that it is suspended: its counts come up to a second late. A run that was handed to Kueue
+    holds its slot until it has ended: Kueue may start it at any moment.
     """
-    status: Json = job.get("status") or {}
     if terminal_condition(job) is not None or is_ended_in_queue(job):
         return Phase.FINISHED
-    resumed = find_condition(job, ("Suspended",), "False") is not None
-    if not job["spec"].get("suspend") or resumed or status.get("active") or status.get("terminating"):
+    if not _is_suspended(job):
         return Phase.ADMITTED
-    return Phase.FINISHED if "deletionTimestamp" in job["metadata"] else Phase.QUEUED
+    if "deletionTimestamp" in job["metadata"]:
+        return Phase.FINISHED
+    return Phase.ADMITTED if _local_queue_of(job) and not _is_gated(job) else Phase.QUEUED
 
 
 def is_ended_in_queue(job: Json) -> bool:

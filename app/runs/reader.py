@@ -15,6 +15,7 @@ from app.kube.errors import NotFoundError
 from app.kube.paging import ResourceSelector
 from app.kube.parsing import is_run, read_run, started_by
 from app.runs.abridged import abridge, measure
+from app.runs.kueue_status import find_kueue_statuses
 from app.runs.listing import Listing, Snapshot
 from app.runs.pagination import MAX_RUNS_BYTES, ListQuery, QueueKey, RunPage
 from app.runs.pending_reasons import explain_waiting
@@ -96,7 +97,7 @@ class RunReader:
         run = read_run(job)
         if run.phase is not Phase.QUEUED:
             attempts = self.attempts_at(run)
-            view = build_view(job, attempts)
+            view = build_view(job, attempts, kueue=find_kueue_statuses(self._client, [run]).get(run.uid))
             if since := awaits_pod_since(view, job, attempts):
                 refusal = self._pod_events.explain_refusal(run.uid, since)
                 return build_view(job, attempts, pod_refusal=refusal) if refusal else view
@@ -153,13 +154,15 @@ class RunReader:
         queued = [run for _, _, run in chosen if run.phase is Phase.QUEUED]
         others = {run.uid: run.name for _, _, run in chosen if run.phase is not Phase.QUEUED}
         waiting = explain_waiting(self._client, self._slots(), queued, snapshot.queue)
+        kueue = find_kueue_statuses(self._client, (run for _, _, run in chosen))
         attempts: dict[str, list[Attempt]] = {}
         if others:
             attempts = self._attempts(self._client.pods_of_some(definition, list(others.values())), others)
         shown: list[tuple[QueueKey, RunView]] = []
         size_bytes = 0
         for key, job, run in chosen:
-            view = abridge(build_view(json.loads(job), attempts.get(run.uid, ()), waiting.get(run.uid)))
+            found = attempts.get(run.uid, ())
+            view = abridge(build_view(json.loads(job), found, waiting.get(run.uid), kueue=kueue.get(run.uid)))
             if list_query.statuses and view.status not in list_query.statuses:
                 continue
             size_bytes += measure(view)

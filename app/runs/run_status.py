@@ -37,6 +37,7 @@ from app.kube.parsing import (
     started_by,
     terminal_condition,
 )
+from app.runs.kueue_status import KueueStatus, explain_silence
 from schemas.run import Resources, RunView, Status
 from schemas.run_container import run_container
 
@@ -114,7 +115,11 @@ def awaits_volumes(view: RunView, attempts: Sequence[Attempt]) -> Attempt | None
 
 
 def build_view(
-    job: Json, pods: Sequence[Attempt] = (), waiting: QueuedStatus | None = None, pod_refusal: str = ""
+    job: Json,
+    pods: Sequence[Attempt] = (),
+    waiting: QueuedStatus | None = None,
+    pod_refusal: str = "",
+    kueue: KueueStatus | None = None,
 ) -> RunView:
     """Make the view of a run.
 
@@ -123,11 +128,12 @@ def build_view(
         pods: attempts in any order. Those of other Jobs, such as an earlier one of the same name, are ignored.
         waiting: why the run waits, if it is queued.
         pod_refusal: why the pod that the run waits for could not be created; empty: nothing is known.
+        kueue: why Kueue does not let it run, if it is with Kueue.
     """
     run = read_run(job)
     attempts = sort_attempts([pod for pod in pods if pod.owner == run.uid])
     ending = next((attempt.ending for attempt in reversed(attempts) if attempt.ending), None)
-    state = _state(job, run, attempts, ending, waiting, pod_refusal)
+    state = _state(job, run, attempts, ending, waiting, pod_refusal, kueue)
     status: Json = job.get("status") or {}
     container = run_container(job["spec"]["template"], run.definition)
     resources: Json = container.get("resources") or {}
@@ -175,6 +181,7 @@ def _state(
     ending: Termination | None,
     waiting: QueuedStatus | None,
     pod_refusal: str,
+    kueue: KueueStatus | None,
 ) -> _State:
     deleting = "deletionTimestamp" in job["metadata"]
     if run.phase is Phase.FINISHED:
@@ -194,7 +201,10 @@ def _state(
         return _State(Status.FAILED, read_reason(ended.get("reason")) or "Failed", message)
     if run.phase is Phase.QUEUED:
         return _State(Status.QUEUED, waiting.reason, waiting.message) if waiting else _State(Status.QUEUED)
-    state = _admitted_state(job, attempts, ending, pod_refusal)
+    if run.with_kueue:
+        state = _State(Status.PENDING, *(kueue or explain_silence(run.local_queue)))
+    else:
+        state = _admitted_state(job, attempts, ending, pod_refusal)
     if deleting:
         return _State(state.status, "Deleting", "is being deleted; it holds its slot until its pod is gone")
     return state

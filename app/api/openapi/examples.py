@@ -90,6 +90,9 @@ BOUNDS = RequestBoundsView(
     queue_timeout_seconds=None,
     ttl_seconds_after_finished=36000,
     restart_policy="Never",
+    queue="",
+    priority="",
+    priorities_whitelist=(),
     permitted=(
         "Cancel",
         "ChangeSchedule",

@@ -17,6 +17,7 @@ _EXAMPLE = {
     "configuration": {"status": "Current", "load_timestamp": 1764064800000, "faults": 0},
     "cronjobs": {"status": "Current", "definitions": 2, "refused": 0},
     "refused_templates": 0,
+    "ignored_kueue_gates": 0,
 }
 
 _LIVE = Operation(
@@ -43,6 +44,7 @@ def health_blueprint(
     configuration_state: Callable[[], ConfigurationState],
     cronjobs_state: Callable[[], CronJobsState],
     refused_templates: Callable[[], int],
+    ignored_gates: Callable[[], int],
 ) -> Blueprint:
     """Build the routes.
 
@@ -52,6 +54,7 @@ def health_blueprint(
         configuration_state: returns whether the latest configuration is in force, and why not.
         cronjobs_state: returns the same of CronJobs.
         refused_templates: returns how many templates the API server does not accept.
+        ignored_gates: returns how many runs Kueue has started before they were admitted.
     """
     blueprint = Blueprint("health", __name__)
     ready_schema = ReadySchema()
@@ -77,6 +80,7 @@ def health_blueprint(
             "configuration": configuration,
             "cronjobs": cronjobs_state(),
             "refused_templates": refused_templates(),
+            "ignored_kueue_gates": ignored_gates(),
         }
         return json_response(ready_schema.dump(response))
 

@@ -284,6 +284,20 @@ function makeFields(bounds) {
       }),
     );
   }
+  if (may.has("Priority") && bounds.PrioritiesWhitelist.length) {
+    const named = bounds.Priority || "Kueue's default";
+    const input = h("select", {}, h("option", { value: "" }, `As defined: ${named}`), bounds.PrioritiesWhitelist.map((one) => h("option", { value: one }, one)));
+    fields.push(
+      new Field({
+        name: "Priority",
+        label: "Priority",
+        hint: `How queue ${bounds.Queue} of Kueue ranks the run.`,
+        input,
+        advanced: true,
+        put: (body) => input.value && (body.Priority = input.value),
+      }),
+    );
+  }
   if (may.has("RestartPolicy")) {
     const input = h("select", {}, h("option", { value: "" }, `As defined: ${bounds.RestartPolicy}`), ["Never", "OnFailure"].map((one) => h("option", { value: one }, one)));
     fields.push(

@@ -26,6 +26,7 @@ def make_run(
     created_at: int = 0,
     queue_deadline: int | None = None,
     schedule: str = "",
+    local_queue: str = "",
 ) -> Run:
     """Make a run; the number is its uid, its name and, unless given, its time."""
     queued_at = number if queued_at is None else queued_at
@@ -42,6 +43,7 @@ def make_run(
         queue_timeout_seconds=None if queue_deadline is None else 60,
         queue_deadline=queue_deadline,
         requested_schedule=schedule if phase is Phase.QUEUED else "",
+        local_queue=local_queue,
     )
 
 

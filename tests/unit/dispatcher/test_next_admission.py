@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -415,3 +416,12 @@ def test_refused__says_nothing_about_an_earlier_write() -> None:
     write = choose_write(term, store, {"a": 1}, never, always)
     assert write is not None
     assert write.purpose is Purpose.FENCE
+
+
+@pytest.mark.parametrize("local_queue", ["", "team-a"])
+def test_choose_write__hands_runs_with_a_queue_of_kueue_to_it(local_queue: str) -> None:
+    store, slots = store_of([make_run(1, local_queue=local_queue)]), {"a": 1}
+    term = LISTED.intend(choose_runs(LISTED, store, slots, never))
+    chosen = choose_write(term, store, slots, never, always)
+    assert chosen is not None
+    assert (chosen.purpose, chosen.to_kueue) == (Purpose.ADMIT, bool(local_queue))

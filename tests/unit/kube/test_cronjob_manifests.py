@@ -51,7 +51,10 @@ def test_build_cronjob__of_a_minimal_schedule() -> None:
     }
     assert template["metadata"] == {
         "labels": {**LABELS, "slimfaas.dev/schedule": "abcdefgh"},
-        "annotations": {"slimfaas.dev/depends-on": "[]"},
+        "annotations": {
+            "kueue.x-k8s.io/admission-gated-by": "slimfaas.dev/dispatcher",
+            "slimfaas.dev/depends-on": "[]",
+        },
     }
     (container,) = template["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["$$HOME"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.kube.manifests import build_job
+from app.kube.manifests import build_admission, build_job
 from schemas.definition import Definition, Variable
 from schemas.merge import merge
 from schemas.request import Request
@@ -40,6 +40,7 @@ def test_build_job__of_a_minimal_definition() -> None:
                 "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
                 "slimfaas.dev/depends-on": "[]",
                 "slimfaas.dev/call": "mark",
+                "kueue.x-k8s.io/admission-gated-by": "slimfaas.dev/dispatcher",
             },
         },
         "spec": {
@@ -125,6 +126,7 @@ def test_build_job__of_a_definition_that_sets_everything() -> None:
                 "slimfaas.dev/queued-at": "2026-03-01T12:00:00.000005Z",
                 "slimfaas.dev/depends-on": '["db", "cache"]',
                 "slimfaas.dev/call": "mark",
+                "kueue.x-k8s.io/admission-gated-by": "slimfaas.dev/dispatcher",
                 "SlimFaas/DependsOn": "db,cache",
                 "slimfaas.dev/pending-timeout-seconds": "30",
             },
@@ -245,3 +247,18 @@ def test_build_job__keeps_security_defaults_that_are_not_named() -> None:
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["NET_RAW"]},
     }
+
+
+def test_build_job__names_kueues_queue_on_the_job_alone() -> None:
+    definition = Definition("report", "team/app:1", queue="team-a", priority="high", priorities_whitelist=("low",))
+    job = build_job(merge(definition, Request(priority="low")), "abcdefghijkl", queued_at=MOMENT, call="mark")
+    kueue = {"kueue.x-k8s.io/queue-name": "team-a", "kueue.x-k8s.io/priority-class": "low"}
+    assert job["metadata"]["labels"] == {**LABELS, **kueue}
+    assert job["spec"]["template"]["metadata"]["labels"] == LABELS, "Kueue may manage pods, too"
+    assert job["spec"]["suspend"] is True
+
+
+def test_build_admission__removes_the_gate_or_starts_the_job_and_never_both() -> None:
+    assert build_admission(7, to_kueue=False) == {"metadata": {"resourceVersion": "7"}, "spec": {"suspend": False}}
+    gone = {"kueue.x-k8s.io/admission-gated-by": None}
+    assert build_admission(7, to_kueue=True) == {"metadata": {"resourceVersion": "7", "annotations": gone}}

@@ -34,6 +34,9 @@ def condition(kind: str, status: str = "True") -> dict[str, Any]:
 SUSPENDED: dict[str, Any] = {"suspend": True}
 TIMED_OUT: dict[str, Any] = {"annotations": {labels.QUEUE_TIMED_OUT_ANNOTATION: "was queued for too long"}}
 DELETED: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:02Z"}
+OWN_LABELS = {labels.MANAGED_BY_LABEL: labels.MANAGED_BY, labels.DEFINITION_LABEL: "fib"}
+IN_KUEUE: dict[str, Any] = {"labels": {**OWN_LABELS, labels.LOCAL_QUEUE_LABEL: "team-a"}}
+GATED: dict[str, Any] = {"annotations": {labels.GATE_ANNOTATION: labels.GATE}}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,17 @@ DELETED: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:02Z"}
         (make_job({"suspend": False}, **DELETED), Phase.ADMITTED),
         (make_job(SUSPENDED, **DELETED), Phase.FINISHED),
         (make_job(SUSPENDED, {"active": 1}, **DELETED), Phase.ADMITTED),
+        # With the gate it is queued, whatever Kueue's label says. Without it, Kueue may start it at any moment.
+        (make_job(SUSPENDED, **IN_KUEUE, **GATED), Phase.QUEUED),
+        (make_job(SUSPENDED, **GATED), Phase.QUEUED),
+        (make_job(SUSPENDED, **IN_KUEUE), Phase.ADMITTED),
+        (make_job(SUSPENDED, condition("Suspended"), **IN_KUEUE), Phase.ADMITTED),
+        (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE), Phase.ADMITTED),
+        (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE, **GATED), Phase.ADMITTED),
+        (make_job(SUSPENDED, **IN_KUEUE, **DELETED), Phase.FINISHED),
+        (make_job(SUSPENDED, {"terminating": 1}, **IN_KUEUE, **DELETED), Phase.ADMITTED),
+        (make_job(SUSPENDED, condition("Complete"), **IN_KUEUE), Phase.FINISHED),
+        (make_job(SUSPENDED, labels={**OWN_LABELS, labels.LOCAL_QUEUE_LABEL: ""}), Phase.QUEUED),
     ],
 )
 def test_phase_of__follows_suspend_conditions_and_pods(job: dict[str, Any], phase: Phase) -> None:
@@ -317,3 +331,42 @@ def test_read_run__tells_how_a_finished_run_ended(job: dict[str, Any], end: RunE
 )
 def test_run_end__counts_retries_and_seconds(end: RunEnd, retries: int, seconds: float | None) -> None:
     assert (end.retries, end.seconds) == (retries, seconds)
+
+
+@pytest.mark.parametrize(
+    ("job", "with_kueue", "gate_ignored"),
+    [
+        (make_job(SUSPENDED, **IN_KUEUE, **GATED), False, False),
+        (make_job(SUSPENDED, condition("Suspended"), **IN_KUEUE), True, False),
+        (make_job(SUSPENDED, {"active": 1}, **IN_KUEUE), False, False),
+        (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE), False, False),
+        (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE, **GATED), False, True),
+        (make_job({"suspend": False}, {"active": 1}, **GATED), False, False),
+        (make_job({"suspend": False}, condition("Complete"), **IN_KUEUE, **GATED), False, False),
+    ],
+)
+def test_read_run__tells_what_kueue_does(job: dict[str, Any], with_kueue: bool, gate_ignored: bool) -> None:
+    run = read_run(job)
+    assert (run.with_kueue, run.gate_ignored) == (with_kueue, gate_ignored)
+
+
+@pytest.mark.parametrize(
+    ("manager", "metadata", "managed_elsewhere"),
+    [
+        ("kubernetes.io/job-controller", {}, False),
+        ("kueue.x-k8s.io/multikueue", IN_KUEUE, False),
+        ("kueue.x-k8s.io/multikueue", {}, True),
+        ("example.com/other", IN_KUEUE, True),
+    ],
+)
+def test_read_run__leaves_jobs_of_other_controllers_alone(
+    manager: str, metadata: dict[str, Any], managed_elsewhere: bool
+) -> None:
+    run = read_run(make_job({**SUSPENDED, "managedBy": manager}, **metadata, **GATED))
+    assert run.managed_elsewhere is managed_elsewhere
+
+
+def test_read_run__has_no_queue_deadline_where_kueue_would_stop_its_end() -> None:
+    timeout = {"annotations": {**GATED["annotations"], labels.QUEUE_TIMEOUT_ANNOTATION: "60"}}
+    assert read_run(make_job(SUSPENDED, **timeout)).queue_timeout_seconds == 60
+    assert read_run(make_job(SUSPENDED, **IN_KUEUE, **timeout)).queue_timeout_seconds is None

@@ -276,6 +276,7 @@ OWN = {
     *(("metadata", "labels", key) for key in ("app.kubernetes.io/managed-by", "slimfaas.dev/job")),
     *(("metadata", "annotations", f"slimfaas.dev/{key}") for key in ("queued-at", "depends-on", "call")),
     *(("metadata", "annotations", f"slimfaas.dev/{key}") for key in ("request-id", "started-by")),
+    ("metadata", "annotations", "kueue.x-k8s.io/admission-gated-by"),
     *(("spec", key) for key in ("suspend", "parallelism", "completions")),
 }
 """What the service decides for each run."""

@@ -211,11 +211,18 @@ ONE_OF = "needs at most one of Value, SecretRef, ConfigMapRef, FieldRef and Reso
 
 NOT_A_PATTERN = "not a pattern of variable names (printable ASCII characters without =)"
 NOT_OVERRIDABLE = (
-    "not a field of a request: Args, BackoffLimit, DependsOn, Environments, Image, PendingTimeoutSeconds, "
+    "not a field of a request: Args, BackoffLimit, DependsOn, Environments, Image, PendingTimeoutSeconds, Priority, "
     "QueueTimeoutSeconds, Resources, RestartPolicy, TimeoutSeconds, TtlSecondsAfterFinished"
 )
 
+NOT_IN_KUEUE = "not a name in Kueue (a DNS subdomain of at most 63 characters)"
+NEEDS_QUEUE = "has an effect only beside Queue, which is missing"
+
 REFUSED: list[tuple[str, Any, str, str]] = [
+    *(("Queue", name, "/Queue", NOT_IN_KUEUE) for name in ("", "Team-A", "a_b", "a" * 64, "team-a\n", None)),
+    ("Priority", "high", "/Priority", NEEDS_QUEUE),
+    ("PrioritiesWhitelist", ["low"], "/PrioritiesWhitelist", NEEDS_QUEUE),
+    ("PrioritiesWhitelist", "low", "/PrioritiesWhitelist", "must be an array"),
     ("QueueTimeoutSeconds", 0, "/QueueTimeoutSeconds", "must be at least 1"),
     ("EnvironmentsWhitelist", "A", "/EnvironmentsWhitelist", "must be an array"),
     ("EnvironmentsWhitelist", ["A", "A"], "/EnvironmentsWhitelist", "has an item twice"),

@@ -102,6 +102,12 @@ def test_parse_cronjob__takes_a_blank_annotation_as_none(blank: str) -> None:
     assert parse_cronjob(cronjob(**dict.fromkeys(names, blank))) == parse_cronjob(cronjob())
 
 
+def test_parse_cronjob__reads_what_concerns_kueue() -> None:
+    found = parse_cronjob(cronjob(Queue="team-a", Priority="high", PrioritiesWhitelist="low, lowest"))
+    assert (found.queue, found.priority, found.priorities_whitelist) == ("team-a", "high", ("low", "lowest"))
+    assert faults_of(cronjob(Priority="high")).keys() == {"/metadata/annotations/SlimFaas~1Priority"}
+
+
 def test_parse_cronjob__takes_what_slimfaas_takes_of_spaces_and_case() -> None:
     found = parse_cronjob(cronjob(DefaultVisibility=" public ", NumberParallelJob=" 2 ", DependsOn=",a,, b ,"))
     assert (found.visibility, found.number_parallel_job, found.depends_on) == ("Public", 2, ("a", "b"))

@@ -33,6 +33,9 @@ FIELDS = {
     "TtlSecondsAfterFinished",
     "Notify",
     "RestartPolicy",
+    "Queue",
+    "Priority",
+    "PrioritiesWhitelist",
     "Args",
     "Command",
     "ServiceAccountName",
@@ -115,7 +118,8 @@ def test_json_schema__has_an_example_that_the_service_accepts(example: dict[str,
 @pytest.mark.parametrize("field", sorted(FIELDS - {"Image"}))
 def test_json_schema__has_examples_that_pass_the_checks_beyond_the_schema(field: str) -> None:
     for example in SCHEMA["$defs"]["definition"]["properties"][field]["examples"]:
-        entry = {"Image": "busybox", field: example}
+        beside = {"Queue": "team-a"} if field in ("Priority", "PrioritiesWhitelist") else {}
+        entry = {"Image": "busybox", **beside, field: example}
         parse_configuration(json.dumps({"Configurations": {"example": entry}}))
 
 
@@ -169,6 +173,8 @@ def test_request_schema__has_only_fields_of_a_definition() -> None:
         "NumberParallelJob",
         "MaxQueued",
         "Notify",
+        "Queue",
+        "PrioritiesWhitelist",
         "Command",
         "ServiceAccountName",
         "SecurityContext",

@@ -480,3 +480,30 @@ def test_merge__bounds_what_a_request_adds_to_its_job(body: dict[str, Any], acce
     [fault] = refused.value.faults
     assert fault.pointer == ""
     assert re.fullmatch(r"Args, .* would take \d+ bytes in the cluster, more than 98304: .*", fault.message)
+
+
+IN_KUEUE = replace(DEFINITION, queue="team-a", priority="high", priorities_whitelist=("low",))
+
+
+@pytest.mark.parametrize(("body", "priority"), [({}, "high"), ({"Priority": ""}, "high"), ({"Priority": "low"}, "low")])
+def test_merge__takes_a_priority_that_the_definition_allows(body: dict[str, Any], priority: str) -> None:
+    spec = merge(IN_KUEUE, parse_request(json.dumps(body).encode()))
+    assert (spec.queue, spec.priority) == ("team-a", priority)
+
+
+@pytest.mark.parametrize(
+    ("definition", "body", "pointer"),
+    [
+        (IN_KUEUE, {"Priority": "highest"}, "/Priority"),
+        (IN_KUEUE, {"Priority": "LOW"}, "/Priority"),
+        (replace(IN_KUEUE, priorities_whitelist=()), {"Priority": "low"}, "/Priority"),
+        (DEFINITION, {"Priority": "low"}, "/Priority"),
+        (IN_KUEUE, {"QueueTimeoutSeconds": 60}, "/QueueTimeoutSeconds"),
+    ],
+)
+def test_merge__refuses_other_priorities_and_a_queue_timeout_beside_kueue(
+    definition: Definition, body: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        merge(definition, parse_request(json.dumps(body).encode()))
+    assert [fault.pointer for fault in refused.value.faults] == [pointer]

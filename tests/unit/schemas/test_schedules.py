@@ -73,6 +73,7 @@ def test_schedule__has_all_fields_of_a_request_and_its_own() -> None:
         "QueueTimeoutSeconds": 60,
         "TtlSecondsAfterFinished": 60,
         "RestartPolicy": "OnFailure",
+        "Priority": "",
     }
     assert set(entry) == set(SCHEDULE_FIELDS)
     definition = parse_configuration(document(entry))["report"]
