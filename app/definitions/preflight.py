@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from app.domain.names import new_id
 from app.kube.client import NamespacedClient
-from app.kube.errors import DeniedError, ForbiddenError, InvalidError, NotFoundError, QuotaError
+from app.kube.errors import DeniedError, ForbiddenError, InvalidError, NotFoundError, NotServedError, QuotaError
 from app.kube.field_paths import definition_pointer
 from app.kube.manifests import build_job
 from schemas.definition import Definition
@@ -117,6 +117,6 @@ def _exists(client: NamespacedClient, kind: str, name: str) -> bool:
             client.get_local_queue(name)
         else:
             client.get_service_account(name)
-    except NotFoundError:
+    except (NotFoundError, NotServedError):
         return False
     return True

@@ -21,7 +21,7 @@ from app.dispatcher.run_store import RunStore
 from app.dispatcher.start_latency import StartLatency
 from app.dispatcher.term import Term
 from app.dispatcher.write import Purpose, Write
-from app.domain.pending_reason import PendingReason
+from app.domain.pending_reason import STOPPED_BY_KUEUE_MESSAGE, PendingReason
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, ForbiddenError, NotFoundError, QuotaError
 from app.telemetry import metrics
@@ -46,6 +46,9 @@ _LAST_SETTLE_SECONDS = 30.0
 _LAST_REFUSAL_SECONDS = 300.0
 _FIRST_OUTAGE_SECONDS = 0.5
 _LAST_OUTAGE_SECONDS = 5.0
+
+_FIRST_KUEUE_SECONDS = 60.0
+"""How long a run is parked at least that Kueue has stopped: Kueue would stop it each time."""
 
 _ALL = "everything"
 
@@ -332,9 +335,12 @@ class Admissions:
         uid = after.uid
         now = self._clock()
         if before is not None and before.phase is Phase.ADMITTED:
-            seconds = self._suspensions.fail(uid, now)
+            by_kueue = after.stopped_by_kueue
+            seconds = self._suspensions.fail(uid, now, at_least=_FIRST_KUEUE_SECONDS if by_kueue else 0)
             self._parked.park(uid, now + seconds)
             why = f"was suspended again by somebody else; it keeps its place, and is started again in {seconds:.0f} s"
+            if by_kueue:
+                why = STOPPED_BY_KUEUE_MESSAGE
             self._tell(after, PendingReason.SUSPENDED_AGAIN, why)
         elif before is None and not after.acknowledged and self._is_new(after):
             self._parked.park(uid, now + _FIRST_WRITE_SECONDS, version=after.resource_version)

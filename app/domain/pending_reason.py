@@ -21,7 +21,7 @@ class PendingReason(Enum):
     REFUSED = "AdmissionRefused"
     """The cluster refuses to start it. Only the dispatcher that tried knows."""
     SUSPENDED_AGAIN = "SuspendedAgain"
-    """Somebody has suspended it after it was started. Only the dispatcher that saw it knows."""
+    """Somebody has suspended it after it was started. Unless it was Kueue, only the dispatcher that saw it knows."""
     QUEUE_TIMEOUT = "QueueTimeout"
     """It was queued for too long and is ended. Only the dispatcher that ended it knows."""
     NOTIFICATION_GIVEN_UP = "NotificationGivenUp"
@@ -47,6 +47,8 @@ def find_pending_reason(
         return PendingReason.MANAGED_ELSEWHERE
     if unready:
         return PendingReason.DEPENDENCIES_NOT_READY
+    if run.stopped_by_kueue:
+        return PendingReason.SUSPENDED_AGAIN
     return PendingReason.NO_FREE_SLOT if admitted >= slots[run.definition] else PendingReason.NOTHING
 
 
@@ -76,6 +78,8 @@ def explain(
         case PendingReason.DEPENDENCIES_NOT_READY:
             details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready)
             return reason, f"waits for {details}"
+        case PendingReason.SUSPENDED_AGAIN:
+            return reason, STOPPED_BY_KUEUE_MESSAGE
         case PendingReason.NO_FREE_SLOT:
             return reason, f"waits for a slot: {admitted} of {limit} in use"
         case _:
@@ -85,4 +89,10 @@ def explain(
 SCHEDULE_REFUSED_MESSAGE = (
     "its definition does not allow any more what its schedule asks for; the schedule says why. Delete the run and the "
     "schedule, or allow it again"
+)
+
+STOPPED_BY_KUEUE_MESSAGE = (
+    "was started, and Kueue has suspended it again, because Kueue manages Jobs without a queue here "
+    "(manageJobsWithoutQueueName); it keeps its place, and is started again after a pause of 1 to 5 minutes. Give its "
+    "definition a Queue"
 )

@@ -66,6 +66,7 @@ class Run:
         end: how it ended; `None`: it is not finished.
         local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
         with_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
+        stopped_by_kueue: whether it was started, and Kueue has suspended it, as it does with Jobs that have no queue.
         gate_ignored: whether Kueue has started it before it was admitted.
         requested_schedule: the name of the CronJob that has made it, if a request has made that; else empty.
     """
@@ -88,6 +89,7 @@ class Run:
     end: RunEnd | None = None
     local_queue: str = ""
     with_kueue: bool = False
+    stopped_by_kueue: bool = False
     gate_ignored: bool = False
     requested_schedule: str = ""
 

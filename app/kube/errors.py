@@ -118,6 +118,10 @@ class UnavailableError(ClusterError):
     retryable = True
 
 
+class NotServedError(UnavailableError):
+    """404 without an object: the cluster has no such kind, or something before the API server has answered."""
+
+
 _LONGEST_RETRY_SECONDS = 30
 """The longest `Retry-After` that is obeyed. Priority and fairness asks for one second, and a proxy must not blind the
 dispatcher for long."""
@@ -146,8 +150,8 @@ def _error_of(status: int, body: bytes) -> ClusterError:
         answer = {}
     message = on_one_line(str(answer.get("message") or f"the API server answered {status}"))
     match status:
-        case 404 if answer:  # not a proxy's: that an object is gone is for the API server to say
-            return NotFoundError(message)
+        case 404:  # that an object is gone is for the API server to say, and not for a proxy
+            return NotFoundError(message) if answer else NotServedError(message)
         case 409 if answer.get("reason") == "AlreadyExists":
             return AlreadyExistsError(message)
         case 409:

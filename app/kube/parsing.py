@@ -24,6 +24,9 @@ from schemas.run import Notification
 _JOB_CONTROLLER = "kubernetes.io/job-controller"
 """The value of `spec.managedBy` that says the same as none."""
 
+_KUEUE = "kueue"
+"""The name under which Kueue writes."""
+
 _MULTIKUEUE = "kueue.x-k8s.io/multikueue"
 """The value that Kueue sets for a LocalQueue whose runs may run in other clusters."""
 
@@ -58,6 +61,7 @@ def read_run(job: Json) -> Run:
         end=_read_end(job) if phase is Phase.FINISHED else None,
         local_queue=local_queue,
         with_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
+        stopped_by_kueue=phase is Phase.QUEUED and not local_queue and is_suspended_by_kueue(job),
         gate_ignored=bool(local_queue)
         and phase is Phase.ADMITTED
         and not job["spec"].get("suspend")
@@ -79,6 +83,17 @@ def _is_gated(job: Json) -> bool:
 def _managers(local_queue: str) -> tuple[str, ...]:
     """Return the values of `spec.managedBy` of Jobs that are ours to admit."""
     return (_JOB_CONTROLLER, _MULTIKUEUE) if local_queue else (_JOB_CONTROLLER,)
+
+
+def is_suspended_by_kueue(job: Json) -> bool:
+    """Return whether Kueue was the last to write `spec.suspend` of a Job.
+
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+    """
+    for entry in job["metadata"].get("managedFields") or ():
+        if entry.get("manager") == _KUEUE and "f:suspend" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
+            return True
+    return False
 
 
 def _is_suspended(job: Json) -> bool:

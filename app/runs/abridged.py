@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from app.common.types import Json
+from app.kube.parsing import is_suspended_by_kueue
 from schemas.run import RunView
 from schemas.schedule_view import ScheduleView
 
@@ -24,7 +25,8 @@ def trim_job(job: Json) -> Json:
     Values of variables are never shown. Of arguments and names of variables, enough stays to see that they are too
     long: the beginning of the first text that a list leaves out.
     """
-    job["metadata"].pop("managedFields", None)
+    if not is_suspended_by_kueue(job):  # which tells for what the run waits
+        job["metadata"].pop("managedFields", None)
     for container in job["spec"]["template"]["spec"].get("containers") or ():
         if container.get("args"):
             # An escaped `$` has two characters here.

@@ -8,7 +8,7 @@ from app.domain.run import Run
 from app.kube import labels
 from app.kube.attempts import cut
 from app.kube.client import NamespacedClient
-from app.kube.errors import ForbiddenError, NotFoundError
+from app.kube.errors import ForbiddenError, NotServedError
 from app.kube.parsing import find_condition, read_reason
 
 WAITING_FOR_KUEUE = "WaitingForKueue"
@@ -57,7 +57,7 @@ def find_kueue_statuses(client: NamespacedClient, runs: Iterable[Run]) -> dict[s
                 said[uid] = explain_workload(workload, queues[uid])
     except ForbiddenError:
         nothing = _NO_RIGHT
-    except NotFoundError:
+    except NotServedError:
         nothing = _NO_KUEUE
     return {uid: said.get(uid) or explain_silence(queue, nothing) for uid, queue in queues.items()}
 

@@ -32,6 +32,9 @@ DEFINITIONS: dict[str, Any] = {
         "TimeoutSeconds": 60,
         "TtlSecondsAfterFinished": 600,
         "RestartPolicy": "OnFailure",
+        "Queue": "team-a",
+        "Priority": "high",
+        "PrioritiesWhitelist": ["low"],
     },
     "secret": {
         "Image": "busybox:1",
@@ -80,6 +83,9 @@ def test_bounds__of_a_definition_that_sets_many(make: Any) -> None:
         "QueueTimeoutSeconds": None,
         "TtlSecondsAfterFinished": 600,
         "RestartPolicy": "OnFailure",
+        "Queue": "team-a",
+        "Priority": "high",
+        "PrioritiesWhitelist": ["low"],
         "Permitted": sorted(PERMITTED),
         "PermittedOnOwn": [],
     }

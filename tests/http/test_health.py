@@ -41,7 +41,7 @@ def test_ready__stays_ready_after_runs_could_be_read_once(caller_by_proxy: Calle
     assert ready is not None
     assert ready.pop("Configuration").keys() == {"Status", "LoadTimestamp", "Faults"}
     assert ready.pop("CronJobs") == {"Status": "Current", "Definitions": 0, "Refused": 0}
-    assert ready == {"Status": "Ready", "Dispatcher": "following", "RefusedTemplates": 0}
+    assert ready == {"Status": "Ready", "Dispatcher": "following", "RefusedTemplates": 0, "IgnoredKueueGates": 0}
 
     proxy.refuse_connections()
     assert caller_by_proxy.get("/ready").status_code == 200

@@ -19,6 +19,7 @@ DEFINITIONS: dict[str, Any] = {
     "Configurations": {
         "shell": BUSYBOX,
         "patient": {**BUSYBOX, "BackoffLimit": 6},
+        "kueue": {**BUSYBOX, "Queue": "team-a"},
         "broken": {**BUSYBOX, "Image": "missing.invalid/nothing:1"},
     }
 }
@@ -161,3 +162,22 @@ def test_run__beyond_its_deadline_says_so(busy: Caller, batch: client.BatchV1Api
     assert {run["Status"] for run in before} <= {"Pending", "Running"}
     assert told["Reason"] == "DeadlineExceeded"
     assert "deadline" in told["Message"]
+
+
+def asks_kueue(proxy: FaultProxy) -> int:
+    return sum("kueue.x-k8s.io" in request.path and request.method == "GET" for request in proxy.requests)
+
+
+def test_run__that_was_handed_to_kueue__says_so_and_asks_for_its_workload(busy: Caller, proxy: FaultProxy) -> None:
+    """Neither the right to read Workloads nor Kueue itself is there, and nothing is asked for other runs."""
+    plain = start(busy, "shell", "true")
+    wait_for(busy, plain, lambda run: run["Status"] != "Queued")
+    assert asks_kueue(proxy) == 0
+    locations = [start(busy, "kueue", "true") for _ in range(2)]
+    for location in locations:
+        told = wait_for(busy, location, has(Reason="WaitingForKueue"))
+        assert (told["Status"], told["PositionInQueue"]) == ("Pending", -1)
+        assert told["Message"].startswith("was handed to Kueue's queue team-a; ")
+    before = asks_kueue(proxy)
+    assert [run["Reason"] for run in busy.get("/job/kueue").json] == ["WaitingForKueue"] * 2
+    assert asks_kueue(proxy) == before + 1, "one call for all runs of a page"

@@ -256,3 +256,13 @@ def test_validate_server__reports_an_admission_policy(check: Check, server: Serv
     finally:
         policies.delete_validating_admission_policy_binding(namespace)
         policies.delete_validating_admission_policy(namespace)
+
+
+def test_validate_server__points_to_a_queue_of_kueue_that_does_not_exist(check: Check, namespace: str) -> None:
+    code, lines, _ = check({"Queue": "nowhere"})
+    missing = f"no such LocalQueue of Kueue in the namespace {namespace}: runs would never start"
+    if code == 0:  # the account has no right to look it up
+        assert lines
+        assert all(line.startswith("/Configurations/a/Queue: not looked up: ") for line in lines)
+    else:
+        assert lines == [f"/Configurations/a/Queue: {missing}"]

@@ -146,6 +146,8 @@ class ClusterFixture:
         initial: Sequence[dict[str, Any]] = (),
         notifies: bool = False,
         ttl_seconds: int | None = None,
+        local_queue: str | None = None,
+        priority: str | None = None,
     ) -> list[str]:
         """Queue runs, and return their names in order.
 
@@ -162,6 +164,8 @@ class ClusterFixture:
             initial: their init containers.
             notifies: whether somebody is told when they end.
             ttl_seconds: how long they are kept after their end.
+            local_queue: Kueue's LocalQueue that they are handed to; `None`: none.
+            priority: their WorkloadPriorityClass; `None`: Kueue's default.
         """
         names = []
         for _ in range(count):
@@ -172,6 +176,8 @@ class ClusterFixture:
                 backoff_limit=0,
                 service_account_name=account,
                 ttl_seconds_after_finished=ttl_seconds,
+                queue=local_queue,
+                priority=priority,
                 notify=Notify("https://not.used.example/", frozenset()) if notifies else None,
             )
             spec = merge(given, Request(depends_on=depends_on))
@@ -216,6 +222,10 @@ class ClusterFixture:
     def job(self, name: str) -> Any:
         """Return a run's Job."""
         return self.batch.read_namespaced_job(name, self.namespace)
+
+    def is_gated(self, name: str) -> bool:
+        """Return whether a run has the gate that keeps Kueue from starting it."""
+        return labels.GATE_ANNOTATION in (self.job(name).metadata.annotations or {})
 
     def suspend(self, name: str, suspend: bool) -> None:
         """Suspend or start a run without the dispatcher."""

@@ -32,3 +32,11 @@ def test_pending_reason__held_or_managed_elsewhere__says_so() -> None:
     assert explain(held, 0, {"a": 1}, [])[0] is PendingReason.HELD
     assert explain(elsewhere, 0, {"a": 1}, [])[0] is PendingReason.MANAGED_ELSEWHERE
     assert explain(held, 0, {}, [])[0] is PendingReason.DEFINITION_MISSING
+
+
+def test_pending_reason__stopped_by_kueue__says_so_before_the_slots() -> None:
+    stopped = replace(make_run(1, depends_on=("db",)), stopped_by_kueue=True)
+    assert explain(stopped, 1, {"a": 1}, [])[0] is PendingReason.SUSPENDED_AGAIN
+    assert "manageJobsWithoutQueueName" in explain(stopped, 0, {"a": 1}, [])[1]
+    waits = unready_from(set())(("db",))
+    assert explain(stopped, 0, {"a": 1}, waits)[0] is PendingReason.DEPENDENCIES_NOT_READY

@@ -370,3 +370,27 @@ def test_read_run__has_no_queue_deadline_where_kueue_would_stop_its_end() -> Non
     timeout = {"annotations": {**GATED["annotations"], labels.QUEUE_TIMEOUT_ANNOTATION: "60"}}
     assert read_run(make_job(SUSPENDED, **timeout)).queue_timeout_seconds == 60
     assert read_run(make_job(SUSPENDED, **IN_KUEUE, **timeout)).queue_timeout_seconds is None
+
+
+def written_by(manager: str, *fields: str) -> dict[str, Any]:
+    """Metadata that says who wrote these fields of the spec."""
+    return {
+        "managedFields": [
+            {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {field: {} for field in fields}}}
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("job", "stopped"),
+    [
+        (make_job(SUSPENDED, **written_by("kueue", "f:suspend")), True),
+        (make_job(SUSPENDED, **written_by("kueue", "f:template")), False),
+        (make_job(SUSPENDED, **written_by("slimfaas-jobs", "f:suspend")), False),
+        (make_job({"suspend": False}, **written_by("kueue", "f:suspend")), False),
+        (make_job(SUSPENDED, **IN_KUEUE, **GATED, **written_by("kueue", "f:suspend")), False),
+        (make_job(SUSPENDED, managedFields=[{"manager": "kueue"}]), False),
+    ],
+)
+def test_read_run__tells_that_kueue_has_stopped_a_job_without_a_queue(job: dict[str, Any], stopped: bool) -> None:
+    assert read_run(job).stopped_by_kueue is stopped
