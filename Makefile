@@ -7,6 +7,7 @@ DEMO_INSTALLED := .venv/.installed-demo
 INSTALLED := .venv/.installed
 # Bytecode is kept even where the environment turns it off: each test process would compile everything anew.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
+REPEATED := $(if $(REPEAT),-n 0 --dist no --last-failed --last-failed-no-failures none)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo)
 CONTAINERS ?= docker
 IMAGE ?= slimfaas-jobs:latest
@@ -45,15 +46,15 @@ demo: $(DEMO_INSTALLED) ## start an embedded cluster and the service, run a job,
 dev: $(DEMO_INSTALLED) ## run jobs of your own, until Ctrl-C: JOBS=jobs.json IMAGES=images.json PORT=30021 (all optional)
 	@$(BIN)/python -m devcluster.dev $(if $(JOBS),--jobs "$(JOBS)") $(if $(IMAGES),--images "$(IMAGES)")
 
-test: install ## run the tests, but for the slow ones
-	$(PYTEST) -n 5 --dist worksteal --quick
+test: install ## run the tests, but for the slow ones; REPEAT=1: only those that failed last, one after the other
+	$(PYTEST) -n 5 --dist worksteal --quick $(REPEATED)
 
 test-all: install ## run all tests that need no real control plane
-	$(PYTEST) -n 6 --dist worksteal
+	$(PYTEST) -n 6 --dist worksteal $(REPEATED)
 
 e2e: install ## run the suites on a real control plane: KUBECONFIG's, or one built with Go
 	$(BIN)/python -m tests.controlplane $(BIN)/pytest --server real -n 2 --dist loadgroup \
-		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool
+		tests/integration tests/http tests/e2e tests/parity tests/image tests/promtool $(REPEATED)
 
 chaos: install ## count broken promises in 1,000 runs under kills, cut connections and outages; SEED=… repeats one, SHORT=1 is smaller
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(SHORT),--short)

@@ -35,6 +35,9 @@ TOKEN_REVIEW = _K8S / "components" / "token-review" / "rbac.yaml"
 AUTH_DELEGATOR = _K8S / "components" / "rbac-authorization" / "rbac.yaml"
 """The cluster-wide right to review tokens and access."""
 
+KUEUE = _K8S / "components" / "kueue" / "rbac.yaml"
+"""The right to read Kueue's Workloads."""
+
 SERVICE_ACCOUNT = "slimfaas"
 DISPATCHER_ACCOUNT = "slimfaas-dispatcher"
 
