@@ -149,8 +149,16 @@ class Definition:
         return pointer_to("Configurations", self.written_name or self.name, *steps)
 
     def lets_set(self, field_name: str) -> bool:
-        """Return whether a request may set this field."""
+        """Return whether `Overridable` lets a request set this field."""
         return self.overridable is None or field_name in self.overridable
+
+    def can_set(self, field_name: str) -> bool:
+        """Return whether a request that sets this field can be accepted."""
+        if field_name == "Priority" and not self.priorities_whitelist:
+            return False
+        if field_name == "QueueTimeoutSeconds" and self.queue is not None:
+            return False
+        return self.lets_set(field_name)
 
 
 def lower_name(name: str) -> str:

@@ -86,7 +86,7 @@ def read_bounds(
         source=definition.source,
         number_parallel_job=definition.number_parallel_job,
         max_queued=definition.max_queued,
-        overridable=tuple(field for field in REQUEST_FIELDS if definition.lets_set(field)),
+        overridable=tuple(field for field in REQUEST_FIELDS if definition.can_set(field)),
         image=definition.image,
         images_whitelist=definition.images_whitelist,
         args=definition.args,

@@ -20,6 +20,9 @@ does not manage the runs."""
 _KUBERNETES_KEYS = frozenset({"controller-uid", "job-name"})
 _KUBERNETES_PREFIX = "batch.kubernetes.io/"
 _KUEUE_PREFIX = "kueue.x-k8s.io/"
+_KUEUE_PLACEMENT_PREFIX = "kueue.x-k8s.io/podset-"
+"""Of annotations by which a pod template says near what its pod should run:
+https://kueue.sigs.k8s.io/docs/concepts/topology_aware_scheduling/"""
 
 _ONE_POD = "a run has one pod, so this can only be 1"
 _NAMED_BY_SERVICE = "the service names its runs and knows their namespace; leave it out"
@@ -71,7 +74,8 @@ def _metadata_faults(path: _Path, metadata: Mapping[str, Any]) -> Iterator[Fault
             yield Fault(pointer_to(*path, key), _UNUSED)
     for part in ("labels", "annotations"):
         for key in metadata.get(part) or {}:
-            if (part, key) != ("labels", REPLACED_LABEL) and (message := _key_fault(key)):
+            is_placement = part == "annotations" and path[-2] == "template" and key.startswith(_KUEUE_PLACEMENT_PREFIX)
+            if (part, key) != ("labels", REPLACED_LABEL) and not is_placement and (message := _key_fault(key)):
                 yield Fault(pointer_to(*path, part, key), message)
 
 
@@ -82,5 +86,5 @@ def _key_fault(key: str) -> str:
     if key in _KUBERNETES_KEYS or key.startswith(_KUBERNETES_PREFIX):
         return "Kubernetes sets this on Jobs and their pods; leave it out"
     if key.startswith(_KUEUE_PREFIX):
-        return "the service sets this on its runs, by Queue and Priority of the definition; leave it out"
+        return "Queue and Priority of the definition say what runs need of Kueue; leave it out"
     return ""

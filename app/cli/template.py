@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from app.kube import labels
 from schemas.template_rules import ownership_faults
 
 _STDIN = "-"
@@ -33,10 +34,11 @@ def print_configuration(file: str) -> int:
     if not definitions:
         print(f"no Job and no CronJob found in: {file}", file=sys.stderr)
         return 1
+    configurations = {}
     for name, job in definitions.items():
+        configurations[name] = {"JobTemplate": job, **_read_kueue_fields(job)}
         for pointer, reason in _leave_out(job):
             print(f"{name}: left out {pointer}: {reason}", file=sys.stderr)
-    configurations = {name: {"JobTemplate": job} for name, job in definitions.items()}
     print(json.dumps({"Configurations": configurations}, indent=2, default=str))
     return 0
 
@@ -65,6 +67,16 @@ def _is_template(template: object) -> bool:
     spec = template.get("spec") if isinstance(template, dict) else None
     pod = spec.get("template") if isinstance(spec, dict) else None
     return isinstance(pod, dict)
+
+
+def _read_kueue_fields(job: dict[str, Any]) -> dict[str, str]:
+    """Return what the labels of a template say of Kueue as fields of a definition."""
+    metadata = job.get("metadata")
+    own = metadata.get("labels") if isinstance(metadata, dict) else None
+    if not isinstance(own, dict) or not own.get(labels.LOCAL_QUEUE_LABEL):
+        return {}
+    found = {"Queue": own[labels.LOCAL_QUEUE_LABEL], "Priority": own.get(labels.PRIORITY_LABEL)}
+    return {field: value for field, value in found.items() if value}
 
 
 def _leave_out(job: dict[str, Any]) -> Iterator[tuple[str, str]]:

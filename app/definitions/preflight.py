@@ -1,10 +1,11 @@
 """Checking a definition against a cluster, without storing anything: would the API server take its runs?"""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from app.common.types import Json
 from app.domain.names import new_id
 from app.kube.client import NamespacedClient
 from app.kube.errors import DeniedError, ForbiddenError, InvalidError, NotFoundError, NotServedError, QuotaError
@@ -18,6 +19,7 @@ from schemas.request import Request
 _ACCOUNT = "ServiceAccount"
 _WORKLOAD = "Deployment or StatefulSet"
 _LOCAL_QUEUE = "LocalQueue of Kueue"
+_PRIORITY = "WorkloadPriorityClass of Kueue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def check_definition(client: NamespacedClient, definition: Definition) -> Checke
     for pointer, kind, name in _list_references(definition, path):
         try:
             if not _exists(client, kind, name):
-                faults.append(Fault(pointer, f"no such {kind} in the namespace {client.name}: runs would never start"))
+                faults.append(Fault(pointer, f"{_describe_missing(client, kind)}: runs would never start"))
         except ForbiddenError as error:
             warnings.append(Fault(pointer, f"not looked up: {error}"))
     return Checked(tuple(faults), tuple(warnings))
@@ -105,18 +107,32 @@ def _list_references(definition: Definition, path: str) -> Iterator[tuple[str, s
         yield f"{path}/ServiceAccountName", _ACCOUNT, definition.service_account_name
     if definition.queue is not None:
         yield f"{path}/Queue", _LOCAL_QUEUE, definition.queue
+    if definition.priority is not None:
+        yield f"{path}/Priority", _PRIORITY, definition.priority
+    for index, name in enumerate(definition.priorities_whitelist):
+        yield f"{path}/PrioritiesWhitelist/{index}", _PRIORITY, name
     for index, name in enumerate(definition.depends_on):
         yield f"{path}/DependsOn/{index}", _WORKLOAD, name
+
+
+def _describe_missing(client: NamespacedClient, kind: str) -> str:
+    return f"no such {kind}" if kind == _PRIORITY else f"no such {kind} in the namespace {client.name}"
 
 
 def _exists(client: NamespacedClient, kind: str, name: str) -> bool:
     if kind == _WORKLOAD:
         return bool(client.find_workloads(name))
+    if kind == _ACCOUNT:
+        return _can_read(client.get_service_account, name)
     try:
-        if kind == _LOCAL_QUEUE:
-            client.get_local_queue(name)
-        else:
-            client.get_service_account(name)
-    except (NotFoundError, NotServedError):
+        return _can_read(client.get_local_queue if kind == _LOCAL_QUEUE else client.get_workload_priority_class, name)
+    except NotServedError:
+        return False
+
+
+def _can_read(read: Callable[[str], Json], name: str) -> bool:
+    try:
+        read(name)
+    except NotFoundError:
         return False
     return True

@@ -21,7 +21,7 @@ from app.dispatcher.run_store import RunStore
 from app.dispatcher.start_latency import StartLatency
 from app.dispatcher.term import Term
 from app.dispatcher.write import Purpose, Write
-from app.domain.pending_reason import STOPPED_BY_KUEUE_MESSAGE, PendingReason
+from app.domain.pending_reason import PendingReason, explain_undone
 from app.domain.run import Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, ForbiddenError, NotFoundError, QuotaError
 from app.telemetry import metrics
@@ -46,9 +46,6 @@ _LAST_SETTLE_SECONDS = 30.0
 _LAST_REFUSAL_SECONDS = 300.0
 _FIRST_OUTAGE_SECONDS = 0.5
 _LAST_OUTAGE_SECONDS = 5.0
-
-_FIRST_KUEUE_SECONDS = 60.0
-"""How long a run is parked at least that Kueue has stopped: Kueue would stop it each time."""
 
 _ALL = "everything"
 
@@ -248,9 +245,9 @@ class Admissions:
                 self._settling.succeed(write.pin)
             _count({Purpose.ADMIT: "admitted", Purpose.FENCE: "fenced"}.get(write.purpose))
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
-            log.info("admitted %s%s", run.name, " and handed it to Kueue" if write.to_kueue else "")
+            log.info("admitted %s%s", run.name, "" if write.gates_left is None else " and handed it to Kueue")
             self._refusals.succeed(run.uid)
-            if not write.to_kueue:
+            if write.gates_left is None:
                 self._start_latency.admitted(run)
 
     def _failed(self, write: Write, error: ClusterError) -> None:
@@ -326,6 +323,8 @@ class Admissions:
         self.ignored_gates.observe(before, after)
         if after is not None:
             self._start_latency.observe(after)
+            if after.started and not after.local_queue:
+                self._definitions.started(after.definition)
         if after is None or after.phase is Phase.FINISHED:
             if before is not None:
                 self._forget(before.uid)
@@ -334,13 +333,15 @@ class Admissions:
             return
         uid = after.uid
         now = self._clock()
-        if before is not None and before.phase is Phase.ADMITTED:
-            by_kueue = after.stopped_by_kueue
-            seconds = self._suspensions.fail(uid, now, at_least=_FIRST_KUEUE_SECONDS if by_kueue else 0)
+        if after.undone_by_kueue and (before is None or not before.undone_by_kueue):
+            # Kueue would stop every run of the definition: so the definition rests, and the run keeps its place.
+            self._definitions.stopped(after.definition, now)
+            if before is not None:
+                self._tell(after, *explain_undone(after))
+        elif before is not None and before.phase is Phase.ADMITTED:
+            seconds = self._suspensions.fail(uid, now)
             self._parked.park(uid, now + seconds)
             why = f"was suspended again by somebody else; it keeps its place, and is started again in {seconds:.0f} s"
-            if by_kueue:
-                why = STOPPED_BY_KUEUE_MESSAGE
             self._tell(after, PendingReason.SUSPENDED_AGAIN, why)
         elif before is None and not after.acknowledged and self._is_new(after):
             self._parked.park(uid, now + _FIRST_WRITE_SECONDS, version=after.resource_version)

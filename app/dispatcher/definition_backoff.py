@@ -16,6 +16,10 @@ _OUTAGE_PAUSE_SECONDS = 2.0
 _REFUSAL_PAUSE_SECONDS = 0.1
 """The pause after a refusal. It keeps a definition of which all runs are refused from a burst of writes."""
 
+_FIRST_STOP_SECONDS = 60.0
+_LAST_STOP_SECONDS = 300.0
+"""The pauses after Kueue has stopped a run. Each time, pods are made and deleted."""
+
 
 class DefinitionBackoff:
     """The results of the last writes of each definition, and the pauses that follow from them."""
@@ -23,6 +27,7 @@ class DefinitionBackoff:
     def __init__(self) -> None:
         self._failures = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
         self._refusals = BackoffTable[str](_REFUSAL_PAUSE_SECONDS, _REFUSAL_PAUSE_SECONDS)
+        self._stops = BackoffTable[str](_FIRST_STOP_SECONDS, _LAST_STOP_SECONDS)
         self._failed_at: dict[str, float] = {}
         self._answered_at = float("-inf")
         self._outages: dict[str, OutageLogger] = {}
@@ -49,10 +54,19 @@ class DefinitionBackoff:
         self._failures.fail(definition, now, at_least=error.retry_after_seconds or 0, at_most=at_most)
         self._failed_at[definition] = now
 
+    def stopped(self, definition: str, now: float) -> None:
+        """Record that Kueue has suspended a run that was started."""
+        if not self._stops.is_waiting(definition, now):  # else it was started before the pause
+            self._stops.fail(definition, now)
+
+    def started(self, definition: str) -> None:
+        """Record that a run has a ready pod."""
+        self._stops.succeed(definition)
+
     def is_resting(self, definition: str, now: float) -> bool:
         """Whether nothing is to be written for its runs now."""
-        return self._failures.is_waiting(definition, now) or self._refusals.is_waiting(definition, now)
+        return any(table.is_waiting(definition, now) for table in (self._failures, self._refusals, self._stops))
 
     def seconds_left(self, now: float) -> float:
         """How long until the next pause is over; infinite where there is none."""
-        return min(self._failures.seconds_left(now), self._refusals.seconds_left(now))
+        return min(table.seconds_left(now) for table in (self._failures, self._refusals, self._stops))

@@ -34,7 +34,7 @@ class Write(NamedTuple):
         definition: the name of the run's definition.
         name: the name of the run's Job.
         term: the number of the term in which it was chosen.
-        to_kueue: whether an admission hands the run to Kueue.
+        gates_left: if an admission hands the run to Kueue, the gates of other controllers; `None`: it starts the run.
     """
 
     purpose: Purpose
@@ -42,7 +42,7 @@ class Write(NamedTuple):
     definition: str
     name: str
     term: int
-    to_kueue: bool = False
+    gates_left: str | None = None
 
 
 def pin_of(run: Run) -> Pin:

@@ -131,7 +131,7 @@ def carry_out(client: NamespacedClient, write: Write, ask: Callable[[], None] | 
             job = client.patch_job(write.name, build_fence(version, mark=secrets.token_hex(4)), ask=ask)
         case Purpose.ADMIT:
             began = time.monotonic()
-            job = client.patch_job(write.name, build_admission(version, to_kueue=write.to_kueue), ask=ask)
+            job = client.patch_job(write.name, build_admission(version, gates_left=write.gates_left), ask=ask)
             run = read_run(job)
             if run.phase is Phase.ADMITTED:
                 _record_admission(run, job, write_seconds=time.monotonic() - began)

@@ -23,7 +23,7 @@ class PendingReason(Enum):
     SUSPENDED_AGAIN = "SuspendedAgain"
     """Somebody has suspended it after it was started. Unless it was Kueue, only the dispatcher that saw it knows."""
     QUEUE_TIMEOUT = "QueueTimeout"
-    """It was queued for too long and is ended. Only the dispatcher that ended it knows."""
+    """It was queued for too long and is ended. Unless Kueue undid that, only the dispatcher that ended it knows."""
     NOTIFICATION_GIVEN_UP = "NotificationGivenUp"
     """It has ended, and its receiver could not be told. Only the dispatcher that tried knows."""
 
@@ -47,8 +47,8 @@ def find_pending_reason(
         return PendingReason.MANAGED_ELSEWHERE
     if unready:
         return PendingReason.DEPENDENCIES_NOT_READY
-    if run.stopped_by_kueue:
-        return PendingReason.SUSPENDED_AGAIN
+    if run.undone_by_kueue:
+        return explain_undone(run)[0]
     return PendingReason.NO_FREE_SLOT if admitted >= slots[run.definition] else PendingReason.NOTHING
 
 
@@ -78,8 +78,8 @@ def explain(
         case PendingReason.DEPENDENCIES_NOT_READY:
             details = ", ".join(f"{dependency.name} ({dependency.detail})" for dependency in unready)
             return reason, f"waits for {details}"
-        case PendingReason.SUSPENDED_AGAIN:
-            return reason, STOPPED_BY_KUEUE_MESSAGE
+        case PendingReason.SUSPENDED_AGAIN | PendingReason.QUEUE_TIMEOUT:
+            return explain_undone(run)
         case PendingReason.NO_FREE_SLOT:
             return reason, f"waits for a slot: {admitted} of {limit} in use"
         case _:
@@ -91,8 +91,19 @@ SCHEDULE_REFUSED_MESSAGE = (
     "schedule, or allow it again"
 )
 
-STOPPED_BY_KUEUE_MESSAGE = (
-    "was started, and Kueue has suspended it again, because Kueue manages Jobs without a queue here "
-    "(manageJobsWithoutQueueName); it keeps its place, and is started again after a pause of 1 to 5 minutes. Give its "
-    "definition a Queue"
+_UNDONE_START = (
+    "was started, and Kueue has suspended it, because Kueue manages Jobs without a queue here "
+    "(manageJobsWithoutQueueName). It keeps its place. Runs of its definition are started again after a pause of 1 to "
+    "5 minutes. Give the definition a Queue"
 )
+_UNDONE_END = (
+    "was queued for too long, and Kueue has undone its end, because Kueue manages Jobs without a queue here "
+    "(manageJobsWithoutQueueName). Delete the run"
+)
+
+
+def explain_undone(run: Run) -> tuple[PendingReason, str]:
+    """Say what Kueue has undone of a queued run that has no queue of Kueue."""
+    if run.undone_by_kueue == "end":
+        return PendingReason.QUEUE_TIMEOUT, _UNDONE_END
+    return PendingReason.SUSPENDED_AGAIN, _UNDONE_START

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from app.domain.run_end import RunEnd
 
@@ -65,8 +66,10 @@ class Run:
             before.
         end: how it ended; `None`: it is not finished.
         local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
+        other_gates: the gates of other controllers that Kueue also waits for, separated by commas; empty: none.
         with_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
-        stopped_by_kueue: whether it was started, and Kueue has suspended it, as it does with Jobs that have no queue.
+        undone_by_kueue: what Kueue has undone by suspending it, as it does with Jobs that have no queue: its `start`,
+            or its `end` in the queue; empty: nothing.
         gate_ignored: whether Kueue has started it before it was admitted.
         requested_schedule: the name of the CronJob that has made it, if a request has made that; else empty.
     """
@@ -88,8 +91,9 @@ class Run:
     queue_deadline: int | None = None
     end: RunEnd | None = None
     local_queue: str = ""
+    other_gates: str = ""
     with_kueue: bool = False
-    stopped_by_kueue: bool = False
+    undone_by_kueue: Literal["", "start", "end"] = ""
     gate_ignored: bool = False
     requested_schedule: str = ""
 

@@ -69,10 +69,11 @@ class NamespacedClient:
             return ResourceSelector(f"{self._core}/pods", labels.runs_selector(definition))
         return ResourceSelector(f"{self._core}/pods", labels.pods_selector(jobs))
 
-    def kueue_workloads_of(self, uids: Sequence[str]) -> ResourceSelector:
-        """Select Kueue's Workloads of some Jobs, by the Jobs' uids; all, if naming them would make the URL too long."""
-        selector = "" if len(uids) > _NAMES_IN_URL else labels.workloads_selector(uids)
-        return ResourceSelector(f"{self._kueue}/workloads", selector)
+    def kueue_workloads_of(self, uids: Sequence[str]) -> Iterator[ResourceSelector]:
+        """Select Kueue's Workloads of some Jobs, by the Jobs' uids, as many at a time as a URL may name."""
+        for first in range(0, len(uids), _NAMES_IN_URL):
+            selector = labels.workloads_selector(uids[first : first + _NAMES_IN_URL])
+            yield ResourceSelector(f"{self._kueue}/workloads", selector)
 
     def pages(
         self, collection: ResourceSelector, *, page_seconds: float = PAGE_SECONDS
@@ -222,6 +223,10 @@ class NamespacedClient:
     def get_local_queue(self, name: str) -> Json:
         """Read a LocalQueue of Kueue."""
         return self.transport.call("GET", _path(f"{self._kueue}/localqueues", name))
+
+    def get_workload_priority_class(self, name: str) -> Json:
+        """Read a WorkloadPriorityClass of Kueue, which belongs to the whole cluster."""
+        return self.transport.call("GET", _path("/apis/kueue.x-k8s.io/v1beta2/workloadpriorityclasses", name))
 
     def running_pods_at(self, address: str) -> list[Json]:
         """Return the running pods whose first address this is, in one call.

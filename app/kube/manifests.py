@@ -341,18 +341,19 @@ def unescape(text: str) -> str:
     return text.replace("$$", "$")
 
 
-def build_admission(resource_version: int, *, to_kueue: bool) -> Json:
+def build_admission(resource_version: int, *, gates_left: str | None = None) -> Json:
     """Build the merge patch that admits a run, provided that its resourceVersion is still this one.
 
     Args:
         resource_version: in which the run is queued.
-        to_kueue: whether Kueue starts the run. Its gate is then removed. Kueue would stop a Job that somebody else has
-            started. Other runs keep their gate: it can't be added again, should one of them be given to Kueue later.
+        gates_left: `None`: the run is started, and keeps its gate. It can't be added again, should the run be given to
+            Kueue later. Otherwise Kueue starts the run: its gate is removed, and these of other controllers stay. Kueue
+            would stop a Job that somebody else has started.
     """
     metadata: Json = {"resourceVersion": str(resource_version)}
-    if to_kueue:
-        return {"metadata": {**metadata, "annotations": {labels.GATE_ANNOTATION: None}}}
-    return {"metadata": metadata, "spec": {"suspend": False}}
+    if gates_left is None:
+        return {"metadata": metadata, "spec": {"suspend": False}}
+    return {"metadata": {**metadata, "annotations": {labels.GATE_ANNOTATION: gates_left or None}}}
 
 
 def build_fence(resource_version: int, mark: str) -> Json:

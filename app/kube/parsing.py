@@ -9,7 +9,7 @@ import json
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from app.common.types import Json
 from app.domain.names import cronjob_name, is_requested_schedule_id, is_schedule_id
@@ -40,7 +40,7 @@ def read_run(job: Json) -> Run:
     held = annotations.get(labels.HOLD_ANNOTATION, "false") != "false"
     local_queue = _local_queue_of(job)
     managed_elsewhere = job["spec"].get("managedBy", _JOB_CONTROLLER) not in _managers(local_queue)
-    is_ours_to_end = phase is Phase.QUEUED and not held and not managed_elsewhere and not local_queue
+    is_ours_to_end = phase is Phase.QUEUED and not held and not managed_elsewhere and may_end_in_queue(job)
     queue_timeout = _read_seconds(annotations.get(labels.QUEUE_TIMEOUT_ANNOTATION)) if is_ours_to_end else None
     return Run(
         uid=metadata["uid"],
@@ -60,12 +60,10 @@ def read_run(job: Json) -> Run:
         queue_deadline=None if queue_timeout is None else _queued_since(job, created_at) + queue_timeout * 1_000_000,
         end=_read_end(job) if phase is Phase.FINISHED else None,
         local_queue=local_queue,
+        other_gates=_read_other_gates(annotations) if local_queue else "",
         with_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
-        stopped_by_kueue=phase is Phase.QUEUED and not local_queue and is_suspended_by_kueue(job),
-        gate_ignored=bool(local_queue)
-        and phase is Phase.ADMITTED
-        and not job["spec"].get("suspend")
-        and _is_gated(job),
+        undone_by_kueue=what_kueue_has_undone(job),
+        gate_ignored=_has_ignored_gate(job, phase),
         requested_schedule=_read_requested_schedule(metadata["labels"]) if phase is Phase.QUEUED else "",
     )
 
@@ -75,9 +73,35 @@ def _local_queue_of(job: Json) -> str:
     return sys.intern(str((job["metadata"].get("labels") or {}).get(labels.LOCAL_QUEUE_LABEL) or ""))
 
 
-def _is_gated(job: Json) -> bool:
+def is_gated(job: Json) -> bool:
     """Return whether a run still has the gate that keeps Kueue from starting it."""
-    return bool((job["metadata"].get("annotations") or {}).get(labels.GATE_ANNOTATION))
+    return labels.GATE in _read_gates(job["metadata"].get("annotations") or {})
+
+
+def _read_gates(annotations: Json) -> list[str]:
+    text = annotations.get(labels.GATE_ANNOTATION) or ""
+    return [gate for part in text[:_MAX_GATES_LENGTH].split(",") if (gate := part.strip())]
+
+
+def _read_other_gates(annotations: Json) -> str:
+    return ",".join(gate for gate in _read_gates(annotations) if gate != labels.GATE)
+
+
+_MAX_GATES_LENGTH = 1024
+"""A gate has at most 63 characters, and other controllers add theirs when the Job is made."""
+
+
+def _has_ignored_gate(job: Json, phase: Phase) -> bool:
+    """Return whether Kueue has started a run that still has its gate."""
+    if phase is not Phase.ADMITTED or job["spec"].get("suspend") or not _local_queue_of(job):
+        return False
+    return is_gated(job) and _has_kueue_written_suspend(job)
+
+
+def may_end_in_queue(job: Json) -> bool:
+    """Return whether the service can end a run that is queued: Kueue undoes that where it manages the Job."""
+    timed_out = labels.QUEUE_TIMED_OUT_ANNOTATION in (job["metadata"].get("annotations") or {})
+    return not _local_queue_of(job) and not timed_out
 
 
 def _managers(local_queue: str) -> tuple[str, ...]:
@@ -85,7 +109,7 @@ def _managers(local_queue: str) -> tuple[str, ...]:
     return (_JOB_CONTROLLER, _MULTIKUEUE) if local_queue else (_JOB_CONTROLLER,)
 
 
-def is_suspended_by_kueue(job: Json) -> bool:
+def _has_kueue_written_suspend(job: Json) -> bool:
     """Return whether Kueue was the last to write `spec.suspend` of a Job.
 
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
@@ -94,6 +118,19 @@ def is_suspended_by_kueue(job: Json) -> bool:
         if entry.get("manager") == _KUEUE and "f:suspend" in ((entry.get("fieldsV1") or {}).get("f:spec") or {}):
             return True
     return False
+
+
+def what_kueue_has_undone(job: Json) -> Literal["", "start", "end"]:
+    """Return what Kueue has undone by suspending a run that has no queue; see `Run.undone_by_kueue`."""
+    if phase_of(job) is not Phase.QUEUED or _local_queue_of(job) or not _has_kueue_written_suspend(job):
+        return ""
+    timed_out = labels.QUEUE_TIMED_OUT_ANNOTATION in (job["metadata"].get("annotations") or {})
+    return "end" if timed_out else "start"
+
+
+def is_in_another_cluster(job: Json) -> bool:
+    """Return whether MultiKueue runs a Job in another cluster."""
+    return bool(job["spec"].get("managedBy") == _MULTIKUEUE)
 
 
 def _is_suspended(job: Json) -> bool:
@@ -181,7 +218,7 @@ def _read_pending_start(job: Json, annotations: Json) -> PendingStart | None:
     since = read_time(status.get("startTime"))
     if since is None:
         return None
-    going = "deletionTimestamp" in job["metadata"] or job["spec"].get("suspend")
+    going = "deletionTimestamp" in job["metadata"] or job["spec"].get("suspend") or is_in_another_cluster(job)
     if going or labels.GAVE_UP_ANNOTATION in annotations or status.get("ready"):
         return None
     if find_condition(job, ("SuccessCriteriaMet", "FailureTarget")) is not None:
@@ -208,7 +245,7 @@ def phase_of(job: Json) -> Phase:
         return Phase.ADMITTED
     if "deletionTimestamp" in job["metadata"]:
         return Phase.FINISHED
-    return Phase.ADMITTED if _local_queue_of(job) and not _is_gated(job) else Phase.QUEUED
+    return Phase.ADMITTED if _local_queue_of(job) and not is_gated(job) else Phase.QUEUED
 
 
 def is_ended_in_queue(job: Json) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from app.common.types import Json
-from app.kube.parsing import is_suspended_by_kueue
+from app.kube.parsing import what_kueue_has_undone
 from schemas.run import RunView
 from schemas.schedule_view import ScheduleView
 
@@ -25,7 +25,7 @@ def trim_job(job: Json) -> Json:
     Values of variables are never shown. Of arguments and names of variables, enough stays to see that they are too
     long: the beginning of the first text that a list leaves out.
     """
-    if not is_suspended_by_kueue(job):  # which tells for what the run waits
+    if not what_kueue_has_undone(job):  # which is read from there
         job["metadata"].pop("managedFields", None)
     for container in job["spec"]["template"]["spec"].get("containers") or ():
         if container.get("args"):

@@ -187,7 +187,7 @@ def _view(definition: Definition, snapshot: _Snapshot) -> DefinitionView:
         active_runs=snapshot.phases[definition.name, Phase.ADMITTED],
         queue_length=snapshot.phases[definition.name, Phase.QUEUED],
         max_queued=definition.max_queued,
-        overridable=tuple(field for field in REQUEST_FIELDS if definition.lets_set(field)),
+        overridable=tuple(field for field in REQUEST_FIELDS if definition.can_set(field)),
         source=definition.source,
         depends_on=tuple(_dependency(name, snapshot.workloads.get(name, ())) for name in definition.depends_on),
         images_whitelist=definition.images_whitelist,

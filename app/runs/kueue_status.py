@@ -1,6 +1,8 @@
 """What Kueue says about runs that were handed to it and do not run: why they wait, or why they were stopped."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from app.common.types import Json
@@ -8,20 +10,29 @@ from app.domain.run import Run
 from app.kube import labels
 from app.kube.attempts import cut
 from app.kube.client import NamespacedClient
-from app.kube.errors import ForbiddenError, NotServedError
+from app.kube.errors import ClusterError, ForbiddenError, NotServedError
 from app.kube.parsing import find_condition, read_reason
+
+log = logging.getLogger(__name__)
 
 WAITING_FOR_KUEUE = "WaitingForKueue"
 """The reason of a run of which Kueue has said nothing yet, or nothing that the service may read."""
 
 _WAITING_FOR_QUOTA = "WaitingForQuota"
+_INADMISSIBLE = "Inadmissible"
 _WAITING_FOR_CHECKS = "WaitingForAdmissionChecks"
 _PREEMPTED = "Preempted"
 _EVICTED = "Evicted"
+_DEACTIVATED = "Deactivated"
+_GIVEN_UP = "GivenUpByKueue"
 
 _NO_RIGHT = "why is not known, because the service may not read Workloads (k8s/components/kueue grants that)"
-_NO_KUEUE = "the cluster has no Kueue"
-_NO_WORKLOAD = "Kueue has made no Workload for it"
+_NO_KUEUE = "the API server serves no Workloads of kueue.x-k8s.io/v1beta2: is Kueue installed, and new enough?"
+_NO_ANSWER = "why is not known, because Workloads can't be read now"
+_NO_WORKLOAD = (
+    "Kueue has made no Workload for it yet. If that stays so, the class in Priority does not exist, or Kueue does not "
+    "manage this namespace"
+)
 
 
 class KueueStatus(NamedTuple):
@@ -39,11 +50,8 @@ class KueueStatus(NamedTuple):
 def find_kueue_statuses(client: NamespacedClient, runs: Iterable[Run]) -> dict[str, KueueStatus]:
     """Return what Kueue says about those of these runs that are with it, by their uids.
 
-    This makes one call if there are any, and else none.
-
-    Raises:
-        ClusterError: the call to the API server failed. That it knows no Workloads, or that the service may not read
-            them, is no failure.
+    This makes one call for each hundred of them, and none if there are none. If a call fails, the statuses say so: what
+    Kueue says is not worth hiding the runs.
     """
     queues = {run.uid: run.local_queue for run in runs if run.with_kueue}
     if not queues:
@@ -51,7 +59,7 @@ def find_kueue_statuses(client: NamespacedClient, runs: Iterable[Run]) -> dict[s
     said: dict[str, KueueStatus] = {}
     nothing = _NO_WORKLOAD
     try:
-        for workload in client.objects(client.kueue_workloads_of(list(queues))):
+        for workload in chain.from_iterable(map(client.objects, client.kueue_workloads_of(list(queues)))):
             uid = (workload["metadata"].get("labels") or {}).get(labels.WORKLOAD_JOB_LABEL)
             if uid in queues:
                 said[uid] = explain_workload(workload, queues[uid])
@@ -59,6 +67,9 @@ def find_kueue_statuses(client: NamespacedClient, runs: Iterable[Run]) -> dict[s
         nothing = _NO_RIGHT
     except NotServedError:
         nothing = _NO_KUEUE
+    except ClusterError as error:
+        log.warning("why Kueue lets runs wait can't be read: %s", error)
+        nothing = _NO_ANSWER
     return {uid: said.get(uid) or explain_silence(queue, nothing) for uid, queue in queues.items()}
 
 
@@ -76,18 +87,38 @@ def explain_workload(workload: Json, local_queue: str) -> KueueStatus:
         workload: the run's, in `kueue.x-k8s.io/v1beta2`.
         local_queue: that the run was handed to.
     """
+    waiting = find_condition(workload, ("QuotaReserved",), "False")
+    why = cut((waiting or {}).get("message"))
+    finished = find_condition(workload, ("Finished",))
+    if finished is not None:
+        text = f"Kueue's queue {local_queue} has given it up, and starts it no more; cancel it"
+        return KueueStatus(_GIVEN_UP, _join(text, read_reason(finished.get("reason")), cut(finished.get("message"))))
     evicted = find_condition(workload, ("Evicted",))
     if evicted is not None:
-        reason = _PREEMPTED if evicted.get("reason") == _PREEMPTED else _EVICTED
-        what = read_reason(evicted.get("reason")) if reason == _EVICTED else ""
-        text = f"Kueue has stopped it, and starts it again when queue {local_queue} has quota"
-        return KueueStatus(reason, "; ".join(filter(None, (text, what, cut(evicted.get("message"))))))
+        reason, message = read_reason(evicted.get("reason")), cut(evicted.get("message"))
+        if reason == _PREEMPTED:
+            return KueueStatus(_PREEMPTED, _join(f"was preempted; waits for Kueue's queue {local_queue}", message, why))
+        if reason.startswith("Deactivated"):
+            text = f"was deactivated in Kueue's queue {local_queue}, and starts only if its Workload is activated"
+            return KueueStatus(_DEACTIVATED, _join(text, message))
+        return KueueStatus(_EVICTED, _join(f"was evicted; waits for Kueue's queue {local_queue}", reason, message, why))
     if find_condition(workload, ("Admitted",)) is not None:
         return KueueStatus("Starting", f"Kueue's queue {local_queue} has admitted it, and is about to start it")
     if find_condition(workload, ("QuotaReserved",)) is not None:
-        return KueueStatus(_WAITING_FOR_CHECKS, f"has quota in Kueue's queue {local_queue}, and waits for its checks")
-    waiting = find_condition(workload, ("QuotaReserved",), "False")
+        text = f"has quota in Kueue's queue {local_queue}, and waits for admission checks"
+        return KueueStatus(_WAITING_FOR_CHECKS, _join(text, *_list_unready_checks(workload)))
     if waiting is None:
         return explain_silence(local_queue)
-    text = f"waits for quota of Kueue's queue {local_queue}"
-    return KueueStatus(_WAITING_FOR_QUOTA, "; ".join(filter(None, (text, cut(waiting.get("message"))))))
+    reasons = {_INADMISSIBLE: _INADMISSIBLE, "AdmissionGated": WAITING_FOR_KUEUE}
+    reason = reasons.get(str(waiting.get("reason")), _WAITING_FOR_QUOTA)
+    return KueueStatus(reason, _join(f"waits for Kueue's queue {local_queue}", why))
+
+
+def _list_unready_checks(workload: Json) -> Iterator[str]:
+    for check in (workload.get("status") or {}).get("admissionChecks") or ():
+        if check.get("state") != "Ready":
+            yield cut(f"{check.get('name')} ({check.get('state')}): {check.get('message') or 'no message'}")
+
+
+def _join(*parts: str) -> str:
+    return cut("; ".join(filter(None, parts)))

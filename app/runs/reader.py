@@ -97,7 +97,9 @@ class RunReader:
         run = read_run(job)
         if run.phase is not Phase.QUEUED:
             attempts = self.attempts_at(run)
-            view = build_view(job, attempts, kueue=find_kueue_statuses(self._client, [run]).get(run.uid))
+            if run.with_kueue:
+                return build_view(job, attempts, kueue=find_kueue_statuses(self._client, [run])[run.uid])
+            view = build_view(job, attempts)
             if since := awaits_pod_since(view, job, attempts):
                 refusal = self._pod_events.explain_refusal(run.uid, since)
                 return build_view(job, attempts, pod_refusal=refusal) if refusal else view

@@ -29,6 +29,9 @@ from app.kube.manifests import unescape
 from app.kube.parsing import (
     find_condition,
     is_ended_in_queue,
+    is_gated,
+    is_in_another_cluster,
+    may_end_in_queue,
     read_notification,
     read_reason,
     read_run,
@@ -183,37 +186,53 @@ def _state(
     pod_refusal: str,
     kueue: KueueStatus | None,
 ) -> _State:
-    deleting = "deletionTimestamp" in job["metadata"]
     if run.phase is Phase.FINISHED:
-        ended = terminal_condition(job)
-        if is_ended_in_queue(job) and (ended is None or ended["type"] == "Failed"):
-            why = cut(job["metadata"]["annotations"][labels.QUEUE_TIMED_OUT_ANNOTATION])
-            if ended is None:
-                return _State(Status.QUEUED, QUEUE_TIMEOUT, _join("is being ended", why))
-            return _State(Status.FAILED, QUEUE_TIMEOUT, why)
-        if ended is None:
-            return _State(Status.QUEUED, "Deleting", "is being deleted before it started")
-        if ended["type"] == "Complete":
-            return _State(Status.SUCCEEDED, *_describe_lost_process(ending))
-        if (why := _missed_deadline(job)) and ended.get("reason") == "DeadlineExceeded":
-            return _State(Status.FAILED, PENDING_TIMEOUT, why)
-        message = _join(cut(ended.get("message")), _describe_ending(attempts, ending))
-        return _State(Status.FAILED, read_reason(ended.get("reason")) or "Failed", message)
+        return _finished_state(job, run, attempts, ending)
     if run.phase is Phase.QUEUED:
-        return _State(Status.QUEUED, waiting.reason, waiting.message) if waiting else _State(Status.QUEUED)
+        message = _join(waiting.message if waiting else "", _describe_lost_timeout(job))
+        return _State(Status.QUEUED, waiting.reason if waiting else "", message)
     if run.with_kueue:
         state = _State(Status.PENDING, *(kueue or explain_silence(run.local_queue)))
     else:
         state = _admitted_state(job, attempts, ending, pod_refusal)
-    if deleting:
+    if "deletionTimestamp" in job["metadata"]:
         return _State(state.status, "Deleting", "is being deleted; it holds its slot until its pod is gone")
     return state
+
+
+def _finished_state(job: Json, run: Run, attempts: Sequence[Attempt], ending: Termination | None) -> _State:
+    ended = terminal_condition(job)
+    if is_ended_in_queue(job) and (ended is None or ended["type"] == "Failed"):
+        why = cut(job["metadata"]["annotations"][labels.QUEUE_TIMED_OUT_ANNOTATION])
+        if ended is None:
+            return _State(Status.QUEUED, QUEUE_TIMEOUT, _join("is being ended", why))
+        return _State(Status.FAILED, QUEUE_TIMEOUT, why)
+    if ended is None and run.local_queue and not is_gated(job):
+        return _State(Status.PENDING, "Deleting", "is being deleted; Kueue has not started it, or has stopped it")
+    if ended is None:
+        return _State(Status.QUEUED, "Deleting", "is being deleted before it started")
+    if ended["type"] == "Complete":
+        return _State(Status.SUCCEEDED, *_describe_lost_process(ending))
+    if (why := _missed_deadline(job)) and ended.get("reason") == "DeadlineExceeded":
+        return _State(Status.FAILED, PENDING_TIMEOUT, why)
+    message = _join(cut(ended.get("message")), _describe_ending(attempts, ending))
+    return _State(Status.FAILED, read_reason(ended.get("reason")) or "Failed", message)
+
+
+def _describe_lost_timeout(job: Json) -> str:
+    """Say that a queued run has a time limit that is not enforced; empty: it has none, or the limit is enforced."""
+    has_timeout = labels.QUEUE_TIMEOUT_ANNOTATION in (job["metadata"].get("annotations") or {})
+    if not has_timeout or may_end_in_queue(job):
+        return ""
+    return "its QueueTimeoutSeconds has no effect, because Kueue manages it"
 
 
 def _admitted_state(job: Json, attempts: Sequence[Attempt], ending: Termination | None, pod_refusal: str) -> _State:
     """Return the state of an admitted run. While retries remain, a failed attempt does not make it a failed run."""
     if why := _missed_deadline(job):
         return _State(Status.PENDING, PENDING_TIMEOUT, _join("is being ended", why))
+    if is_in_another_cluster(job) and (job.get("status") or {}).get("startTime"):
+        return _State(Status.RUNNING, "", "was started in another cluster by Kueue; its pod and its log are there")
     target = find_condition(job, ("SuccessCriteriaMet", "FailureTarget"))
     last = attempts[-1] if attempts else None
     if target is not None or (last is not None and last.phase == "Succeeded"):

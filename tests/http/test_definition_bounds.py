@@ -147,3 +147,13 @@ def test_run_path__may_still_be_called_definition(make: Any) -> None:
     assert response.status_code == 200
     variables = response.json["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "SLIMFAAS_JOB_PATH", "value": "definition"} in variables
+
+
+def test_bounds__list_no_field_that_is_always_refused(make: Any) -> None:
+    kueue = {**DEFINITIONS["plain"], "Queue": "team-a"}
+    caller = make({"plain": DEFINITIONS["plain"], "kueue": kueue, "ranked": {**kueue, "PrioritiesWhitelist": ["low"]}})
+    for name, body in (("plain", {"Priority": "low"}), ("kueue", {"QueueTimeoutSeconds": 60})):
+        (field,) = body
+        assert field not in caller.get(f"/job/{name}/definition").json["Overridable"]
+        assert caller.post(f"/job/{name}?dryRun=true", json=body).status_code == 422
+    assert "Priority" in caller.get("/job/ranked/definition").json["Overridable"]

@@ -60,12 +60,3 @@ def test_dispatcher__run_without_a_queue__starts_with_its_gate_until_somebody_na
         until(lambda: not cluster.is_gated(given))
     assert cluster.is_gated(plain)
     assert given not in seen.starts
-
-
-def test_dispatcher__kueue_that_ignores_the_gate__is_noticed(cluster: ClusterFixture, seen: Observer) -> None:
-    [ignored] = cluster.queue(local_queue="team-a", args=LONG)
-    with cluster.dispatching({"fib": 0}) as dispatcher:
-        assert dispatcher.ignored_gates == 0
-        cluster.suspend(ignored, False)
-        until(lambda: dispatcher.ignored_gates == 1)
-        cluster.suspend(ignored, True)

@@ -284,7 +284,7 @@ function makeFields(bounds) {
       }),
     );
   }
-  if (may.has("Priority") && bounds.PrioritiesWhitelist.length) {
+  if (may.has("Priority")) {
     const named = bounds.Priority || "Kueue's default";
     const input = h("select", {}, h("option", { value: "" }, `As defined: ${named}`), bounds.PrioritiesWhitelist.map((one) => h("option", { value: one }, one)));
     fields.push(

@@ -90,7 +90,7 @@ def _patch_directly(cluster: BenchCluster, namespace: str, runs: int) -> _Draine
     targets = [
         (
             f"/apis/batch/v1/namespaces/{namespace}/jobs/{job['metadata']['name']}",
-            json.dumps(build_admission(int(job["metadata"]["resourceVersion"]), to_kueue=False)),
+            json.dumps(build_admission(int(job["metadata"]["resourceVersion"]))),
         )
         for job in jobs[:runs]
     ]

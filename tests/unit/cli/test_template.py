@@ -98,3 +98,15 @@ def test_template__reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_template__names_a_file_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["template", str(tmp_path / "absent.yaml")]) == 1
     assert "absent.yaml" in capsys.readouterr().err
+
+
+def test_template__takes_the_queue_and_the_priority_of_kueue_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"kueue.x-k8s.io/queue-name": "team-a", "kueue.x-k8s.io/priority-class": "high"}
+    text = json.dumps({**JOB, "metadata": {"name": "train", "labels": own}})
+    code, configuration, told = convert(tmp_path, capsys, text)
+    assert code == 0
+    assert told.count("Queue and Priority of the definition") == 2
+    definition = parse_configuration(json.dumps(configuration))["train"]
+    assert (definition.queue, definition.priority) == ("team-a", "high")

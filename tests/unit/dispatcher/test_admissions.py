@@ -134,3 +134,20 @@ def test_admissions__ignore_a_view_of_an_earlier_term() -> None:
     leader.store_lease(intent)
     earlier.replace([make_run(1, version=40)], 40)
     assert leader.admissions.term is not None
+
+
+def test_admissions__kueue_that_stops_every_run__is_not_given_the_whole_queue() -> None:
+    """`manageJobsWithoutQueueName`: each stopped run frees its slot, so the next one would be started and stopped."""
+    leader = Leader({"a": 2}, [make_run(number) for number in range(500)])
+
+    def answer(write: Write) -> Run:
+        run = leader.admissions.runs.get(write.pin.uid)
+        assert run is not None
+        started = replace(run, phase=Phase.ADMITTED, resource_version=run.resource_version + 1)
+        leader.admissions.runs.put(started)
+        stopped = replace(run, undone_by_kueue="start", resource_version=run.resource_version + 2)
+        leader.admissions.runs.put(stopped)
+        return started
+
+    starts = leader.run_for(50.0, answer)
+    assert len(starts) <= 10

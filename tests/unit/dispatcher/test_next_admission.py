@@ -424,4 +424,4 @@ def test_choose_write__hands_runs_with_a_queue_of_kueue_to_it(local_queue: str) 
     term = LISTED.intend(choose_runs(LISTED, store, slots, never))
     chosen = choose_write(term, store, slots, never, always)
     assert chosen is not None
-    assert (chosen.purpose, chosen.to_kueue) == (Purpose.ADMIT, bool(local_queue))
+    assert (chosen.purpose, chosen.gates_left) == (Purpose.ADMIT, "" if local_queue else None)

@@ -258,7 +258,12 @@ def test_build_job__names_kueues_queue_on_the_job_alone() -> None:
     assert job["spec"]["suspend"] is True
 
 
-def test_build_admission__removes_the_gate_or_starts_the_job_and_never_both() -> None:
-    assert build_admission(7, to_kueue=False) == {"metadata": {"resourceVersion": "7"}, "spec": {"suspend": False}}
-    gone = {"kueue.x-k8s.io/admission-gated-by": None}
-    assert build_admission(7, to_kueue=True) == {"metadata": {"resourceVersion": "7", "annotations": gone}}
+@pytest.mark.parametrize(("gates_left", "written"), [("", None), ("example.com/other", "example.com/other")])
+def test_build_admission__removes_its_gate_or_starts_the_job_and_never_both(
+    gates_left: str, written: str | None
+) -> None:
+    assert build_admission(7) == {"metadata": {"resourceVersion": "7"}, "spec": {"suspend": False}}
+    annotations = {"kueue.x-k8s.io/admission-gated-by": written}
+    assert build_admission(7, gates_left=gates_left) == {
+        "metadata": {"resourceVersion": "7", "annotations": annotations}
+    }

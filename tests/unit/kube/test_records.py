@@ -31,6 +31,15 @@ def condition(kind: str, status: str = "True") -> dict[str, Any]:
     return {"conditions": [{"type": kind, "status": status}]}
 
 
+def written_by(manager: str, *fields: str) -> dict[str, Any]:
+    """Metadata that says who wrote these fields of the spec."""
+    return {
+        "managedFields": [
+            {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {field: {} for field in fields}}}
+        ]
+    }
+
+
 SUSPENDED: dict[str, Any] = {"suspend": True}
 TIMED_OUT: dict[str, Any] = {"annotations": {labels.QUEUE_TIMED_OUT_ANNOTATION: "was queued for too long"}}
 DELETED: dict[str, Any] = {"deletionTimestamp": "2026-01-01T00:00:02Z"}
@@ -340,7 +349,16 @@ def test_run_end__counts_retries_and_seconds(end: RunEnd, retries: int, seconds:
         (make_job(SUSPENDED, condition("Suspended"), **IN_KUEUE), True, False),
         (make_job(SUSPENDED, {"active": 1}, **IN_KUEUE), False, False),
         (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE), False, False),
-        (make_job({"suspend": False}, {"active": 1}, **IN_KUEUE, **GATED), False, True),
+        (
+            make_job({"suspend": False}, {"active": 1}, **IN_KUEUE, **GATED, **written_by("kueue", "f:suspend")),
+            False,
+            True,
+        ),
+        (
+            make_job({"suspend": False}, {"active": 1}, **IN_KUEUE, **GATED, **written_by("kubectl", "f:suspend")),
+            False,
+            False,
+        ),
         (make_job({"suspend": False}, {"active": 1}, **GATED), False, False),
         (make_job({"suspend": False}, condition("Complete"), **IN_KUEUE, **GATED), False, False),
     ],
@@ -370,27 +388,29 @@ def test_read_run__has_no_queue_deadline_where_kueue_would_stop_its_end() -> Non
     timeout = {"annotations": {**GATED["annotations"], labels.QUEUE_TIMEOUT_ANNOTATION: "60"}}
     assert read_run(make_job(SUSPENDED, **timeout)).queue_timeout_seconds == 60
     assert read_run(make_job(SUSPENDED, **IN_KUEUE, **timeout)).queue_timeout_seconds is None
+    undone = {"annotations": {**timeout["annotations"], **TIMED_OUT["annotations"]}}
+    assert read_run(make_job({**SUSPENDED, "parallelism": 0}, **undone)).queue_timeout_seconds is None
 
 
-def written_by(manager: str, *fields: str) -> dict[str, Any]:
-    """Metadata that says who wrote these fields of the spec."""
-    return {
-        "managedFields": [
-            {"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {field: {} for field in fields}}}
-        ]
-    }
+def test_read_run__counts_its_own_gate_alone() -> None:
+    both = {"annotations": {labels.GATE_ANNOTATION: f"example.com/other, {labels.GATE}"}}
+    run = read_run(make_job(SUSPENDED, **IN_KUEUE, **both))
+    assert (run.phase, run.other_gates) == (Phase.QUEUED, "example.com/other")
+    others = {"annotations": {labels.GATE_ANNOTATION: "example.com/other"}}
+    assert read_run(make_job(SUSPENDED, **IN_KUEUE, **others)).phase is Phase.ADMITTED
 
 
 @pytest.mark.parametrize(
-    ("job", "stopped"),
+    ("job", "undone"),
     [
-        (make_job(SUSPENDED, **written_by("kueue", "f:suspend")), True),
-        (make_job(SUSPENDED, **written_by("kueue", "f:template")), False),
-        (make_job(SUSPENDED, **written_by("slimfaas-jobs", "f:suspend")), False),
-        (make_job({"suspend": False}, **written_by("kueue", "f:suspend")), False),
-        (make_job(SUSPENDED, **IN_KUEUE, **GATED, **written_by("kueue", "f:suspend")), False),
-        (make_job(SUSPENDED, managedFields=[{"manager": "kueue"}]), False),
+        (make_job(SUSPENDED, **written_by("kueue", "f:suspend")), "start"),
+        (make_job(SUSPENDED, **written_by("kueue", "f:template")), ""),
+        (make_job(SUSPENDED, **written_by("slimfaas-jobs", "f:suspend")), ""),
+        (make_job({"suspend": False}, **written_by("kueue", "f:suspend")), ""),
+        (make_job(SUSPENDED, **IN_KUEUE, **GATED, **written_by("kueue", "f:suspend")), ""),
+        (make_job(SUSPENDED, managedFields=[{"manager": "kueue"}]), ""),
+        (make_job({**SUSPENDED, "parallelism": 0}, **TIMED_OUT, **written_by("kueue", "f:suspend")), "end"),
     ],
 )
-def test_read_run__tells_that_kueue_has_stopped_a_job_without_a_queue(job: dict[str, Any], stopped: bool) -> None:
-    assert read_run(job).stopped_by_kueue is stopped
+def test_read_run__tells_what_kueue_has_undone_of_a_job_without_a_queue(job: dict[str, Any], undone: str) -> None:
+    assert read_run(job).undone_by_kueue == undone

@@ -203,12 +203,23 @@ def test_read_template__needs_an_image_in_one_of_the_places() -> None:
             {"pod_metadata": {"annotations": {"SlimFaas/DefaultTrust": "Trusted"}}},
             "spec/template/metadata/annotations/SlimFaas~1DefaultTrust",
         ),
+        (
+            {"metadata": {"annotations": {"kueue.x-k8s.io/podset-preferred-topology": "rack"}}},
+            "metadata/annotations/kueue.x-k8s.io~1podset-preferred-topology",
+        ),
         ({"pod_metadata": {"labels": {"job-name": "x"}}}, "spec/template/metadata/labels/job-name"),
         ({"pod_metadata": {"namespace": "x"}}, "spec/template/metadata/namespace"),
     ],
 )
 def test_read_template__refuses_what_is_not_its_to_say(said: dict[str, Any], place: str) -> None:
     assert list(faults(template(**said))) == [f"{TEMPLATE}/{place}"]
+
+
+def test_read_template__accepts_where_kueue_should_place_the_pod() -> None:
+    placement = {"annotations": {"kueue.x-k8s.io/podset-preferred-topology": "rack"}}
+    definition = read(template(pod_metadata=placement))
+    assert definition.template is not None
+    assert definition.template.job["spec"]["template"]["metadata"] == placement
 
 
 def test_read_template__accepts_what_says_the_same_as_the_service_or_nothing() -> None:
