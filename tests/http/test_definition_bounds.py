@@ -155,5 +155,5 @@ def test_bounds__list_no_field_that_is_always_refused(make: Any) -> None:
     for name, body in (("plain", {"Priority": "low"}), ("kueue", {"QueueTimeoutSeconds": 60})):
         (field,) = body
         assert field not in caller.get(f"/job/{name}/definition").json["Overridable"]
-        assert caller.post(f"/job/{name}?dryRun=true", json=body).status_code == 422
+        assert caller.post(f"/job/{name}?dryRun=true", json.dumps(body)).status_code == 422
     assert "Priority" in caller.get("/job/ranked/definition").json["Overridable"]

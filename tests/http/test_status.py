@@ -92,7 +92,7 @@ def test_status__shows_slots_runs_and_dependencies(
         "ActiveRuns": 1,
         "QueueLength": 2,
         "MaxQueued": None,
-        "Overridable": list(REQUEST_FIELDS),
+        "Overridable": [field for field in REQUEST_FIELDS if field != "Priority"],
         "Source": "Configuration",
         "DependsOn": [
             {"Name": "web", "Kind": "Deployment", "Ready": False, "ReadyReplicas": 0},
