@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-_MODULE = Path(__file__).resolve().parent
 _KUBERNETES = "k8s.io/kubernetes"
 _PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
@@ -30,6 +31,100 @@ _PACKAGES = {
 
 class ControlPlaneUnavailable(Exception):
     """The programs neither exist nor can be built; the message is one line that says what is missing."""
+
+
+class BuildUnavailable(Exception):
+    """Go cannot do what is needed of it; the message is one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoModule:
+    """A Go module that pins programs.
+
+    Attributes:
+        folder: contains its go.mod and go.sum.
+        cache: the name of the folder for its programs in this project's cache.
+    """
+
+    folder: Path
+    cache: str
+
+    def version_of(self, module: str) -> str:
+        """Return the version of a module that go.mod requires, such as `v1.37.2`.
+
+        Raises:
+            BuildUnavailable: there is no Go, or go.mod does not require it.
+        """
+        return self._go("list", "-m", "-f", "{{.Version}}", module).strip()
+
+    def source_of(self, module: str) -> Path:
+        """Return the folder with the source of a module that go.mod requires, and download it if necessary.
+
+        Raises:
+            BuildUnavailable: there is no Go, or it cannot find the module.
+        """
+        self._go("mod", "download", module)
+        return Path(self._go("list", "-m", "-f", "{{.Dir}}", module).strip())
+
+    def build(self, packages: Mapping[str, str], what: str, variables: Mapping[str, str]) -> Path:
+        """Return the folder of the module's programs, built unless they exist already.
+
+        Concurrent callers wait for the build. The folder is outside of the checkout, and appears only when it is
+        complete. Its name changes with go.mod, go.sum and Go's version.
+
+        Args:
+            packages: program -> its Go package.
+            what: what is built, for the message to the user.
+            variables: the Go variables that the linker sets.
+
+        Raises:
+            BuildUnavailable: there is no Go, or the build fails.
+        """
+        folder = self._cache_folder()
+        programs = folder / "bin"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not programs.is_dir():
+                print(f"building {what} into {programs}: this takes some minutes, once", file=sys.stderr)
+                started = time.monotonic()
+                self._build(programs, packages, variables)
+                print(f"built in {time.monotonic() - started:.0f} s", file=sys.stderr)
+        return programs
+
+    def _build(self, programs: Path, packages: Mapping[str, str], variables: Mapping[str, str]) -> None:
+        """Build in a folder beside the final one, and rename it at the end."""
+        linker_flags = " ".join(["-s", "-w", *(f"-X={name}={value}" for name, value in variables.items())])
+        with tempfile.TemporaryDirectory(dir=programs.parent, prefix="build-") as work:
+            built = Path(work) / "bin"
+            options = ["-trimpath", "-buildvcs=false", f"-ldflags={linker_flags}", f"-o={built}/"]
+            self._go("build", *options, *packages.values())
+            for program, package in packages.items():
+                # go names a program after its package's folder, without the suffix of a major version
+                (built / re.sub(r"/v\d+$", "", package).rpartition("/")[2]).rename(built / program)
+            built.rename(programs)
+
+    def _cache_folder(self) -> Path:
+        digest = hashlib.sha256()
+        for name in ("go.mod", "go.sum"):
+            digest.update((self.folder / name).read_bytes())
+        digest.update(self._go("env", "GOVERSION", "GOOS", "GOARCH").encode())
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return caches / "slimfaas-jobs" / self.cache / digest.hexdigest()[:16]
+
+    def _go(self, *arguments: str) -> str:
+        if shutil.which("go") is None:
+            raise BuildUnavailable("there is no Go on PATH")
+        environment = {**os.environ, "CGO_ENABLED": "0"}
+        done = subprocess.run(
+            ["go", *arguments], cwd=self.folder, env=environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise BuildUnavailable(f"go {arguments[0]} failed, see its output above")
+        return done.stdout
+
+
+_MODULE = GoModule(Path(__file__).resolve().parent, "controlplane")
 
 
 def find_programs() -> dict[str, Path]:
@@ -54,8 +149,6 @@ def find_programs() -> dict[str, Path]:
 def build_programs() -> Path:
     """Return the folder of the programs, built from this folder's go.mod unless they exist already.
 
-    Concurrent callers wait for the build. The folder is outside of the checkout, and appears only when it is complete.
-
     Raises:
         ControlPlaneUnavailable: as `find_programs`.
     """
@@ -64,74 +157,21 @@ def build_programs() -> Path:
             "no control plane: put Go on PATH to build one, or set KUBEBUILDER_ASSETS to a folder with "
             + ", ".join(_PACKAGES)
         )
-    folder = _cache_folder()
-    programs = folder / "bin"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not programs.is_dir():
-            _build(programs)
-    return programs
+    try:
+        version = _MODULE.version_of(_KUBERNETES)
+        return _MODULE.build(_PACKAGES, f"Kubernetes {version}, etcd and kwok", _version_variables(version))
+    except BuildUnavailable as error:
+        raise ControlPlaneUnavailable(f"no control plane: {error}") from error
 
 
-def _cache_folder() -> Path:
-    digest = hashlib.sha256()
-    for name in ("go.mod", "go.sum"):
-        digest.update((_MODULE / name).read_bytes())
-    digest.update(_go("env", "GOVERSION", "GOOS", "GOARCH").encode())
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return caches / "slimfaas-jobs" / "controlplane" / digest.hexdigest()[:16]
-
-
-def _build(programs: Path) -> None:
-    """Build in a folder beside the final one, and rename it at the end."""
-    version = _required_version(_KUBERNETES)
-    print(
-        f"building Kubernetes {version}, etcd and kwok into {programs}: this takes some minutes, once", file=sys.stderr
-    )
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=programs.parent, prefix="build-") as work:
-        built = Path(work) / "bin"
-        _go(
-            "build",
-            "-trimpath",
-            "-buildvcs=false",
-            f"-ldflags={_linker_flags(version)}",
-            f"-o={built}/",
-            *_PACKAGES.values(),
-        )
-        (built / "server").rename(built / "etcd")  # go names a program after its package's folder
-        built.rename(programs)
-    print(f"built in {time.monotonic() - started:.0f} s", file=sys.stderr)
-
-
-def _linker_flags(version: str) -> str:
+def _version_variables(version: str) -> dict[str, str]:
     """Return what hack/lib/version.sh of Kubernetes sets; without it every program reports v0.0.0-master."""
     major, minor = version.removeprefix("v").split(".")[:2]
-    values = {
+    return {
         "k8s.io/component-base/version.gitVersion": version,
         "k8s.io/component-base/version.gitMajor": major,
         "k8s.io/component-base/version.gitMinor": minor,
     }
-    return " ".join(["-s", "-w", *(f"-X={name}={value}" for name, value in values.items())])
-
-
-def _required_version(module: str) -> str:
-    """Return the version of a module that go.mod requires, such as `v1.37.2`."""
-    found = re.search(rf"^\s*{re.escape(module)} (v\S+)$", (_MODULE / "go.mod").read_text(), re.MULTILINE)
-    if found is None:
-        raise ControlPlaneUnavailable(f"no control plane: {_MODULE / 'go.mod'} does not require {module}")
-    return found[1]
-
-
-def _go(*arguments: str) -> str:
-    environment = {**os.environ, "CGO_ENABLED": "0"}
-    done = subprocess.run(
-        ["go", *arguments], cwd=_MODULE, env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise ControlPlaneUnavailable(f"no control plane: go {arguments[0]} failed, see its output above")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
-"""Replicas of the service in the test's own namespace."""
+"""Replicas of the service in the test's own namespace, and Kueue beside them."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.controlplane.build import BuildUnavailable
+from tests.controlplane.kueue.process import Kueue
+from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
+from tests.e2e.kueue import Queues
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess
 
@@ -26,3 +32,23 @@ def replica(server: Server, namespace: str, tmp_path: Path) -> Replica:
         return ServiceProcess(kubeconfig, {"Configurations": configuration, "Schedules": schedules}, log, **environment)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def kueue(server: Server) -> Iterator[Kueue]:
+    """Run Kueue for the tests of one module, which have the marks `WITH_KUEUE`."""
+    if AUDIT_LOG_VARIABLE not in os.environ:
+        pytest.skip("the API server of a given cluster cannot call webhooks of this machine")
+    try:
+        running = Kueue(server, Path(os.environ["KUBECONFIG"]))
+    except BuildUnavailable as error:
+        pytest.skip(f"no Kueue: {error}")
+    with running:
+        yield running
+
+
+@pytest.fixture
+def queues(server: Server, namespace: str, kueue: Kueue) -> Queues:
+    """Let Kueue manage the test's namespace."""
+    kueue.manage(namespace)
+    return Queues(server, namespace)
