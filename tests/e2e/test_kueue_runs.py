@@ -139,7 +139,7 @@ def test_preemption_by_priority__the_preempted_run_keeps_its_slot_and_starts_aga
         behind = start(service, "batch", {"Priority": low})
         urgent = start(service, "urgent")
         until_told(service, urgent, "Running")
-        assert "Kueue has stopped it" in until_told(service, preempted, "Pending", "Preempted")["Message"]
+        assert "was preempted" in until_told(service, preempted, "Pending", "Preempted")["Message"]
         assert until_told(service, behind, "Queued", "WaitingForSlot")["Message"] == "waits for a slot: 1 of 1 in use"
         assert service.delete(urgent).status_code == 200
         until_told(service, preempted, "Running")

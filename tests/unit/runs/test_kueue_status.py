@@ -11,7 +11,6 @@ from app.runs.run_status import build_view
 from schemas.run import Status
 from tests.unit.runs.test_run_status import make_job
 
-
 OWN = {labels.MANAGED_BY_LABEL: labels.MANAGED_BY, labels.DEFINITION_LABEL: "fib"}
 IN_KUEUE = {**OWN, labels.LOCAL_QUEUE_LABEL: "team-a"}
 GATED = {labels.GATE_ANNOTATION: labels.GATE}
