@@ -1,6 +1,6 @@
 """Kubernetes objects as JSON: copies, timestamps and common metadata."""
 
-import random
+import secrets
 import string
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def version_of(obj: Mapping[str, Any]) -> int:
 
 def generate_name(prefix: str) -> str:
     """Make a name from `metadata.generateName`: at most 63 characters."""
-    suffix = "".join(random.choices(_SUFFIX_ALPHABET, k=_GENERATED_SUFFIX_LENGTH))  # noqa: S311  # a name, not a secret
+    suffix = "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(_GENERATED_SUFFIX_LENGTH))
     return prefix[:_GENERATED_PREFIX_LENGTH] + suffix
 
 

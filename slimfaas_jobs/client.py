@@ -1,7 +1,7 @@
 """The client: one method for each call of the service."""
 
 import json
-import random
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -667,7 +667,7 @@ def _pauses() -> Iterator[float]:
     shortest, longest = _PAUSES_SECONDS
     seconds = shortest
     while True:
-        yield seconds * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+        yield seconds * secrets.SystemRandom().uniform(0.8, 1.2)
         seconds = min(seconds * 2, longest)
 
 

@@ -1,6 +1,6 @@
 """Exponential backoff as a value."""
 
-import random
+import secrets
 from dataclasses import dataclass
 
 
@@ -47,4 +47,4 @@ def jittered(seconds: float) -> float:
 
     Clients that fail at the same moment then do not all come back at the same moment.
     """
-    return seconds * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, nothing secret
+    return seconds * secrets.SystemRandom().uniform(0.5, 1.0)

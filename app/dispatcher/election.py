@@ -7,7 +7,7 @@ runs from getting the same slot (docs/adr/0005-intent-in-the-lease.md).
 """
 
 import logging
-import random
+import secrets
 from collections.abc import Callable, Mapping
 
 from app.common.outage_logger import OutageLogger
@@ -249,7 +249,7 @@ class Election:
 
     def _pause(self, seconds: float, *, at_least: float = 0.0) -> None:
         """Set when the Lease is read or renewed next. A candidate also reads it at the moment when it expires."""
-        seconds *= random.uniform(0.9, 1.0)  # noqa: S311 - jitter, nothing secret
+        seconds *= secrets.SystemRandom().uniform(0.9, 1.0)
         lease = self._seen()
         if not self.is_leading() and lease is not None and lease.holder:
             expires_in_seconds = self._changed_at + lease.seconds - self._clock()

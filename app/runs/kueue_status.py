@@ -107,8 +107,8 @@ def explain_workload(workload: Json, local_queue: str) -> KueueStatus:
     if find_condition(workload, ("QuotaReserved",)) is not None:
         text = f"has quota in Kueue's queue {local_queue}, and waits for admission checks"
         return KueueStatus(_WAITING_FOR_CHECKS, _join(text, *_list_unready_checks(workload)))
-    if waiting is None:
-        return explain_silence(local_queue)
+    if waiting is None:  # Kueue looks at the first Workloads of a queue only
+        return KueueStatus(_WAITING_FOR_QUOTA, f"waits for its turn in Kueue's queue {local_queue}")
     reasons = {_INADMISSIBLE: _INADMISSIBLE, "AdmissionGated": WAITING_FOR_KUEUE}
     reason = reasons.get(str(waiting.get("reason")), _WAITING_FOR_QUOTA)
     return KueueStatus(reason, _join(f"waits for Kueue's queue {local_queue}", why))

@@ -3,9 +3,9 @@
 See https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
 """
 
-import random
 import time
 from collections.abc import Iterator
+from secrets import SystemRandom
 from typing import Any
 
 from devcluster.errors import ApiError, invalid_options, unclassified
@@ -49,7 +49,8 @@ def open_watch(
         options.selector,
         representation,
         bookmarks=request.flag("allowWatchBookmarks"),
-        deadline=time.monotonic() + (timeout_seconds or _MIN_TIMEOUT_SECONDS * (1 + random.random())),  # noqa: S311  # spreads reconnections; not a secret
+        # Drawn, so that watches that were opened together are not opened again together.
+        deadline=time.monotonic() + (timeout_seconds or _MIN_TIMEOUT_SECONDS * (1 + SystemRandom().random())),
     )
     return Stream(watch.stream(initial, announce_end=request.flag("sendInitialEvents")), watch.subscription.close)
 

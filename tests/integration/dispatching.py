@@ -260,14 +260,22 @@ _LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 
 def make_due(cluster: ClusterFixture, name: str) -> None:
     """Have the CronJob controller make up for a time that has passed, once it has noted the one before."""
+    await_noted(cluster, name)
+    status = {"status": {"lastScheduleTime": _LONG_AGO.isoformat()}}
+    cluster.batch.patch_namespaced_cron_job_status(name, cluster.namespace, status)
+
+
+def await_noted(cluster: ClusterFixture, name: str) -> None:
+    """Wait until the CronJob controller has noted in the status that it has made a Job.
+
+    A CronJob that is changed between the Job and the note makes the note conflict; one that is paused then never has it.
+    """
 
     def is_noted() -> bool:
         last = cluster.batch.read_namespaced_cron_job(name, cluster.namespace).status.last_schedule_time
         return last is None or last.year > _LONG_AGO.year
 
     until(is_noted)
-    status = {"status": {"lastScheduleTime": _LONG_AGO.isoformat()}}
-    cluster.batch.patch_namespaced_cron_job_status(name, cluster.namespace, status)
 
 
 class DispatcherProcess:

@@ -7,7 +7,7 @@ import pytest
 
 from app.kube import labels
 from schemas.definition import Definition
-from tests.integration.dispatching import QUICK, ClusterFixture, DispatcherProcess, make_due, until
+from tests.integration.dispatching import QUICK, ClusterFixture, DispatcherProcess, await_noted, make_due, until
 from tests.integration.test_schedule_keeper import YEARLY, Harness, definition, names_of
 from tests.support.observer import Observer
 
@@ -92,6 +92,7 @@ def test_concurrency_policy__counts_queued_runs(harness: Harness, policy: str, l
         harness.await_names(name)
         make_due(harness.cluster, name)
         (first,) = until(lambda: runs_of(harness, name))
+        await_noted(harness.cluster, name)
         # Another time that has passed. It pauses, so that the controller does not look between the two changes.
         harness.patch(name, {"spec": {"schedule": "0 0 2 1 *", "suspend": True}})
         make_due(harness.cluster, name)

@@ -32,7 +32,7 @@ PREEMPTED = ("Evicted", "True", "Preempted", "by a Workload of a higher priority
 @pytest.mark.parametrize(
     ("conditions", "reason", "words"),
     [
-        ((), "WaitingForKueue", ["team-a"]),
+        ((), "WaitingForQuota", ["its turn", "team-a"]),
         ((NO_QUOTA,), "WaitingForQuota", ["team-a", "insufficient unused quota for cpu"]),
         ((RESERVED,), "WaitingForAdmissionChecks", ["team-a", "checks"]),
         ((RESERVED, ADMITTED), "Starting", ["team-a", "has admitted it"]),
