@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 from kubernetes import client
 
-from tests.controlplane.kueue.process import API_GROUP, API_VERSION, GATE_ANNOTATION, QUEUE_LABEL
+from tests.controlplane.kueue.process import API_GROUP, API_VERSION, GATE_ANNOTATION, MERGE_PATCH, QUEUE_LABEL
 from tests.support.servers import Server
 from tests.support.waiting import until
 
@@ -16,8 +16,6 @@ GATE = "slimfaas.dev/dispatcher"
 """The gate that the service sets and removes."""
 
 PRIORITY_LABEL = f"{API_GROUP}/priority-class"
-
-MERGE_PATCH = "application/merge-patch+json"
 
 WITH_KUEUE = [
     pytest.mark.real_only("the embedded cluster has neither webhooks nor custom resources"),
@@ -163,12 +161,12 @@ class Queues:
         found = (self.workload(job) or {}).get("status", {}).get("conditions", ())
         return {one["type"]: Condition(one["status"], one["reason"], one["message"]) for one in found}
 
-    def wait_for(self, job: str, kind: str, reason: str) -> Condition:
-        """Wait until a condition of a Job's Workload has a reason, and return the condition."""
+    def wait_for(self, job: str, kind: str, text: str) -> Condition:
+        """Wait until the reason or message of a condition of a Job's Workload contains a text; return the condition."""
 
         def found() -> Condition | None:
             condition = self.conditions(job).get(kind)
-            return condition if condition is not None and condition.reason == reason else None
+            return condition if condition is not None and text in f"{condition.reason}: {condition.message}" else None
 
         waited: Condition = until(found)
         return waited

@@ -55,7 +55,7 @@ def test_job_without_quota__waits_and_its_workload_says_why(queues: Queues) -> N
     queues.wait_for("gated", "QuotaReserved", "AdmissionGated")
 
     queues.open_gate("gated")
-    until(lambda: "maximum capacity (0)" in queues.conditions("gated")["QuotaReserved"].message)
+    queues.wait_for("gated", "QuotaReserved", "maximum capacity (0)")
     assert queues.job("gated").spec.suspend
 
     queues.change_quota(quota, {"pods": 1})
@@ -64,9 +64,8 @@ def test_job_without_quota__waits_and_its_workload_says_why(queues: Queues) -> N
 
 def test_preempted_job__is_suspended_and_gets_no_other_gate(queues: Queues) -> None:
     high = queues.add_priority("high", 1000)
-    queues.add_queue(
-        "train", queues.add_quota("train", {"pods": 1}, preemption={"withinClusterQueue": "LowerPriority"})
-    )
+    quota = queues.add_quota("train", {"pods": 1}, preemption={"withinClusterQueue": "LowerPriority"})
+    queues.add_queue("train", quota)
     queues.add_job("low", "train")
     queues.wait_started("low")
 

@@ -38,6 +38,7 @@ API_GROUP = "kueue.x-k8s.io"
 API_VERSION = "v1beta2"
 QUEUE_LABEL = f"{API_GROUP}/queue-name"
 GATE_ANNOTATION = f"{API_GROUP}/admission-gated-by"
+MERGE_PATCH = "application/merge-patch+json"
 
 _GO_MODULE = "sigs.k8s.io/kueue"
 _MODULE = GoModule(Path(__file__).resolve().parent, "kueue")
@@ -116,8 +117,8 @@ class Kueue:
 
     def manage(self, namespace: str) -> None:
         """Let Kueue manage a namespace's Jobs, and wait until its webhook does."""
-        merge = "application/merge-patch+json"
-        self._core.patch_namespace(namespace, {"metadata": {"labels": _MANAGED_LABEL}}, _content_type=merge)
+        labels = {"metadata": {"labels": _MANAGED_LABEL}}
+        self._core.patch_namespace(namespace, labels, _content_type=MERGE_PATCH)
         container = {"name": "main", "image": "busybox:1"}
         job = {
             "metadata": {"name": "probe", "labels": {QUEUE_LABEL: "probe"}},
@@ -142,7 +143,7 @@ class Kueue:
         self._component.stop()
 
     def restart(self) -> None:
-        """Kill Kueue and start it again: a clean stop right after a start takes up to half a minute."""
+        """Kill Kueue and start it again: a clean stop right after a start sometimes hangs."""
         self._component.kill()
         self.start()
 
