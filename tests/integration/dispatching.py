@@ -268,7 +268,7 @@ def make_due(cluster: ClusterFixture, name: str) -> None:
 def await_noted(cluster: ClusterFixture, name: str) -> None:
     """Wait until the CronJob controller has noted in the status that it has made a Job.
 
-    A CronJob that is changed between the Job and the note makes the note conflict; one that is paused then never has it.
+    A change of the CronJob between the Job and the note makes the note conflict. A paused CronJob then never has it.
     """
 
     def is_noted() -> bool:
