@@ -122,7 +122,7 @@ def _has_kueue_written_suspend(job: Json) -> bool:
 
 def what_kueue_has_undone(job: Json) -> Literal["", "start", "end"]:
     """Return what Kueue has undone by suspending a run that has no queue; see `Run.undone_by_kueue`."""
-    if phase_of(job) is not Phase.QUEUED or _local_queue_of(job) or not _has_kueue_written_suspend(job):
+    if not _has_kueue_written_suspend(job) or _local_queue_of(job) or phase_of(job) is not Phase.QUEUED:
         return ""
     timed_out = labels.QUEUE_TIMED_OUT_ANNOTATION in (job["metadata"].get("annotations") or {})
     return "end" if timed_out else "start"
