@@ -153,7 +153,7 @@ class Definition:
         return self.overridable is None or field_name in self.overridable
 
     def can_set(self, field_name: str) -> bool:
-        """Return whether a request that sets this field can be accepted."""
+        """Return whether a request can change a run by this field."""
         if field_name == "Priority" and not self.priorities_whitelist:
             return False
         if field_name == "QueueTimeoutSeconds" and self.queue is not None:

@@ -21,7 +21,7 @@ from schemas.dependencies import MAX_REQUEST_NAMES, MAX_REQUEST_NAMES_BYTES, cou
 from schemas.environment_rules import environment_faults
 from schemas.faults import Fault, pointer_to, refuse_request
 from schemas.images import is_allowed, is_image
-from schemas.kueue import NO_QUEUE_TIMEOUT
+from schemas.kueue import request_faults
 from schemas.notify import DEFAULT_MAX_UNDELIVERED
 from schemas.quantities import NotAQuantity, parse_amount, parse_limit, parse_quantity
 from schemas.request import Request, overridden_fields
@@ -108,7 +108,7 @@ def merge(definition: Definition, request: Request, faults_before: Iterable[Faul
     faults += environment_faults(definition, request.environments)
     faults += _bound_faults(definition, request)
     faults += _restart_faults(definition, request)
-    faults += _kueue_faults(definition, request)
+    faults += request_faults(definition, request)
     faults += _overridable_faults(definition, request)
     faults += _size_faults(request)
     if faults:
@@ -213,14 +213,6 @@ def _restart_faults(definition: Definition, request: Request) -> Iterator[Fault]
     template = definition.template
     if template is not None and template.forbids_restart and request.restart_policy not in (None, "Never"):
         yield Fault("/RestartPolicy", "this definition's podFailurePolicy needs Never")
-
-
-def _kueue_faults(definition: Definition, request: Request) -> Iterator[Fault]:
-    allowed = (definition.priority, *definition.priorities_whitelist)
-    if request.priority is not None and request.priority not in allowed:
-        yield Fault("/Priority", "not a priority that this definition allows")
-    if request.queue_timeout_seconds is not None and definition.queue is not None:
-        yield Fault("/QueueTimeoutSeconds", NO_QUEUE_TIMEOUT)
 
 
 def _overridable_faults(definition: Definition, request: Request) -> Iterator[Fault]:

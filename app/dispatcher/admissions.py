@@ -245,9 +245,9 @@ class Admissions:
                 self._settling.succeed(write.pin)
             _count({Purpose.ADMIT: "admitted", Purpose.FENCE: "fenced"}.get(write.purpose))
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
-            log.info("admitted %s%s", run.name, "" if write.gates_left is None else " and handed it to Kueue")
+            log.info("admitted %s%s", run.name, " and handed it to Kueue" if write.hands_to_kueue else "")
             self._refusals.succeed(run.uid)
-            if write.gates_left is None:
+            if not write.hands_to_kueue:
                 self._start_latency.admitted(run)
 
     def _failed(self, write: Write, error: ClusterError) -> None:
@@ -323,7 +323,7 @@ class Admissions:
         self.ignored_gates.observe(before, after)
         if after is not None:
             self._start_latency.observe(after)
-            if after.started and not after.local_queue:
+            if after.started and before is not None and not before.started and not after.local_queue:
                 self._definitions.started(after.definition)
         if after is None or after.phase is Phase.FINISHED:
             if before is not None:

@@ -32,7 +32,7 @@ class IgnoredGates:
         if after is None or not after.gate_ignored or (before is not None and before.gate_ignored):
             return
         self.count += 1
-        metrics.IGNORED_GATES.labels(after.definition).inc()
+        metrics.IGNORED_GATES.inc()
         if self._clock() - self._logged_at >= _REMIND_SECONDS:
             self._logged_at = self._clock()
             log.error(

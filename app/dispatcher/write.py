@@ -44,6 +44,11 @@ class Write(NamedTuple):
     term: int
     gates_left: str | None = None
 
+    @property
+    def hands_to_kueue(self) -> bool:
+        """Whether this is an admission after which Kueue decides when the run starts."""
+        return self.gates_left is not None
+
 
 def pin_of(run: Run) -> Pin:
     """Return the pin of a run as it is known."""

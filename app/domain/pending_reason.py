@@ -94,7 +94,7 @@ SCHEDULE_REFUSED_MESSAGE = (
 _UNDONE_START = (
     "was started, and Kueue has suspended it, because Kueue manages Jobs without a queue here "
     "(manageJobsWithoutQueueName). It keeps its place. Runs of its definition are started again after a pause of 1 to "
-    "5 minutes. Give the definition a Queue"
+    "5 minutes. Give this Job the label kueue.x-k8s.io/queue-name, and its definition a Queue for further runs"
 )
 _UNDONE_END = (
     "was queued for too long, and Kueue has undone its end, because Kueue manages Jobs without a queue here "

@@ -11,11 +11,11 @@ class Phase(Enum):
     """The phase of a run's life."""
 
     QUEUED = "queued"
-    """It is suspended and has no active pod: it waits to be admitted."""
+    """It is suspended, has no active pod, and was not handed to Kueue: it waits to be admitted."""
     ADMITTED = "admitted"
-    """Neither queued nor finished: it holds a slot."""
+    """Started, or handed to Kueue, and not finished: it holds a slot, even while Kueue keeps it suspended."""
     FINISHED = "finished"
-    """It has a terminal condition, is being deleted before it started, or was ended in the queue: no pod of it will run
+    """It has a terminal condition, is being deleted while suspended, or was ended in the queue: no pod of it will run
     any more."""
 
 
@@ -67,7 +67,7 @@ class Run:
         end: how it ended; `None`: it is not finished.
         local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
         other_gates: the gates of other controllers that Kueue also waits for, separated by commas; empty: none.
-        with_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
+        awaits_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
         undone_by_kueue: what Kueue has undone by suspending it, as it does with Jobs that have no queue: its `start`,
             or its `end` in the queue; empty: nothing.
         gate_ignored: whether Kueue has started it before it was admitted.
@@ -92,7 +92,7 @@ class Run:
     end: RunEnd | None = None
     local_queue: str = ""
     other_gates: str = ""
-    with_kueue: bool = False
+    awaits_kueue: bool = False
     undone_by_kueue: Literal["", "start", "end"] = ""
     gate_ignored: bool = False
     requested_schedule: str = ""

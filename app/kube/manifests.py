@@ -346,9 +346,9 @@ def build_admission(resource_version: int, *, gates_left: str | None = None) -> 
 
     Args:
         resource_version: in which the run is queued.
-        gates_left: `None`: the run is started, and keeps its gate. It can't be added again, should the run be given to
-            Kueue later. Otherwise Kueue starts the run: its gate is removed, and these of other controllers stay. Kueue
-            would stop a Job that somebody else has started.
+        gates_left: `None`: Kubernetes runs it: `suspend: false`. The gate stays, because it can't be added again if the
+            run is given to Kueue later. Otherwise Kueue runs it: our gate is removed, these of other controllers stay,
+            and `suspend` stays true, because Kueue would stop a Job that somebody else has started.
     """
     metadata: Json = {"resourceVersion": str(resource_version)}
     if gates_left is None:

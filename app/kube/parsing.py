@@ -25,7 +25,7 @@ _JOB_CONTROLLER = "kubernetes.io/job-controller"
 """The value of `spec.managedBy` that says the same as none."""
 
 _KUEUE = "kueue"
-"""The name under which Kueue writes."""
+"""The field manager of Kueue's writes: the beginning of its user agent, whatever its program is called."""
 
 _MULTIKUEUE = "kueue.x-k8s.io/multikueue"
 """The value that Kueue sets for a LocalQueue whose runs may run in other clusters."""
@@ -61,9 +61,9 @@ def read_run(job: Json) -> Run:
         end=_read_end(job) if phase is Phase.FINISHED else None,
         local_queue=local_queue,
         other_gates=_read_other_gates(annotations) if local_queue else "",
-        with_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
-        undone_by_kueue=what_kueue_has_undone(job),
-        gate_ignored=_has_ignored_gate(job, phase),
+        awaits_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
+        undone_by_kueue=_read_undone(job, phase, local_queue),
+        gate_ignored=phase is Phase.ADMITTED and bool(local_queue) and _has_ignored_gate(job),
         requested_schedule=_read_requested_schedule(metadata["labels"]) if phase is Phase.QUEUED else "",
     )
 
@@ -91,11 +91,9 @@ _MAX_GATES_LENGTH = 1024
 """A gate has at most 63 characters, and other controllers add theirs when the Job is made."""
 
 
-def _has_ignored_gate(job: Json, phase: Phase) -> bool:
+def _has_ignored_gate(job: Json) -> bool:
     """Return whether Kueue has started a run that still has its gate."""
-    if phase is not Phase.ADMITTED or job["spec"].get("suspend") or not _local_queue_of(job):
-        return False
-    return is_gated(job) and _has_kueue_written_suspend(job)
+    return not job["spec"].get("suspend") and is_gated(job) and _has_kueue_written_suspend(job)
 
 
 def may_end_in_queue(job: Json) -> bool:
@@ -122,7 +120,11 @@ def _has_kueue_written_suspend(job: Json) -> bool:
 
 def what_kueue_has_undone(job: Json) -> Literal["", "start", "end"]:
     """Return what Kueue has undone by suspending a run that has no queue; see `Run.undone_by_kueue`."""
-    if not _has_kueue_written_suspend(job) or _local_queue_of(job) or phase_of(job) is not Phase.QUEUED:
+    return _read_undone(job, phase_of(job), _local_queue_of(job))
+
+
+def _read_undone(job: Json, phase: Phase, local_queue: str) -> Literal["", "start", "end"]:
+    if phase is not Phase.QUEUED or local_queue or not _has_kueue_written_suspend(job):
         return ""
     timed_out = labels.QUEUE_TIMED_OUT_ANNOTATION in (job["metadata"].get("annotations") or {})
     return "end" if timed_out else "start"

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 WAITING_FOR_KUEUE = "WaitingForKueue"
 """The reason of a run of which Kueue has said nothing yet, or nothing that the service may read."""
 
+_GATED = "AdmissionGated"
+_NOT_ADMISSIBLE = ("Inadmissible", "Misconfigured", "Suspended")
+"""Kueue's reasons. The last two stand for the first one if Kueue's feature UnadmittedWorkloadsObservability is on."""
+
 _WAITING_FOR_QUOTA = "WaitingForQuota"
 _INADMISSIBLE = "Inadmissible"
 _WAITING_FOR_CHECKS = "WaitingForAdmissionChecks"
@@ -30,8 +34,8 @@ _NO_RIGHT = "why is not known, because the service may not read Workloads (k8s/c
 _NO_KUEUE = "the API server serves no Workloads of kueue.x-k8s.io/v1beta2: is Kueue installed, and new enough?"
 _NO_ANSWER = "why is not known, because Workloads can't be read now"
 _NO_WORKLOAD = (
-    "Kueue has made no Workload for it yet. If that stays so, the class in Priority does not exist, or Kueue does not "
-    "manage this namespace"
+    "Kueue has made no Workload for it yet. If that stays so, Kueue does not run, does not manage this namespace, or "
+    "has no class of the name in Priority"
 )
 
 
@@ -53,7 +57,7 @@ def find_kueue_statuses(client: NamespacedClient, runs: Iterable[Run]) -> dict[s
     This makes one call for each hundred of them, and none if there are none. If a call fails, the statuses say so: what
     Kueue says is not worth hiding the runs.
     """
-    queues = {run.uid: run.local_queue for run in runs if run.with_kueue}
+    queues = {run.uid: run.local_queue for run in runs if run.awaits_kueue}
     if not queues:
         return {}
     said: dict[str, KueueStatus] = {}
@@ -98,7 +102,7 @@ def explain_workload(workload: Json, local_queue: str) -> KueueStatus:
         reason, message = read_reason(evicted.get("reason")), cut(evicted.get("message"))
         if reason == _PREEMPTED:
             return KueueStatus(_PREEMPTED, _join(f"was preempted; waits for Kueue's queue {local_queue}", message, why))
-        if reason.startswith("Deactivated"):
+        if reason.startswith("Deactivated") and not (workload.get("spec") or {}).get("active", True):
             text = f"was deactivated in Kueue's queue {local_queue}, and starts only if its Workload is activated"
             return KueueStatus(_DEACTIVATED, _join(text, message))
         return KueueStatus(_EVICTED, _join(f"was evicted; waits for Kueue's queue {local_queue}", reason, message, why))
@@ -109,9 +113,9 @@ def explain_workload(workload: Json, local_queue: str) -> KueueStatus:
         return KueueStatus(_WAITING_FOR_CHECKS, _join(text, *_list_unready_checks(workload)))
     if waiting is None:  # Kueue looks at the first Workloads of a queue only
         return KueueStatus(_WAITING_FOR_QUOTA, f"waits for its turn in Kueue's queue {local_queue}")
-    reasons = {_INADMISSIBLE: _INADMISSIBLE, "AdmissionGated": WAITING_FOR_KUEUE}
-    reason = reasons.get(str(waiting.get("reason")), _WAITING_FOR_QUOTA)
-    return KueueStatus(reason, _join(f"waits for Kueue's queue {local_queue}", why))
+    reason = str(waiting.get("reason"))
+    told = _INADMISSIBLE if reason in _NOT_ADMISSIBLE else WAITING_FOR_KUEUE if reason == _GATED else _WAITING_FOR_QUOTA
+    return KueueStatus(told, _join(f"waits for Kueue's queue {local_queue}", why))
 
 
 def _list_unready_checks(workload: Json) -> Iterator[str]:

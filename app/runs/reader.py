@@ -97,7 +97,7 @@ class RunReader:
         run = read_run(job)
         if run.phase is not Phase.QUEUED:
             attempts = self.attempts_at(run)
-            if run.with_kueue:
+            if run.awaits_kueue:
                 return build_view(job, attempts, kueue=find_kueue_statuses(self._client, [run])[run.uid])
             view = build_view(job, attempts)
             if since := awaits_pod_since(view, job, attempts):

@@ -191,7 +191,7 @@ def _state(
     if run.phase is Phase.QUEUED:
         message = _join(waiting.message if waiting else "", _describe_lost_timeout(job))
         return _State(Status.QUEUED, waiting.reason if waiting else "", message)
-    if run.with_kueue:
+    if run.awaits_kueue:
         state = _State(Status.PENDING, *(kueue or explain_silence(run.local_queue)))
     else:
         state = _admitted_state(job, attempts, ending, pod_refusal)

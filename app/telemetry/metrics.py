@@ -151,9 +151,7 @@ QUEUE_TIMEOUTS = _counter(
     "Runs ended because they were queued for longer than their QueueTimeoutSeconds.",
     "definition",
 )
-IGNORED_GATES = _counter(
-    "ignored_kueue_gates_total", "Runs that Kueue has started before they were admitted.", "definition"
-)
+IGNORED_GATES = _counter("ignored_kueue_gates_total", "Runs that Kueue has started before they were admitted.")
 ENDED_RUNS = _counter(
     "ended_runs_total",
     "Runs that ended. Outcome: succeeded, failed or cancelled (deleted before the end). Reason: why a run failed.",

@@ -82,3 +82,21 @@ def check_runs(seen: Observer, accepted: set[str], slots: Mapping[str, int]) -> 
     assert max(seen.starts.values()) == 1  # including runs that were stored without a 202 response
     assert {name: most for name, most in seen.most_active.items() if most > slots[name]} == {}
     assert set(seen.most_active) == set(slots)
+
+
+def await_leader(services: Sequence[ServiceProcess]) -> int:
+    """Wait for a leader, and return the index of its replica."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        for index, service in enumerate(services):
+            if service.get("/ready").json()["Dispatcher"] == "leading":
+                return index
+        assert time.monotonic() < deadline, "no replica leads"
+        time.sleep(0.05)
+
+
+def restart_leader(services: Sequence[ServiceProcess]) -> None:
+    """Kill the leader's replica, and start it again."""
+    killed = services[await_leader(services)]
+    killed.kill()
+    killed.start()

@@ -1,16 +1,15 @@
 """Kills, API server faults and network faults: no run is lost or doubled, and no limit is exceeded."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.callers import Callers, Replica, check_runs
+from tests.e2e.callers import Callers, Replica, await_leader, check_runs, restart_leader
 from tests.support.faults import Delay, Fault, FaultProxy, GoSilent, LoseRequest, LoseResponse, Refuse
 from tests.support.observer import Observer
 from tests.support.servers import Server
-from tests.support.service import ServiceProcess, replicas
+from tests.support.service import replicas
 from tests.support.waiting import DEADLINE_SECONDS
 
 SLOTS = {"one": 1, "two": 2, "three": 3, "single": 1, "triple": 3}
@@ -30,24 +29,6 @@ def seen(server: Server, namespace: str) -> Iterator[Observer]:
     """Provide an independent observer."""
     with Observer(server.admin, namespace) as observer:
         yield observer
-
-
-def await_leader(services: list[ServiceProcess]) -> int:
-    """Wait for a leader, and return the index of its replica."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while True:
-        for index, service in enumerate(services):
-            if service.get("/ready").json()["Dispatcher"] == "leading":
-                return index
-        assert time.monotonic() < deadline, "no replica leads"
-        time.sleep(0.05)
-
-
-def restart_leader(services: list[ServiceProcess]) -> None:
-    """Kill the leader's replica, and start it again."""
-    killed = services[await_leader(services)]
-    killed.kill()
-    killed.start()
 
 
 @pytest.mark.slow

@@ -110,11 +110,6 @@ class Kueue:
     ) -> None:
         self._cleanup.close()
 
-    @property
-    def log(self) -> Path:
-        """The log of all starts; it is removed at the end."""
-        return self._component.log
-
     def manage(self, namespace: str) -> None:
         """Let Kueue manage a namespace's Jobs, and wait until its webhook does."""
         labels = {"metadata": {"labels": _MANAGED_LABEL}}
@@ -142,7 +137,7 @@ class Kueue:
         """Stop Kueue as an operator would; until it runs again, the API server refuses what its webhooks check."""
         self._component.stop()
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """Kill Kueue and start it again: a clean stop right after a start sometimes hangs."""
         self._component.kill()
         self.start()
@@ -159,11 +154,11 @@ class Kueue:
         """
         self._configure(manage_jobs_without_queue_name, feature_gates)
         try:
-            self.restart()
+            self._restart()
             yield
         finally:
             self._configure()
-            self.restart()
+            self._restart()
 
     def _create_service(self) -> None:
         """Create what leads the API server to Kueue, and the empty Secret for its certificate."""
@@ -176,7 +171,7 @@ class Kueue:
         for patch in _load(folder / "kustomization.yaml")[0]["patches"]:
             (patched,) = _load(folder / patch["path"])
             conversion = patched["spec"]["conversion"]
-            self._direct(conversion["webhook"]["clientConfig"])
+            self._point_at_this_process(conversion["webhook"]["clientConfig"])
             crds[patched["metadata"]["name"]]["spec"]["conversion"] = conversion
         self._cleanup.callback(self._remove_crds, list(crds))
         for crd in crds.values():
@@ -201,12 +196,12 @@ class Kueue:
             configuration["metadata"]["name"] = name
             configuration["webhooks"] = [one for one in configuration["webhooks"] if _is_needed(one)]
             for webhook in configuration["webhooks"]:
-                self._direct(webhook["clientConfig"])
+                self._point_at_this_process(webhook["clientConfig"])
                 webhook["namespaceSelector"] = {"matchLabels": _MANAGED_LABEL}
             self._custom.create_cluster_custom_object(group, version, plural, configuration)
             self._cleanup.callback(self._custom.delete_cluster_custom_object, group, version, plural, name)
 
-    def _direct(self, client_config: Json) -> None:
+    def _point_at_this_process(self, client_config: Json) -> None:
         """Direct a webhook of Kueue's manifests to the process of this object."""
         client_config["service"] |= {"name": _SERVICE, "namespace": self._namespace, "port": self._webhook_port}
 

@@ -151,3 +151,14 @@ def test_admissions__kueue_that_stops_every_run__is_not_given_the_whole_queue() 
 
     starts = leader.run_for(50.0, answer)
     assert len(starts) <= 10
+
+
+@pytest.mark.parametrize("was_started", [True, False])
+def test_admissions__rest_after_a_stop_by_kueue__ends_with_a_new_start_alone(was_started: bool) -> None:
+    """A later change of a run that has started long ago says nothing about Kueue."""
+    older = replace(make_run(1, phase=Phase.ADMITTED), started=was_started)
+    stopped = replace(make_run(2, version=5), undone_by_kueue="start")
+    leader = Leader({"a": 2}, [older, stopped])
+    leader.admissions.runs.put(replace(older, started=True, resource_version=7))
+    leader.write_intent()
+    assert (leader.admissions.take_write(leader.slots) is None) is was_started

@@ -343,7 +343,7 @@ def test_run_end__counts_retries_and_seconds(end: RunEnd, retries: int, seconds:
 
 
 @pytest.mark.parametrize(
-    ("job", "with_kueue", "gate_ignored"),
+    ("job", "awaits_kueue", "gate_ignored"),
     [
         (make_job(SUSPENDED, **IN_KUEUE, **GATED), False, False),
         (make_job(SUSPENDED, condition("Suspended"), **IN_KUEUE), True, False),
@@ -363,9 +363,9 @@ def test_run_end__counts_retries_and_seconds(end: RunEnd, retries: int, seconds:
         (make_job({"suspend": False}, condition("Complete"), **IN_KUEUE, **GATED), False, False),
     ],
 )
-def test_read_run__tells_what_kueue_does(job: dict[str, Any], with_kueue: bool, gate_ignored: bool) -> None:
+def test_read_run__tells_what_kueue_does(job: dict[str, Any], awaits_kueue: bool, gate_ignored: bool) -> None:
     run = read_run(job)
-    assert (run.with_kueue, run.gate_ignored) == (with_kueue, gate_ignored)
+    assert (run.awaits_kueue, run.gate_ignored) == (awaits_kueue, gate_ignored)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def workload_of(*conditions: tuple[str, str, str, str]) -> dict[str, Any]:
 NO_QUOTA = ("QuotaReserved", "False", "Pending", "insufficient unused quota for cpu")
 RESERVED = ("QuotaReserved", "True", "QuotaReserved", "")
 ADMITTED = ("Admitted", "True", "Admitted", "")
+DEACTIVATED = ("Evicted", "True", "DeactivatedDueToX", "too often")
 GONE = ("QuotaReserved", "False", "Inadmissible", "LocalQueue team-a doesn't exist")
 PREEMPTED = ("Evicted", "True", "Preempted", "by a Workload of a higher priority")
 
@@ -40,9 +41,10 @@ PREEMPTED = ("Evicted", "True", "Preempted", "by a Workload of a higher priority
         ((GONE, PREEMPTED), "Preempted", ["by a Workload of a higher priority", "LocalQueue team-a doesn't exist"]),
         ((NO_QUOTA, ("Evicted", "True", "PodsReadyTimeout", "")), "Evicted", ["evicted", "PodsReadyTimeout"]),
         ((NO_QUOTA, ("Evicted", "True", "LocalQueueStopped", "The LocalQueue is stopped")), "Evicted", ["is stopped"]),
-        ((NO_QUOTA, ("Evicted", "True", "DeactivatedDueToX", "too often")), "Deactivated", ["activated", "too often"]),
+        ((NO_QUOTA, DEACTIVATED), "Evicted", ["too often"]),  # its Workload is active again
         ((RESERVED, ADMITTED, ("Finished", "True", "FailedToStart", "conflict")), "GivenUpByKueue", ["conflict"]),
         ((GONE,), "Inadmissible", ["LocalQueue team-a doesn't exist"]),
+        ((("QuotaReserved", "False", "Misconfigured", "no such queue"),), "Inadmissible", ["no such queue"]),
         ((("QuotaReserved", "False", "AdmissionGated", "gated by: a/b"),), "WaitingForKueue", ["gated by: a/b"]),
         ((NO_QUOTA, ("Evicted", "False", "Preempted", "")), "WaitingForQuota", ["insufficient unused quota for cpu"]),
         ((("QuotaReserved", "False", "Pending", "x" * 100_000),), "WaitingForQuota", ["team-a"]),
@@ -62,6 +64,16 @@ def test_build_view__of_a_run_that_waits_for_kueue_names_the_queue_even_if_nothi
     view = build_view(job)
     assert (view.status, view.reason, view.position_in_queue) == (Status.PENDING, "WaitingForKueue", -1)
     assert "team-a" in view.message
+
+
+def test_explain_workload__deactivated__says_who_has_to_start_it() -> None:
+    workload = {
+        **workload_of(NO_QUOTA, DEACTIVATED),
+        "spec": {"active": False},
+    }
+    found = explain_workload(workload, "team-a")
+    assert found.reason == "Deactivated"
+    assert "only if its Workload is activated" in found.message
 
 
 def test_explain_workload__admission_checks__are_named() -> None:

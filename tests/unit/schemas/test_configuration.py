@@ -216,7 +216,7 @@ NOT_OVERRIDABLE = (
 )
 
 NOT_IN_KUEUE = "not a name in Kueue (a DNS subdomain of at most 63 characters)"
-NEEDS_QUEUE = "has an effect only beside Queue, which is missing"
+NEEDS_QUEUE = "needs Queue beside it, which is missing"
 
 REFUSED: list[tuple[str, Any, str, str]] = [
     *(("Queue", name, "/Queue", NOT_IN_KUEUE) for name in ("", "Team-A", "a_b", "a" * 64, "team-a\n", None)),
