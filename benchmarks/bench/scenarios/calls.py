@@ -70,7 +70,7 @@ def _start(cluster: BenchCluster, service: ServiceProcess, namespace: str, count
 
 def _count(account: str, audit_log: Path) -> Counter[str]:
     """Count the completed calls by verb and resource, and by status where it is 300 or more."""
-    answered = [call for call in calls_of(account, audit_log) if call["cluster"] != "ResponseStarted"]
+    answered = [call for call in calls_of(account, audit_log) if call["stage"] != "ResponseStarted"]
     return Counter(map(_kind, (call for call in answered if "objectRef" in call)))
 
 
