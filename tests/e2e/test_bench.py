@@ -1,6 +1,7 @@
 """The benchmarks' scenarios and report."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from benchmarks.bench.__main__ import run
 from benchmarks.bench.cluster import TINY, BenchCluster
 from benchmarks.bench.report import Row, median, percentile
 from benchmarks.bench.scenarios import SCENARIOS
+from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.support.selection import slow
 from tests.support.servers import Server
 
@@ -24,7 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_scenario__reports_every_figure(server: Server, tmp_path: Path, name: str) -> None:
     """In its smallest form each scenario ends, and every figure has a value or a remark."""
     file = tmp_path / "figures.json"
-    cluster = BenchCluster(server, TINY, tmp_path, audit_log=None, programs={})
+    audit_log = os.environ.get(AUDIT_LOG_VARIABLE)
+    cluster = BenchCluster(server, TINY, tmp_path, audit_log=Path(audit_log) if audit_log else None, programs={})
     assert run(cluster, [name], file, {}) == 0
     figures = json.loads(file.read_text())["figures"]
     assert {figure["scenario"] for figure in figures} == {name}
