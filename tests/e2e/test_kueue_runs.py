@@ -95,18 +95,18 @@ def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterF
 def test_quota_below_the_slots__runs_wait_for_it_and_say_so(queues: Queues, replica: Replica, seen: Observer) -> None:
     queues.add_queue("team-a", {"pods": 1})
     with replica({"a": define(LONG, NumberParallelJob=2, Queue="team-a")}) as service:
-        first, second, third = (start(service, "a") for _ in range(3))
-        until_told(service, first, "Running")
-        waits = until_told(service, second, "Pending", "WaitingForQuota")
-        assert "queue team-a" in waits["Message"]
+        handed, third = [start(service, "a") for _ in range(2)], start(service, "a")
+        one_of_two = [("Pending", "WaitingForQuota"), ("Running", "")]  # Kueue knows their ages in whole seconds
+        until(lambda: statuses(service, *handed) == one_of_two)
+        waiting, running = sorted(handed, key=lambda path: told(service, path)["Status"])
+        assert "queue team-a" in told(service, waiting)["Message"]
         assert until_told(service, third, "Queued", "WaitingForSlot")["PositionInQueue"] == 1
-        listed = {run["Name"]: run["Reason"] for run in service.get("/job/a").json()}
-        assert sorted(listed.values()) == ["", "WaitingForQuota", "WaitingForSlot"]
+        listed = sorted(run["Reason"] for run in service.get("/job/a").json())
+        assert listed == ["", "WaitingForQuota", "WaitingForSlot"]
         seen.wait(lambda: len(seen.starts) == 1)
         assert seen.most_active["a"] == 1
-        assert service.delete(first).status_code == 200
-        # Kueue starts one of the two: it knows their ages in whole seconds.
-        until(lambda: statuses(service, second, third) == [("Pending", "WaitingForQuota"), ("Running", "")])
+        assert service.delete(running).status_code == 200
+        until(lambda: statuses(service, waiting, third) == one_of_two)
 
 
 @pytest.mark.usefixtures("may_read")
