@@ -29,7 +29,7 @@ class IgnoredGates:
 
     def observe(self, before: Run | None, after: Run | None) -> None:
         """Take note of a change of a run."""
-        if after is None or not after.gate_ignored or (before is not None and before.gate_ignored):
+        if after is None or not after.kueue.gate_ignored or (before is not None and before.kueue.gate_ignored):
             return
         self.count += 1
         metrics.IGNORED_GATES.inc()

@@ -225,7 +225,7 @@ def _candidates(
         definition = run.definition
         most = WRITERS - 1 if definition in several else 1
         if in_flight[definition] < most and not is_resting(definition):
-            gates_left = run.other_gates if run.local_queue else None
+            gates_left = run.kueue.other_gates if run.local_queue else None
             write = Write(purpose, pin_of(run), definition, run.name, term.number, gates_left)
             yield Candidate(in_flight[definition], term.served.get(definition, -1), is_new, queue_key(run), write)
 

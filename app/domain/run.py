@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.domain.run_end import RunEnd
 
@@ -39,6 +39,28 @@ class PendingStart:
     has_failed: bool
 
 
+class KueueFacts(NamedTuple):
+    """What Kueue has to do with a run. Most runs share one value, so that a queued run takes little memory.
+
+    Attributes:
+        local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
+        other_gates: the gates of other controllers that Kueue also waits for, separated by commas; empty: none.
+        awaited: whether the run was handed to Kueue and does not run: it waits for Kueue, or was preempted.
+        undone: what Kueue has undone by suspending it, as it does with Jobs that have no queue: its `start`, or its
+            `end` in the queue; empty: nothing.
+        gate_ignored: whether Kueue has started it before it was admitted.
+    """
+
+    local_queue: str = ""
+    other_gates: str = ""
+    awaited: bool = False
+    undone: Literal["", "start", "end"] = ""
+    gate_ignored: bool = False
+
+
+NOT_IN_KUEUE = KueueFacts()
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One of our Jobs, as far as the queue is concerned.
@@ -65,12 +87,7 @@ class Run:
         queue_deadline: until when it may be queued, microseconds since the epoch, by the cluster's clock; `None` as
             before.
         end: how it ended; `None`: it is not finished.
-        local_queue: Kueue's LocalQueue, which decides about the run after it was admitted; empty: none.
-        other_gates: the gates of other controllers that Kueue also waits for, separated by commas; empty: none.
-        awaits_kueue: whether it was handed to Kueue and does not run: it waits for Kueue, or was preempted.
-        undone_by_kueue: what Kueue has undone by suspending it, as it does with Jobs that have no queue: its `start`,
-            or its `end` in the queue; empty: nothing.
-        gate_ignored: whether Kueue has started it before it was admitted.
+        kueue: what Kueue has to do with it.
         requested_schedule: the name of the CronJob that has made it, if a request has made that; else empty.
     """
 
@@ -90,12 +107,23 @@ class Run:
     queue_timeout_seconds: int | None = None
     queue_deadline: int | None = None
     end: RunEnd | None = None
-    local_queue: str = ""
-    other_gates: str = ""
-    awaits_kueue: bool = False
-    undone_by_kueue: Literal["", "start", "end"] = ""
-    gate_ignored: bool = False
+    kueue: KueueFacts = NOT_IN_KUEUE
     requested_schedule: str = ""
+
+    @property
+    def local_queue(self) -> str:
+        """See `KueueFacts`."""
+        return self.kueue.local_queue
+
+    @property
+    def awaits_kueue(self) -> bool:
+        """See `KueueFacts.awaited`."""
+        return self.kueue.awaited
+
+    @property
+    def undone_by_kueue(self) -> Literal["", "start", "end"]:
+        """See `KueueFacts.undone`."""
+        return self.kueue.undone
 
 
 def queue_key(run: Run) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from app.common.types import Json
 from app.domain.names import cronjob_name, is_requested_schedule_id, is_schedule_id
-from app.domain.run import DependsOn, PendingStart, Phase, Run
+from app.domain.run import NOT_IN_KUEUE, DependsOn, KueueFacts, PendingStart, Phase, Run
 from app.domain.run_end import PENDING_TIMEOUT, QUEUE_TIMEOUT, RunEnd
 from app.domain.user_names import read_user_name
 from app.domain.workload import Workload
@@ -59,12 +59,21 @@ def read_run(job: Json) -> Run:
         queue_timeout_seconds=queue_timeout,
         queue_deadline=None if queue_timeout is None else _queued_since(job, created_at) + queue_timeout * 1_000_000,
         end=_read_end(job) if phase is Phase.FINISHED else None,
-        local_queue=local_queue,
-        other_gates=_read_other_gates(annotations) if local_queue else "",
-        awaits_kueue=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
-        undone_by_kueue=_read_undone(job, phase, local_queue),
-        gate_ignored=phase is Phase.ADMITTED and bool(local_queue) and _has_ignored_gate(job),
+        kueue=_read_kueue_facts(job, phase, local_queue),
         requested_schedule=_read_requested_schedule(metadata["labels"]) if phase is Phase.QUEUED else "",
+    )
+
+
+def _read_kueue_facts(job: Json, phase: Phase, local_queue: str) -> KueueFacts:
+    undone = _read_undone(job, phase, local_queue)
+    if not local_queue and not undone:
+        return NOT_IN_KUEUE
+    return KueueFacts(
+        local_queue=local_queue,
+        other_gates=_read_other_gates(job["metadata"].get("annotations") or {}) if local_queue else "",
+        awaited=bool(local_queue) and phase is Phase.ADMITTED and _is_suspended(job),
+        undone=undone,
+        gate_ignored=phase is Phase.ADMITTED and bool(local_queue) and _has_ignored_gate(job),
     )
 
 
@@ -119,7 +128,7 @@ def _has_kueue_written_suspend(job: Json) -> bool:
 
 
 def what_kueue_has_undone(job: Json) -> Literal["", "start", "end"]:
-    """Return what Kueue has undone by suspending a run that has no queue; see `Run.undone_by_kueue`."""
+    """Return what Kueue has undone by suspending a run that has no queue; see `KueueFacts.undone`."""
     return _read_undone(job, phase_of(job), _local_queue_of(job))
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.run_store import RunStore
 from app.domain.readiness import Readiness, Unready
-from app.domain.run import DependsOn, PendingStart, Phase, Run
+from app.domain.run import DependsOn, KueueFacts, PendingStart, Phase, Run
 
 DEFINITIONS = ("a", "b", "c")
 WORKLOADS = ("db", "queue")
@@ -43,7 +43,7 @@ def make_run(
         queue_timeout_seconds=None if queue_deadline is None else 60,
         queue_deadline=queue_deadline,
         requested_schedule=schedule if phase is Phase.QUEUED else "",
-        local_queue=local_queue,
+        kueue=KueueFacts(local_queue=local_queue),
     )
 
 

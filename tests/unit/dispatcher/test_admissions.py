@@ -6,7 +6,7 @@ import pytest
 
 from app.dispatcher.write import Purpose, Write
 from app.domain.pending_reason import PendingReason
-from app.domain.run import Phase, Run
+from app.domain.run import KueueFacts, Phase, Run
 from app.kube.errors import ClusterError, ConflictError, DeniedError, UnavailableError
 from tests.unit.dispatcher.leaders import Leader
 from tests.unit.dispatcher.runs import make_run
@@ -145,7 +145,7 @@ def test_admissions__kueue_that_stops_every_run__is_not_given_the_whole_queue() 
         assert run is not None
         started = replace(run, phase=Phase.ADMITTED, resource_version=run.resource_version + 1)
         leader.admissions.runs.put(started)
-        stopped = replace(run, undone_by_kueue="start", resource_version=run.resource_version + 2)
+        stopped = replace(run, kueue=KueueFacts(undone="start"), resource_version=run.resource_version + 2)
         leader.admissions.runs.put(stopped)
         return started
 
@@ -157,7 +157,7 @@ def test_admissions__kueue_that_stops_every_run__is_not_given_the_whole_queue() 
 def test_admissions__rest_after_a_stop_by_kueue__ends_with_a_new_start_alone(was_started: bool) -> None:
     """A later change of a run that has started long ago says nothing about Kueue."""
     older = replace(make_run(1, phase=Phase.ADMITTED), started=was_started)
-    stopped = replace(make_run(2, version=5), undone_by_kueue="start")
+    stopped = replace(make_run(2, version=5), kueue=KueueFacts(undone="start"))
     leader = Leader({"a": 2}, [older, stopped])
     leader.admissions.runs.put(replace(older, started=True, resource_version=7))
     leader.write_intent()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from app.dispatcher.next_admission import choose_runs
 from app.dispatcher.term import Term
 from app.domain.pending_reason import PendingReason, explain, find_pending_reason
-from app.domain.run import DependsOn, Phase
+from app.domain.run import DependsOn, KueueFacts, Phase
 from tests.unit.dispatcher.runs import DEPENDENCIES, WORKLOADS, make_run, store_of, unready_from
 
 
@@ -35,10 +35,10 @@ def test_pending_reason__held_or_managed_elsewhere__says_so() -> None:
 
 
 def test_pending_reason__stopped_by_kueue__says_so_before_the_slots() -> None:
-    stopped = replace(make_run(1, depends_on=("db",)), undone_by_kueue="start")
+    stopped = replace(make_run(1, depends_on=("db",)), kueue=KueueFacts(undone="start"))
     assert explain(stopped, 1, {"a": 1}, [])[0] is PendingReason.SUSPENDED_AGAIN
     assert "manageJobsWithoutQueueName" in explain(stopped, 0, {"a": 1}, [])[1]
-    undone = replace(stopped, undone_by_kueue="end")
+    undone = replace(stopped, kueue=KueueFacts(undone="end"))
     assert explain(undone, 0, {"a": 1}, [])[0] is PendingReason.QUEUE_TIMEOUT
     waits = unready_from(set())(("db",))
     assert explain(stopped, 0, {"a": 1}, waits)[0] is PendingReason.DEPENDENCIES_NOT_READY

@@ -365,7 +365,7 @@ def test_run_end__counts_retries_and_seconds(end: RunEnd, retries: int, seconds:
 )
 def test_read_run__tells_what_kueue_does(job: dict[str, Any], awaits_kueue: bool, gate_ignored: bool) -> None:
     run = read_run(job)
-    assert (run.awaits_kueue, run.gate_ignored) == (awaits_kueue, gate_ignored)
+    assert (run.awaits_kueue, run.kueue.gate_ignored) == (awaits_kueue, gate_ignored)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_read_run__has_no_queue_deadline_where_kueue_would_stop_its_end() -> Non
 def test_read_run__counts_its_own_gate_alone() -> None:
     both = {"annotations": {labels.GATE_ANNOTATION: f"example.com/other, {labels.GATE}"}}
     run = read_run(make_job(SUSPENDED, **IN_KUEUE, **both))
-    assert (run.phase, run.other_gates) == (Phase.QUEUED, "example.com/other")
+    assert (run.phase, run.kueue.other_gates) == (Phase.QUEUED, "example.com/other")
     others = {"annotations": {labels.GATE_ANNOTATION: "example.com/other"}}
     assert read_run(make_job(SUSPENDED, **IN_KUEUE, **others)).phase is Phase.ADMITTED
 
