@@ -266,7 +266,7 @@ def configuration_changed(*, refused: bool) -> None:
 
 
 class QueueGauges:
-    """The gauges of the queue. Those of removed definitions go.
+    """The gauges of the queue. The gauges of a definition are removed together with it.
 
     Files of several workers keep every series: there they are set to 0, and not exported (exposition.py).
     """

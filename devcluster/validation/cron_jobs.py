@@ -17,7 +17,7 @@ _MAX_NAME_LENGTH = 52
 
 
 def default_cron_job(cron_job: Object) -> None:
-    """Fill in a CronJob's defaults, in place. Those of its Jobs are filled in when a Job is created."""
+    """Fill in a CronJob's defaults, in place. The defaults of its Jobs are filled in when a Job is created."""
     spec = cron_job.setdefault("spec", {})
     spec["concurrencyPolicy"] = spec.get("concurrencyPolicy") or "Allow"
     spec.setdefault("suspend", False)

@@ -12,6 +12,9 @@ from tests.controlplane.kueue.process import Kueue
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
 from tests.e2e.kueue import Queues
+from tests.integration.dispatching import ClusterFixture
+from tests.support.faults import FaultProxy
+from tests.support.observer import Observer
 from tests.support.servers import Server, write_kubeconfig
 from tests.support.service import ServiceProcess
 
@@ -52,3 +55,17 @@ def queues(server: Server, namespace: str, kueue: Kueue) -> Queues:
     """Let Kueue manage the test's namespace."""
     kueue.manage(namespace)
     return Queues(server, namespace)
+
+
+@pytest.fixture
+def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
+    """Provide a namespace, and a proxy in front of the API server."""
+    with FaultProxy(server.url, ca=server.ca_file) as proxy:
+        yield ClusterFixture(server, namespace, tmp_path, proxy)
+
+
+@pytest.fixture
+def seen(server: Server, namespace: str) -> Iterator[Observer]:
+    """Provide an independent observer."""
+    with Observer(server.admin, namespace) as observer:
+        yield observer

@@ -1,6 +1,6 @@
 """Definitions from CronJobs while the service runs: made, changed, faulty, deleted, overridden, and not permitted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,14 @@ import yaml
 from app.kube import labels
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ClusterFixture, until
-from tests.support.faults import Fault, FaultProxy, Hold, LoseResponse, Refuse, Request
-from tests.support.servers import RBAC, Server, grant
+from tests.support.faults import Fault, Hold, LoseResponse, Refuse, Request
+from tests.support.servers import RBAC, grant
 from tests.support.service import ServiceProcess, replicas
 from tests.support.waiting import DEADLINE_SECONDS
 
 CONFIGURED = {"configured": {"Image": "busybox:1", "Visibility": "Public", "Args": ["true"]}}
 CRONJOBS = r"/cronjobs$"
 MANAGER = "app.kubernetes.io/managed-by"
-
-
-@pytest.fixture
-def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
-    """Provide a namespace, and a proxy in front of the API server."""
-    with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 def manifest(

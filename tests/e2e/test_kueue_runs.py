@@ -1,8 +1,6 @@
 """Runs beside a real Kueue: slots and dependencies hold, no run is lost or doubled, and each says for whom it waits."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from tests.controlplane.kueue.process import Kueue
 from tests.e2e.callers import Replica, restart_leader
 from tests.e2e.kueue import WITH_KUEUE, Queues
 from tests.integration.dispatching import ClusterFixture
-from tests.support.faults import FaultProxy
 from tests.support.observer import Observer
 from tests.support.servers import KUEUE, Server
 from tests.support.service import ServiceProcess
@@ -75,20 +72,6 @@ def may_read(server: Server, namespace: str) -> None:
     role, binding = yaml.safe_load_all(KUEUE.read_text("utf-8"))
     rights.create_namespaced_role(namespace, role)
     rights.create_namespaced_role_binding(namespace, binding)
-
-
-@pytest.fixture
-def seen(server: Server, namespace: str) -> Iterator[Observer]:
-    """Provide an independent observer."""
-    with Observer(server.admin, namespace) as observer:
-        yield observer
-
-
-@pytest.fixture
-def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
-    """Provide a namespace, and a proxy in front of the API server."""
-    with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 @pytest.mark.usefixtures("may_read")

@@ -1,6 +1,5 @@
 """Kills, API server faults and network faults: no run is lost or doubled, and no limit is exceeded."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,13 +21,6 @@ DEFINITIONS = {
 }
 
 JOBS = r"/jobs$"
-
-
-@pytest.fixture
-def seen(server: Server, namespace: str) -> Iterator[Observer]:
-    """Provide an independent observer."""
-    with Observer(server.admin, namespace) as observer:
-        yield observer
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from tests.controlplane.audit import calls_of
 from tests.controlplane.plane import AUDIT_LOG_VARIABLE
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ClusterFixture, until
-from tests.support.faults import Fault, FaultProxy, Hold, LoseResponse, Refuse, Request
+from tests.support.faults import Fault, Hold, LoseResponse, Refuse, Request
 from tests.support.kustomize import Right, kubectl, needs_kubectl, rights_in
 from tests.support.ports import find_free_port
 from tests.support.servers import (
@@ -64,13 +64,6 @@ def audit_log() -> Path:
             "needs the API server's audit log, which exists only where `make e2e` starts the control plane itself"
         )
     return Path(os.environ[AUDIT_LOG_VARIABLE])
-
-
-@pytest.fixture
-def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
-    """Provide a namespace, and a proxy in front of the API server."""
-    with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 def granted(file: Path, role: str) -> set[Right]:

@@ -1,7 +1,6 @@
 """Schedules of a configuration in the whole service: leaders are killed in the middle of writes, files change."""
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,12 @@ from app.kube import labels
 from schemas.schedules import load_schedule
 from tests.e2e.callers import Replica
 from tests.integration.dispatching import ClusterFixture, make_due, until
-from tests.support.faults import Fault, FaultProxy, Hold
+from tests.support.faults import Fault, Hold
 from tests.support.observer import Observer
-from tests.support.servers import Server
 from tests.support.service import ServiceProcess, replicas
 
 DEFINITIONS = {"report": {"Image": "busybox:1", "Visibility": "Public", "Args": ["true"]}}
 YEARLY = {"Schedule": "0 0 1 1 *"}
-
-
-@pytest.fixture
-def cluster(server: Server, namespace: str, tmp_path: Path) -> Iterator[ClusterFixture]:
-    """Provide a namespace, and a proxy in front of the API server."""
-    with FaultProxy(server.url, ca=server.ca_file) as proxy:
-        yield ClusterFixture(server, namespace, tmp_path, proxy)
 
 
 def name_of(entry: dict[str, Any]) -> str:
