@@ -237,7 +237,12 @@ def test_leader__clock_jumps__lists_everything_again(cluster: ClusterFixture, se
         [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
         for count in range(2, 5):
+            # While a renewal is under way: asleep before it, it would keep the lease, which nobody else has written.
+            hold = Hold()
+            cluster.proxy.add(Fault(hold, method="PUT", path="/leases"))
+            hold.wait_held()
             slept_seconds += 60
+            hold.release()
             until(partial(has_listed, count))
         [second] = cluster.queue()
         seen.wait(lambda: second in seen.finished)
