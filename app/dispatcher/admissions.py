@@ -156,15 +156,19 @@ class Admissions:
 
     # The next intent.
 
+    def refresh_term(self) -> None:
+        """Mark the writes that have become slow, and forget the pins that the view shows to be over."""
+        self._pass_time()
+        if self.term is not None and self.is_current:
+            self._set(self.term.prune(self.runs))
+            self._settling.keep({*self.term.landing(), *self.term.intended})
+
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
         """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted."""
-        self._pass_time()
         if self.term is None or not self.is_current or self._backoff.is_waiting(_ALL, self._clock()):
             return False
         if not self.term.is_confirmed:
             return True
-        self._set(self.term.prune(self.runs))
-        self._settling.keep({*self.term.landing(), *self.term.intended})
         chosen = choose_runs(self.term, self.runs, slots, self._is_resting)
         return bool(chosen) and is_urgent(self.term, chosen, self.runs)
 

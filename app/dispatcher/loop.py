@@ -218,6 +218,7 @@ class Dispatcher:
             admissions.set_current(is_current)
             if is_current:
                 components.ends.pass_time()
+            admissions.refresh_term()
             # 2. Find out whether the Lease must be written, because runs can be admitted that are not in the intent.
             wants_intent = admissions.wants_intent(slots)
         # 3. Choose these runs and write them into the Lease. The same write renews the Lease.

@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 from app.dispatcher.intent import Pin
 from app.dispatcher.slots import SlotCount, live_runs
 from app.dispatcher.term import Standing, Term, View
-from app.dispatcher.write import SLOW_WRITERS, WRITERS, Purpose, Write, pin_of
+from app.dispatcher.write import PROMPT_WRITERS, SLOW_WRITERS, Purpose, Write, pin_of
 from app.domain.run import Run, queue_key
 
 BATCH = 32
@@ -181,11 +181,11 @@ def choose_write(
 def _count_free_writers(term: Term) -> dict[Standing, int]:
     """Return how many more writes may be handed over, by their definition's standing."""
     prompt = term.in_prompt_writers()
-    free = WRITERS - len(prompt)
+    free = PROMPT_WRITERS - len(prompt)
     untried = sum(term.standing(write.definition) is Standing.UNTRIED for write in prompt)
     return {
         Standing.HEALTHY: free,
-        Standing.UNTRIED: min(free, WRITERS - 1 - untried),
+        Standing.UNTRIED: min(free, PROMPT_WRITERS - 1 - untried),
         Standing.FAILING: SLOW_WRITERS - len(term.slow),
     }
 
@@ -223,7 +223,7 @@ def _candidates(
     several = _may_have_several(term)
     for is_new, run, purpose in _sendable(term, view, slots, is_due):
         definition = run.definition
-        most = WRITERS - 1 if definition in several else 1
+        most = PROMPT_WRITERS - 1 if definition in several else 1
         if in_flight[definition] < most and not is_resting(definition):
             gates_left = run.kueue.other_gates if run.local_queue else None
             write = Write(purpose, pin_of(run), definition, run.name, term.number, gates_left)

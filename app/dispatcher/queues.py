@@ -25,12 +25,11 @@ class _Group:
         blocked_by: the first dependency that isn't ready; `None`: the group's runs could start.
     """
 
-    __slots__ = ("blocked_by", "definition", "depends_on", "keys", "runs")
+    __slots__ = ("blocked_by", "definition", "depends_on", "runs")
 
     def __init__(self, definition: str, depends_on: DependsOn) -> None:
         self.definition = definition
         self.depends_on = depends_on
-        self.keys: list[QueueKey] = []
         self.runs: list[Run] = []
         self.blocked_by: str | None = None
 
@@ -97,12 +96,12 @@ class Queues:
     def startable_runs(self, definition: str) -> Iterator[Run]:
         """The definition's runs that could start, in the order of the queue. The first ones cost little to find."""
         queue = self._queues.get(definition)
-        return _in_order(queue.ready) if queue else iter(())
+        return self._in_order(queue.ready) if queue else iter(())
 
     def blocked_runs(self, definition: str) -> Iterator[Run]:
         """Its runs that wait for dependencies, in the order of the queue."""
         queue = self._queues.get(definition)
-        return _in_order(queue.blocked) if queue else iter(())
+        return self._in_order(queue.blocked) if queue else iter(())
 
     def excluded_runs(self, definition: str) -> list[Run]:
         """Its queued runs that are held, managed elsewhere or parked."""
@@ -188,12 +187,15 @@ class Queues:
             return run
         return replace(run, depends_on=group.depends_on)
 
-    def _enqueue(self, run: Run, key: QueueKey, *, excluded: bool) -> None:
+    def _key(self, run: Run) -> QueueKey:
+        """Return a run's place in its queue, which stays the same while the run is in it."""
+        return queue_key(run)
+
+    def _enqueue(self, run: Run, *, excluded: bool) -> None:
         """Add an unfinished run.
 
         Args:
             run: queued or admitted.
-            key: its place in the queue.
             excluded: whether it is not to be chosen; see `_Queue`.
         """
         queue = self._queues.get(run.definition)
@@ -210,15 +212,14 @@ class Queues:
         if group is None:
             group = queue.groups[run.depends_on] = _Group(run.definition, run.depends_on)
             group.blocked_by = self._first_unready(run.depends_on)
-        at = bisect_left(group.keys, key)
+        at = self._find(group, run)
         if at == 0:
             self._unindex(group)
-        group.keys.insert(at, key)
         group.runs.insert(at, run)
         if at == 0:
             self._index(group)
 
-    def _dequeue(self, run: Run, key: QueueKey, *, excluded: bool) -> None:
+    def _dequeue(self, run: Run, *, excluded: bool) -> None:
         """Remove a run that was added with these arguments."""
         queue = self._queues[run.definition]
         if run.phase is Phase.ADMITTED:
@@ -228,15 +229,19 @@ class Queues:
             if excluded:
                 del queue.excluded[run.uid]
             else:
-                self._leave_group(queue, queue.groups[run.depends_on], key)
+                self._leave_group(queue, queue.groups[run.depends_on], run)
         if not queue.queued and not queue.active:
             del self._queues[run.definition]
 
-    def _leave_group(self, queue: _Queue, group: _Group, key: QueueKey) -> None:
-        at = bisect_left(group.keys, key)
+    def _find(self, group: _Group, run: Run) -> int:
+        """Return where in its group a run is, or belongs."""
+        return bisect_left(group.runs, self._key(run), key=self._key)
+
+    def _leave_group(self, queue: _Queue, group: _Group, run: Run) -> None:
+        at = self._find(group, run)
         if at == 0:
             self._unindex(group)
-        del group.keys[at], group.runs[at]
+        del group.runs[at]
         if not group.runs:
             del queue.groups[group.depends_on]
         elif at == 0:
@@ -245,11 +250,11 @@ class Queues:
     def _index(self, group: _Group) -> None:
         queue = self._queues[group.definition]
         if group.blocked_by is None:
-            insort(queue.ready, (group.keys[0], group))
+            insort(queue.ready, (self._key(group.runs[0]), group))
             for name in group.depends_on or ():
                 self._relying_on.setdefault(name, set()).add(group)
         else:
-            insort(queue.blocked, (group.keys[0], group))
+            insort(queue.blocked, (self._key(group.runs[0]), group))
             self._blocked_on.setdefault(group.blocked_by, set()).add(group)
 
     def _unindex(self, group: _Group) -> None:
@@ -257,12 +262,26 @@ class Queues:
             return
         queue = self._queues[group.definition]
         heads = queue.ready if group.blocked_by is None else queue.blocked
-        del heads[bisect_left(heads, group.keys[0], key=_key_of_head)]
+        del heads[bisect_left(heads, self._key(group.runs[0]), key=_key_of_head)]
         if group.blocked_by is None:
             for name in group.depends_on or ():
                 _discard_from(self._relying_on, name, group)
         else:
             _discard_from(self._blocked_on, group.blocked_by, group)
+
+    def _in_order(self, heads: _Heads) -> Iterator[Run]:
+        """Yield the runs of these groups in the order of the queue. A group is read only as far as needed."""
+        following: list[tuple[QueueKey, int, _Group]] = []  # the next run of each group that has been begun
+        begun = 0
+        while begun < len(heads) or following:
+            if begun < len(heads) and (not following or heads[begun][0] < following[0][0]):
+                index, group = 0, heads[begun][1]
+                begun += 1
+            else:
+                _, index, group = heappop(following)
+            yield group.runs[index]
+            if index + 1 < len(group.runs):
+                heappush(following, (self._key(group.runs[index + 1]), index + 1, group))
 
 
 def _key_of_head(head: tuple[QueueKey, _Group]) -> QueueKey:
@@ -275,18 +294,3 @@ def _discard_from(index: dict[str, set[_Group]], name: str, group: _Group) -> No
         groups.discard(group)
         if not groups:
             del index[name]
-
-
-def _in_order(heads: _Heads) -> Iterator[Run]:
-    """Yield the runs of these groups in the order of the queue. A group is read only as far as needed."""
-    following: list[tuple[QueueKey, int, _Group]] = []  # the next run of each group that has been begun
-    begun = 0
-    while begun < len(heads) or following:
-        if begun < len(heads) and (not following or heads[begun][0] < following[0][0]):
-            index, group = 0, heads[begun][1]
-            begun += 1
-        else:
-            _, index, group = heappop(following)
-        yield group.runs[index]
-        if index + 1 < len(group.runs):
-            heappush(following, (group.keys[index + 1], index + 1, group))

@@ -210,11 +210,11 @@ class RunStore(Queues):
             self._starting[run.uid] = run
         if run.phase is Phase.QUEUED:
             self._queue_deadlines.add(run)
-        self._enqueue(run, self._key(run), excluded=self._is_excluded(run))
+        self._enqueue(run, excluded=self._is_excluded(run))
 
     def _discard(self, run: Run) -> None:
         del self._runs[run.uid]
         self._starting.pop(run.uid, None)
         if run.phase is Phase.QUEUED:
             self._queue_deadlines.discard(run)
-        self._dequeue(run, self._key(run), excluded=self._is_excluded(run))
+        self._dequeue(run, excluded=self._is_excluded(run))

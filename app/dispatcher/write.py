@@ -6,12 +6,13 @@ from typing import NamedTuple
 from app.dispatcher.intent import Pin
 from app.domain.run import Run
 
-WRITERS = 4
+PROMPT_WRITERS = 4
 """How many prompt writes are made at the same time."""
 
 SLOW_WRITERS = 4
 """How many slow writes are made at the same time, in addition to the prompt ones. So a failing definition takes no
-writer away from others. The same number of runs of failing definitions may be in the intent and wait for a writer."""
+prompt writer away from others. The same number of runs of failing definitions may be in the intent and wait for a
+writer."""
 
 
 class Purpose(Enum):

@@ -11,7 +11,7 @@ from app.common.heartbeat import Heartbeat
 from app.common.types import Json
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.change_signal import ChangeSignal
-from app.dispatcher.write import SLOW_WRITERS, WRITERS, Purpose, Write
+from app.dispatcher.write import PROMPT_WRITERS, SLOW_WRITERS, Purpose, Write
 from app.domain.run import Phase, Run
 from app.kube import labels
 from app.kube.client import NamespacedClient
@@ -58,7 +58,7 @@ class Writers:
     def start(self) -> None:
         """Start the threads, unless they are there."""
         if not self.threads:
-            for number in range(WRITERS + SLOW_WRITERS):
+            for number in range(PROMPT_WRITERS + SLOW_WRITERS):
                 name = f"writer-{number}"
                 thread = threading.Thread(target=self._run, args=(name,), name=name, daemon=True)
                 thread.start()

@@ -48,7 +48,8 @@ def read_pages(
         page_seconds: how long a page may take in all.
 
     Yields:
-        Objects, and the resourceVersion of the moment that all pages show.
+        Objects, and the resourceVersion of the moment that all pages show. The list of objects is emptied when the
+        next page is asked for: two pages would take twice the memory.
 
     Raises:
         ExpiredError: reading took so long that the API server has forgotten that moment; begin again.
@@ -74,10 +75,11 @@ def read_pages(
             continue
         if not str(page.get("kind")).endswith("List"):
             raise UnavailableError("the response is not from a Kubernetes API server")
-        metadata = page["metadata"]
-        yield page.get("items") or [], int(metadata["resourceVersion"])
+        metadata, items = page["metadata"], page.pop("items", None) or []
+        yield items, int(metadata["resourceVersion"])
         if not metadata.get("continue"):
             return
+        items.clear()
         # Large objects may be few. Two pages in a row that fit are followed by a larger one.
         short_pages += 1
         if most < _PAGE_OBJECTS and short_pages >= _PAGES_BEFORE_GROWTH:

@@ -316,8 +316,11 @@ _MAX_TIME_LENGTH = 64
 
 def read_time(text: str | None) -> int | None:
     """Return an RFC 3339 time in microseconds since the epoch; `None`: there is none, or it is invalid."""
-    if not text or len(text) > _MAX_TIME_LENGTH:
-        return None
+    return None if not text or len(text) > _MAX_TIME_LENGTH else _parse_time(text)
+
+
+@lru_cache(maxsize=128)  # what was made in the same second has the same text, and so shares one number
+def _parse_time(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

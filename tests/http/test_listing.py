@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.domain.names import new_id
-from app.domain.run import Run, queue_key
+from app.domain.run import Run
 from app.kube.client import NamespacedClient
 from app.kube.credentials import connect
 from app.kube.manifests import build_job
@@ -70,7 +70,8 @@ def test_listing__serves_many_concurrent_callers_with_one_list(server: Server, n
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == [Queue([queue_key(first), queue_key(second)], 0)] * 16
+        places = [(queue.position_of(first), queue.position_of(second), queue.admitted) for queue in found]
+        assert places == [(1, 2, 0)] * 16
         assert lists() == 1
         third = queue_run(own)
         assert listing.queue_with(third).position_of(third) == 3

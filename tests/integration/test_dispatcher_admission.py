@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.dispatcher.write import WRITERS
+from app.dispatcher.write import PROMPT_WRITERS
 from app.kube import labels
 from tests.integration.dispatching import LONG, MERGE_PATCH, ClusterFixture, until
 from tests.support.faults import Fault, Refuse, Request
@@ -147,7 +147,7 @@ def test_dispatcher__all_runs_refused__makes_few_attempts(cluster: ClusterFixtur
         seen.wait(lambda: seen.finished >= set(others))
         tries = [request for request in cluster.proxy.requests if request.fault is fault]
         lasted_seconds = tries[-1].started - tries[0].started
-        assert len(tries) <= WRITERS - 1 + lasted_seconds / 0.1
+        assert len(tries) <= PROMPT_WRITERS - 1 + lasted_seconds / 0.1
 
 
 def test_dispatcher__run_deleted_while_queued__is_never_started(cluster: ClusterFixture, seen: Observer) -> None:

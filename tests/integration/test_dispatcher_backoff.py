@@ -13,7 +13,7 @@ from app.dispatcher.change_signal import ChangeSignal
 from app.dispatcher.lease import SeenLease
 from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.write import WRITERS
+from app.dispatcher.write import PROMPT_WRITERS
 from app.dispatcher.writers import carry_out
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Phase, Run
@@ -71,6 +71,7 @@ class AdmissionHarness:
     def step(self, slots: Mapping[str, int]) -> None:
         """Make what is to be written now, and let time pass until there may be more."""
         admissions = self.admissions
+        admissions.refresh_term()
         if admissions.wants_intent(slots):
             intent = admissions.prepare_renewal(slots)
             admissions.leadership = admissions.leadership.stored(SeenLease("3", "harness", 15, 1, intent))
@@ -241,7 +242,7 @@ def test_dispatcher__slow_api_server__checks_dependencies_before_each_write(
         cluster.scale("db", replicas=0)
         cluster.await_ready("db", 0)
         until(lambda: any(cluster.reasons(name) == ["WaitingForDependencies"] for name in names))
-    assert len(seen.starts) < WRITERS, "more were sent than were under way"
+    assert len(seen.starts) < PROMPT_WRITERS, "more were sent than were under way"
 
 
 @pytest.mark.slow
@@ -410,13 +411,13 @@ def test_dispatcher__ten_untried_definitions_hang__leave_a_writer_to_one_that_su
         seen.wait(lambda: first in seen.starts)
         for name in names:
             cluster.queue(name)
-        hold.wait_held(WRITERS - 1)
+        hold.wait_held(PROMPT_WRITERS - 1)
         [well] = cluster.queue("well")
         cluster.proxy.wait_for(lambda one: is_admission(one) and well in one.path)
         hold.release()
     patches = [one.path for one in cluster.proxy.requests if is_admission(one)]
     place = next(index for index, path in enumerate(patches) if well in path)
-    assert place - 1 <= WRITERS - 1
+    assert place - 1 <= PROMPT_WRITERS - 1
 
 
 @pytest.mark.usefixtures("nothing_is_slow")
@@ -440,7 +441,7 @@ def test_dispatcher__slow_webhook_of_one_definition__delays_no_other(
         patches = [one.path for one in cluster.proxy.requests if is_admission(one)]
         hold.release()
     place = next(index for index, path in enumerate(patches) if quick in path)
-    assert place <= (WRITERS if has_succeeded else 1)
+    assert place <= (PROMPT_WRITERS if has_succeeded else 1)
 
 
 @pytest.mark.usefixtures("nothing_is_slow")
@@ -458,4 +459,4 @@ def test_dispatcher__busy_definition__does_not_starve_another(cluster: ClusterFi
         patches = [one.path for one in cluster.proxy.requests if is_admission(one)]
         hold.release()
     place = next(index for index, path in enumerate(patches) if quiet in path)
-    assert place - before <= WRITERS - 2
+    assert place - before <= PROMPT_WRITERS - 2

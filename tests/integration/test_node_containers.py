@@ -235,11 +235,11 @@ def test_regular_container__that_runs_on_keeps_the_pod_running(
     proxy = container("proxy", f"until test -e {go}; do sleep 0.02; done; exit 4")
     run(apis, "kept", [], container("main", "exit 0"), proxy)
 
-    def has_ended() -> Any:
-        statuses = (pod := apis.pod("kept")).status.container_statuses or ()
-        return statuses and statuses[0].state.terminated and pod
+    def is_proxy_alone() -> Any:
+        main, proxy = (pod := apis.pod("kept")).status.container_statuses or (None, None)
+        return main and main.state.terminated and proxy.state.running and pod
 
-    pod = eventually(has_ended)
+    pod = eventually(is_proxy_alone)
     assert (pod.status.phase, pod.status.container_statuses[0].name) == ("Running", "main")
     go.touch()
     assert ended("kept").status.phase == "Failed"

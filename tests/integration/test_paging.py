@@ -29,6 +29,17 @@ def test_list__reads_fifty_ordinary_jobs_per_page(cluster: ClusterFixture, count
     assert limits(cluster) == [50] * max(1, -(-count // 50))
 
 
+def test_pages__next_page_is_asked_for__empties_the_page_before(cluster: ClusterFixture) -> None:
+    """Whoever still holds it, so that no reader has two pages in memory."""
+    cluster.queue(count=51)
+    namespace = cluster.connect()
+    pages = namespace.pages(namespace.runs)
+    first, _ = next(pages)
+    assert len(first) == 50
+    second, _ = next(pages)
+    assert (len(first), len(second)) == (0, 1)
+
+
 def test_list__large_jobs__limits_pages_to_a_mebibyte(cluster: ClusterFixture) -> None:
     """Fifty of them would be 6 MiB of JSON, and more than a process's spare memory as objects."""
     names = cluster.queue(count=20, args=(_FILLER * 20_000,))

@@ -73,7 +73,7 @@ DRAWN = (
         limits=dict.fromkeys(FAULTS, 0) | {"takes": 1, "takes long": 9, "times out": 3, "refused": 2},
         dispatchers=1,
         fresh=False,
-        bounds={"WRITERS": 3, "SLOW_WRITERS": 1},
+        bounds={"PROMPT_WRITERS": 3, "SLOW_WRITERS": 1},
     ),
     Kind(
         runs=(("a", False), ("a", True), ("a", False), ("b", True), ("b", False)),

@@ -115,7 +115,7 @@ def _check_writers(side: Side, write: Write) -> None:
         if definition in slow and sum(other.definition in slow for other in term.in_flight) >= writes.SLOW_WRITERS:
             raise BrokenPromiseError(f"promise 5: {definition} is slow, and gets a writer of the others")
     is_untried = definition not in term.healthy | term.failing
-    if is_untried and len(_untried_in_prompt_writers(term)) >= writes.WRITERS - 1:
+    if is_untried and len(_untried_in_prompt_writers(term)) >= writes.PROMPT_WRITERS - 1:
         raise BrokenPromiseError("promise 5: definitions that have not been tried hold every writer")
 
 
@@ -161,10 +161,10 @@ def _able_definitions(world: World, side: Side, *, any_writer: bool = False) -> 
     if not term.is_confirmed:
         return set()
     prompt = [write.definition for write in term.in_flight if write not in term.slow]
-    fair = sum(min(prompt.count(definition), writes.WRITERS - 1) for definition in set(prompt))
-    if not any_writer and fair + max(0, len(term.slow) - writes.SLOW_WRITERS) >= writes.WRITERS:
+    fair = sum(min(prompt.count(definition), writes.PROMPT_WRITERS - 1) for definition in set(prompt))
+    if not any_writer and fair + max(0, len(term.slow) - writes.SLOW_WRITERS) >= writes.PROMPT_WRITERS:
         return set()
-    may_try = any_writer or len(_untried_in_prompt_writers(term)) < writes.WRITERS - 1
+    may_try = any_writer or len(_untried_in_prompt_writers(term)) < writes.PROMPT_WRITERS - 1
     store, flying = world.store_of(side), {write.definition for write in term.in_flight}
     landing = [run for pin in term.landing() if (run := _live(store, pin)) is not None]
     able = set()

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubernetes import client
 
-from app.dispatcher.write import WRITERS
+from app.dispatcher.write import PROMPT_WRITERS
 from app.kube.manifests import build_admission
 from benchmarks.bench.cluster import GATED, BenchCluster, wait_leading, wait_until
 from benchmarks.bench.processes import family, read_cpu_seconds
@@ -54,7 +54,7 @@ def measure(cluster: BenchCluster) -> Iterator[Row]:
                 cluster.empty(queue)
     at = f"{runs:,} queued of {len(GATED)} definitions, slots free"
     ratios = [mine.per_second / theirs.per_second for mine, theirs in zip(ours, direct, strict=True)]
-    remark = f"{min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds, {WRITERS} writers and {WRITERS} connections"
+    remark = f"{min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds, over {PROMPT_WRITERS} connections each"
     yield Row("drained", f"{at}: admissions to direct patches", median(ratios), at_least=_GOAL, remark=remark)
     cores = f"the service took {median([one.cores for one in ours]) or 0.0:.2f} cores"
     yield Row("drained", f"{at}: admissions", median([one.per_second for one in ours]), "/s", remark=cores)
@@ -95,7 +95,7 @@ def _patch_directly(cluster: BenchCluster, namespace: str, runs: int) -> _Draine
         for job in jobs[:runs]
     ]
     with watch(cluster.server, namespace, *GATED) as watcher:
-        done = cluster.patch_directly(namespace, targets, connections=WRITERS, seconds=_SECONDS)
+        done = cluster.patch_directly(namespace, targets, connections=PROMPT_WRITERS, seconds=_SECONDS)
         assert not done.others, done.others
         wait_until(lambda: watcher.failure is not None or len(watcher.admitted) >= runs, "all patches to be seen")
     return _rate(list(watcher.admitted.values()))

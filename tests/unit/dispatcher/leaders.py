@@ -48,6 +48,7 @@ class Leader:
 
     def write_intent(self) -> None:
         """Write the Lease where there are runs to be admitted."""
+        self.admissions.refresh_term()
         if self.admissions.wants_intent(self.slots):
             self.store_lease(self.admissions.prepare_renewal(self.slots))
 

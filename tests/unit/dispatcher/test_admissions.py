@@ -69,6 +69,7 @@ def test_admissions__write_no_lease_while_the_view_stays_current() -> None:
     leader.write_intent()
     for _ in range(10):
         leader.admissions.set_current(True)
+        leader.admissions.refresh_term()
         assert not leader.admissions.wants_intent(leader.slots)
 
 

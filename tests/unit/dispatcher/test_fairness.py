@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.dispatcher.write import SLOW_WRITERS, WRITERS, Write
+from app.dispatcher.write import PROMPT_WRITERS, SLOW_WRITERS, Write
 from app.domain.run import Phase, Run
 from app.kube.errors import UnavailableError
 from tests.support.selection import slow
@@ -51,7 +51,7 @@ class Writers:
                 self._leader.admissions.ended(write, UnavailableError("no answer in time"))
 
     def _begin_writes(self) -> None:
-        while len(self._in_flight) < WRITERS + SLOW_WRITERS:
+        while len(self._in_flight) < PROMPT_WRITERS + SLOW_WRITERS:
             write = self._leader.admissions.take_write(self._leader.slots)
             if write is None:
                 return
@@ -118,6 +118,6 @@ def test_admissions__serve_a_definition_beside_ten_that_begin_to_hang() -> None:
     is_down = True
     for number in range(100):
         _queue(leader, names[number % 10], 100 + number)
-    writers.run_until(lambda: len(writers.sent_at) >= 11 + WRITERS, at_most_seconds=5)
+    writers.run_until(lambda: len(writers.sent_at) >= 11 + PROMPT_WRITERS, at_most_seconds=5)
     name = _queue(leader, "ok", 999)
     writers.run_until(lambda: name in writers.sent_at, at_most_seconds=0.5)

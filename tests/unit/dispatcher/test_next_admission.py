@@ -18,7 +18,7 @@ from app.dispatcher.next_admission import (
 )
 from app.dispatcher.run_store import RunStore
 from app.dispatcher.term import Term
-from app.dispatcher.write import SLOW_WRITERS, WRITERS, Purpose, Write
+from app.dispatcher.write import PROMPT_WRITERS, SLOW_WRITERS, Purpose, Write
 from app.domain.run import Phase, Run, queue_key
 from tests.unit.dispatcher.runs import DEFINITIONS, WORKLOADS, make_run, populations, store_of
 
@@ -140,7 +140,7 @@ def test_choose_write__leaves_a_writer_to_the_others() -> None:
     while (write := choose_write(term, store, slots, never, always)) is not None:
         term = term.hand_over(write)
         taken += 1
-    assert taken == WRITERS - 1
+    assert taken == PROMPT_WRITERS - 1
     store.put(make_run(99, definition="b"))
     term = term.intend(choose_runs(term, store, slots, never))
     write = choose_write(term, store, slots, never, always)
@@ -217,7 +217,7 @@ def test_choose_write__has_one_write_in_flight_until_the_first_success() -> None
     term = term.hand_over(first)
     assert choose_write(term, store, slots, never, always) is None
     term = term.succeeded(first)
-    for _ in range(WRITERS - 1):
+    for _ in range(PROMPT_WRITERS - 1):
         write = choose_write(term, store, slots, never, always)
         assert write is not None
         term = term.hand_over(write)
@@ -242,9 +242,11 @@ def test_choose_write__has_one_write_of_a_failing_definition_in_flight() -> None
 
 def test_choose_write__makes_a_slow_write_hold_no_prompt_writer() -> None:
     """What takes long moves to a slow writer, so that others go on."""
-    runs = [make_run(number, definition=f"d{number}") for number in range(WRITERS)] + [make_run(9, definition="d9")]
+    runs = [make_run(number, definition=f"d{number}") for number in range(PROMPT_WRITERS)] + [
+        make_run(9, definition="d9")
+    ]
     term, store, slots = _hand_over_all(runs)
-    assert len(term.in_flight) == WRITERS - 1
+    assert len(term.in_flight) == PROMPT_WRITERS - 1
     term = term.mark_slow(min(term.in_flight))
     assert choose_write(term, store, slots, never, always) is not None
 
@@ -258,7 +260,7 @@ def test_choose_write__keeps_a_writer_for_definitions_that_have_succeeded() -> N
             term = term.mark_slow(write)
         while (new := choose_write(term, store, slots, never, always)) is not None:
             term = term.hand_over(new)
-    assert len(term.in_flight) == WRITERS - 1 + SLOW_WRITERS
+    assert len(term.in_flight) == PROMPT_WRITERS - 1 + SLOW_WRITERS
     store.put(make_run(99, definition="well"))
     term = term._replace(healthy=frozenset({"well"}))
     slots["well"] = 1
@@ -298,7 +300,7 @@ def test_choose_write__keeps_as_many_writers_busy_where_every_write_is_slow() ->
         term = term.mark_slow(write).succeeded(write)
         while (new := choose_write(term, store, slots, never, always)) is not None:
             term = term.hand_over(new).mark_slow(new)
-        assert len(term.in_flight) >= WRITERS
+        assert len(term.in_flight) >= PROMPT_WRITERS
 
 
 def test_choose_write__gives_slow_definitions_no_prompt_writer_for_further_writes() -> None:
