@@ -157,14 +157,17 @@ class Admissions:
     # The next intent.
 
     def refresh_term(self) -> None:
-        """Mark the writes that have become slow, and forget the pins that the view shows to be over."""
+        """Let time pass, and forget the pins whose runs have changed or are gone: no write for these can land."""
         self._pass_time()
         if self.term is not None and self.is_current:
             self._set(self.term.prune(self.runs))
             self._settling.keep({*self.term.landing(), *self.term.intended})
 
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
-        """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted."""
+        """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted.
+
+        Call `refresh_term` before it.
+        """
         if self.term is None or not self.is_current or self._backoff.is_waiting(_ALL, self._clock()):
             return False
         if not self.term.is_confirmed:

@@ -319,7 +319,7 @@ def read_time(text: str | None) -> int | None:
     return None if not text or len(text) > _MAX_TIME_LENGTH else _parse_time(text)
 
 
-@lru_cache(maxsize=128)  # what was made in the same second has the same text, and so shares one number
+@lru_cache(maxsize=128)  # objects of the same second that are read soon after each other share one number
 def _parse_time(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)

@@ -44,7 +44,7 @@ class Queue:
     """A definition's queue at one moment.
 
     Attributes:
-        keys: the queue keys of the queued runs, sorted, as `_pack` makes them.
+        keys: the queue keys of the queued runs, sorted, as `pack_queue_key` makes them.
         admitted: how many runs hold a slot.
     """
 
@@ -53,11 +53,11 @@ class Queue:
 
     def position_of(self, run: Run) -> int:
         """Return the position of a queued run, from 1 on."""
-        return bisect_left(self.keys, _pack(run)) + 1
+        return bisect_left(self.keys, pack_queue_key(run)) + 1
 
     def contains(self, run: Run) -> bool:
         """Return whether the run was in the queue at that moment."""
-        key = _pack(run)
+        key = pack_queue_key(run)
         index = bisect_left(self.keys, key)
         return index < len(self.keys) and self.keys[index] == key
 
@@ -170,7 +170,7 @@ class Listing:
             run = read_run(job)
             count += 1
             if run.phase is Phase.QUEUED:
-                keys.append(_pack(run))
+                keys.append(pack_queue_key(run))
             admitted += run.phase is Phase.ADMITTED
             if newest is not None and list_query is not None and _may_match(list_query, run, job):
                 newest.offer(queue_key(run), trim_job(job))
@@ -183,7 +183,7 @@ class Listing:
         return Snapshot([], False, queue) if newest is None else Snapshot(newest.jobs(), newest.older_exist, queue)
 
 
-def _pack(run: Run) -> bytes:
+def pack_queue_key(run: Run) -> bytes:
     """Return a run's queue key as bytes, which sort as the keys do and take half of their memory."""
     queued_at, name = queue_key(run)
     return (queued_at + 2**63).to_bytes(8, "big") + name.encode()

@@ -70,8 +70,10 @@ def test_listing__serves_many_concurrent_callers_with_one_list(server: Server, n
             thread.start()
         for thread in threads:
             thread.join()
-        places = [(queue.position_of(first), queue.position_of(second), queue.admitted) for queue in found]
-        assert places == [(1, 2, 0)] * 16
+        places = [
+            (queue.position_of(first), queue.position_of(second), len(queue.keys), queue.admitted) for queue in found
+        ]
+        assert places == [(1, 2, 2, 0)] * 16
         assert lists() == 1
         third = queue_run(own)
         assert listing.queue_with(third).position_of(third) == 3

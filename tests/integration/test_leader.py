@@ -237,7 +237,8 @@ def test_leader__clock_jumps__lists_everything_again(cluster: ClusterFixture, se
         [first] = cluster.queue()
         seen.wait(lambda: first in seen.finished)
         for count in range(2, 5):
-            # While a renewal is under way: asleep before it, it would keep the lease, which nobody else has written.
+            # It falls asleep during a renewal. If it fell asleep just before one, it would rightly go on leading: the
+            # renewal is stored only if nobody else has written the Lease meanwhile.
             hold = Hold()
             cluster.proxy.add(Fault(hold, method="PUT", path="/leases"))
             hold.wait_held()
