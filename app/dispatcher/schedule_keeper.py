@@ -217,6 +217,7 @@ class ScheduleKeeper:
         with self._changed:
             if not term.is_filled:
                 return _LOOK_SECONDS
+            term.left.clear()
             waiting = {name for name in (*term.targets, *term.stored) if term.backoffs.is_waiting(name, now)}
             wanted = {name: target.applied for name, target in term.targets.items()}
             known = Known(term.checked, term.deleted, self._is_undecided)
@@ -263,6 +264,8 @@ class ScheduleKeeper:
                 self._remove(term, term.stored[name])
 
     def _create(self, term: "_Term", target: Target) -> None:
+        with self._changed:  # before the call: somebody may delete what it creates before its answer is read
+            term.deleted.pop(target.name, None)
         try:
             created = self._client.create_cronjob(target.build())
         except AlreadyExistsError:
@@ -273,7 +276,6 @@ class ScheduleKeeper:
             self._note_taken(term, target, existing)
             return
         term.taken.pop(target.name, None)
-        term.deleted.pop(target.name, None)
         self._note_written(term, created)
         log.info("the CronJob %s of a schedule was created", target.name)
 
@@ -475,6 +477,7 @@ class _Term:
         refusals: how often the API server has refused to let them be read since they were read last.
         has_news: whether the watch has brought something.
         stored: the schedules that exist, by the name of the CronJob.
+        left: the names of those that the watch has shown to be gone since the current step was planned.
         checked: see `Known`.
         deleted: see `Known`.
         untold: the schedules whose deletion is still to be told.
@@ -498,6 +501,7 @@ class _Term:
         self.refusals = 0
         self.has_news = False
         self.stored: dict[str, StoredSchedule] = {}
+        self.left: set[str] = set()
         self.checked: dict[str, tuple[str, str]] = {}
         self.deleted: dict[str, str] = {}
         self.untold: list[StoredSchedule] = []
@@ -508,6 +512,7 @@ class _Term:
         self.failed_at: dict[str, float] = {}
         self.stuck_at = ""
         self._own_writes: dict[str, int] = {}  # resourceVersions that the watch has not shown yet, by name
+        self._listed_at = 0  # the resourceVersion of the last list
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to keep."""
@@ -527,15 +532,17 @@ class _Term:
         self.failed_at[name] = now
 
     def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> None:
-        """Hold a schedule as it was read or written, unless the watch has shown a later version."""
+        """Hold a schedule as it was read or written, unless the watch has shown a later version, or that it is gone."""
         if stored is None:
             return
         with self._changed:
-            known = self.stored.get(stored.name)
-            if known is None or int(known.resource_version) <= int(stored.resource_version):
+            version, known = int(stored.resource_version), self.stored.get(stored.name)
+            if known is None and (stored.name in self.left or version <= self._listed_at):
+                return
+            if known is None or int(known.resource_version) <= version:
                 self.stored[stored.name] = stored
                 if written:
-                    self._own_writes[stored.name] = int(stored.resource_version)
+                    self._own_writes[stored.name] = version
 
     def note_deletion(self, stored: StoredSchedule) -> None:
         """Hold a schedule that was just deleted no longer as one that exists."""
@@ -547,7 +554,7 @@ class _Term:
     def replace(self, records: Iterable[_Seen], version: int) -> None:
         """Hold these schedules and no others, but for what was written after the list was made."""
         with self._changed:
-            before = self.stored
+            before, self._listed_at = self.stored, version
             self.stored = {seen.name: seen.stored for seen in records if seen.stored is not None}
             if not self.is_filled:
                 self.own_deletions |= {one.uid for one in self.stored.values() if one.being_deleted}
@@ -557,6 +564,7 @@ class _Term:
                 if self._own_writes.get(name, 0) > version:
                     self.stored[name] = stored
                 else:
+                    self.left.add(name)
                     self._note_gone(stored)
             self.is_filled, self.is_listing, self.refusals = True, False, 0
             self._notify()
@@ -566,6 +574,7 @@ class _Term:
         with self._changed:
             known = self.stored.get(record.name)
             if record.stored is None:
+                self.left.add(record.name)
                 if known is not None:
                     del self.stored[record.name]  # somebody has taken its labels away
                     self._notify()
@@ -579,6 +588,7 @@ class _Term:
     def remove(self, record: _Seen) -> None:
         """Hold this schedule no longer."""
         with self._changed:
+            self.left.add(record.name)
             self.taken.pop(record.name, None)
             self.failed_at.pop(record.name, None)
             if record.name in self.targets:

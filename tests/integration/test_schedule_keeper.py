@@ -21,7 +21,7 @@ from schemas.configuration import parse_configuration
 from schemas.definition import Definition
 from schemas.schedules import check_schedule, load_schedule
 from tests.integration.dispatching import ClusterFixture, make_due, until
-from tests.support.faults import Fault, Hold, LoseRequest, LoseResponse, Refuse
+from tests.support.faults import Call, Fault, Hold, LoseRequest, LoseResponse, Refuse
 from tests.support.selection import slow
 
 CRONJOBS = r"/cronjobs$"
@@ -43,6 +43,13 @@ def names_of(one: Definition) -> list[str]:
     return [cronjob_name(one.name, schedule_id) for schedule_id in schedule_ids(one.name, one.schedules)]
 
 
+def seen_by(keeper: ScheduleKeeper) -> Any:
+    """Return what a keeper that leads knows: the store of its watch."""
+    feed = keeper._watch._feed
+    assert feed is not None
+    return feed.followers[0].store
+
+
 class Harness:
     """A keeper's surroundings, which a test changes.
 
@@ -50,6 +57,7 @@ class Harness:
         definitions: in force.
         undecided: names of definitions of which nobody knows if they exist.
         leads: whether keepers lead.
+        keepers: those that run.
     """
 
     def __init__(self, cluster: ClusterFixture) -> None:
@@ -57,7 +65,7 @@ class Harness:
         self.definitions: Sequence[Definition] = ()
         self.undecided: set[str] = set()
         self.leads = True
-        self._keepers: list[ScheduleKeeper] = []
+        self.keepers: list[ScheduleKeeper] = []
 
     @contextmanager
     def keeping(
@@ -78,18 +86,18 @@ class Harness:
             clock,
         )
         keeper.start()
-        self._keepers.append(keeper)
+        self.keepers.append(keeper)
         try:
             yield keeper
         finally:
             keeper.stop()
             keeper._thread.join()
-            self._keepers.remove(keeper)
+            self.keepers.remove(keeper)
 
     def change(self, *definitions: Definition) -> None:
         """Put other definitions in force."""
         self.definitions = definitions
-        for keeper in self._keepers:
+        for keeper in self.keepers:
             keeper.wake()
 
     def cronjobs(self) -> dict[str, Any]:
@@ -319,6 +327,37 @@ def test_keeper__tells_a_deletion_and_makes_no_other_until_the_schedule_changes(
         harness.change(definition({"Schedule": YEARLY, "Args": ["2"]}))
         harness.await_names(name)
     assert "(ScheduleDeleted)" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_keeper__is_shown_a_deletion_before_an_answer__knows_that_the_cronjob_is_gone(
+    harness: Harness, method: str
+) -> None:
+    """The answer to the create, or to a read after an edit, is older than the deletion that the watch has shown."""
+    one = definition({"Schedule": YEARLY, "Args": ["1"]})
+    (name,) = names_of(one)
+
+    def delete() -> None:
+        harness.delete(name)
+        until(lambda: harness.keepers)
+        until(lambda: name in seen_by(harness.keepers[0]).left)
+
+    fault = Fault(Call(delete), method=method, path=CRONJOBS if method == "POST" else f"/cronjobs/{name}$")
+    if method == "POST":
+        harness.cluster.proxy.add(fault)
+    with harness.keeping(one) as keeper:
+        if method == "GET":
+            harness.await_names(name)
+            harness.cluster.proxy.add(fault)
+            harness.patch(name, {"spec": {"startingDeadlineSeconds": 77}})
+        until(lambda: harness.reasons(name) == ["ScheduleDeleted"])
+        keeper.wake()
+        until(lambda: not keeper._is_woken)
+        assert harness.names() == []
+        assert seen_by(keeper).stored == {}
+        harness.change(definition({"Schedule": YEARLY, "Args": ["2"]}))
+        harness.await_names(name)
+        assert harness.args(name) == ["2"]
 
 
 def test_keeper__makes_a_deleted_cronjob_again_in_its_next_term(harness: Harness) -> None:
