@@ -92,19 +92,19 @@ class Admissions:
             "no run can be admitted: the API server is unreachable, throttles the service, or denies it a right",
             clock,
         )
-        self.open_view()
+        self.reset_view()
 
-    def open_view(self) -> RunStore:
-        """Forget the last view of the cluster; return the store that the view of the new term fills."""
+    def reset_view(self) -> RunStore:
+        """Forget the last view of the cluster; return the empty store that the watches of the next term fill."""
         self.runs = runs = self._make_store()
         self.is_current = False
         self._sent_at: dict[Write, float] = {}
         self._parked = ParkedRuns(runs, self._server_clock)
-        self._definitions = DefinitionBackoff()
+        self._definition_backoff = DefinitionBackoff()
         self._settling = BackoffTable[Pin](0.25, _LAST_SETTLE_SECONDS)
         self._refusals = BackoffTable[str](0.25, _LAST_REFUSAL_SECONDS)
         self._suspensions = BackoffTable[str](1.0, _LAST_REFUSAL_SECONDS)
-        self._backoff = BackoffTable[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
+        self._outage_backoff = BackoffTable[str](_FIRST_OUTAGE_SECONDS, _LAST_OUTAGE_SECONDS)
         return runs
 
     def _make_store(self) -> RunStore:
@@ -134,7 +134,7 @@ class Admissions:
     def end_term(self) -> None:
         """End the term at once and forget the view: a list that ends late must not count in the next term."""
         self.leadership = self.leadership.end_term()
-        self.open_view()
+        self.reset_view()
 
     def set_current(self, is_current: bool) -> None:
         """Record whether the view is up to date. No run is admitted from an outdated view."""
@@ -161,14 +161,14 @@ class Admissions:
         self._pass_time()
         if self.term is not None and self.is_current:
             self._set(self.term.prune(self.runs))
-            self._settling.keep({*self.term.landing(), *self.term.intended})
+            self._settling.keep({*self.term.landing(), *self.term.unsent})
 
     def wants_intent(self, slots: Mapping[str, int]) -> bool:
         """Return whether the Lease should be written now: to confirm the term, or for runs that can be admitted.
 
         Call `refresh_term` before it.
         """
-        if self.term is None or not self.is_current or self._backoff.is_waiting(_ALL, self._clock()):
+        if self.term is None or not self.is_current or self._outage_backoff.is_waiting(_ALL, self._clock()):
             return False
         if not self.term.is_confirmed:
             return True
@@ -198,7 +198,7 @@ class Admissions:
         """Take the write that a free writer should make; `None`: there is none now."""
         self._pass_time()
         now = self._clock()
-        if self.term is None or not self.is_current or self._backoff.is_waiting(_ALL, now):
+        if self.term is None or not self.is_current or self._outage_backoff.is_waiting(_ALL, now):
             return None
         write = choose_write(self.term, self.runs, slots, self._is_resting, self._is_due)
         if write is not None:
@@ -238,9 +238,9 @@ class Admissions:
     def _succeeded(self, write: Write, run: Run) -> None:
         assert self.term is not None
         self._outage.recovered()
-        self._backoff.succeed(_ALL)
+        self._outage_backoff.succeed(_ALL)
         if write.purpose is not Purpose.READ:
-            self._definitions.answered(write.definition, self._clock())
+            self._definition_backoff.answered(write.definition, self._clock())
         self.runs.update(run)  # at once, before the watch shows it
         if write.purpose is Purpose.ADMIT and run.phase is Phase.QUEUED:
             self._refused(write, "a webhook of the cluster has suspended it again")
@@ -262,19 +262,19 @@ class Admissions:
         now = self._clock()
         if isinstance(error, ConflictError | NotFoundError):
             _count("conflict" if isinstance(error, ConflictError) else "gone")
-            self._definitions.answered(write.definition, now)
+            self._definition_backoff.answered(write.definition, now)
             self._settling.fail(write.pin, now, at_least=_CONFLICT_SECONDS)
             self._set(self.term.conflicts(write))
         elif error.outcome_unknown:
             _count("unanswered")
-            self._definitions.failed(write.definition, now, error)
+            self._definition_backoff.failed(write.definition, now, error)
             self._settling.fail(write.pin, now)
             self._set(self.term.lost_answer(write))
         elif error.retryable or _is_missing_right(error):
             _count("refused")
             self._outage.failed(error)
-            self._backoff.fail(_ALL, now, at_least=error.retry_after_seconds or 0)
-            self._definitions.failed(write.definition, now, error)
+            self._outage_backoff.fail(_ALL, now, at_least=error.retry_after_seconds or 0)
+            self._definition_backoff.failed(write.definition, now, error)
             self._set(self.term.not_sent(write))
         else:
             self._refused(write, error.message)
@@ -284,7 +284,7 @@ class Admissions:
         _count("refused")
         now = self._clock()
         log.warning("run %s can't be admitted: %s", write.name, why)
-        self._definitions.refused(write.definition, now)
+        self._definition_backoff.refused(write.definition, now)
         self._set(self.term.refused(write))
         if write.pin in self.term.in_doubt:
             if write.purpose is Purpose.ADMIT:
@@ -307,7 +307,7 @@ class Admissions:
         """How long until there may be more to do without any change in the cluster; infinite: never."""
         now = self._clock()
         slow = [sent_at + SLOW_SECONDS - now for sent_at in self._sent_at.values() if sent_at + SLOW_SECONDS > now]
-        timers = (self._parked, self._definitions, self._settling, self._backoff)
+        timers = (self._parked, self._definition_backoff, self._settling, self._outage_backoff)
         return max(0.0, min([*slow, *(timer.seconds_left(now) for timer in timers)]))
 
     def _pass_time(self) -> None:
@@ -319,7 +319,7 @@ class Admissions:
         self._parked.unpark_due(now)
 
     def _is_resting(self, definition: str) -> bool:
-        return self._definitions.is_resting(definition, self._clock())
+        return self._definition_backoff.is_resting(definition, self._clock())
 
     def _is_due(self, pin: Pin) -> bool:
         return not self._settling.is_waiting(pin, self._clock())
@@ -331,7 +331,7 @@ class Admissions:
         if after is not None:
             self._start_latency.observe(after)
             if after.started and before is not None and not before.started and not after.local_queue:
-                self._definitions.started(after.definition)
+                self._definition_backoff.started(after.definition)
         if after is None or after.phase is Phase.FINISHED:
             if before is not None:
                 self._forget(before.uid)
@@ -342,7 +342,7 @@ class Admissions:
         now = self._clock()
         if after.undone_by_kueue and (before is None or not before.undone_by_kueue):
             # Kueue would stop every run of the definition: so the definition rests, and the run keeps its place.
-            self._definitions.stopped(after.definition, now)
+            self._definition_backoff.stopped(after.definition, now)
             if before is not None:
                 self._tell(after, *explain_undone(after))
         elif before is not None and before.phase is Phase.ADMITTED:

@@ -17,14 +17,14 @@ from app.domain.run import Run
 
 SUSPECTED_PER_GROUP = 64
 """How many queued runs of each group are fenced. A group is the runs of one definition that wait for the same
-dependencies; those of a schedule that a request has made are a group of their own, because a predecessor may have left
-out others. Every dispatcher admits the runs of a group in the order of the queue, so the first ones suffice. All groups
-are fenced, because it is unknown which of them could start when the predecessor led."""
+dependencies. Those that a request's schedule has made are counted apart from the others of their group, because a
+predecessor may have left them out. Every dispatcher admits the runs of a group in the order of the queue, so the first
+ones suffice. All groups are fenced, because it is unknown which of them could start when the predecessor led."""
 
 FENCED_AT_ONCE = 64
 """How many of these runs are suspected at a time, per definition."""
 
-Unfenced = Mapping[str, tuple[Pin, ...]]
+ToSuspect = Mapping[str, tuple[Pin, ...]]
 """By definition, the pins that are to be suspected later."""
 
 
@@ -35,7 +35,7 @@ class QueuedRuns(Protocol):
         """The first queued runs of each group, at most `most` of one."""
 
 
-def collect_suspects(view: QueuedRuns, known: Collection[Pin]) -> Unfenced:
+def collect_suspects(view: QueuedRuns, known: Collection[Pin]) -> ToSuspect:
     """Return the pins of runs that an unknown predecessor may have been admitting, without those in `known`."""
     found: dict[str, list[Pin]] = {}
     for run in view.first_queued(SUSPECTED_PER_GROUP):
@@ -44,11 +44,13 @@ def collect_suspects(view: QueuedRuns, known: Collection[Pin]) -> Unfenced:
     return {name: tuple(pins) for name, pins in found.items()}
 
 
-def suspect_next(view: RunsInView, suspected: frozenset[Pin], unfenced: Unfenced) -> tuple[frozenset[Pin], Unfenced]:
+def suspect_next(
+    view: RunsInView, suspected: frozenset[Pin], to_suspect: ToSuspect
+) -> tuple[frozenset[Pin], ToSuspect]:
     """Suspect the next runs of each definition that has no suspected run left."""
     busy = {run.definition for run in live_runs(suspected, view).values()}
-    left, now = dict(unfenced), set(suspected)
-    for definition, pins in unfenced.items():
+    left, now = dict(to_suspect), set(suspected)
+    for definition, pins in to_suspect.items():
         if definition in busy:
             continue
         live = tuple(live_runs(pins, view))

@@ -1,4 +1,7 @@
-"""The intent: the pins of all runs that a leader may be admitting. It is stored in an annotation of the Lease."""
+"""The intent: the pins of all runs that a leader may be admitting. It is stored in an annotation of the Lease.
+
+Here is its format. Which runs, and how many, a leader adds to it: `app/dispatcher/next_admission.py`.
+"""
 
 import json
 import re

@@ -12,6 +12,7 @@ from app.common.heartbeat import Heartbeat
 from app.common.types import Json
 from app.dispatcher.admissions import Admissions
 from app.dispatcher.change_signal import ChangeSignal
+from app.dispatcher.cluster_watches import ClusterWatches
 from app.dispatcher.election import Election
 from app.dispatcher.end_reporter import EndReporter
 from app.dispatcher.enforcer import Leader
@@ -23,7 +24,6 @@ from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.run_store import RunStore
 from app.dispatcher.start_deadline_enforcer import StartDeadlineEnforcer
 from app.dispatcher.start_latency import StartLatency
-from app.dispatcher.view import ClusterView
 from app.dispatcher.writers import Writers
 from app.domain.pending_reason import PendingReason
 from app.domain.run import Run
@@ -184,7 +184,7 @@ class Dispatcher:
         """Dispatch with a new view of the cluster, until the term ends or the dispatcher stops."""
         components.writers.start()
         with self._signal.lock:
-            runs = components.admissions.open_view()
+            runs = components.admissions.reset_view()
             components.ends.begin_term(components.election.predecessor_renewed_at)
 
         def on_break() -> None:
@@ -193,35 +193,35 @@ class Dispatcher:
                     components.admissions.lose_view()
                     self._signal.notify()
 
-        view = ClusterView(self._client, self._signal, runs, self._runs_watch, self._silence_seconds, on_break)
-        view.start()
+        watches = ClusterWatches(self._client, self._signal, runs, self._runs_watch, self._silence_seconds, on_break)
+        watches.start()
         try:
             while components.election.is_leading() and not self._stop.is_set():
                 self._heartbeat.beat("dispatcher")
-                self._dispatch(components, view)
+                self._dispatch(components, watches)
             if components.election.is_leading():
                 self._release(components)
         finally:
-            view.stop()
+            watches.stop()
             components.election.resign()
             components.recorder.clear()
             components.start_latency.clear()
             components.clear_notifications()
             self._metrics.clear()
 
-    def _dispatch(self, components: "_Components", view: ClusterView) -> None:
+    def _dispatch(self, components: "_Components", watches: ClusterWatches) -> None:
         """Run one cycle, then wait for the next change."""
         slots, admissions, election = components.read_slots(), components.admissions, components.election
         # 1. Find out whether the view is current. Asked under the lock, so that no break of a watch is overwritten.
         with metrics.CYCLE_SECONDS.time(), self._signal.lock:
-            is_current = view.is_current()
+            is_current = watches.is_current()
             admissions.set_current(is_current)
             if is_current:
                 components.ends.pass_time()
             admissions.refresh_term()
             # 2. Find out whether the Lease must be written, because runs can be admitted that are not in the intent.
             wants_intent = admissions.wants_intent(slots)
-        # 3. Choose these runs and write them into the Lease. The same write renews the Lease.
+        # 3. Choose these runs (`Leadership.prepare_renewal`) and write them into the Lease. That renews the Lease, too.
         if (wants_intent and not election.is_backing_off()) or election.seconds_until_due() <= 0:
             if not self._heartbeat.is_alive():
                 log.error("the dispatcher gives up leading: one of its threads is stuck")
@@ -237,8 +237,8 @@ class Dispatcher:
         # 5. Record metrics, and Events for people.
         self._metrics.show(admissions.runs, slots, admissions.in_doubt())
         if is_current:
-            components.tell(view, slots)
-            components.notify()
+            components.tell(watches, slots)
+            components.deliver_ends()
         # 6. Wait until something changes, or is due.
         with self._signal.lock:
             seconds = min(admissions.seconds_until_due(), election.seconds_until_due())
@@ -312,17 +312,17 @@ class _Components:
             self.admissions.runs.refuse_schedules(self._owner.refused_schedules())
             return slots
 
-    def tell(self, view: ClusterView, slots: Mapping[str, int]) -> None:
+    def tell(self, watches: ClusterWatches, slots: Mapping[str, int]) -> None:
         """Write Events on the runs whose reason for waiting has changed and has stayed the same for a moment."""
         now = self._clock()
         if now - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = now
         with self._signal.lock:
-            events, _ = self._reasons.find_events(self.admissions.runs, slots, view.unready())
+            events, _ = self._reasons.find_events(self.admissions.runs, slots, watches.unready())
         self.recorder.record(events)
 
-    def notify(self) -> None:
+    def deliver_ends(self) -> None:
         """Have the ends of runs delivered that are to be told. Nothing of it is loaded before there is one."""
         if self._notifier is None:
             if self._notifications is None or not self.admissions.runs.undelivered.groups:

@@ -75,13 +75,13 @@ def choose_runs(term: Term, view: AdmissionView, slots: Slots, is_resting: IsRes
         return []
     count = _count_slots(term, view, slots)
     waiting = _sendable_soon(term, view, count, is_resting)
-    intended = Counter(run.definition for run in waiting.values())
+    unsent = Counter(run.definition for run in waiting.values())
     nameable = max(0, MOST_NAMED - len(term.unsettled()) - len(waiting))
     room = _Room(Counter(term.standing(run.definition) for run in waiting.values()))
     uids = {pin.uid for pin in [*count.landing, *waiting]}
     ranked: list[tuple[int, int, tuple[int, str], Run]] = []
     for definition in view.startable():
-        most = _may_intend(definition, term, count, is_resting) - intended[definition]
+        most = _may_intend(definition, term, count, is_resting) - unsent[definition]
         most = min(most, nameable, room.left(term.standing(definition)))
         if most <= 0:
             continue
@@ -120,26 +120,26 @@ class _Room:
 
 def is_urgent(term: Term, chosen: Iterable[Run], view: View) -> bool:
     """Return whether to write an intent for these runs now, instead of with a later batch."""
-    if len(term.intended) < REFILL:
+    if len(term.unsent) < REFILL:
         return True
-    intended = {run.definition for run in live_runs(term.intended, view).values()}
-    return any(run.definition not in intended for run in chosen)
+    unsent = {run.definition for run in live_runs(term.unsent, view).values()}
+    return any(run.definition not in unsent for run in chosen)
 
 
 def drop_unsendable(term: Term, view: View, slots: Slots, is_resting: IsResting) -> Term:
-    """Forget the intended runs that can't be sent soon, because they take room from other runs."""
-    return term._replace(intended=frozenset(_sendable_soon(term, view, _count_slots(term, view, slots), is_resting)))
+    """Forget the unsent runs that can't be sent soon, because they take room from other runs."""
+    return term._replace(unsent=frozenset(_sendable_soon(term, view, _count_slots(term, view, slots), is_resting)))
 
 
 def _count_slots(term: Term, view: View, slots: Slots) -> SlotCount:
-    return SlotCount(view, slots, term.landing(), term.unfenced.keys())
+    return SlotCount(view, slots, term.landing(), term.to_suspect.keys())
 
 
 def _sendable_soon(term: Term, view: View, count: SlotCount, is_resting: IsResting) -> dict[Pin, Run]:
-    """Return the intended runs that may be sent soon, the first ones of each queue."""
+    """Return the unsent runs that may be sent soon, the first ones of each queue."""
     kept: dict[Pin, Run] = {}
     kept_of: Counter[str] = Counter()
-    for pin, run in sorted(live_runs(term.intended, view).items(), key=lambda one: queue_key(one[1])):
+    for pin, run in sorted(live_runs(term.unsent, view).items(), key=lambda one: queue_key(one[1])):
         if kept_of[run.definition] < _may_intend(run.definition, term, count, is_resting):
             kept[pin] = run
             kept_of[run.definition] += 1
@@ -258,6 +258,6 @@ def _sendable(
             yield False, run, Purpose.ADMIT
         else:
             yield False, run, Purpose.FENCE
-    for pin, run in live_runs(term.intended, view).items():
+    for pin, run in live_runs(term.unsent, view).items():
         if count.free(run.definition) > 0 and pin not in count.landing and view.may_start(run):
             yield True, run, Purpose.ADMIT

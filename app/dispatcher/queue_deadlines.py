@@ -1,4 +1,7 @@
-"""The queued runs that have a `QueueTimeoutSeconds`, in the order in which that time ends."""
+"""The queued runs that have a `QueueTimeoutSeconds`, in the order in which that time ends.
+
+`app/kube/parsing.py` computes the deadline, and `app/dispatcher/queue_timeout_enforcer.py` ends a run that is over it.
+"""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator

@@ -104,7 +104,7 @@ class Queues:
         return self._in_order(queue.blocked) if queue else iter(())
 
     def excluded_runs(self, definition: str) -> list[Run]:
-        """Its queued runs that are held, managed elsewhere or parked."""
+        """Its queued runs that are not to be chosen: held, managed elsewhere, parked, or of a refused schedule."""
         queue = self._queues.get(definition)
         return list(queue.excluded.values()) if queue else []
 

@@ -51,7 +51,10 @@ class SlotCount:
         self._held = Counter(run.definition for run in self.landing.values())
 
     def free(self, definition: str) -> int:
-        """Return how many more runs may be admitted; negative: more slots may be in use than there are."""
+        """Return how many more runs may be admitted.
+
+        Negative: more slots may be in use than there are, or the definition is closed.
+        """
         if definition in self._closed:
             return -1
         return self._slots.get(definition, 0) - self._view.active(definition) - self._held[definition]

@@ -6,7 +6,7 @@ docs/adr/0005-intent-in-the-lease.md lists the rules, and goes through the failu
 
 Which sets of pins each method combines:
 
-| method | in flight | in doubt | suspected | intended | chosen | purpose |
+| method | in flight | in doubt | suspected | unsent | chosen | purpose |
 | --- | --- | --- | --- | --- | --- | --- |
 | `sent` | yes | | | | | admissions that have no answer yet |
 | `unsettled` | yes | yes | | | | written into the Lease when it is released |
@@ -44,7 +44,7 @@ class Standing(Enum):
     HEALTHY = "healthy"
     """Its last write succeeded."""
     FAILING = "failing"
-    """Its last write failed or had no answer."""
+    """Its last write was refused, was not sent, or had no answer. `DefinitionBackoff` tells how long it then rests."""
 
 
 class Term(NamedTuple):
@@ -57,7 +57,7 @@ class Term(NamedTuple):
         is_listed: whether the view has been filled in this term. Until then no run is chosen.
         is_confirmed: whether the Lease was written after the view was filled. Until then no write is sent. If etcd was
             restored to an older state in between, that write of the Lease conflicts.
-        intended: the pins that this leader has written into the Lease and not sent yet.
+        unsent: the pins that this leader has written into the Lease and not sent yet.
         in_flight: the writes that were handed to a writer and have no answer yet.
         slow: the writes in flight that are slow, in the order in which they became slow.
         given_up: the slow writes in flight whose answers are no longer waited for.
@@ -67,8 +67,8 @@ class Term(NamedTuple):
         conflicted: the pins in doubt whose last write conflicted. The watch should soon show another version of the
             run. If it does not, the run is read.
         suspected: the pins of runs that an unknown predecessor may have been admitting. They are being fenced.
-        unfenced: by definition, the pins that will be suspected next. As long as a definition has any, none of its runs
-            is admitted.
+        to_suspect: by definition, the pins that will be suspected next. As long as a definition has any, none of its
+            runs is admitted.
         suspects_collected: whether all pins that must be fenced are known. `False` after an unknown predecessor, until
             the view is filled.
         failing: the failing definitions.
@@ -80,7 +80,7 @@ class Term(NamedTuple):
     number: int = 0
     is_listed: bool = False
     is_confirmed: bool = False
-    intended: frozenset[Pin] = _NOTHING
+    unsent: frozenset[Pin] = _NOTHING
     in_flight: frozenset[Write] = frozenset()
     slow: tuple[Write, ...] = ()
     given_up: frozenset[Write] = frozenset()
@@ -88,7 +88,7 @@ class Term(NamedTuple):
     fence_only: frozenset[Pin] = _NOTHING
     conflicted: frozenset[Pin] = _NOTHING
     suspected: frozenset[Pin] = _NOTHING
-    unfenced: Mapping[str, tuple[Pin, ...]] = {}
+    to_suspect: Mapping[str, tuple[Pin, ...]] = {}
     suspects_collected: bool = True
     failing: frozenset[str] = frozenset()
     healthy: frozenset[str] = frozenset()
@@ -104,24 +104,24 @@ class Term(NamedTuple):
 
     def listed(self, view: View) -> "Term":
         """Record that the view has been filled for the first time in this term."""
-        unfenced = {} if self.suspects_collected else fence.collect_suspects(view, self.in_doubt)
-        return self._replace(is_listed=True, unfenced=unfenced, suspects_collected=True).prune(view)
+        to_suspect = {} if self.suspects_collected else fence.collect_suspects(view, self.in_doubt)
+        return self._replace(is_listed=True, to_suspect=to_suspect, suspects_collected=True).prune(view)
 
     def prune(self, view: View) -> "Term":
         """Forget the pins whose runs have another version or are no longer queued: no patch for them can land."""
-        if not (self.intended or self.in_doubt or self.suspected or self.unfenced):
+        if not (self.unsent or self.in_doubt or self.suspected or self.to_suspect):
             return self
         in_doubt = frozenset(live_runs(self.in_doubt, view))
-        suspected, unfenced = frozenset(live_runs(self.suspected, view)), self.unfenced
-        if unfenced:
-            suspected, unfenced = fence.suspect_next(view, suspected, unfenced)
+        suspected, to_suspect = frozenset(live_runs(self.suspected, view)), self.to_suspect
+        if to_suspect:
+            suspected, to_suspect = fence.suspect_next(view, suspected, to_suspect)
         return self._replace(
-            intended=frozenset(pin for pin, run in live_runs(self.intended, view).items() if view.may_start(run)),
+            unsent=frozenset(pin for pin, run in live_runs(self.unsent, view).items() if view.may_start(run)),
             in_doubt=in_doubt,
             fence_only=self.fence_only & in_doubt,
             conflicted=self.conflicted & in_doubt,
             suspected=suspected,
-            unfenced=unfenced,
+            to_suspect=to_suspect,
         )
 
     # Sets of pins.
@@ -139,8 +139,8 @@ class Term(NamedTuple):
         return self.sent() | self.in_doubt
 
     def named(self, chosen: Iterable[Run], view: View) -> frozenset[Pin]:
-        """The pins of the next intent: those that may still land, those that are intended, and the chosen runs'."""
-        kept = self.intended | self.sent() | self.in_doubt
+        """The pins of the next intent: those that may still land, those that are unsent, and the chosen runs'."""
+        kept = self.unsent | self.sent() | self.in_doubt
         if self.is_listed:
             kept = frozenset(live_runs(kept, view))
         return kept | {pin_of(run) for run in chosen}
@@ -148,7 +148,7 @@ class Term(NamedTuple):
     @property
     def complete(self) -> bool:
         """Whether `named` contains every pin whose admission may still land."""
-        return self.suspects_collected and not self.suspected and not self.unfenced
+        return self.suspects_collected and not self.suspected and not self.to_suspect
 
     def standing(self, definition: str) -> Standing:
         """How the writes for runs of a definition have gone."""
@@ -164,12 +164,12 @@ class Term(NamedTuple):
 
     def intend(self, chosen: Iterable[Run]) -> "Term":
         """Record that an intent with these runs has been stored in the Lease."""
-        return self._replace(intended=self.intended | {pin_of(run) for run in chosen})
+        return self._replace(unsent=self.unsent | {pin_of(run) for run in chosen})
 
     def hand_over(self, write: Write) -> "Term":
         """Record that a writer has taken this write. From now on its run holds a slot."""
         return self._replace(
-            intended=self.intended - {write.pin},
+            unsent=self.unsent - {write.pin},
             in_flight=self.in_flight | {write},
             slow=(*self.slow, write) if write.definition in self.failing else self.slow,
             served={**self.served, write.definition: self.writes},
@@ -241,7 +241,7 @@ class Term(NamedTuple):
             return self
         ended = self._end(write, failing=True)
         if write.purpose is Purpose.ADMIT and write.pin not in self.in_doubt:
-            return ended._replace(intended=ended.intended | {write.pin})
+            return ended._replace(unsent=ended.unsent | {write.pin})
         return ended
 
     def _doubt(self, write: Write) -> "Term":

@@ -2,7 +2,7 @@
 
 The header: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/. The key determines the run's
 name, and names are unique in a namespace. So exactly one request creates a run, however many requests with one key
-arrive, and at however many replicas.
+arrive, and at however many replicas. `app/kube/idempotency.py` compares a request with the run that has its name.
 """
 
 import hashlib

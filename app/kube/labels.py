@@ -119,7 +119,8 @@ PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 """On the same Jobs: Kueue's WorkloadPriorityClass."""
 
 GATE_ANNOTATION = "kueue.x-k8s.io/admission-gated-by"
-"""On every run, from its creation: keeps Kueue from starting it before it is admitted. It can't be added later."""
+"""On every run, from its creation: keeps Kueue from starting it before it is admitted. It can't be added later. The
+admission removes it (`app.kube.manifests.build_admission`)."""
 
 GATE = "slimfaas.dev/dispatcher"
 """The value of `GATE_ANNOTATION`."""

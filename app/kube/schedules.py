@@ -1,4 +1,7 @@
-"""The CronJobs of schedules, as requests make, find and change them. Pure: nothing here calls the API server."""
+"""What requests add to the CronJobs of schedules, to find and change them later. Pure.
+
+`app/kube/manifests.py` (`build_cronjob`) builds the CronJob.
+"""
 
 from app.common.types import Json
 from app.domain.idempotency import IdempotentRequest

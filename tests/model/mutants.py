@@ -113,12 +113,12 @@ def _without_version(old: Any) -> Any:
 
 def _fresh_version(_old: Any) -> Any:
     def sendable(term: Term, view: Any, slots: Any, is_due: Any) -> Any:
-        fresh = {pin.uid for pin in term.intended}
-        for pin in term.intended:
+        fresh = {pin.uid for pin in term.unsent}
+        for pin in term.unsent:
             run = view.get(pin.uid)
             if run is not None and run.phase is Phase.QUEUED and run.uid in fresh and view.may_start(run):
                 yield True, run, Purpose.ADMIT
-        if not term.intended:
+        if not term.unsent:
             yield from _old(term, view, slots, is_due)
 
     return sendable
@@ -204,7 +204,7 @@ def _serves_by_queue_only(old: Any) -> Any:
 
 def _keeps_what_has_no_slot(_old: Any) -> Any:
     def sendable_soon(term: Term, view: Any, *_others: Any) -> Any:
-        return {pin: run for pin in term.intended if (run := view.get(pin.uid)) is not None}
+        return {pin: run for pin in term.unsent if (run := view.get(pin.uid)) is not None}
 
     return sendable_soon
 
@@ -221,7 +221,7 @@ def _first_of_each_definition(_old: Any) -> Any:
 
 
 def _fences_one_round(old: Any) -> Any:
-    return lambda view, suspected, unfenced: (old(view, suspected, unfenced)[0], {})
+    return lambda view, suspected, to_suspect: (old(view, suspected, to_suspect)[0], {})
 
 
 _SENT_AND_LEASE_DELETED: tuple[Action, ...] = (
@@ -270,12 +270,12 @@ MUTANTS = {
         kind=10,
         first_seed=40,
     ),
-    "forgets-intended": Mutant(
+    "forgets-unsent": Mutant(
         "An intent names what an earlier one names and is not sent yet.",
         "promise",
         Term,
         "named",
-        _named_without(lambda term: term.intended),
+        _named_without(lambda term: term.unsent),
     ),
     "fresh-version": Mutant(
         "A patch carries the version that stands in the Lease, not the one last seen.",
@@ -445,7 +445,7 @@ MUTANTS = {
         first_seed=300,
     ),
     "keeps-room": Mutant(
-        "An intended run that has no slot any more takes no room from others.",
+        "An unsent run that has no slot any more takes no room from others.",
         "promise 5",
         next_admission,
         "_sendable_soon",

@@ -33,7 +33,7 @@ def check_start(world: World, call: Call, index: int) -> None:
         term = side.leadership.term
         if term is None or not term.is_listed or not side.connected or not world.leads(side):
             continue
-        accounted = (term.landing() | term.intended).union(*term.unfenced.values())
+        accounted = (term.landing() | term.unsent).union(*term.to_suspect.values())
         if call.write.pin not in accounted and number != call.side:
             raise BrokenPromiseError(f"promise 2: run {index} starts, and the leader d{number} does not expect it")
         if depends and side.listed_unready and not world.ready and call.write.pin not in accounted:
@@ -53,14 +53,14 @@ def check_choice(world: World, side: Side, store: RunStore, leadership: Leadersh
     term = leadership.term
     assert term is not None
     named = Counter(run.definition for run in leadership.proposed)
-    busy = {write.definition for write in term.in_flight} | term.unfenced.keys()
+    busy = {write.definition for write in term.in_flight} | term.to_suspect.keys()
     held: Counter[str] = Counter()
-    for pin in term.landing() | term.intended:
+    for pin in term.landing() | term.unsent:
         if (run := store.get(pin.uid)) is not None:
             busy.add(run.definition)
             held[run.definition] += pin in term.landing() and _live(store, pin) is not None
     sendable = Counter(
-        run.definition for pin in term.intended if (run := _live(store, pin)) is not None and store.may_start(run)
+        run.definition for pin in term.unsent if (run := _live(store, pin)) is not None and store.may_start(run)
     )
     waiting = {
         definition: min(count, max(0, world.slots.get(definition, 0) - store.active(definition) - held[definition]))
@@ -77,14 +77,14 @@ def check_choice(world: World, side: Side, store: RunStore, leadership: Leadersh
             raise BrokenPromiseError(f"promise 5: the next intent leaves {definition} out")
 
 
-def _is_full(term: Term, intended: Counter[str], definition: str) -> bool:
+def _is_full(term: Term, unsent: Counter[str], definition: str) -> bool:
     """Whether an intent has no room for a run of this definition."""
-    failing = sum(count for name, count in intended.items() if name in term.failing)
+    failing = sum(count for name, count in unsent.items() if name in term.failing)
     if definition in term.failing:
         return failing >= writes.SLOW_WRITERS
-    untried = sum(count for name, count in intended.items() if name not in term.failing | term.healthy)
+    untried = sum(count for name, count in unsent.items() if name not in term.failing | term.healthy)
     is_half_full = definition not in term.healthy and untried >= next_admission.BATCH // 2
-    return is_half_full or intended.total() - failing >= next_admission.BATCH
+    return is_half_full or unsent.total() - failing >= next_admission.BATCH
 
 
 def check_turn(world: World, side: Side, write: Write) -> None:
@@ -168,7 +168,7 @@ def _able_definitions(world: World, side: Side, *, any_writer: bool = False) -> 
     store, flying = world.store_of(side), {write.definition for write in term.in_flight}
     landing = [run for pin in term.landing() if (run := _live(store, pin)) is not None]
     able = set()
-    for pin in term.intended:
+    for pin in term.unsent:
         run = _live(store, pin)
         if run is None or not store.may_start(run) or run.definition in flying | term.failing:
             continue

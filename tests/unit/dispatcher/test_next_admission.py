@@ -126,9 +126,9 @@ def test_choose_runs__has_room_for_others_when_slots_are_taken_away() -> None:
     store = store_of([*(make_run(number) for number in range(2 * BATCH)), make_run(1000, definition="b")])
     term = LISTED._replace(healthy=frozenset("ab"))
     term = term.intend(choose_runs(term, store, {"a": BATCH}, never)).prune(store)
-    assert len(term.intended) == BATCH
+    assert len(term.unsent) == BATCH
     assert [run.definition for run in choose_runs(term, store, {"a": 0, "b": 5}, never)] == ["b"]
-    assert len(drop_unsendable(term, store, {"a": 3}, never).intended) == 3
+    assert len(drop_unsendable(term, store, {"a": 3}, never).unsent) == 3
 
 
 def test_choose_write__leaves_a_writer_to_the_others() -> None:
@@ -174,7 +174,7 @@ def test_choose_runs__gives_failing_definitions_room_of_their_own() -> None:
     store = store_of(runs)
     term = LISTED._replace(healthy=frozenset([*names, "ok"]))
     term = term.intend(choose_runs(term, store, slots, never))
-    assert len(term.intended) == BATCH
+    assert len(term.unsent) == BATCH
     store.put(make_run(900, definition="ok"))
     assert choose_runs(term, store, slots, never) == []
     term = term._replace(failing=frozenset(names))
@@ -192,7 +192,7 @@ def test_choose_runs__leaves_half_of_the_batch_to_definitions_that_have_succeede
     slots = dict.fromkeys([*names, "ok"], 1)
     term = LISTED._replace(healthy=frozenset({"ok"}))
     term = term.intend(choose_runs(term, store, slots, never))
-    assert len(term.intended) == BATCH // 2
+    assert len(term.unsent) == BATCH // 2
     store.put(make_run(900, definition="ok"))
     assert [run.definition for run in choose_runs(term, store, slots, never)] == ["ok"]
 
@@ -367,7 +367,7 @@ def test_listed__unknown_predecessor__fences_the_first_runs_of_each_group() -> N
     term = Term.begin(UNKNOWN).listed(store)._replace(is_confirmed=True)
     fenced: set[str] = set()
     while not term.complete:
-        if term.unfenced:
+        if term.to_suspect:
             assert choose_runs(term, store, {"a": 1000}, never) == []
         assert 0 < len(term.suspected) <= FENCED_AT_ONCE
         write = choose_write(term, store, {"a": 200}, never, always)

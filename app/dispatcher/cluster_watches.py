@@ -1,4 +1,4 @@
-"""The leader's view of the cluster: its watches, opened after the Lease was taken."""
+"""The watches of a leader, opened after it took the Lease: they keep its view of the cluster up to date."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,8 +14,8 @@ from app.kube.reflector import Reflector
 from app.kube.shared_watch import Follower, SharedWatch
 
 
-class ClusterView:
-    """Keeps the stores of one term up to date.
+class ClusterWatches:
+    """The watches that keep the stores of one term up to date.
 
     Args:
         client: of the namespace.
