@@ -254,7 +254,8 @@ class Admissions:
         if write.purpose is Purpose.ADMIT and run.phase is Phase.ADMITTED:
             log.info("admitted %s%s", run.name, " and handed it to Kueue" if write.hands_to_kueue else "")
             self._refusals.succeed(run.uid)
-            if not write.hands_to_kueue:
+            held = self.runs.get(run.uid)  # the watch may have shown its start, or its end, before this answer
+            if held is not None and not held.started and not write.hands_to_kueue:
                 self._start_latency.admitted(run)
 
     def _failed(self, write: Write, error: ClusterError) -> None:

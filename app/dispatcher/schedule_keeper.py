@@ -261,7 +261,9 @@ class ScheduleKeeper:
             case Step.SUSPEND:
                 self._suspend(term, name)
             case Step.REMOVE:
-                self._remove(term, term.stored[name])
+                stored = term.stored.get(name)  # the watch may have removed it since
+                if stored is not None:
+                    self._remove(term, stored)
 
     def _create(self, term: "_Term", target: Target) -> None:
         with self._changed:  # before the call: somebody may delete what it creates before its answer is read
@@ -271,7 +273,8 @@ class ScheduleKeeper:
         except AlreadyExistsError:
             existing = self._client.get_cronjob(target.name)
             if is_schedule(existing):
-                term.keep(self._judge(existing))
+                if not term.keep(self._judge(existing)):
+                    raise NotFoundError(f"the CronJob {target.name} is gone again") from None
                 return
             self._note_taken(term, target, existing)
             return
@@ -333,6 +336,10 @@ class ScheduleKeeper:
             self._client.delete_cronjob(stored.name, uid=stored.uid, resource_version=stored.resource_version)
         except NotFoundError:
             log.debug("the CronJob %s of a schedule is gone already", stored.name)
+        except ClusterError as error:
+            if not error.outcome_unknown:
+                term.own_deletions.discard(stored.uid)  # if it is deleted later, it was somebody else
+            raise
         term.note_deletion(stored)
         log.info("the CronJob %s of a schedule was removed; its runs stay", stored.name)
 
@@ -455,9 +462,16 @@ class _Gate(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A CronJob as the watch brings it: its name, and its record; `None`: it is no schedule."""
+    """A CronJob as the watch brings it.
+
+    Attributes:
+        name: its name.
+        version: its resourceVersion.
+        stored: its record; `None`: it is no schedule.
+    """
 
     name: str
+    version: int
     stored: StoredSchedule | None
 
 
@@ -477,7 +491,8 @@ class _Term:
         refusals: how often the API server has refused to let them be read since they were read last.
         has_news: whether the watch has brought something.
         stored: the schedules that exist, by the name of the CronJob.
-        left: the names of those that the watch has shown to be gone since the current step was planned.
+        left: those that the watch has shown to be gone since the current step was planned: the resourceVersions of that
+            moment, by the name of the CronJob.
         checked: see `Known`.
         deleted: see `Known`.
         untold: the schedules whose deletion is still to be told.
@@ -491,7 +506,11 @@ class _Term:
 
     def __init__(self, changed: threading.Condition, judge: Callable[[Json], StoredSchedule | None]) -> None:
         self._changed = changed
-        self.follower: Follower[_Seen] = Follower(lambda item: _Seen(item["metadata"]["name"], judge(item)), self)
+
+        def read(item: Json) -> _Seen:
+            return _Seen(item["metadata"]["name"], int(item["metadata"]["resourceVersion"]), judge(item))
+
+        self.follower: Follower[_Seen] = Follower(read, self)
         self.follower.on_refused = self._note_refused
         self.definitions: list[Definition] = []
         self.targets: Mapping[str, Target] = {}
@@ -501,7 +520,7 @@ class _Term:
         self.refusals = 0
         self.has_news = False
         self.stored: dict[str, StoredSchedule] = {}
-        self.left: set[str] = set()
+        self.left: dict[str, int] = {}
         self.checked: dict[str, tuple[str, str]] = {}
         self.deleted: dict[str, str] = {}
         self.untold: list[StoredSchedule] = []
@@ -531,40 +550,56 @@ class _Term:
         self.backoffs.fail(name, now, at_least=at_least, at_most=at_most)
         self.failed_at[name] = now
 
-    def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> None:
-        """Hold a schedule as it was read or written, unless the watch has shown a later version, or that it is gone."""
+    def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> bool:
+        """Hold a schedule as it was read or written, unless the watch has shown a later version, or that it is gone.
+
+        Returns:
+            Whether it exists, as far as is known now.
+        """
         if stored is None:
-            return
+            return False
         with self._changed:
             version, known = int(stored.resource_version), self.stored.get(stored.name)
-            if known is None and (stored.name in self.left or version <= self._listed_at):
-                return
+            if known is None and version <= self.left.get(stored.name, 0):
+                return False
+            if known is None and version <= self._listed_at:
+                if written:  # it was created and deleted before that list, so the watch has shown neither
+                    self._note_gone(stored)
+                return False
             if known is None or int(known.resource_version) <= version:
                 self.stored[stored.name] = stored
                 if written:
                     self._own_writes[stored.name] = version
+            return True
 
     def note_deletion(self, stored: StoredSchedule) -> None:
         """Hold a schedule that was just deleted no longer as one that exists."""
         with self._changed:
-            self.stored.pop(stored.name, None)
+            known = self.stored.get(stored.name)
+            if known is not None and known.uid == stored.uid:
+                del self.stored[stored.name]
 
     # The store of the watch.
 
     def replace(self, records: Iterable[_Seen], version: int) -> None:
         """Hold these schedules and no others, but for what was written after the list was made."""
         with self._changed:
+            if version < self._listed_at:  # etcd was restored, and took back what was written after this list
+                self._own_writes, self.left = {}, {}
+            self._own_writes = {name: own for name, own in self._own_writes.items() if own > version}
             before, self._listed_at = self.stored, version
             self.stored = {seen.name: seen.stored for seen in records if seen.stored is not None}
             if not self.is_filled:
                 self.own_deletions |= {one.uid for one in self.stored.values() if one.being_deleted}
+            for name in self.stored:
+                self.deleted.pop(name, None)  # somebody has made it again
             for name, stored in before.items():
                 if name in self.stored:
                     continue
-                if self._own_writes.get(name, 0) > version:
+                if name in self._own_writes:
                     self.stored[name] = stored
                 else:
-                    self.left.add(name)
+                    self.left[name] = version
                     self._note_gone(stored)
             self.is_filled, self.is_listing, self.refusals = True, False, 0
             self._notify()
@@ -574,7 +609,7 @@ class _Term:
         with self._changed:
             known = self.stored.get(record.name)
             if record.stored is None:
-                self.left.add(record.name)
+                self.left[record.name] = record.version
                 if known is not None:
                     del self.stored[record.name]  # somebody has taken its labels away
                     self._notify()
@@ -582,13 +617,14 @@ class _Term:
             if known is not None and int(known.resource_version) > int(record.stored.resource_version):
                 return
             self._own_writes.pop(record.name, None)
+            self.deleted.pop(record.name, None)  # somebody has made it again
             self.stored[record.name] = record.stored
             self._notify()
 
     def remove(self, record: _Seen) -> None:
         """Hold this schedule no longer."""
         with self._changed:
-            self.left.add(record.name)
+            self.left[record.name] = record.version
             self.taken.pop(record.name, None)
             self.failed_at.pop(record.name, None)
             if record.name in self.targets:

@@ -1,0 +1,98 @@
+"""What the leader holds of schedules, when answers to its calls and what the watch shows arrive in any order."""
+
+import json
+import threading
+
+import pytest
+
+from app.dispatcher.schedule_keeper import _Seen, _Term
+from app.domain.schedule import StoredSchedule
+from app.kube.schedule_records import configured_targets
+from schemas.configuration import parse_configuration
+
+_CONFIGURATION = {"Configurations": {"fib": {"Image": "fib:1"}}, "Schedules": {"fib": [{"Schedule": "@daily"}]}}
+_TARGETS = configured_targets({one.name: one for one in parse_configuration(json.dumps(_CONFIGURATION)).values()})
+[NAME] = _TARGETS
+[APPLIED] = [target.applied for target in _TARGETS.values()]
+
+
+def stored(version: int, uid: str = "1") -> StoredSchedule:
+    return StoredSchedule(NAME, uid, str(version), "fib", configured=True, applied=APPLIED, spec_digest="d")
+
+
+def seen(version: int, uid: str = "1") -> _Seen:
+    return _Seen(NAME, version, stored(version, uid))
+
+
+@pytest.fixture
+def term() -> _Term:
+    """Return a term that wants one schedule, after its first list, which had none."""
+    made = _Term(threading.Condition(), lambda _cronjob: None)
+    made.targets = _TARGETS
+    made.replace([], 100)
+    return made
+
+
+def test_answer__newer_than_a_deletion__is_kept(term: _Term) -> None:
+    """The watch shows late that the leader itself has deleted the one before."""
+    term.own_deletions.add("0")
+    term.remove(seen(109, uid="0"))
+    assert term.keep(stored(110), written=True)
+    assert (term.stored[NAME].uid, term.untold) == ("1", [])
+
+
+def test_answer__older_than_a_deletion__is_dropped_and_the_deletion_told(term: _Term) -> None:
+    term.put(seen(110))
+    term.remove(seen(111))
+    assert not term.keep(stored(110), written=True)
+    assert (term.stored, term.deleted, len(term.untold)) == ({}, {NAME: APPLIED}, 1)
+
+
+def test_answer__to_a_create_that_a_later_list_lacks__is_told_as_a_deletion(term: _Term) -> None:
+    """It was created and deleted while the watch was broken."""
+    term.replace([], 120)
+    assert not term.keep(stored(110), written=True)
+    assert (term.stored, term.deleted, len(term.untold)) == ({}, {NAME: APPLIED}, 1)
+
+
+def test_answer__to_a_read_that_a_later_list_lacks__is_dropped(term: _Term) -> None:
+    term.replace([], 120)
+    assert not term.keep(stored(110))
+    assert (term.stored, term.deleted, term.untold) == ({}, {}, [])
+
+
+def test_list__begun_before_an_own_write__keeps_what_was_written(term: _Term) -> None:
+    assert term.keep(stored(110), written=True)
+    term.replace([], 105)
+    assert NAME in term.stored
+    term.replace([], 111)
+    assert (term.stored, len(term.untold)) == ({}, 1)
+
+
+def test_list__after_a_restore__drops_what_the_restore_took_back(term: _Term) -> None:
+    term.keep(stored(110), written=True)
+    term.replace([seen(110)], 120)
+    term.replace([], 90)
+    assert term.stored == {}
+
+
+@pytest.mark.parametrize("is_list", [False, True])
+def test_deletion__is_forgotten_when_somebody_makes_the_cronjob_again(term: _Term, is_list: bool) -> None:
+    """Otherwise it would never be made again, once the configuration has left it out and asked for it again."""
+    term.put(seen(110))
+    term.remove(seen(111))
+    if is_list:
+        term.replace([seen(112, uid="2")], 113)
+    else:
+        term.put(seen(112, uid="2"))
+    assert (term.deleted, term.stored[NAME].uid) == ({}, "2")
+
+
+def test_own_deletion__leaves_a_later_cronjob_of_the_same_name(term: _Term) -> None:
+    """Another leader has made it before the answer to the deletion."""
+    term.put(seen(110))
+    term.own_deletions.add("1")
+    term.remove(seen(111))
+    term.put(seen(112, uid="2"))
+    term.note_deletion(stored(110))
+    assert term.stored[NAME].uid == "2"
