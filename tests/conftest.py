@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from kubernetes import client
 
+from app.kube import transport
+from app.kube.transport import ApiTransport
 from tests.parity.comparison import PLAYED_AGAIN
 from tests.promtool.build import has_promtool
 from tests.support.browser import has_browser
@@ -147,3 +149,11 @@ def namespace(server: Server) -> Iterator[str]:
     name = server.create_namespace()
     yield name
     server.delete_namespace(name)
+
+
+@pytest.fixture
+def patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service wait for the API server for as long as a test holds a call back, however slow the machine is."""
+    monkeypatch.setattr(transport, "READ_SECONDS", 3600.0)
+    assert ApiTransport.call.__kwdefaults__ is not None
+    monkeypatch.setitem(ApiTransport.call.__kwdefaults__, "whole_seconds", 3600.0)

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from app.factory import create_app
+from app.runs.limits import queue_limiter
 from app.settings import Settings
 from schemas.definition_view import PERMITTED
 from tests.http.clients import Caller, check_problem
 from tests.support.faults import FaultProxy
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 SECRET = "the-value-of-a-variable"
 DEFINITIONS: dict[str, Any] = {
@@ -46,8 +48,9 @@ DEFINITIONS: dict[str, Any] = {
 
 
 @pytest.fixture
-def make(server: Server, namespace: str, tmp_path: Path) -> Any:
+def make(server: Server, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a function that builds the application."""
+    monkeypatch.setattr(queue_limiter, "_FIRST_LIST_SECONDS", DEADLINE_SECONDS)
 
     def create(definitions: dict[str, Any] = DEFINITIONS, url: str | None = None, **settings: Any) -> Caller:
         kubeconfig = str(write_kubeconfig(tmp_path, server, namespace, url=url))

@@ -9,9 +9,11 @@ import pytest
 from kubernetes import client
 
 from app.factory import create_app
+from app.runs.limits import queue_limiter
 from app.settings import Settings
 from tests.http.clients import Caller, check_problem
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import DEADLINE_SECONDS
 
 CONFIGURATION = {
     "Configurations": {
@@ -24,8 +26,9 @@ Start = Callable[..., Caller]
 
 
 @pytest.fixture
-def start(server: Server, namespace: str, tmp_path: Path) -> Start:
+def start(server: Server, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Return a function that starts the service with a public fallback."""
+    monkeypatch.setattr(queue_limiter, "_FIRST_LIST_SECONDS", DEADLINE_SECONDS)
     kubeconfig = str(write_kubeconfig(tmp_path, server, namespace))
 
     def create(**settings: Any) -> Caller:

@@ -300,6 +300,7 @@ def test_status__shows_what_each_user_may_see(rbac: RbacFixture) -> None:
     assert shown("viewer") == {"public": True, "fibonacci": True, "other": True}
 
 
+@pytest.mark.usefixtures("patient_calls")
 def test_callers_without_a_token__leave_room_for_users(rbac: RbacFixture) -> None:
     """However many names they make up, and however slow the reviews are."""
     service = rbac.start(hide_private=True)
@@ -309,7 +310,7 @@ def test_callers_without_a_token__leave_room_for_users(rbac: RbacFixture) -> Non
     with ThreadPoolExecutor(8) as pool:
         flood = [pool.submit(service.call, "GET", f"/job/made-up-{number}") for number in range(8)]
         try:
-            until(lambda: sum(one.done() for one in flood) == 4)  # two are asked about, two wait
+            until(lambda: sum(one.done() for one in flood) >= 4)  # two are asked about, two wait
             assert service.call("POST", "/job/other", "operator").status_code == 202
         finally:
             hold.release()

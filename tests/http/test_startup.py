@@ -197,7 +197,7 @@ def test_serve__starts_in_any_folder_and_answers_both_families(kubeconfig: Path,
         until(lambda: process.poll() is not None or "Booting worker" in log.read_text())
         for host in ["127.0.0.1", *(["[::1]"] if socket.has_dualstack_ipv6() else [])]:
             assert requests.post(f"http://{host}:{port}/job/private", timeout=DEADLINE_SECONDS).status_code == 403
-        ready = requests.get(f"http://127.0.0.1:{port}/ready", timeout=DEADLINE_SECONDS).json()
+        ready = until(lambda: (got := requests.get(f"http://127.0.0.1:{port}/ready", timeout=9)).ok and got.json())
     finally:
         process.terminate()
         process.wait(DEADLINE_SECONDS)

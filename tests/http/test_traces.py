@@ -16,6 +16,7 @@ from app.telemetry.spans import end_spans, set_up_spans
 from tests.http.clients import Caller
 from tests.http.dispatching import dispatching, has, make_caller, start, wait_for
 from tests.support.servers import Server, write_kubeconfig
+from tests.support.waiting import until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -118,6 +119,8 @@ def test_spans__cover_the_request_the_create_and_the_admission(
     """All belong to the caller's trace; the run's parent is the span of the request."""
     accepted = live_caller.post("/job/report", headers={**HEADERS, "X-Request-Id": "the-call"})
     wait_for(live_caller, accepted.headers["Location"], lambda run: run["Status"] != "Queued")
+    # The span of the admission ends after the API server has stored it, when the answer has been read.
+    until(lambda: any(span.name.startswith("adm") for span in exporter.get_finished_spans()))
     ours = [span for span in exporter.get_finished_spans() if f"{span.context.trace_id:032x}" == TRACE]
     call, create, admit = (next(span for span in ours if span.name.startswith(name)) for name in ("POST", "cre", "adm"))
     assert call.name == "POST /job/<name>"

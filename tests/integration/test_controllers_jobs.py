@@ -213,9 +213,11 @@ class TestEnd:
         self, apis: Apis, make_job: MakeJob, eventually: Eventually, tmp_path: Path
     ) -> None:
         """As since Kubernetes 1.31."""
-        go = tmp_path / "go"
-        script = f"trap 'until test -e {go}; do sleep 0.05; done; exit 1' TERM; sleep 60 & wait"
-        apis.batch.create_namespaced_job(apis.namespace, make_job("slow", "sh", "-c", script, activeDeadlineSeconds=1))
+        ready, go = tmp_path / "ready", tmp_path / "go"
+        script = f"trap 'until test -e {go}; do sleep 0.05; done; exit 1' TERM; touch {ready}; sleep 60 & wait"
+        apis.batch.create_namespaced_job(apis.namespace, make_job("slow", "sh", "-c", script))
+        eventually(ready.exists)
+        apis.batch.patch_namespaced_job("slow", apis.namespace, {"spec": {"activeDeadlineSeconds": 1}})
         target = eventually(lambda: is_true(job := apis.job("slow"), "FailureTarget") and job)
         assert not is_true(target, "Failed")
         assert target.status.terminating == 1

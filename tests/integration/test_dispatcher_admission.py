@@ -25,6 +25,7 @@ def test_dispatcher__more_runs_than_slots__admits_in_queue_order(cluster: Cluste
     assert all(abs(seen.started.index(name) - place) < 2 for place, name in enumerate(names)), seen.started
     assert seen.starts == dict.fromkeys(names, 1)
     assert seen.most_active["fib"] == 2
+    seen.wait(lambda: all(seen.pods[name] for name in names))  # the pods have a watch of their own
     assert all(len(seen.pods[name]) == 1 for name in names)
 
 

@@ -347,5 +347,4 @@ def test_dispatcher__retry_after__is_respected(cluster: ClusterFixture, seen: Ob
         seen.wait(lambda: seen.finished >= set(names))
     first, second = [request for request in cluster.proxy.requests if is_meant(request)][:2]
     assert first.fault is fault
-    assert first.finished is not None
-    assert second.started - first.finished >= 3
+    assert second.started - first.started >= 3

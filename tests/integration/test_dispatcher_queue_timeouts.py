@@ -103,6 +103,7 @@ def held_timeout(cluster: ClusterFixture) -> Iterator[Hold]:
     yield hold
 
 
+@pytest.mark.usefixtures("patient_calls")
 def test_queue_timeout__conflicts_with_an_admission_that_landed_first(cluster: ClusterFixture, seen: Observer) -> None:
     """The late write ends nothing: the run has started."""
     cluster.deploy("db", replicas=0)

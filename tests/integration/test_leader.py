@@ -61,7 +61,7 @@ def test_leader__stops__hands_over_at_once(cluster: ClusterFixture, seen: Observ
     try:
         first.stop()
         [run] = cluster.queue()
-        seen.wait(lambda: run in seen.starts)
+        seen.wait(lambda: run in seen.finished)
     finally:
         second.stop()
     assert cluster.holder() == ""
@@ -378,14 +378,16 @@ def test_candidate__missing_rights__asks_with_growing_pauses(cluster: ClusterFix
 
 def test_leader__leads_again_after_a_lost_renewal_and_an_outage_longer_than_its_lease(cluster: ClusterFixture) -> None:
     """It finds its own renewal in the Lease when that has run out already, and must not take itself for the leader."""
-    timing = LeaseTiming(lease_seconds=1, renew_seconds=0.2, retry_seconds=0.1)
-    dispatcher = cluster.dispatcher(SLOTS, timing=timing)
+    timing = LeaseTiming(lease_seconds=600, renew_seconds=0.2, retry_seconds=0.1)
+    passed_seconds = 0.0
+    dispatcher = cluster.dispatcher(SLOTS, timing=timing, clock=lambda: time.monotonic() + passed_seconds)
     dispatcher.start()
     try:
         until(lambda: dispatcher.leading)
         cluster.proxy.add(Fault(Refuse(500, "InternalError"), when=is_look, times=None))
         lost = cluster.proxy.add(Fault(LoseResponse(), when=is_renewal))
         until(lambda: cluster.proxy.hits(lost))
+        passed_seconds = 601.0
         until(lambda: not dispatcher.leading)
         cluster.proxy.heal()
         until(lambda: dispatcher.leading)

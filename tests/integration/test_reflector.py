@@ -188,7 +188,7 @@ def test_synced__is_cleared_during_an_outage(cluster: ClusterFixture) -> None:
         [name] = cluster.queue()
         cluster.proxy.remove(refused)
         assert reflector.synced.wait(DEADLINE_SECONDS)
-        assert name in store.items
+        store.await_item(name)
 
 
 def test_watch__resumes_where_it_was_cut(cluster: ClusterFixture) -> None:
@@ -199,8 +199,9 @@ def test_watch__resumes_where_it_was_cut(cluster: ClusterFixture) -> None:
     with reflecting(cluster, store) as reflector:
         assert reflector.synced.wait(DEADLINE_SECONDS)
         for _ in range(3):
+            opened = sum(map(is_watch, cluster.proxy.requests))
             cluster.proxy.cut_watches()
-            until(lambda: not reflector.synced.is_set())
+            cluster.proxy.wait_for(is_watch, count=opened + 1)
             until(reflector.synced.is_set)
             store.await_item(cluster.queue(managed_by="example.com/other")[0])
     assert store.lists == 1
@@ -265,8 +266,8 @@ def test_watch__backs_off_when_it_is_refused_each_time(cluster: ClusterFixture) 
     """Each try waits longer than the one before."""
     refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), when=is_watch, times=None))
     with reflecting(cluster, ListedStore()):
-        until(lambda: cluster.proxy.hits(refused) == 5)
-        budget = [request.started for request in cluster.proxy.requests if request.fault is refused]
+        until(lambda: cluster.proxy.hits(refused) >= 5)
+        budget = [request.started for request in cluster.proxy.requests if request.fault is refused][:5]
     pauses = [later - earlier for earlier, later in itertools.pairwise(budget)]
     assert pauses[-1] > 0.3
     assert budget[-1] - budget[0] > 0.7
@@ -281,7 +282,7 @@ def test_stop__ends_a_list_a_watch_or_a_wait_at_once(cluster: ClusterFixture, mo
     if moment == "waiting to try again":
         refused = cluster.proxy.add(Fault(Refuse(503, "ServiceUnavailable"), times=None))
         reflector.start()
-        until(lambda: cluster.proxy.hits(refused) == 4)
+        until(lambda: cluster.proxy.hits(refused) >= 4)
     elif moment == "watching":
         reflector.start()
         assert reflector.synced.wait(DEADLINE_SECONDS)

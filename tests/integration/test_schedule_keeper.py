@@ -595,6 +595,7 @@ def test_keeper__of_requests__may_have_been_written_by_anybody(harness: Harness)
         harness.cluster.batch.create_namespaced_cron_job(harness.cluster.namespace, manifest)
     with harness.keeping(one):
         until(lambda: [found.spec.suspend for found in harness.cronjobs().values()].count(True) == 5)
+        until(lambda: names_of(one)[0] in harness.names())
         assert not harness.cronjobs()[names_of(one)[0]].spec.suspend
 
 

@@ -50,7 +50,7 @@ def submit(cluster: ClusterFixture) -> Callable[..., Accepted]:
 
 def _submitter(cluster: ClusterFixture, sleep: Callable[[float], None]) -> Submitter:
     namespace = cluster.connect()
-    return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep))
+    return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep, clock=lambda: 0.0))
 
 
 def stored(cluster: ClusterFixture) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 
+# Each process of pytest draws from its own part, because a port looks free until its server has begun to listen.
 # Below Linux' range for outgoing connections (32768 and up). A port from that range could be taken while its server is
 # down, and a client that keeps trying to connect to it could connect to itself.
-_PORTS = range(20000, 32768)
+_PARTS = 8
+_PART = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+_PORTS = range(20000, 32768)[_PART::_PARTS]
 
 
 def find_free_port() -> int:

@@ -1,12 +1,13 @@
 """Bytes that requests hold at the same time."""
 
 import threading
+import time
 
 import pytest
 
 from app.common import byte_budget
 from app.common.byte_budget import ByteBudget
-from app.common.concurrency_limiter import BusyError
+from app.common.concurrency_limiter import BusyError, arrived_at
 from tests.support.waiting import DEADLINE_SECONDS, until
 
 
@@ -64,14 +65,14 @@ def test_reserve__serves_first_come_first_served() -> None:
     budget.reserve(100)
 
 
-def test_reserve__lets_those_behind_a_refused_request_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reserve__lets_those_behind_a_refused_request_go_on() -> None:
     """They need less than the one that gave up."""
     budget = ByteBudget(100, "bodies")
     budget.reserve(60)
-    monkeypatch.setattr(byte_budget, "MAX_WAIT_SECONDS", 0.5)
     refused = threading.Event()
 
     def give_up() -> None:
+        arrived_at.set(time.monotonic() - byte_budget.MAX_WAIT_SECONDS + 0.5)
         with pytest.raises(BusyError):
             budget.reserve(90)
         refused.set()
@@ -79,8 +80,11 @@ def test_reserve__lets_those_behind_a_refused_request_go_on(monkeypatch: pytest.
     first = threading.Thread(target=give_up)
     first.start()
     until(lambda: budget.waiting == 1)
-    monkeypatch.setattr(byte_budget, "MAX_WAIT_SECONDS", DEADLINE_SECONDS)
-    budget.reserve(40).release()
+    arrived_at.set(time.monotonic() + DEADLINE_SECONDS)
+    try:
+        budget.reserve(40).release()
+    finally:
+        arrived_at.set(None)
     assert refused.wait(DEADLINE_SECONDS)
     first.join(DEADLINE_SECONDS)
 

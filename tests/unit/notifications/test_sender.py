@@ -18,6 +18,7 @@ from app.notifications.sender import DeliveryError, NotificationSender, SenderSe
 from schemas.notify import Notify
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.receivers import Receiver, Reply
+from tests.support.waiting import DEADLINE_SECONDS
 
 BODY = b'{"data":1}'
 EVENT = EventRequest("uid-ended", {"Content-Type": "application/cloudevents+json"}, BODY)
@@ -182,6 +183,7 @@ def test_send__gives_up_at_its_deadline(tmp_path: Path) -> None:
         assert "has not answered within" in str(error)
     done = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(DEADLINE_SECONDS)
 
         def drip() -> None:
             connection, _ = server.accept()

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from app.server import probe_server
 from app.server.listen import listen
 from app.server.probe_server import ProbePaths, ProbeServer
 from tests.http.clients import RawClient
 from tests.support.threads import no_threads
+from tests.support.waiting import DEADLINE_SECONDS
 
 
 def respond_ok(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -55,8 +57,12 @@ def test_probe_server__refuses_an_endless_request_line(server: ProbeServer) -> N
         assert wire.receive(1) == b"{"  # http.server takes it for HTTP/0.9, whose responses have no head
 
 
-def test_probe_server__replaces_the_oldest_connection_when_there_are_too_many(server: ProbeServer) -> None:
+def test_probe_server__replaces_the_oldest_connection_when_there_are_too_many(
+    server: ProbeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else silent clients would keep the kubelet out, which would then kill a healthy process."""
+    monkeypatch.setattr(probe_server, "_CLOSE_SECONDS", DEADLINE_SECONDS)
+    monkeypatch.setattr(probe_server._Handler, "timeout", DEADLINE_SECONDS)
     wires = [RawClient(server.port).send(b"GET / HT") for _ in range(8)]
     try:
         for _ in range(2):

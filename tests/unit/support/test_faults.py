@@ -250,6 +250,8 @@ def test_go_silent__keeps_the_connection_open(
     proxy.add(Fault(GoSilent(forward=forward), method="POST"))
     with pytest.raises(requests.ReadTimeout):
         client.post(proxy.url + "/jobs", data="x", timeout=SOON_SECONDS)
+    if forward:
+        proxy.wait_for(lambda request: request.status == 200)
     assert server.stored == stored
     assert get(client, proxy) == b"the response to /"
 
