@@ -217,7 +217,7 @@ class ScheduleKeeper:
         with self._changed:
             if not term.is_filled:
                 return _LOOK_SECONDS
-            term.left.clear()
+            term.begin_step()
             waiting = {name for name in (*term.targets, *term.stored) if term.backoffs.is_waiting(name, now)}
             wanted = {name: target.applied for name, target in term.targets.items()}
             known = Known(term.checked, term.deleted, self._is_undecided)
@@ -331,13 +331,14 @@ class ScheduleKeeper:
             self._tell(name, stored.uid, "ScheduleRefused", message, stored.refusal)
 
     def _remove(self, term: "_Term", stored: StoredSchedule) -> None:
+        may_be_deleted = stored.uid in term.own_deletions  # by an earlier call whose answer was lost
         term.own_deletions.add(stored.uid)
         try:
             self._client.delete_cronjob(stored.name, uid=stored.uid, resource_version=stored.resource_version)
         except NotFoundError:
             log.debug("the CronJob %s of a schedule is gone already", stored.name)
         except ClusterError as error:
-            if not error.outcome_unknown:
+            if not (may_be_deleted or error.outcome_unknown):
                 term.own_deletions.discard(stored.uid)  # if it is deleted later, it was somebody else
             raise
         term.note_deletion(stored)
@@ -493,6 +494,7 @@ class _Term:
         stored: the schedules that exist, by the name of the CronJob.
         left: those that the watch has shown to be gone since the current step was planned: the resourceVersions of that
             moment, by the name of the CronJob.
+        listed_at: the resourceVersion of a list that has come since then; 0: none.
         checked: see `Known`.
         deleted: see `Known`.
         untold: the schedules whose deletion is still to be told.
@@ -521,6 +523,7 @@ class _Term:
         self.has_news = False
         self.stored: dict[str, StoredSchedule] = {}
         self.left: dict[str, int] = {}
+        self.listed_at = 0
         self.checked: dict[str, tuple[str, str]] = {}
         self.deleted: dict[str, str] = {}
         self.untold: list[StoredSchedule] = []
@@ -531,7 +534,7 @@ class _Term:
         self.failed_at: dict[str, float] = {}
         self.stuck_at = ""
         self._own_writes: dict[str, int] = {}  # resourceVersions that the watch has not shown yet, by name
-        self._listed_at = 0  # the resourceVersion of the last list
+        self._shown_at = 0  # the latest resourceVersion that the watch or a list has shown
 
     def is_idle(self) -> bool:
         """Return whether there is nothing to keep."""
@@ -550,6 +553,10 @@ class _Term:
         self.backoffs.fail(name, now, at_least=at_least, at_most=at_most)
         self.failed_at[name] = now
 
+    def begin_step(self) -> None:
+        """Forget what only the answers to an earlier step have to be compared with. The caller holds the lock."""
+        self.left, self.listed_at = {}, 0
+
     def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> bool:
         """Hold a schedule as it was read or written, unless the watch has shown a later version, or that it is gone.
 
@@ -562,13 +569,14 @@ class _Term:
             version, known = int(stored.resource_version), self.stored.get(stored.name)
             if known is None and version <= self.left.get(stored.name, 0):
                 return False
-            if known is None and version <= self._listed_at:
+            if known is None and version <= self.listed_at:
                 if written:  # it was created and deleted before that list, so the watch has shown neither
                     self._note_gone(stored)
                 return False
-            if known is None or int(known.resource_version) <= version:
+            known_version = 0 if known is None else int(known.resource_version)
+            if known_version <= version:
                 self.stored[stored.name] = stored
-                if written:
+                if written and known_version < version:  # else the watch has shown it already
                     self._own_writes[stored.name] = version
             return True
 
@@ -584,10 +592,11 @@ class _Term:
     def replace(self, records: Iterable[_Seen], version: int) -> None:
         """Hold these schedules and no others, but for what was written after the list was made."""
         with self._changed:
-            if version < self._listed_at:  # etcd was restored, and took back what was written after this list
+            was_restored = version < self._shown_at  # etcd was, and what was written after this list is taken back
+            if was_restored:
                 self._own_writes, self.left = {}, {}
             self._own_writes = {name: own for name, own in self._own_writes.items() if own > version}
-            before, self._listed_at = self.stored, version
+            before, self.listed_at, self._shown_at = self.stored, version, version
             self.stored = {seen.name: seen.stored for seen in records if seen.stored is not None}
             if not self.is_filled:
                 self.own_deletions |= {one.uid for one in self.stored.values() if one.being_deleted}
@@ -598,7 +607,7 @@ class _Term:
                     continue
                 if name in self._own_writes:
                     self.stored[name] = stored
-                else:
+                elif not was_restored:
                     self.left[name] = version
                     self._note_gone(stored)
             self.is_filled, self.is_listing, self.refusals = True, False, 0
@@ -607,6 +616,7 @@ class _Term:
     def put(self, record: _Seen) -> None:
         """Hold this schedule, which may be new or changed."""
         with self._changed:
+            self._shown_at = max(self._shown_at, record.version)
             known = self.stored.get(record.name)
             if record.stored is None:
                 self.left[record.name] = record.version
@@ -624,6 +634,7 @@ class _Term:
     def remove(self, record: _Seen) -> None:
         """Hold this schedule no longer."""
         with self._changed:
+            self._shown_at = max(self._shown_at, record.version)
             self.left[record.name] = record.version
             self.taken.pop(record.name, None)
             self.failed_at.pop(record.name, None)

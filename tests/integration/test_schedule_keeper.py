@@ -45,9 +45,7 @@ def names_of(one: Definition) -> list[str]:
 
 def seen_by(keeper: ScheduleKeeper) -> Any:
     """Return what a keeper that leads knows: the store of its watch."""
-    feed = keeper._watch._feed
-    assert feed is not None
-    return feed.followers[0].store
+    return until(lambda: keeper._watch._feed).followers[0].store
 
 
 class Harness:
@@ -358,6 +356,24 @@ def test_keeper__is_shown_a_deletion_before_an_answer__knows_that_the_cronjob_is
         harness.change(definition({"Schedule": YEARLY, "Args": ["2"]}))
         harness.await_names(name)
         assert harness.args(name) == ["2"]
+
+
+def test_keeper__own_deletion_without_an_answer_then_refused__is_still_its_own(harness: Harness) -> None:
+    """The configuration asks for the schedule again before the watch shows that it is gone."""
+    one = definition({"Schedule": YEARLY})
+    (name,) = names_of(one)
+    proxy = harness.cluster.proxy
+    with harness.keeping(one) as keeper:
+        until(lambda: name in seen_by(keeper).stored and not seen_by(keeper)._own_writes)  # the watch has shown it
+        proxy.silence(watches_only=True)
+        proxy.add(Fault(LoseResponse(), method="DELETE", path=CRONJOB))
+        refused = proxy.add(Fault(Refuse(429, "TooManyRequests"), method="DELETE", path=CRONJOB, times=None))
+        harness.change(definition())
+        until(lambda: proxy.hits(refused))
+        harness.change(one)
+        proxy.heal()
+        harness.await_names(name)
+        assert harness.reasons(name) == []
 
 
 def test_keeper__makes_a_deleted_cronjob_again_in_its_next_term(harness: Harness) -> None:

@@ -30,6 +30,7 @@ def term() -> _Term:
     made = _Term(threading.Condition(), lambda _cronjob: None)
     made.targets = _TARGETS
     made.replace([], 100)
+    made.begin_step()
     return made
 
 
@@ -69,11 +70,23 @@ def test_list__begun_before_an_own_write__keeps_what_was_written(term: _Term) ->
     assert (term.stored, len(term.untold)) == ({}, 1)
 
 
-def test_list__after_a_restore__drops_what_the_restore_took_back(term: _Term) -> None:
+@pytest.mark.parametrize("answer_is_late", [False, True])
+def test_list__after_a_restore__drops_what_the_restore_took_back(term: _Term, answer_is_late: bool) -> None:
+    """Nobody has deleted it, so it is made again, and nothing is told."""
+    if answer_is_late:
+        term.put(seen(110))
     term.keep(stored(110), written=True)
-    term.replace([seen(110)], 120)
-    term.replace([], 90)
-    assert term.stored == {}
+    if not answer_is_late:
+        term.put(seen(110))
+    term.replace([], 105)
+    assert (term.stored, term.deleted, term.untold) == ({}, {}, [])
+
+
+def test_answer__older_than_a_list_of_an_earlier_step__is_kept(term: _Term) -> None:
+    """Etcd was restored to a time before that list, and the watch went on without a new one."""
+    term.begin_step()
+    assert term.keep(stored(90), written=True)
+    assert (term.stored[NAME].uid, term.untold) == ("1", [])
 
 
 @pytest.mark.parametrize("is_list", [False, True])
