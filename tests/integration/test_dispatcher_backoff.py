@@ -393,12 +393,12 @@ def test_dispatcher__hanging_definitions__leave_a_writer_to_others(cluster: Clus
 
 
 @pytest.fixture
-def nothing_is_slow(monkeypatch: pytest.MonkeyPatch, patient_calls: None) -> None:
-    """Let no write count as slow or fail, however slow the machine is. Such a one makes room for a further write."""
+def nothing_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no write count as slow, however slow the machine is. A slow one makes room for a further write."""
     monkeypatch.setattr(admissions_module, "SLOW_SECONDS", 3600.0)
 
 
-@pytest.mark.usefixtures("nothing_is_slow")
+@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
 def test_dispatcher__ten_untried_definitions_hang__leave_a_writer_to_one_that_succeeds(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
@@ -420,7 +420,7 @@ def test_dispatcher__ten_untried_definitions_hang__leave_a_writer_to_one_that_su
     assert place - 1 <= PROMPT_WRITERS - 1
 
 
-@pytest.mark.usefixtures("nothing_is_slow")
+@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
 @pytest.mark.parametrize("has_succeeded", [False, True])
 def test_dispatcher__slow_webhook_of_one_definition__delays_no_other(
     cluster: ClusterFixture, seen: Observer, has_succeeded: bool
@@ -449,8 +449,9 @@ def test_dispatcher__busy_definition__does_not_starve_another(cluster: ClusterFi
     """One with many slots and a long queue delays the only run of another one by two writes at most."""
     hold = Hold()
     cluster.queue("busy", count=60)
-    cluster.proxy.add(Fault(hold, path="/busy-", when=is_admission, skip=5, times=None))
     with cluster.dispatching({"busy": 60, "quiet": 1}):
+        cluster.proxy.wait_for(is_admission, count=5)
+        cluster.proxy.add(Fault(hold, method="PATCH", path="/busy-", times=None))
         hold.wait_held()
         before = sum(map(is_admission, cluster.proxy.requests))
         [quiet] = cluster.queue("quiet")
