@@ -48,8 +48,8 @@ def read_pages(
         page_seconds: how long a page may take in all.
 
     Yields:
-        Objects, and the resourceVersion of the moment that all pages show. The list of objects is emptied when the
-        next page is asked for: two pages would take twice the memory.
+        The objects of a page, and the resourceVersion, which is the same for all pages. Use the objects before you take
+        the next page: this function then empties their list, so that one page at a time is in memory.
 
     Raises:
         ExpiredError: reading took so long that the API server has forgotten that moment; begin again.

@@ -54,7 +54,7 @@ def measure(cluster: BenchCluster) -> Iterator[Row]:
                 cluster.empty(queue)
     at = f"{runs:,} queued of {len(GATED)} definitions, slots free"
     ratios = [mine.per_second / theirs.per_second for mine, theirs in zip(ours, direct, strict=True)]
-    paths = f"{PROMPT_WRITERS} prompt writers or connections"
+    paths = f"{PROMPT_WRITERS} prompt writers, {PROMPT_WRITERS} connections"
     remark = f"{min(ratios):.2f} to {max(ratios):.2f} in {rounds} rounds, {paths}"
     yield Row("drained", f"{at}: admissions to direct patches", median(ratios), at_least=_GOAL, remark=remark)
     cores = f"the service took {median([one.cores for one in ours]) or 0.0:.2f} cores"
