@@ -25,6 +25,10 @@ _SERVICE_ACCOUNT = re.compile(
 DEFAULT_MAX_QUEUED = 10_000
 """The pod of the manifests has room for this many queued runs."""
 
+_DEFAULT_MAX_QUEUED_BYTES = 256 * 2**20
+"""How many bytes queued runs may take in etcd: an eighth of the size that etcd has by default
+(https://etcd.io/docs/v3.5/op-guide/maintenance/#space-quota)."""
+
 DEFAULT_START_ERROR_TIMEOUT_SECONDS = 600
 """Time for somebody to push an image or to create a Secret after the run that needs it."""
 
@@ -129,7 +133,7 @@ class Settings:
     ui: bool = True
     max_streams: int = 25
     max_queued: int | None = None
-    max_queued_bytes: int = 256 * 2**20
+    max_queued_bytes: int = _DEFAULT_MAX_QUEUED_BYTES
     max_schedules: int = 100
     start_error_timeout_seconds: int | None = None
     notify_allowed_networks: tuple[Network, ...] = ()

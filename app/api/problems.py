@@ -1,6 +1,7 @@
 """Writes every error response as a problem document (RFC 9457).
 
-This is the only module that maps errors to HTTP statuses.
+This is the only module that maps errors to HTTP statuses. `app/kube/errors.py` says which kind of error an answer of
+the API server is, or its silence.
 """
 
 import logging

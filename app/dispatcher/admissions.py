@@ -14,7 +14,7 @@ from app.dispatcher.ignored_gates import IgnoredGates
 from app.dispatcher.intent import Intent, Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.lease import Claim
-from app.dispatcher.next_admission import choose_runs, choose_write, give_up_slow_writes, is_urgent
+from app.dispatcher.next_admission import choose_batch, choose_write, give_up_slow_writes, is_urgent
 from app.dispatcher.parked_runs import ParkedRuns
 from app.dispatcher.run_ends import RunEnds
 from app.dispatcher.run_store import RunStore
@@ -172,11 +172,13 @@ class Admissions:
             return False
         if not self.term.is_confirmed:
             return True
-        chosen = choose_runs(self.term, self.runs, slots, self._is_resting)
-        return bool(chosen) and is_urgent(self.term, chosen, self.runs)
+        return is_urgent(self.term, choose_batch(self.term, self.runs, slots, self._is_resting))
 
     def prepare_renewal(self, slots: Mapping[str, int]) -> Intent:
-        """Begin a write of the Lease. If the view is current, it adds the runs to be admitted next."""
+        """Begin a write of the Lease. If the view is current, it adds the runs to be admitted next.
+
+        Otherwise all runs that are not sent yet leave the intent.
+        """
         self.leadership, intent = self.leadership.prepare_renewal(
             self.runs, slots if self.is_current else {}, self._is_resting
         )

@@ -41,7 +41,7 @@ _ACCEPTED_LATER = frozenset({408, 425, 429})
 """The statuses from 400 to 499 that say nothing about the event."""
 
 
-class Standing(Enum):
+class ReceiverStanding(Enum):
     """How the last delivery to a receiver went."""
 
     UNTRIED = "untried"
@@ -80,7 +80,7 @@ class Deliveries:
         self._write_backoff = BackoffTable[str](_FIRST_SECONDS, _LAST_RUN_SECONDS)
         self._api_backoff = BackoffTable[None](_FIRST_SECONDS, _LAST_API_SECONDS)
         self._receiver_backoff = BackoffTable[str](_FIRST_SECONDS, _LAST_RECEIVER_SECONDS)
-        self._standing: dict[str, Standing] = {}
+        self._standing: dict[str, ReceiverStanding] = {}
         self._url_backoff = BackoffTable[str](_FIRST_SECONDS, _LAST_RECEIVER_SECONDS)
         self._accepting: set[str] = set()  # the URLs that did not refuse the last event
         self._served: dict[str, int] = {}  # by definition: the number of the delivery that served it last
@@ -178,13 +178,15 @@ class Deliveries:
         if self._receiver_backoff.is_waiting(receiver, now) or self._url_backoff.is_waiting(notify.url, now):
             return False
         to_it = sum(one == receiver for one in self._in_flight.values())
-        if self._stands(receiver) is Standing.HEALTHY:
+        if self._stands(receiver) is ReceiverStanding.HEALTHY:
             return to_it < _PER_RECEIVER
-        doubtful = sum(bool(one) and self._stands(one) is not Standing.HEALTHY for one in self._in_flight.values())
+        doubtful = sum(
+            bool(one) and self._stands(one) is not ReceiverStanding.HEALTHY for one in self._in_flight.values()
+        )
         return to_it == 0 and doubtful < _DOUBTFUL_WORKERS
 
-    def _stands(self, receiver: str) -> Standing:
-        return self._standing.get(receiver, Standing.UNTRIED)
+    def _stands(self, receiver: str) -> ReceiverStanding:
+        return self._standing.get(receiver, ReceiverStanding.UNTRIED)
 
     # How it went.
 
@@ -195,7 +197,7 @@ class Deliveries:
         self._failed.pop(delivery.run.uid, None)
         self._run_backoff.succeed(delivery.run.uid)
         self._receiver_backoff.succeed(delivery.notify.receiver)
-        self._standing[delivery.notify.receiver] = Standing.HEALTHY
+        self._standing[delivery.notify.receiver] = ReceiverStanding.HEALTHY
         self._url_backoff.succeed(delivery.notify.url)
         self._accepting.add(delivery.notify.url)
         self._in_flight[delivery.run.uid] = ""
@@ -222,9 +224,9 @@ class Deliveries:
             if not accepted_others or retry_after_seconds:
                 self._url_backoff.fail(url, now, at_least=retry_after_seconds)
             return
-        if self._stands(receiver) is Standing.HEALTHY:  # perhaps this event makes it fail
+        if self._stands(receiver) is ReceiverStanding.HEALTHY:  # perhaps this event makes it fail
             self._run_backoff.fail(uid, now)
-        self._standing[receiver] = Standing.FAILING
+        self._standing[receiver] = ReceiverStanding.FAILING
         self._receiver_backoff.fail(receiver, now, at_least=retry_after_seconds)
 
     def written(self, uid: str) -> None:

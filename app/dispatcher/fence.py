@@ -1,8 +1,9 @@
 """Which runs are fenced after an unknown predecessor, because it may have been admitting them. Pure.
 
 A fence changes a run's version and nothing else, so a late admission of the earlier version conflicts. After an unknown
-predecessor the leader *suspects* the first queued runs of each group. It admits no run of their definition until each
-of them is fenced or is seen in another version. docs/adr/0005-intent-in-the-lease.md gives the reasons.
+predecessor the leader *suspects* the first queued runs of each group. Each suspected run holds a slot until it is
+fenced or is seen in another version. As long as a definition has more such runs than are suspected at once, none of its
+runs is admitted. docs/adr/0005-intent-in-the-lease.md gives the reasons.
 
 Runs in doubt are not handled here. `app/dispatcher/next_admission.py` chooses whether such a run is admitted or fenced.
 """

@@ -1,4 +1,7 @@
-"""Runs that Kueue has started before they were admitted: it ignores the gate. Decides nothing."""
+"""Runs that Kueue has started before they were admitted: it ignores the gate. Decides nothing.
+
+An admission removes the gate: `app/kube/manifests.py` (`build_admission`).
+"""
 
 import logging
 from collections.abc import Callable

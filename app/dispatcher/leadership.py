@@ -11,6 +11,7 @@ from app.dispatcher.intent import MOST_PINS, Intent, Pin
 from app.dispatcher.lease import Claim, SeenLease
 from app.dispatcher.next_admission import AdmissionView, IsResting, Slots
 from app.dispatcher.term import Term
+from app.dispatcher.write import pin_of
 from app.domain.run import Run
 
 
@@ -32,21 +33,24 @@ class Leadership(NamedTuple):
     def prepare_take(self) -> tuple["Leadership", Intent]:
         """Begin to take the Lease. The intent keeps all pins that the last holder left in it."""
         inherited = self.claim.base.intent if self.claim.base else None
-        pins = (inherited.pins if inherited else frozenset[Pin]()) | self.claim.left
+        pins = (inherited.pins if inherited else frozenset[Pin]()) | self.claim.orphaned_pins
         complete = inherited is not None and inherited.complete and len(pins) <= MOST_PINS
         # Only a Lease that was edited by hand names more. With all of them, the intent could not be read again.
         claim, intent = self.claim.prepare(frozenset(sorted(pins)[:MOST_PINS]), complete=complete)
         return self._replace(claim=claim, proposed=(), confirms=False), intent
 
     def prepare_renewal(self, view: AdmissionView, slots: Slots, is_resting: IsResting) -> tuple["Leadership", Intent]:
-        """Begin to renew the Lease. The intent gets the runs that are to be admitted next."""
+        """Begin to renew the Lease. The intent gets the runs that are to be admitted next.
+
+        A run that is in the intent, not sent yet, and no longer among these, leaves it.
+        """
         assert self.term is not None
-        term = self.term
-        if term.is_listed:
-            term = next_admission.drop_unsendable(term.prune(view), view, slots, is_resting)
-        chosen = next_admission.choose_runs(term, view, slots, is_resting)
-        claim, intent = self.claim.prepare(term.named(chosen, view), complete=term.complete)
-        return self._replace(claim=claim, term=term, proposed=tuple(chosen), confirms=term.is_listed), intent
+        term = self.term.prune(view) if self.term.is_listed else self.term
+        batch = next_admission.choose_batch(term, view, slots, is_resting)
+        term = term.keep_unsent(batch)
+        proposed = tuple(run for run in batch if pin_of(run) not in term.unsent)
+        claim, intent = self.claim.prepare(term.named(proposed, view), complete=term.complete)
+        return self._replace(claim=claim, term=term, proposed=proposed, confirms=term.is_listed), intent
 
     def prepare_release(self) -> tuple["Leadership", Intent]:
         """Begin to release the Lease. Admissions in the intent that have not been sent will not be sent."""

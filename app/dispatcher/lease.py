@@ -101,8 +101,8 @@ class Claim(NamedTuple):
         held: whether this dispatcher wrote `base` in the current term.
         sequence: the sequence number of the last write.
         unanswered_writes: the sequence numbers of writes on top of `base` whose answers were lost.
-        left: the pins of earlier intents that the intent in `base` does not contain, because since then the Lease was
-            deleted or restored, or a dispatcher of version 0.2.0 or earlier wrote it.
+        orphaned_pins: the pins of earlier intents that the intent in `base` does not contain, because since then the
+            Lease was deleted or restored, or a dispatcher of version 0.2.0 or earlier wrote it.
         last_version: the resourceVersion of the Lease that was last known, also after the Lease was deleted. A Lease
             with a smaller resourceVersion was restored with etcd.
     """
@@ -112,7 +112,7 @@ class Claim(NamedTuple):
     held: bool = False
     sequence: int = 0
     unanswered_writes: frozenset[int] = frozenset()
-    left: frozenset[Pin] = frozenset()
+    orphaned_pins: frozenset[Pin] = frozenset()
     last_version: int = 0
 
     def look(self, seen: SeenLease | None) -> "Claim":
@@ -128,18 +128,20 @@ class Claim(NamedTuple):
         if seen is not None and (last_version < self.last_version or self._knows_later_intent(seen)):
             # The Lease was restored, or someone put an older intent back. It lacks the admissions sent since then.
             seen = seen._replace(intent=None)
-        left = self._left_by(seen)
-        return self._replace(base=seen, held=False, unanswered_writes=frozenset(), left=left, last_version=last_version)
+        orphaned = self._find_orphaned_pins(seen)
+        return self._replace(
+            base=seen, held=False, unanswered_writes=frozenset(), orphaned_pins=orphaned, last_version=last_version
+        )
 
-    def _left_by(self, seen: SeenLease | None) -> frozenset[Pin]:
+    def _find_orphaned_pins(self, seen: SeenLease | None) -> frozenset[Pin]:
         """Return the known pins that are missing in a Lease written by another client; `None`: the Lease is deleted."""
         intent = seen.intent if seen else None
         if intent is not None and intent.complete:
             return frozenset()
         before = self.base.intent if self.base else None
         if before is None or (intent is not None and not before.complete):
-            return self.left
-        return self.left | before.pins
+            return self.orphaned_pins
+        return self.orphaned_pins | before.pins
 
     def _knows_later_intent(self, seen: SeenLease) -> bool:
         """Whether the same holder wrote a later intent than this one: someone put an older intent back by hand."""
@@ -165,7 +167,7 @@ class Claim(NamedTuple):
         """Record that the last write was stored."""
         version = int(seen.version)
         return self._replace(
-            base=seen, held=True, unanswered_writes=frozenset(), left=frozenset(), last_version=version
+            base=seen, held=True, unanswered_writes=frozenset(), orphaned_pins=frozenset(), last_version=version
         )
 
     def lost_answer(self) -> "Claim":

@@ -221,7 +221,8 @@ class Dispatcher:
             admissions.refresh_term()
             # 2. Find out whether the Lease must be written, because runs can be admitted that are not in the intent.
             wants_intent = admissions.wants_intent(slots)
-        # 3. Choose these runs (`Leadership.prepare_renewal`) and write them into the Lease. That renews the Lease, too.
+        # 3. Choose these runs (`next_admission.choose_batch`, called by `Leadership.prepare_renewal`) and write them
+        # into the Lease. That renews the Lease, too.
         if (wants_intent and not election.is_backing_off()) or election.seconds_until_due() <= 0:
             if not self._heartbeat.is_alive():
                 log.error("the dispatcher gives up leading: one of its threads is stuck")

@@ -1,10 +1,11 @@
 """Which run is admitted next: the runs of the next intent, and the next write of a free writer. Pure.
 
-Between definitions: the definitions take turns. The first runs of all definitions come before the second ones. Of
-definitions with equal rank, the one that was served longest ago comes first. Within a definition: the order of its
-queue decides (`run_store`).
+Between definitions: the definitions take turns. In an intent, the first runs of all definitions come before the second
+ones. The next write is made for the definition with the fewest writes in flight. Of equal definitions, the one that was
+served longest ago comes first. Within a definition: the order of its queue decides (`queues`).
 
-Prompt writes and slow writes have separate writers (`Term` defines the words). A failing definition has at most one
+Some writers are for prompt writes, the others for slow ones (`Term` defines the words). All of them are alike: they are
+told apart by counting the writes in flight. A failing definition has at most one
 write in flight, and only a slow writer makes it. A write that becomes slow counts for a slow writer if one is free.
 Untried definitions never occupy all prompt writers, so a healthy definition finds a writer even if many new definitions
 hang. If slow writes occupy prompt writers and a definition waits for one, these writes are given up
@@ -12,7 +13,7 @@ hang. If slow writes occupy prompt writers and a definition waits for one, these
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -26,7 +27,7 @@ BATCH = 32
 """The most runs that are in the intent and not sent yet, not counting those of failing definitions."""
 
 REFILL = 8
-"""The next batch is written when fewer runs than this are in the intent and not sent yet."""
+"""The next batch is written at the latest when the intent has fewer of its runs than this, and lacks others."""
 
 MOST_NAMED = 1500
 """The most pins in an intent. Kubernetes allows 256 KiB of annotations per object, and a pin takes about 60 bytes."""
@@ -48,8 +49,8 @@ class AdmissionView(View, Protocol):
         """These runs, in the order of the queue."""
 
 
-class Candidate(NamedTuple):
-    """A write that may be made as soon as a writer is free. The smallest candidate is made first.
+class PossibleWrite(NamedTuple):
+    """A write that may be made as soon as a writer is free. The smallest one is made first.
 
     Attributes:
         in_flight: how many writes of its definition are in flight.
@@ -69,81 +70,79 @@ class Candidate(NamedTuple):
 # The next intent.
 
 
-def choose_runs(term: Term, view: AdmissionView, slots: Slots, is_resting: IsResting) -> list[Run]:
-    """Choose the runs for the next intent."""
+def choose_batch(term: Term, view: AdmissionView, slots: Slots, is_resting: IsResting) -> list[Run]:
+    """Choose the unsent runs of the next intent, in the order in which definitions take turns.
+
+    All of them are chosen anew, also those that are in the intent already: nothing was sent for them. So the first run
+    of another definition can take the place of the last run of a busy one.
+    """
     if not term.is_listed:
         return []
     count = _count_slots(term, view, slots)
-    waiting = _sendable_soon(term, view, count, is_resting)
-    unsent = Counter(run.definition for run in waiting.values())
-    nameable = max(0, MOST_NAMED - len(term.unsettled()) - len(waiting))
-    room = _Room(Counter(term.standing(run.definition) for run in waiting.values()))
-    uids = {pin.uid for pin in [*count.landing, *waiting]}
-    ranked: list[tuple[int, int, tuple[int, str], Run]] = []
-    for definition in view.startable():
-        most = _may_intend(definition, term, count, is_resting) - unsent[definition]
-        most = min(most, nameable, room.left(term.standing(definition)))
-        if most <= 0:
-            continue
-        served = term.served.get(definition, -1)
-        further = (run for run in view.startable_runs(definition) if run.uid not in uids)
-        ranked += ((rank, served, queue_key(run), run) for rank, run in enumerate(islice(further, most)))
-    ranked.sort(key=lambda one: one[:3])
-    chosen: list[Run] = []
-    for *_, run in ranked:
-        standing = term.standing(run.definition)
-        if room.left(standing) > 0:
-            room.taken[standing] += 1
-            chosen.append(run)
-    return chosen[:nameable]
+    landing = {pin.uid for pin in count.landing_runs}
+    room = _Room()
+    turns = {
+        definition: islice((run for run in view.startable_runs(definition) if run.uid not in landing), most)
+        for definition in view.startable()
+        if (most := _may_intend(definition, term, count, is_resting)) > 0
+    }
+    batch: list[Run] = []
+    while turns:
+        heads = {definition: run for definition, runs in turns.items() if (run := next(runs, None)) is not None}
+        for run in sorted(heads.values(), key=lambda run: (term.served.get(run.definition, -1), queue_key(run))):
+            if room.take(term.standing(run.definition)):
+                batch.append(run)
+        turns = {definition: turns[definition] for definition in heads if room.left(term.standing(definition)) > 0}
+    return batch[: max(0, MOST_NAMED - len(term.unsettled()))]
 
 
 class _Room:
     """How many more runs may be in the intent and wait for a writer, by the standing of their definitions.
 
     Untried definitions get at most half of the batch, so a healthy definition finds room even if many of them hang.
-
-    Args:
-        taken: how many runs are in the intent and wait already.
     """
 
-    def __init__(self, taken: Counter[Standing]) -> None:
-        self.taken = taken
+    def __init__(self) -> None:
+        self._taken: Counter[Standing] = Counter()
+
+    def take(self, standing: Standing) -> bool:
+        """Take the room of one run of a definition with this standing; return whether there was room for it."""
+        if self.left(standing) <= 0:
+            return False
+        self._taken[standing] += 1
+        return True
 
     def left(self, standing: Standing) -> int:
         """Return how many more runs of definitions with this standing may be added to the intent."""
         if standing is Standing.FAILING:
-            return SLOW_WRITERS - self.taken[Standing.FAILING]
-        left = BATCH - self.taken[Standing.HEALTHY] - self.taken[Standing.UNTRIED]
-        return left if standing is Standing.HEALTHY else min(left, BATCH // 2 - self.taken[Standing.UNTRIED])
+            return SLOW_WRITERS - self._taken[Standing.FAILING]
+        left = BATCH - self._taken[Standing.HEALTHY] - self._taken[Standing.UNTRIED]
+        return left if standing is Standing.HEALTHY else min(left, BATCH // 2 - self._taken[Standing.UNTRIED])
 
 
-def is_urgent(term: Term, chosen: Iterable[Run], view: View) -> bool:
-    """Return whether to write an intent for these runs now, instead of with a later batch."""
-    if len(term.unsent) < REFILL:
-        return True
-    unsent = {run.definition for run in live_runs(term.unsent, view).values()}
-    return any(run.definition not in unsent for run in chosen)
+def is_urgent(term: Term, batch: Sequence[Run]) -> bool:
+    """Return whether to write an intent with this batch now, instead of with a later batch.
 
-
-def drop_unsendable(term: Term, view: View, slots: Slots, is_resting: IsResting) -> Term:
-    """Forget the unsent runs that can't be sent soon, because they take room from other runs."""
-    return term._replace(unsent=frozenset(_sendable_soon(term, view, _count_slots(term, view, slots), is_resting)))
+    It is urgent if the intent has few runs of the batch, and the batch has others. It is also urgent if the intent has
+    no run of a definition whose turn comes soon: after few runs of the same standing. Runs of definitions with a write
+    in flight are not counted, because that write may hang.
+    """
+    unsent = [run for run in batch if pin_of(run) in term.unsent]
+    if len(unsent) < REFILL:
+        return len(unsent) < len(batch)
+    in_intent = {run.definition for run in unsent}
+    in_flight = {write.definition for write in term.in_flight}
+    before: Counter[Standing] = Counter()
+    for run in batch:
+        standing = term.standing(run.definition)
+        if run.definition not in in_intent and before[standing] < REFILL:
+            return True
+        before[standing] += run.definition not in in_flight
+    return False
 
 
 def _count_slots(term: Term, view: View, slots: Slots) -> SlotCount:
     return SlotCount(view, slots, term.landing(), term.to_suspect.keys())
-
-
-def _sendable_soon(term: Term, view: View, count: SlotCount, is_resting: IsResting) -> dict[Pin, Run]:
-    """Return the unsent runs that may be sent soon, the first ones of each queue."""
-    kept: dict[Pin, Run] = {}
-    kept_of: Counter[str] = Counter()
-    for pin, run in sorted(live_runs(term.unsent, view).items(), key=lambda one: queue_key(one[1])):
-        if kept_of[run.definition] < _may_intend(run.definition, term, count, is_resting):
-            kept[pin] = run
-            kept_of[run.definition] += 1
-    return kept
 
 
 def _may_intend(definition: str, term: Term, count: SlotCount, is_resting: IsResting) -> int:
@@ -170,11 +169,11 @@ def choose_write(
         is_due: whether it is time to settle a pin that is in doubt or suspected.
     """
     free = _count_free_writers(term)
-    best: Candidate | None = None
-    for candidate in _candidates(term, view, slots, is_resting, is_due):
-        is_first = best is None or candidate[:-1] < best[:-1]
-        if is_first and free[term.standing(candidate.write.definition)] > 0:
-            best = candidate
+    best: PossibleWrite | None = None
+    for possible in _possible_writes(term, view, slots, is_resting, is_due):
+        is_first = best is None or possible[:-1] < best[:-1]
+        if is_first and free[term.standing(possible.write.definition)] > 0:
+            best = possible
     return best.write if best else None
 
 
@@ -202,9 +201,9 @@ def give_up_slow_writes(
     if stuck <= 0:
         return term
     waiting = {
-        candidate.write.definition
-        for candidate in _candidates(term, view, slots, is_resting, is_due)
-        if candidate.in_flight == 0 and candidate.write.definition not in term.failing
+        possible.write.definition
+        for possible in _possible_writes(term, view, slots, is_resting, is_due)
+        if possible.in_flight == 0 and possible.write.definition not in term.failing
     }
     in_flight = Counter(write.definition for write in term.in_flight)
     slow = [write for write in term.slow if write.definition not in term.failing and write not in term.given_up]
@@ -213,9 +212,9 @@ def give_up_slow_writes(
     return term._replace(given_up=term.given_up | frozenset(slow[: max(0, number)]))
 
 
-def _candidates(
+def _possible_writes(
     term: Term, view: View, slots: Slots, is_resting: IsResting, is_due: Callable[[Pin], bool]
-) -> Iterator[Candidate]:
+) -> Iterator[PossibleWrite]:
     """List the writes that may be made as soon as a writer is free."""
     if not term.is_confirmed:
         return
@@ -223,11 +222,11 @@ def _candidates(
     several = _may_have_several(term)
     for is_new, run, purpose in _sendable(term, view, slots, is_due):
         definition = run.definition
-        most = PROMPT_WRITERS - 1 if definition in several else 1
+        most = PROMPT_WRITERS - 1 if definition in several else 1  # one prompt writer is left to others
         if in_flight[definition] < most and not is_resting(definition):
             gates_left = run.kueue.other_gates if run.local_queue else None
             write = Write(purpose, pin_of(run), definition, run.name, term.number, gates_left)
-            yield Candidate(in_flight[definition], term.served.get(definition, -1), is_new, queue_key(run), write)
+            yield PossibleWrite(in_flight[definition], term.served.get(definition, -1), is_new, queue_key(run), write)
 
 
 def _may_have_several(term: Term) -> frozenset[str]:
@@ -248,7 +247,7 @@ def _sendable(
     count = _count_slots(term, view, slots)
     flying = {write.pin for write in term.in_flight}
     for pin in term.in_doubt | term.suspected:
-        run = count.landing.get(pin)
+        run = count.landing_runs.get(pin)
         if run is None or pin in flying or not is_due(pin):
             continue
         has_slot = count.free(run.definition) >= 0  # `count` already includes the slot of this run
@@ -259,5 +258,5 @@ def _sendable(
         else:
             yield False, run, Purpose.FENCE
     for pin, run in live_runs(term.unsent, view).items():
-        if count.free(run.definition) > 0 and pin not in count.landing and view.may_start(run):
+        if count.free(run.definition) > 0 and pin not in count.landing_runs and view.may_start(run):
             yield True, run, Purpose.ADMIT

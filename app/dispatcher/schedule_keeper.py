@@ -9,16 +9,14 @@ changes. docs/adr/0023-schedules.md has the reasons.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from hashlib import sha256
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.common.backoff_table import BackoffTable
 from app.common.outage_logger import OutageLogger
 from app.common.types import Json
+from app.dispatcher.schedule_events import ScheduleEvents
+from app.dispatcher.schedule_term import LAST_PAUSE_SECONDS, ScheduleTerm
 from app.domain.schedule import Known, Step, StoredSchedule, plan_steps
-from app.kube import labels
 from app.kube.client import NamespacedClient
 from app.kube.errors import (
     AlreadyExistsError,
@@ -29,7 +27,6 @@ from app.kube.errors import (
     NotFoundError,
     QuotaError,
 )
-from app.kube.manifests import build_event
 from app.kube.schedule_records import (
     Target,
     apply_target,
@@ -43,7 +40,7 @@ from app.kube.schedule_records import (
     requested_target,
 )
 from app.kube.schedules import read_origin
-from app.kube.shared_watch import Follower, SharedWatch
+from app.kube.shared_watch import SharedWatch
 from schemas.definition import Definition
 from schemas.faults import Refused
 
@@ -51,10 +48,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 """How often the thread checks whether this process leads. This makes no call."""
-
-_FIRST_PAUSE_SECONDS = 0.5
-_LAST_PAUSE_SECONDS = 300.0
-"""How long a schedule is left alone after a failed write. A refusal may last."""
 
 _LAST_OUTAGE_SECONDS = 30.0
 """The longest pause while the API server does not answer."""
@@ -97,7 +90,7 @@ class ScheduleKeeper:
         self._definitions = definitions
         self._is_undecided = is_undecided
         self._is_leading = is_leading
-        self._instance = instance
+        self._events = ScheduleEvents(client, instance)
         self._clock = clock
         self._changed = threading.Condition()
         self._is_woken = True
@@ -109,7 +102,6 @@ class ScheduleKeeper:
         self._outage = OutageLogger(
             log, "the CronJobs of schedules can't be written (k8s/base/rbac.yaml has the rights)"
         )
-        self._event_outage = OutageLogger(log, "Events on schedules can't be written")
         self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
 
     def start(self) -> None:
@@ -151,7 +143,7 @@ class ScheduleKeeper:
                     self._changed.wait(_LOOK_SECONDS)
 
     def _lead(self) -> None:
-        term = _Term(self._changed, self._judge)
+        term = ScheduleTerm(self._changed, self._judge)
         self._is_woken = True
         try:
             while self._is_leading() and not self._stopped:
@@ -166,7 +158,7 @@ class ScheduleKeeper:
             self._gate = None
             self._watch.leave(term.follower)
 
-    def _find_gate(self, term: "_Term") -> "_Gate | None":
+    def _find_gate(self, term: ScheduleTerm) -> "_Gate | None":
         """Find out which schedules of requests are refused; read them again if their definitions have changed since.
 
         Returns:
@@ -192,7 +184,7 @@ class ScheduleKeeper:
             self._watch.list_again()  # what requests have asked for is not kept in memory
         return None if is_outdated else _Gate(definitions, frozenset(one.name for one in requested if one.refusal))
 
-    def _follow(self, term: "_Term") -> None:
+    def _follow(self, term: ScheduleTerm) -> None:
         """Read the definitions if they have changed, and the CronJobs for as long as that is called for."""
         with self._changed:
             is_woken, self._is_woken = self._is_woken, False
@@ -208,7 +200,7 @@ class ScheduleKeeper:
             self._watch.leave(term.follower)
             term.leave()
 
-    def _take_step(self, term: "_Term") -> float:
+    def _take_step(self, term: ScheduleTerm) -> float:
         """Take the next step; return for how many seconds nothing is due."""
         self._tell_deletions(term)
         now = self._clock()
@@ -235,7 +227,7 @@ class ScheduleKeeper:
         except ClusterError as error:
             self._outage.failed(error)
             now, at_least = self._clock(), error.retry_after_seconds or 0.0
-            at_most = _LAST_OUTAGE_SECONDS if error.retryable else _LAST_PAUSE_SECONDS
+            at_most = _LAST_OUTAGE_SECONDS if error.retryable else LAST_PAUSE_SECONDS
             term.fail(name, now, at_least=at_least, at_most=at_most)
             if term.stuck_at not in ("", name):  # two in a row: the fault is not that of one schedule
                 term.backoffs.fail(_ALL, now, at_least=at_least, at_most=at_most)
@@ -250,7 +242,7 @@ class ScheduleKeeper:
                 term.refused.pop(name, None)
         return 0.0
 
-    def _carry_out(self, term: "_Term", name: str, step: Step) -> None:
+    def _carry_out(self, term: ScheduleTerm, name: str, step: Step) -> None:
         match step:
             case Step.CREATE:
                 self._create(term, term.targets[name])
@@ -265,7 +257,7 @@ class ScheduleKeeper:
                 if stored is not None:
                     self._remove(term, stored)
 
-    def _create(self, term: "_Term", target: Target) -> None:
+    def _create(self, term: ScheduleTerm, target: Target) -> None:
         with self._changed:  # before the call: somebody may delete what it creates before its answer is read
             term.deleted.pop(target.name, None)
         try:
@@ -282,7 +274,7 @@ class ScheduleKeeper:
         self._note_written(term, created)
         log.info("the CronJob %s of a schedule was created", target.name)
 
-    def _apply(self, term: "_Term", name: str) -> None:
+    def _apply(self, term: ScheduleTerm, name: str) -> None:
         cronjob, stored = self._read(term, name)
         target = self._target_of(term, cronjob)
         if target is None or (stored.applied == target.applied and not stored.refusal_noted):
@@ -293,7 +285,7 @@ class ScheduleKeeper:
         else:
             log.info("the CronJob %s of a schedule was changed", name)
 
-    def _check(self, term: "_Term", name: str) -> None:
+    def _check(self, term: ScheduleTerm, name: str) -> None:
         """Find out whether somebody else has changed what the service wrote.
 
         The API server completes what is written, and webhooks may change it. So it is asked what would come of writing
@@ -311,9 +303,9 @@ class ScheduleKeeper:
         elif stored.edited_digest != stored.spec_digest:
             marked = self._client.patch_cronjob(name, build_edit_mark(stored, stored.spec_digest))
             term.keep(self._judge(marked))
-            self._tell(name, stored.uid, "ScheduleEdited", _EDITED, stored.spec_digest)
+            self._events.tell_edit(stored)
 
-    def _is_as_written(self, term: "_Term", cronjob: Json, stored: StoredSchedule, target: Target) -> bool:
+    def _is_as_written(self, term: ScheduleTerm, cronjob: Json, stored: StoredSchedule, target: Target) -> bool:
         if term.checked.get(stored.name) == (stored.applied, stored.spec_digest):
             return True
         try:
@@ -323,14 +315,13 @@ class ScheduleKeeper:
             return True
         return read_stored_schedule(expected).spec_digest == stored.spec_digest
 
-    def _suspend(self, term: "_Term", name: str) -> None:
+    def _suspend(self, term: ScheduleTerm, name: str) -> None:
         _, stored = self._read(term, name)
         if stored.refusal and not stored.suspended:
             term.keep(self._judge(self._client.patch_cronjob(name, build_refusal(stored))))
-            message = f"it makes no runs until its definition allows it again: {stored.refusal}"
-            self._tell(name, stored.uid, "ScheduleRefused", message, stored.refusal)
+            self._events.tell_refusal(stored)
 
-    def _remove(self, term: "_Term", stored: StoredSchedule) -> None:
+    def _remove(self, term: ScheduleTerm, stored: StoredSchedule) -> None:
         may_be_deleted = stored.uid in term.own_deletions  # by an earlier call whose answer was lost
         term.own_deletions.add(stored.uid)
         try:
@@ -344,7 +335,7 @@ class ScheduleKeeper:
         term.note_deletion(stored)
         log.info("the CronJob %s of a schedule was removed; its runs stay", stored.name)
 
-    def _read(self, term: "_Term", name: str) -> tuple[Json, StoredSchedule]:
+    def _read(self, term: ScheduleTerm, name: str) -> tuple[Json, StoredSchedule]:
         """Read a schedule as it is now.
 
         Raises:
@@ -357,7 +348,7 @@ class ScheduleKeeper:
         term.keep(stored)
         return cronjob, stored
 
-    def _target_of(self, term: "_Term", cronjob: Json) -> Target | None:
+    def _target_of(self, term: ScheduleTerm, cronjob: Json) -> Target | None:
         if read_origin(cronjob) != "http":
             return term.targets.get(cronjob["metadata"]["name"])
         definition = self._find(definition_of(cronjob))
@@ -389,54 +380,30 @@ class ScheduleKeeper:
 
     # Telling.
 
-    def _note_written(self, term: "_Term", cronjob: Json) -> None:
+    def _note_written(self, term: ScheduleTerm, cronjob: Json) -> None:
         stored = self._judge(cronjob)
         if stored is not None:
             term.checked[stored.name] = (stored.applied, stored.spec_digest)
             term.keep(stored, written=True)
 
-    def _note_taken(self, term: "_Term", target: Target, existing: Json) -> None:
+    def _note_taken(self, term: ScheduleTerm, target: Target, existing: Json) -> None:
         term.fail(target.name, self._clock())
         uid = existing["metadata"]["uid"]
         if term.taken.get(target.name) != uid:
             term.taken[target.name] = uid
-            self._tell(target.name, uid, "ScheduleNameTaken", _TAKEN, target.applied)
+            self._events.tell_name_taken(target.name, uid, target.applied)
 
-    def _note_write_refused(self, term: "_Term", name: str, error: ClusterError) -> None:
+    def _note_write_refused(self, term: ScheduleTerm, name: str, error: ClusterError) -> None:
         term.fail(name, self._clock())
         if term.refused.get(name) != error.message:
             term.refused[name] = error.message
             log.error("the API server does not accept the CronJob %s of a schedule: %s", name, error.message)
 
-    def _tell_deletions(self, term: "_Term") -> None:
+    def _tell_deletions(self, term: ScheduleTerm) -> None:
         with self._changed:
             untold, term.untold = term.untold, []
         for stored in untold:
-            self._tell(stored.name, stored.uid, "ScheduleDeleted", _DELETED, stored.applied)
-
-    def _tell(self, name: str, uid: str, reason: str, message: str, mark: str) -> None:
-        """Log what others have done to a CronJob, and write an Event on it, once for each mark."""
-        log.warning("the CronJob %s of a schedule: %s (%s)", name, message, reason)
-        digest = sha256(f"{uid} {reason} {mark}".encode()).hexdigest()[:16]
-        event = build_event(
-            name=f"{name}.{digest}",
-            namespace=self._client.name,
-            about=name,
-            about_kind="CronJob",
-            uid=uid,
-            reason=reason,
-            message=message,
-            kind="Warning",
-            at=datetime.now(UTC),
-            reporter=self._instance,
-        )
-        try:
-            self._client.create_event(event)
-            self._event_outage.recovered()
-        except AlreadyExistsError:
-            log.debug("the Event %s on the CronJob %s is there already", reason, name)
-        except ClusterError as error:
-            self._event_outage.failed(error)
+            self._events.tell_deletion(stored)
 
     def _log_refused(self, error: ClusterError) -> None:
         """Log that the CronJobs may not be read, unless there is nothing to keep."""
@@ -444,220 +411,8 @@ class ScheduleKeeper:
             self._read_outage.failed(error)
 
 
-_EDITED = (
-    "somebody has edited it; it is left as it is until the schedule or its definition changes. To undo the edit, "
-    f"remove its annotation {labels.SCHEDULE_APPLIED_ANNOTATION}"
-)
-_DELETED = (
-    "somebody has deleted it; it is made again when the schedule or its definition changes, or by the next leader. To "
-    "end a schedule, remove it from the configuration; to pause one, suspend it"
-)
-_TAKEN = "it has the name of a schedule, and was not made by this service; rename it, so that the schedule can be made"
-
-
 class _Gate(NamedTuple):
     """Which schedules of requests are refused under which definitions."""
 
     definitions: list[Definition]
     refused: frozenset[str]
-
-
-class _Seen(NamedTuple):
-    """A CronJob as the watch brings it.
-
-    Attributes:
-        name: its name.
-        version: its resourceVersion.
-        stored: its record; `None`: it is no schedule.
-    """
-
-    name: str
-    version: int
-    stored: StoredSchedule | None
-
-
-class _Term:
-    """What the leader knows in one term. The store of the watch.
-
-    Args:
-        changed: notified of changes; its lock guards what the watch writes.
-        judge: makes a record of a CronJob.
-
-    Attributes:
-        definitions: those in force when `targets` was made.
-        targets: what the configuration asks for, by the name of the CronJob.
-        joined: whether the CronJobs are watched.
-        is_filled: whether they have been read since.
-        is_listing: whether they are to be read again, because definitions have changed.
-        refusals: how often the API server has refused to let them be read since they were read last.
-        has_news: whether the watch has brought something.
-        stored: the schedules that exist, by the name of the CronJob.
-        left: those that the watch has shown to be gone since the current step was planned: the resourceVersions of that
-            moment, by the name of the CronJob.
-        listed_at: the resourceVersion of a list that has come since then; 0: none.
-        checked: see `Known`.
-        deleted: see `Known`.
-        untold: the schedules whose deletion is still to be told.
-        own_deletions: the uids of CronJobs that this service has deleted, or whose deletion had begun before the term.
-        taken: the uid of the CronJob that has a schedule's name, by that name.
-        refused: the API server's words about a write that it did not accept, by the name of the CronJob.
-        backoffs: by the name of the CronJob.
-        failed_at: when the last write of each CronJob failed, unless one has succeeded since.
-        stuck_at: the CronJob whose write was the last one, if the API server did not carry it out; empty: it did.
-    """
-
-    def __init__(self, changed: threading.Condition, judge: Callable[[Json], StoredSchedule | None]) -> None:
-        self._changed = changed
-
-        def read(item: Json) -> _Seen:
-            return _Seen(item["metadata"]["name"], int(item["metadata"]["resourceVersion"]), judge(item))
-
-        self.follower: Follower[_Seen] = Follower(read, self)
-        self.follower.on_refused = self._note_refused
-        self.definitions: list[Definition] = []
-        self.targets: Mapping[str, Target] = {}
-        self.joined = False
-        self.is_filled = False
-        self.is_listing = False
-        self.refusals = 0
-        self.has_news = False
-        self.stored: dict[str, StoredSchedule] = {}
-        self.left: dict[str, int] = {}
-        self.listed_at = 0
-        self.checked: dict[str, tuple[str, str]] = {}
-        self.deleted: dict[str, str] = {}
-        self.untold: list[StoredSchedule] = []
-        self.own_deletions: set[str] = set()
-        self.taken: dict[str, str] = {}
-        self.refused: dict[str, str] = {}
-        self.backoffs = BackoffTable[str](_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS)
-        self.failed_at: dict[str, float] = {}
-        self.stuck_at = ""
-        self._own_writes: dict[str, int] = {}  # resourceVersions that the watch has not shown yet, by name
-        self._shown_at = 0  # the latest resourceVersion that the watch or a list has shown
-
-    def is_idle(self) -> bool:
-        """Return whether there is nothing to keep."""
-        with self._changed:
-            return self.is_filled and not self.targets and not self.stored and not self.untold
-
-    def leave(self) -> None:
-        """Begin anew when CronJobs are watched again."""
-        with self._changed:
-            self.joined = self.is_filled = self.is_listing = False
-            self.refusals = 0
-            self.stored = {}
-
-    def fail(self, name: str, now: float, *, at_least: float = 0.0, at_most: float = float("inf")) -> None:
-        """Leave a schedule alone for a while, because a write has failed; see `BackoffTable`."""
-        self.backoffs.fail(name, now, at_least=at_least, at_most=at_most)
-        self.failed_at[name] = now
-
-    def begin_step(self) -> None:
-        """Forget what only the answers to an earlier step have to be compared with. The caller holds the lock."""
-        self.left, self.listed_at = {}, 0
-
-    def keep(self, stored: StoredSchedule | None, *, written: bool = False) -> bool:
-        """Hold a schedule as it was read or written, unless the watch has shown a later version, or that it is gone.
-
-        Returns:
-            Whether it exists, as far as is known now.
-        """
-        if stored is None:
-            return False
-        with self._changed:
-            version, known = int(stored.resource_version), self.stored.get(stored.name)
-            if known is None and version <= self.left.get(stored.name, 0):
-                return False
-            if known is None and version <= self.listed_at:
-                if written:  # it was created and deleted before that list, so the watch has shown neither
-                    self._note_gone(stored)
-                return False
-            known_version = 0 if known is None else int(known.resource_version)
-            if known_version <= version:
-                self.stored[stored.name] = stored
-                if written and known_version < version:  # else the watch has shown it already
-                    self._own_writes[stored.name] = version
-            return True
-
-    def note_deletion(self, stored: StoredSchedule) -> None:
-        """Hold a schedule that was just deleted no longer as one that exists."""
-        with self._changed:
-            known = self.stored.get(stored.name)
-            if known is not None and known.uid == stored.uid:
-                del self.stored[stored.name]
-
-    # The store of the watch.
-
-    def replace(self, records: Iterable[_Seen], version: int) -> None:
-        """Hold these schedules and no others, but for what was written after the list was made."""
-        with self._changed:
-            was_restored = version < self._shown_at  # etcd was, and what was written after this list is taken back
-            if was_restored:
-                self._own_writes, self.left = {}, {}
-            self._own_writes = {name: own for name, own in self._own_writes.items() if own > version}
-            before, self.listed_at, self._shown_at = self.stored, version, version
-            self.stored = {seen.name: seen.stored for seen in records if seen.stored is not None}
-            if not self.is_filled:
-                self.own_deletions |= {one.uid for one in self.stored.values() if one.being_deleted}
-            for name in self.stored:
-                self.deleted.pop(name, None)  # somebody has made it again
-            for name, stored in before.items():
-                if name in self.stored:
-                    continue
-                if name in self._own_writes:
-                    self.stored[name] = stored
-                elif not was_restored:
-                    self.left[name] = version
-                    self._note_gone(stored)
-            self.is_filled, self.is_listing, self.refusals = True, False, 0
-            self._notify()
-
-    def put(self, record: _Seen) -> None:
-        """Hold this schedule, which may be new or changed."""
-        with self._changed:
-            self._shown_at = max(self._shown_at, record.version)
-            known = self.stored.get(record.name)
-            if record.stored is None:
-                self.left[record.name] = record.version
-                if known is not None:
-                    del self.stored[record.name]  # somebody has taken its labels away
-                    self._notify()
-                return
-            if known is not None and int(known.resource_version) > int(record.stored.resource_version):
-                return
-            self._own_writes.pop(record.name, None)
-            self.deleted.pop(record.name, None)  # somebody has made it again
-            self.stored[record.name] = record.stored
-            self._notify()
-
-    def remove(self, record: _Seen) -> None:
-        """Hold this schedule no longer."""
-        with self._changed:
-            self._shown_at = max(self._shown_at, record.version)
-            self.left[record.name] = record.version
-            self.taken.pop(record.name, None)
-            self.failed_at.pop(record.name, None)
-            if record.name in self.targets:
-                self.backoffs.succeed(record.name)  # whose name it was, it is free now
-            known = self.stored.get(record.name)
-            if record.stored is not None and (known is None or known.uid == record.stored.uid):
-                self.stored.pop(record.name, None)
-                self._note_gone(record.stored)
-            self._notify()
-
-    def _note_gone(self, record: StoredSchedule) -> None:
-        if record.uid in self.own_deletions:
-            self.own_deletions.discard(record.uid)
-        elif record.configured and record.name in self.targets:
-            self.deleted[record.name] = self.targets[record.name].applied
-            self.untold.append(record)
-
-    def _note_refused(self, _error: ClusterError) -> None:
-        with self._changed:
-            self.refusals += 1
-            self._notify()
-
-    def _notify(self) -> None:
-        self.has_news = True
-        self._changed.notify()

@@ -39,16 +39,19 @@ class SlotCount:
         slots: how many runs of each definition may be active; a definition that is missing has no slots.
         landing: the pins whose admission may still land.
         closed: the definitions whose runs must not be admitted now.
+
+    Attributes:
+        landing_runs: the runs of those of these pins that are live (`live_runs`).
     """
 
     def __init__(
         self, view: RunsInView, slots: Mapping[str, int], landing: Iterable[Pin], closed: Collection[str]
     ) -> None:
-        self.landing = live_runs(landing, view)
+        self.landing_runs = live_runs(landing, view)
         self._view = view
         self._slots = slots
         self._closed = closed
-        self._held = Counter(run.definition for run in self.landing.values())
+        self._held = Counter(run.definition for run in self.landing_runs.values())
 
     def free(self, definition: str) -> int:
         """Return how many more runs may be admitted.

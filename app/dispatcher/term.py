@@ -14,6 +14,8 @@ Which sets of pins each method combines:
 | `named` | yes | yes | | yes | yes | written into the Lease when it is renewed |
 
 Suspected pins are not written into the Lease. Instead, `complete` is false as long as there are any.
+
+To *settle* a pin that is in doubt or suspected means to make sure that its admission has landed or can't land any more.
 """
 
 from collections.abc import Iterable, Mapping
@@ -57,7 +59,7 @@ class Term(NamedTuple):
         is_listed: whether the view has been filled in this term. Until then no run is chosen.
         is_confirmed: whether the Lease was written after the view was filled. Until then no write is sent. If etcd was
             restored to an older state in between, that write of the Lease conflicts.
-        unsent: the pins that this leader has written into the Lease and not sent yet.
+        unsent: the pins in the Lease that this leader may send and has not sent yet.
         in_flight: the writes that were handed to a writer and have no answer yet.
         slow: the writes in flight that are slow, in the order in which they became slow.
         given_up: the slow writes in flight whose answers are no longer waited for.
@@ -161,6 +163,14 @@ class Term(NamedTuple):
         return self.in_flight - frozenset(self.slow[:SLOW_WRITERS])
 
     # A write begins.
+
+    def keep_unsent(self, batch: Iterable[Run]) -> "Term":
+        """Forget the unsent pins of all runs but these.
+
+        Call this before the Lease is written, not after. The next intent does not name these pins, so they must not be
+        sent any more.
+        """
+        return self._replace(unsent=self.unsent & {pin_of(run) for run in batch})
 
     def intend(self, chosen: Iterable[Run]) -> "Term":
         """Record that an intent with these runs has been stored in the Lease."""

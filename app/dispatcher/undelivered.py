@@ -1,4 +1,7 @@
-"""The finished runs whose end is still to be told: an index of the leader's store, empty without notifications."""
+"""The finished runs whose end is still to be told: an index of the leader's store, empty without notifications.
+
+`app/dispatcher/deliveries.py` decides which of them is told next, and when one is given up.
+"""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,7 @@
-"""Why a queued run waits, for the dispatcher's Events and for callers that read a run."""
+"""Why a queued run waits, for the dispatcher's Events and for callers that read a run.
+
+Why an admitted run does not start, such as an image that can't be pulled: `app/runs/run_status.py`.
+"""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum

@@ -3,6 +3,8 @@
 A request that has not arrived yet takes memory for as long as its client likes. So all of these have one budget of
 bytes. Each asks for all that it may still send, and its bytes stay in the kernel until it has them. Addresses take
 turns: whoever keeps many connections open delays the others by one request for each turn.
+
+How long a request may take is decided in `app/server/request_intake.py`.
 """
 
 from collections import deque

@@ -174,7 +174,7 @@ class RequestIntake:
                 continue
             silent, late = now - incoming.heard_at > SILENCE_SECONDS, now - incoming.began_at > REQUEST_SECONDS
             if silent or late or (crowded and now - since > _CROWDED_SECONDS):
-                incoming.began_at = -REQUEST_SECONDS
+                incoming.began_at = -REQUEST_SECONDS  # its deadline is over: the parser waits for no more of it
                 self._end(conn)
 
     @property

@@ -1,5 +1,6 @@
 """The docs agree with the code: the tests parse, merge and validate what the docs show."""
 
+import ast
 import json
 import re
 from configparser import ConfigParser
@@ -63,12 +64,31 @@ def test_docs__link_to_existing_files() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_comments_and_docstrings__name_pages_that_exist() -> None:
-    folders = ("app", "schemas", "devcluster", "tools", "benchmarks", "k8s")
+def test_comments_and_docstrings__name_files_that_exist() -> None:
+    folders = ("app", "schemas", "slimfaas_jobs", "devcluster", "tools", "benchmarks", "k8s")
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yaml")]
-    named = {(path, page) for path in sources for page in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
-    assert len(named) > 20
-    assert [(str(path), page) for path, page in named if not (ROOT / page).exists()] == []
+    pattern = re.compile(rf"(?<![\w/.-])(?:{'|'.join(folders)}|docs|tests)/[\w/.-]*\w")
+    named = {(path, name) for path in sources for name in pattern.findall(path.read_text("utf-8"))}
+    assert len(named) > 50
+    assert [(str(path), name) for path, name in named if not (ROOT / name).exists()] == []
+
+
+def test_package_docstrings__name_modules_that_exist() -> None:
+    """A word in backticks that could be the name of a module is one of the package."""
+    named = set()
+    for package in [*(ROOT / "app").rglob("__init__.py"), ROOT / "schemas/__init__.py"]:
+        docstring = ast.get_docstring(ast.parse(package.read_text("utf-8"))) or ""
+        named |= {(package.parent, name) for name in re.findall(r"`([a-z_]+)`", docstring)}
+    assert len(named) > 30
+    assert [one for one in named if not any(one[0].glob(f"{one[1]}*"))] == []
+
+
+def test_dispatcher_docstring__names_every_module() -> None:
+    """It is what a newcomer reads first."""
+    package = ROOT / "app/dispatcher"
+    docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text("utf-8"))) or ""
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert modules - set(re.findall(r"`([a-z_]+)`", docstring)) == set()
 
 
 PATHS = re.compile(

@@ -180,7 +180,7 @@ def test_limit__is_counted_at_most_once_a_second_for_requests_that_store_nothing
     now = [0.0]
     kubeconfig = write_kubeconfig(tmp_path, server, namespace, url=proxy.url)
     own = NamespacedClient(connect(str(kubeconfig), namespace))
-    creator = ScheduleCreator(own, QueueLimiter(own, None), ScheduleCounter(own, clock=lambda: now[0]), 2)
+    creator = ScheduleCreator(own, QueueLimiter(own, None, 2**28), ScheduleCounter(own, clock=lambda: now[0]), 2)
     definition, body, context = Definition("public", image="busybox:1"), json.dumps(NEVER).encode(), RequestContext()
 
     def lists() -> int:

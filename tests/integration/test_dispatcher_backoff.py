@@ -444,9 +444,12 @@ def test_dispatcher__slow_webhook_of_one_definition__delays_no_other(
     assert place <= (PROMPT_WRITERS if has_succeeded else 1)
 
 
-@pytest.mark.usefixtures("nothing_is_slow")
+@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
 def test_dispatcher__busy_definition__does_not_starve_another(cluster: ClusterFixture, seen: Observer) -> None:
-    """One with many slots and a long queue delays the only run of another one by two writes at most."""
+    """One with many slots and a long queue delays the only run of another one by two writes at most.
+
+    Its writes in flight do not end.
+    """
     hold = Hold()
     cluster.queue("busy", count=60)
     with cluster.dispatching({"busy": 60, "quiet": 1}):

@@ -34,7 +34,7 @@ def open_queues(cluster: ClusterFixture) -> Iterator[Callable[..., Submitter]]:
 
     def open_some(most: int | None = None, clock: Callable[[], float] = time.monotonic) -> Submitter:
         namespace = cluster.connect()
-        queues = QueueLimiter(namespace, most, clock=clock)
+        queues = QueueLimiter(namespace, most, 2**28, clock=clock)
         opened.append(queues)
         return Submitter(namespace, queues, retry_policy=RetryPolicy(sleep=lambda seconds: None))
 

@@ -50,7 +50,9 @@ def submit(cluster: ClusterFixture) -> Callable[..., Accepted]:
 
 def _submitter(cluster: ClusterFixture, sleep: Callable[[float], None]) -> Submitter:
     namespace = cluster.connect()
-    return Submitter(namespace, QueueLimiter(namespace, None), retry_policy=RetryPolicy(sleep=sleep, clock=lambda: 0.0))
+    return Submitter(
+        namespace, QueueLimiter(namespace, None, 2**28), retry_policy=RetryPolicy(sleep=sleep, clock=lambda: 0.0)
+    )
 
 
 def stored(cluster: ClusterFixture) -> list[str]:

@@ -90,6 +90,13 @@ DRAWN = (
         queue_timeouts=True,
         start_deadlines=True,
     ),
+    Kind(
+        runs=(*[("a", False)] * 5, ("b", False), ("b", False)),
+        slots={"a": 5, "b": 2},
+        limits=_FAULTS | {"slots change": 6},
+        fresh=False,
+        bounds={"BATCH": 2, "REFILL": 1, "SLOW_WRITERS": 1},
+    ),
 )
 """Of these a schedule's seed chooses one."""
 

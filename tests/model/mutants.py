@@ -202,11 +202,25 @@ def _serves_by_queue_only(old: Any) -> Any:
     return hand_over
 
 
-def _keeps_what_has_no_slot(_old: Any) -> Any:
-    def sendable_soon(term: Term, view: Any, *_others: Any) -> Any:
-        return {pin: run for pin in term.unsent if (run := view.get(pin.uid)) is not None}
+def _keeps_what_was_chosen(*, without_slot: bool) -> Callable[[Any], Any]:
+    """Runs that are in the intent stay in it until they are sent."""
 
-    return sendable_soon
+    def replacement(old: Any) -> Any:
+        def choose_batch(term: Term, view: Any, slots: Any, is_resting: Any) -> Any:
+            room = next_admission._Room()
+            kept = [
+                run
+                for pin in sorted(term.unsent)
+                if (run := view.get(pin.uid)) is not None
+                and (without_slot or view.active(run.definition) < slots.get(run.definition, 0))
+                and room.take(term.standing(run.definition))
+            ]
+            new = [run for run in old(term, view, slots, is_resting) if run not in kept]
+            return kept + [run for run in new if room.take(term.standing(run.definition))]
+
+        return choose_batch
+
+    return replacement
 
 
 def _first_of_each_definition(_old: Any) -> Any:
@@ -271,7 +285,7 @@ MUTANTS = {
         first_seed=40,
     ),
     "forgets-unsent": Mutant(
-        "An intent names what an earlier one names and is not sent yet.",
+        "An intent names what may still be sent of an earlier one.",
         "promise",
         Term,
         "named",
@@ -448,8 +462,24 @@ MUTANTS = {
         "An unsent run that has no slot any more takes no room from others.",
         "promise 5",
         next_admission,
-        "_sendable_soon",
-        _keeps_what_has_no_slot,
+        "choose_batch",
+        _keeps_what_was_chosen(without_slot=True),
+        kind=9,
+    ),
+    "keeps-place": Mutant(
+        "An unsent run gives its place to the first run of another definition.",
+        "promise 5",
+        next_admission,
+        "choose_batch",
+        _keeps_what_was_chosen(without_slot=False),
+        kind=14,
+    ),
+    "no-bound": Mutant(
+        "An intent has no more unsent runs than it has room for.",
+        "promise 5",
+        next_admission._Room,
+        "left",
+        lambda _old: lambda _self, _standing: 99,
         kind=9,
     ),
     "fences-one-group": Mutant(

@@ -9,7 +9,7 @@ from app.dispatcher import write as writes
 from app.dispatcher.intent import Pin
 from app.dispatcher.leadership import Leadership
 from app.dispatcher.run_store import RunStore
-from app.dispatcher.term import Term
+from app.dispatcher.term import Standing, Term
 from app.dispatcher.write import Purpose, Write
 from app.domain.run import Phase, Run
 from tests.model.sides import Call, Ending, Side
@@ -48,43 +48,48 @@ def check_start(world: World, call: Call, index: int) -> None:
 def check_choice(world: World, side: Side, store: RunStore, leadership: Leadership) -> None:
     """Promise 5: a definition with a free slot and nothing under way is in the very next intent.
 
-    Unless the intent is full of runs that can be sent, at most one of each definition that it names anew.
+    Unless the intent would be full even with one run of each definition. And the intent has no unsent run that has no
+    slot, and no more unsent runs than there is room for.
     """
     term = leadership.term
     assert term is not None
-    named = Counter(run.definition for run in leadership.proposed)
     busy = {write.definition for write in term.in_flight} | term.to_suspect.keys()
-    held: Counter[str] = Counter()
-    for pin in term.landing() | term.unsent:
-        if (run := store.get(pin.uid)) is not None:
-            busy.add(run.definition)
-            held[run.definition] += pin in term.landing() and _live(store, pin) is not None
-    sendable = Counter(
+    busy |= {run.definition for pin in term.landing() if (run := store.get(pin.uid)) is not None}
+    unsent = Counter(run.definition for run in leadership.proposed)
+    unsent.update(
         run.definition for pin in term.unsent if (run := _live(store, pin)) is not None and store.may_start(run)
     )
-    waiting = {
-        definition: min(count, max(0, world.slots.get(definition, 0) - store.active(definition) - held[definition]))
-        for definition, count in sendable.items()
-    }
+    _check_room(world, store, term, unsent)
     for definition in store.startable():
-        if definition in busy or definition in named:
-            continue
-        if _is_full(term, Counter(waiting) + named, definition) and all(
-            count <= 1 for name, count in named.items() if (name in term.failing) == (definition in term.failing)
-        ):
-            continue
-        if store.active(definition) < world.slots.get(definition, 0):
+        has_slot = store.active(definition) < world.slots.get(definition, 0)
+        if has_slot and definition not in busy | unsent.keys() and not _is_full(term, unsent, definition):
             raise BrokenPromiseError(f"promise 5: the next intent leaves {definition} out")
 
 
+def _check_room(world: World, store: RunStore, term: Term, unsent: Counter[str]) -> None:
+    held = Counter(run.definition for pin in term.landing() if (run := _live(store, pin)) is not None)
+    taken: Counter[Standing] = Counter()
+    for definition, count in unsent.items():
+        taken[term.standing(definition)] += count
+        if store.active(definition) + held[definition] + count > world.slots.get(definition, 0):
+            raise BrokenPromiseError(f"promise 5: the next intent has {count} runs of {definition}: too few slots")
+    untried = taken[Standing.UNTRIED]
+    if (
+        taken[Standing.FAILING] > writes.SLOW_WRITERS
+        or untried > next_admission.BATCH // 2
+        or untried + taken[Standing.HEALTHY] > next_admission.BATCH
+    ):
+        raise BrokenPromiseError("promise 5: the next intent has more unsent runs than it has room for")
+
+
 def _is_full(term: Term, unsent: Counter[str], definition: str) -> bool:
-    """Whether an intent has no room for a run of this definition."""
-    failing = sum(count for name, count in unsent.items() if name in term.failing)
-    if definition in term.failing:
-        return failing >= writes.SLOW_WRITERS
-    untried = sum(count for name, count in unsent.items() if name not in term.failing | term.healthy)
-    is_half_full = definition not in term.healthy and untried >= next_admission.BATCH // 2
-    return is_half_full or unsent.total() - failing >= next_admission.BATCH
+    """Whether an intent has no room for the first run of this definition, even if all others have only one."""
+    firsts = Counter(term.standing(name) for name in unsent)
+    standing = term.standing(definition)
+    if standing is Standing.FAILING:
+        return firsts[standing] >= writes.SLOW_WRITERS
+    is_half_full = standing is Standing.UNTRIED and firsts[standing] >= next_admission.BATCH // 2
+    return is_half_full or firsts[Standing.UNTRIED] + firsts[Standing.HEALTHY] >= next_admission.BATCH
 
 
 def check_turn(world: World, side: Side, write: Write) -> None:

@@ -60,7 +60,7 @@ def _side_key(world: World, side: Side) -> tuple[Any, ...]:
     leadership, term = side.leadership, side.leadership.term
     claim = leadership.claim
     return (
-        (_lease_key(world, claim.base), claim.held, bool(claim.unanswered_writes), claim.left),
+        (_lease_key(world, claim.base), claim.held, bool(claim.unanswered_writes), claim.orphaned_pins),
         (leadership.proposed, leadership.confirms),
         term and _term_key(term),
         _lease_call_key(world, side.lease_call),

@@ -18,10 +18,6 @@ from schemas.definition import Definition
 _FIRST_LIST_SECONDS = 2.0
 """How long a request waits until the runs have been listed for the first time."""
 
-DEFAULT_MAX_QUEUED_BYTES = 256 * 2**20
-"""How many bytes queued runs may take in etcd: an eighth of the size that etcd has by default
-(https://etcd.io/docs/v3.5/op-guide/maintenance/#space-quota)."""
-
 MAX_DEPENDENCY_BYTES = 2 * 2**20
 """How many bytes of memory the different dependency lists of all queued runs may take. The pod has 76 MiB."""
 
@@ -88,7 +84,7 @@ class QueueLimiter:
         self,
         client: NamespacedClient,
         max_queued: int | None,
-        max_bytes: int = DEFAULT_MAX_QUEUED_BYTES,
+        max_bytes: int,
         *,
         runs_watch: SharedWatch | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -62,7 +62,7 @@ def test_prepare_take__writes_an_intent_that_can_be_read_whatever_was_inherited(
     inherited = Intent("x", 3, 9, largest, complete=True)
     assert parse_intent(format_intent(inherited)) == inherited
     base = SeenLease("1", "x", 15.0, 3, inherited)
-    claim = Claim("m" * 253, base, left=frozenset(Pin(f"left-{number}", 1) for number in range(left)))
+    claim = Claim("m" * 253, base, orphaned_pins=frozenset(Pin(f"left-{number}", 1) for number in range(left)))
     _, intent = Leadership(claim).prepare_take()
     assert parse_intent(format_intent(intent)) == intent
     assert intent.complete is (left == 0)
@@ -202,7 +202,7 @@ def test_look__keeps_the_pins_of_a_lease_that_is_deleted() -> None:
     left = Leadership(Claim("me").stored(lease_of("me", "6", INTENT))).look(None)
     _, intent = left.prepare_take()
     assert (intent.pins, intent.complete) == (INTENT.pins, False)
-    assert left.claim.stored(lease_of("me", "7", intent)).left == frozenset()
+    assert left.claim.stored(lease_of("me", "7", intent)).orphaned_pins == frozenset()
 
 
 def test_look__keeps_such_pins_until_a_complete_intent_is_seen() -> None:
@@ -211,6 +211,6 @@ def test_look__keeps_such_pins_until_a_complete_intent_is_seen() -> None:
     other = Intent("other", 0, 1, frozenset({Pin("y", 6)}), complete=False)
     for version, sequence in (("7", 1), ("8", 2)):
         left = left.look(lease_of("other", version, other._replace(sequence=sequence)))
-        assert left.left == INTENT.pins
-    assert left.look(lease_of("old", "9")).left == INTENT.pins | other.pins
-    assert left.look(lease_of("other", "9", other._replace(sequence=3, complete=True))).left == frozenset()
+        assert left.orphaned_pins == INTENT.pins
+    assert left.look(lease_of("old", "9")).orphaned_pins == INTENT.pins | other.pins
+    assert left.look(lease_of("other", "9", other._replace(sequence=3, complete=True))).orphaned_pins == frozenset()

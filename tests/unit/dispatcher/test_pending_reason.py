@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.dispatcher.next_admission import choose_runs
+from app.dispatcher.next_admission import choose_batch
 from app.dispatcher.term import Term
 from app.domain.pending_reason import PendingReason, explain, find_pending_reason
 from app.domain.run import DependsOn, KueueFacts, Phase
@@ -21,7 +21,7 @@ def test_pending_reason__is_none_exactly_if_the_run_would_be_chosen(
     reason = find_pending_reason(run, admitted, {"a": limit}, unready_from(ready)(depends_on))
     others = [make_run(number, phase=Phase.ADMITTED) for number in range(10, 10 + admitted)]
     term = Term(is_listed=True)
-    chosen = choose_runs(term, store_of([run, *others], ready), {"a": limit}, lambda _definition: False)
+    chosen = choose_batch(term, store_of([run, *others], ready), {"a": limit}, lambda _definition: False)
     assert (reason is PendingReason.NOTHING) == (chosen == [run])
 
 
