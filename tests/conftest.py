@@ -151,9 +151,14 @@ def namespace(server: Server) -> Iterator[str]:
     server.delete_namespace(name)
 
 
-@pytest.fixture
-def patient_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the service wait for the API server for as long as a test holds a call back, however slow the machine is."""
+@pytest.fixture(autouse=True)
+def patient_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the service in the test's own process wait for the API server for as long as that takes.
+
+    So no quick test depends on how fast its machine is. A test that waits for a timeout of the service is slow anyway.
+    """
+    if request.node.get_closest_marker("slow") is not None:
+        return
     monkeypatch.setattr(transport, "READ_SECONDS", 3600.0)
     assert ApiTransport.call.__kwdefaults__ is not None
     monkeypatch.setitem(ApiTransport.call.__kwdefaults__, "whole_seconds", 3600.0)

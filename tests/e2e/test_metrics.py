@@ -96,7 +96,7 @@ def test_several_workers__replace_the_files_of_a_killed_service_with_the_same_pr
 ) -> None:
     """In a container, the first process always has the same PID."""
     folder = "/dev/shm/slimfaas-jobs-metrics-$$"
-    leave_files = f'mkdir {folder} && echo "not metrics" > {folder}/counter_1.db && exec "$@"'
+    leave_files = f'mkdir -p {folder} && echo "not metrics" > {folder}/counter_1.db && exec "$@"'
     service = ServiceProcess(
         write_kubeconfig(tmp_path, server, namespace),
         {"Configurations": DEFINITIONS},

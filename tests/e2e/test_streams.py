@@ -361,6 +361,7 @@ def test_waiting__client_that_disconnects__frees_its_watch_and_its_slot(replica:
             until(lambda: call("GET", service, location, wait=1).status_code == 200)
 
 
+@pytest.mark.slow
 @PRINTS
 def test_log__client_that_disconnects_while_it_is_silent__frees_its_connection_and_its_slot(
     replica: Replica, proxy: FaultProxy

@@ -140,6 +140,7 @@ def test_list__reads_the_pods_of_many_runs_in_one_list(
     assert len(words) < 8000
 
 
+@pytest.mark.slow
 def test_list__shows_every_remaining_run_once_across_pages(idle: Caller, jobs: Jobs, proxy: FaultProxy) -> None:
     """While runs are added, started and deleted, even the one where a page ends."""
     old = jobs.add(250)

@@ -300,7 +300,6 @@ def test_status__shows_what_each_user_may_see(rbac: RbacFixture) -> None:
     assert shown("viewer") == {"public": True, "fibonacci": True, "other": True}
 
 
-@pytest.mark.usefixtures("patient_calls")
 def test_callers_without_a_token__leave_room_for_users(rbac: RbacFixture) -> None:
     """However many names they make up, and however slow the reviews are."""
     service = rbac.start(hide_private=True)

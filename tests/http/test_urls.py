@@ -8,6 +8,7 @@ from kubernetes import client
 
 from app.common.http_limits import PARSE_ERRORS
 from tests.http.clients import Caller, RawClient, check_document, check_problem
+from tests.support.selection import slow
 from tests.support.service import ServiceProcess
 
 
@@ -167,9 +168,15 @@ def test_head__is_get_without_a_body(live: ServiceProcess) -> None:
             id="a length and chunks",
         ),
         pytest.param(
-            b"POST /job/public HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}", id="two lengths"
+            b"POST /job/public HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            id="two lengths",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(b"POST /job/public HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n", id="an unknown coding"),
+        pytest.param(
+            b"POST /job/public HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            id="an unknown coding",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(b"POST /job/public\xff HTTP/1.1\r\n\r\n", id="a byte that no URL has"),
         pytest.param(b"POST /job/" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n", id="a line too long"),
         pytest.param(b"POST /job/public HTTP/1.1\r\n" + b"A: b\r\n" * 100 + b"\r\n", id="too many headers"),
@@ -210,7 +217,7 @@ def test_request_head__is_limited_in_fields_and_bytes(
     [
         (b"POST /job/public HTTP/1.1\r\nAuthorization Bearer hush\r\n\r\n", "Invalid HTTP Header"),
         (b"POST /job/public HTTP/1.1\r\nAuthorization : Bearer hush\r\n\r\n", "Invalid HTTP header name"),
-        (b"POST /job/public HTTP/1.1\r\nTransfer-Encoding: hush\r\n\r\n", "Unsupported transfer coding"),
+        *slow((b"POST /job/public HTTP/1.1\r\nTransfer-Encoding: hush\r\n\r\n", "Unsupported transfer coding")),
         (b"hush\r\n\r\n", "Invalid HTTP request line"),
         (b"GET /?hush HTTP/1.1 hush\r\n\r\n", "Invalid HTTP Version"),
         (b"hush(hush / HTTP/1.1\r\n\r\n", "Invalid HTTP method"),

@@ -140,7 +140,6 @@ def test_cancel__gives_up_after_a_few_conflicts(cluster: ClusterFixture, cancell
     assert b"Foreground" in deletions(cluster)[-1]
 
 
-@pytest.mark.usefixtures("patient_calls")
 def test_cancel__deletes_in_the_foreground_where_the_run_is_admitted_before_the_delete_arrives(
     cluster: ClusterFixture, seen: Observer, canceller: Canceller
 ) -> None:

@@ -25,6 +25,7 @@ def test_call__ends_at_its_deadline(cluster: ClusterFixture, action: Trickle | G
         server.call("GET", f"/api/v1/namespaces/{cluster.namespace}/pods", whole_seconds=1.0)
 
 
+@pytest.mark.slow
 def test_call__leaves_no_deadline_on_its_connection(cluster: ClusterFixture) -> None:
     """What was left of one call's time is not the next one's."""
     server = cluster.connect().transport

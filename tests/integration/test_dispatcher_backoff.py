@@ -154,6 +154,7 @@ def test_dispatcher__run_in_doubt_is_refused__frees_its_slot(cluster: ClusterFix
     assert cluster.holder() == "", "it stays in doubt"
 
 
+@pytest.mark.slow
 def test_dispatcher__run_of_the_last_intent_is_refused__frees_its_slot(
     cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:
@@ -398,7 +399,7 @@ def nothing_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admissions_module, "SLOW_SECONDS", 3600.0)
 
 
-@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
+@pytest.mark.usefixtures("nothing_is_slow")
 def test_dispatcher__ten_untried_definitions_hang__leave_a_writer_to_one_that_succeeds(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
@@ -420,7 +421,7 @@ def test_dispatcher__ten_untried_definitions_hang__leave_a_writer_to_one_that_su
     assert place - 1 <= PROMPT_WRITERS - 1
 
 
-@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
+@pytest.mark.usefixtures("nothing_is_slow")
 @pytest.mark.parametrize("has_succeeded", [False, True])
 def test_dispatcher__slow_webhook_of_one_definition__delays_no_other(
     cluster: ClusterFixture, seen: Observer, has_succeeded: bool
@@ -444,7 +445,7 @@ def test_dispatcher__slow_webhook_of_one_definition__delays_no_other(
     assert place <= (PROMPT_WRITERS if has_succeeded else 1)
 
 
-@pytest.mark.usefixtures("nothing_is_slow", "patient_calls")
+@pytest.mark.usefixtures("nothing_is_slow")
 def test_dispatcher__busy_definition__does_not_starve_another(cluster: ClusterFixture, seen: Observer) -> None:
     """One with many slots and a long queue delays the only run of another one by two writes at most.
 

@@ -69,6 +69,7 @@ def test_end__of_a_run_that_is_deleted__is_counted_as_cancelled(cluster: Cluster
         until(lambda: ends("cancelled") == before + 2)
 
 
+@pytest.mark.slow
 def test_end__while_nobody_leads__is_counted_by_the_next_leader_only(cluster: ClusterFixture, seen: Observer) -> None:
     """The Lease says until when its last holder has counted."""
     expected = ends("succeeded")

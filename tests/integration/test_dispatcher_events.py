@@ -13,6 +13,7 @@ def told(cluster: ClusterFixture) -> list[Request]:
     return [request for request in cluster.proxy.requests if is_new_event(request)]
 
 
+@pytest.mark.slow
 def test_events__new_leader__does_not_repeat_an_event(cluster: ClusterFixture, seen: Observer) -> None:
     """Why a run waits is news once; a new leader doesn't tell it again, nor does a change that changes no cause."""
     [waiting] = cluster.queue(depends_on=("nowhere",))

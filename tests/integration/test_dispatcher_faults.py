@@ -82,9 +82,8 @@ def test_dispatcher__response_is_not_a_job__leaves_the_run_in_doubt(cluster: Clu
     assert seen.most_active["fib"] == 1
 
 
-@pytest.mark.parametrize(
-    "action", [LoseRequest(), *slow(Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("action", [LoseRequest(), Truncate(40), Refuse(500, "InternalError"), Refuse(404, "NotFound")])
 def test_dispatcher__run_cannot_be_read_after_a_conflict__is_not_started_blindly(
     cluster: ClusterFixture, seen: Observer, action: Action
 ) -> None:
@@ -221,6 +220,7 @@ def test_dispatcher__watch_of_dependencies_is_broken__admits_nothing(cluster: Cl
         seen.wait(lambda: second in seen.finished)
 
 
+@pytest.mark.slow
 def test_dispatcher__api_server_is_away_for_longer_than_the_lease__goes_on_afterwards(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
@@ -252,6 +252,7 @@ def test_dispatcher__connections_cut_all_the_time__starts_each_run_once(
     assert seen.most_active["fib"] <= 2
 
 
+@pytest.mark.slow
 def test_dispatcher__admission_arrives_long_after_its_timeout__holds_its_slot_until_settled(
     cluster: ClusterFixture, seen: Observer
 ) -> None:

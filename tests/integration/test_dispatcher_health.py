@@ -1,7 +1,5 @@
 """What the liveness probe learns of a dispatcher."""
 
-import pytest
-
 from app.common.heartbeat import SILENCE_SECONDS, Heartbeat
 from app.dispatcher.loop import Dispatcher
 from tests.integration.dispatching import QUICK, ClusterFixture, until
@@ -66,7 +64,6 @@ def test_health__long_list__is_not_stuck(cluster: ClusterFixture) -> None:
         dispatcher.stop()
 
 
-@pytest.mark.usefixtures("patient_calls")
 def test_health__stuck_leader__leaves_the_lease_to_others(cluster: ClusterFixture) -> None:
     """With several workers in a pod the probe may meet any: the queue must not wait until it meets this one."""
     clock, hold = Clock(), Hold()

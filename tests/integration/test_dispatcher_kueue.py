@@ -1,5 +1,7 @@
 """Runs that are handed to Kueue, with tests that do Kueue's part. tests/e2e has the real one."""
 
+import pytest
+
 from app.kube import labels
 from tests.integration.dispatching import LONG, MERGE_PATCH, ClusterFixture, until
 from tests.support.observer import Observer
@@ -20,6 +22,7 @@ def test_dispatcher__run_with_a_queue__removes_its_gate_and_does_not_start_it(
     assert seen.starts == {names[1]: 1}
 
 
+@pytest.mark.slow
 def test_dispatcher__preempted_run__keeps_its_slot_and_is_not_started_again(
     cluster: ClusterFixture, seen: Observer
 ) -> None:

@@ -36,6 +36,7 @@ def timeouts(definition: str = "fib") -> float:
     return REGISTRY.get_sample_value("slimfaas_jobs_queue_timeouts_total", {"definition": definition}) or 0.0
 
 
+@pytest.mark.slow
 def test_queue_timeout__ends_a_run_without_a_pod(cluster: ClusterFixture, seen: Observer) -> None:
     """It fails, says why in its annotation and in an Event, counts in the metrics, and had no pod and no slot."""
     [running] = cluster.queue(args=LONG)
@@ -54,6 +55,7 @@ def test_queue_timeout__ends_a_run_without_a_pod(cluster: ClusterFixture, seen: 
     assert cluster.count_stored(is_timeout) == 1
 
 
+@pytest.mark.slow
 def test_queue_timeout__counts_runs_of_no_definition_together(cluster: ClusterFixture, seen: Observer) -> None:
     """Whoever may create Jobs chooses the definition in their labels, and no series of metrics is made of each."""
     names = [*cluster.queue("gone-1", annotations=SOON), *cluster.queue("gone-2", annotations=SOON)]
@@ -103,7 +105,6 @@ def held_timeout(cluster: ClusterFixture) -> Iterator[Hold]:
     yield hold
 
 
-@pytest.mark.usefixtures("patient_calls")
 def test_queue_timeout__conflicts_with_an_admission_that_landed_first(cluster: ClusterFixture, seen: Observer) -> None:
     """The late write ends nothing: the run has started."""
     cluster.deploy("db", replicas=0)

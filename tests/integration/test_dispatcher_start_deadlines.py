@@ -59,6 +59,7 @@ def test_start_deadline__image_cannot_be_pulled__frees_the_slot(cluster: Cluster
     assert cluster.count_stored(is_giving_up) == 1
 
 
+@pytest.mark.slow
 def test_start_error__without_a_deadline__frees_the_slot_after_two_looks(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
@@ -142,6 +143,7 @@ def init(name: str, *command: str, image: str = "busybox:1") -> dict[str, Any]:
     return {"name": name, "image": image, "command": list(command)}
 
 
+@pytest.mark.slow
 @EXECUTES
 def test_start_deadline__init_container_runs__leaves_the_run_alone(
     cluster: ClusterFixture, seen: Observer, tmp_path: Path
@@ -205,6 +207,7 @@ def test_start_deadline__call_fails__is_repeated(
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
 
 
+@pytest.mark.slow
 def test_start_deadline__new_leader__counts_from_the_start_of_the_job(cluster: ClusterFixture, seen: Observer) -> None:
     """The time is the Job's, not the dispatcher's: one that leads later gives it up at once."""
     [stuck] = cluster.queue(annotations=SOON, image=MISSING)
@@ -218,6 +221,7 @@ def test_start_deadline__new_leader__counts_from_the_start_of_the_job(cluster: C
     assert reason_of(cluster, stuck) == "DeadlineExceeded"
 
 
+@pytest.mark.slow
 def test_start_deadline__run_changes_between_read_and_write__is_judged_again(
     cluster: ClusterFixture, seen: Observer
 ) -> None:
@@ -266,6 +270,7 @@ def test_start_deadline__error_response__does_not_set_the_clock(cluster: Cluster
     assert server.clock.now() - before < 3600
 
 
+@pytest.mark.slow
 def test_start_deadline__missing_right_to_read_pods__delays_no_other(cluster: ClusterFixture, seen: Observer) -> None:
     """Nor is the API server asked about it again and again."""
     [hidden] = cluster.queue("first", annotations=SOON, image=MISSING)

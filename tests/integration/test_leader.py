@@ -130,6 +130,7 @@ def test_leader__paused_for_longer_than_its_lease__does_not_act_again(cluster: C
     assert seen.most_active["fib"] == 1
 
 
+@pytest.mark.slow
 def test_leader__loses_the_api_server__stops_before_the_next_one_begins(
     cluster: ClusterFixture, seen: Observer, cut_off: FaultProxy
 ) -> None:

@@ -362,6 +362,7 @@ class TestLogs:
 class TestReadiness:
     """readinessProbe."""
 
+    @pytest.mark.slow
     def test_exec_probe__sets_readiness(
         self, apis: Apis, run_pod: RunPod, eventually: Eventually, tmp_path: Path
     ) -> None:

@@ -75,6 +75,7 @@ def leading(
             dispatcher.stop()
 
 
+@pytest.mark.slow
 def test_run__of_a_refused_schedule_is_not_started_by_the_next_leader(cluster: ClusterFixture) -> None:
     """The configuration became stricter while no dispatcher was there; Kubernetes went on to make runs."""
     lax, strict = definition("busybox:2", "busybox:3"), definition("busybox:3")
@@ -95,6 +96,7 @@ def test_run__of_a_refused_schedule_is_not_started_by_the_next_leader(cluster: C
         until(lambda: is_admitted(cluster, waits))
 
 
+@pytest.mark.slow
 def test_run__of_a_refused_schedule_that_is_being_deleted_is_not_started(cluster: ClusterFixture) -> None:
     """Its schedule stays until its runs are gone."""
     refused, allowed = (make_schedule(cluster, definition("busybox:2"), image) for image in ("busybox:2", "busybox:1"))
@@ -218,6 +220,7 @@ def test_gate__follows_definitions_that_change_during_the_first_list(cluster: Cl
         until(lambda: keeper.refused_requests == names)
 
 
+@pytest.mark.slow
 def test_run__of_a_schedule_that_a_change_refuses_is_not_started_by_the_slots_of_the_change(
     cluster: ClusterFixture,
 ) -> None:

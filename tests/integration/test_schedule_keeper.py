@@ -338,7 +338,7 @@ def test_keeper__is_shown_a_deletion_before_an_answer__knows_that_the_cronjob_is
     def delete() -> None:
         harness.delete(name)
         until(lambda: harness.keepers)
-        until(lambda: name in seen_by(harness.keepers[0]).left)
+        until(lambda: name in seen_by(harness.keepers[0]).gone_at)
 
     fault = Fault(Call(delete), method=method, path=CRONJOBS if method == "POST" else f"/cronjobs/{name}$")
     if method == "POST":
