@@ -155,7 +155,8 @@ def namespace(server: Server) -> Iterator[str]:
 def patient_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the service in the test's own process wait for the API server for as long as that takes.
 
-    So no quick test depends on how fast its machine is. A test that waits for a timeout of the service is slow anyway.
+    So none of these calls depends on how fast the machine is. A test that waits for a timeout of the service is slow
+    anyway, and has the service's own timeouts.
     """
     if request.node.get_closest_marker("slow") is not None:
         return

@@ -3,15 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from hashlib import sha256
 
 from app.common.backoff import Backoff
 from app.common.outage_logger import OutageLogger
 from app.definitions.cronjob_watcher import Refusal
 from app.kube.client import NamespacedClient
-from app.kube.errors import AlreadyExistsError, ClusterError
-from app.kube.manifests import build_event
+from app.kube.cronjob_warnings import warn_about_cronjob
+from app.kube.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +24,6 @@ _BACKOFF = Backoff(first_seconds=1.0, last_seconds=60.0)
 
 class CronJobEvents:
     """Writes one Event for each refused version of a CronJob, in a thread of its own.
-
-    The Event's name is made of what it tells, so another leader, or this one after a restart, writes no second one.
 
     Args:
         client: of the namespace.
@@ -83,7 +79,15 @@ class CronJobEvents:
     def _tell(self, refusal: Refusal) -> float:
         """Write one Event; return the pause that follows, in seconds."""
         try:
-            self._write(refusal)
+            warn_about_cronjob(
+                self._client,
+                self._instance,
+                name=refusal.name,
+                uid=refusal.uid,
+                reason=refusal.reason,
+                message=refusal.message,
+                mark=f"{refusal.digest} {refusal.message}",
+            )
             self._outage.recovered()
         except ClusterError as error:
             self._outage.failed(error)
@@ -95,22 +99,3 @@ class CronJobEvents:
         self._told |= {refusal}
         self._backoff = self._backoff.reset()
         return 1 / _PER_SECOND
-
-    def _write(self, refusal: Refusal) -> None:
-        mark = sha256(f"{refusal.uid} {refusal.digest} {refusal.message}".encode()).hexdigest()[:16]
-        event = build_event(
-            name=f"{refusal.name}.{mark}",
-            namespace=self._client.name,
-            about=refusal.name,
-            about_kind="CronJob",
-            uid=refusal.uid,
-            reason=refusal.reason,
-            message=refusal.message,
-            kind="Warning",
-            at=datetime.now(UTC),
-            reporter=self._instance,
-        )
-        try:
-            self._client.create_event(event)
-        except AlreadyExistsError:
-            log.debug("the Event on the CronJob %s is there already", refusal.name)

@@ -1,15 +1,13 @@
 """Kubernetes Events on the CronJobs of schedules: what others have done to them, and why one makes no runs."""
 
 import logging
-from datetime import UTC, datetime
-from hashlib import sha256
 
 from app.common.outage_logger import OutageLogger
 from app.domain.schedule import StoredSchedule
 from app.kube import labels
 from app.kube.client import NamespacedClient
-from app.kube.errors import AlreadyExistsError, ClusterError
-from app.kube.manifests import build_event
+from app.kube.cronjob_warnings import warn_about_cronjob
+from app.kube.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
@@ -61,25 +59,18 @@ class ScheduleEvents:
         self._tell(name, uid, "ScheduleNameTaken", _TAKEN, applied)
 
     def _tell(self, name: str, uid: str, reason: str, message: str, mark: str) -> None:
-        """Log it, and write an Event whose name follows from the uid, the reason and the mark."""
+        """Log it, and write an Event, unless there is one of the same uid, reason and mark."""
         log.warning("the CronJob %s of a schedule: %s (%s)", name, message, reason)
-        digest = sha256(f"{uid} {reason} {mark}".encode()).hexdigest()[:16]
-        event = build_event(
-            name=f"{name}.{digest}",
-            namespace=self._client.name,
-            about=name,
-            about_kind="CronJob",
-            uid=uid,
-            reason=reason,
-            message=message,
-            kind="Warning",
-            at=datetime.now(UTC),
-            reporter=self._instance,
-        )
         try:
-            self._client.create_event(event)
+            warn_about_cronjob(
+                self._client,
+                self._instance,
+                name=name,
+                uid=uid,
+                reason=reason,
+                message=message,
+                mark=f"{reason} {mark}",
+            )
             self._outage.recovered()
-        except AlreadyExistsError:
-            log.debug("the Event %s on the CronJob %s is there already", reason, name)
         except ClusterError as error:
             self._outage.failed(error)

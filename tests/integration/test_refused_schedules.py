@@ -75,7 +75,6 @@ def leading(
             dispatcher.stop()
 
 
-@pytest.mark.slow
 def test_run__of_a_refused_schedule_is_not_started_by_the_next_leader(cluster: ClusterFixture) -> None:
     """The configuration became stricter while no dispatcher was there; Kubernetes went on to make runs."""
     lax, strict = definition("busybox:2", "busybox:3"), definition("busybox:3")
